@@ -1,0 +1,135 @@
+//! The lattice's laws, checked exhaustively over a small universe: every pair and, for the join, every triple.
+#![allow(clippy::unwrap_used, reason = "test")]
+
+use super::*;
+
+fn subsets<T: Ord + Clone>(items: &[T]) -> Vec<BTreeSet<T>> {
+    (0..1u32 << items.len())
+        .map(|bits| items.iter().enumerate().filter(|(i, _)| bits >> i & 1 == 1).map(|(_, v)| v.clone()).collect())
+        .collect()
+}
+
+fn agencies() -> Vec<AgencyId> {
+    ["customs", "cyberspace"].iter().map(|a| a.parse().unwrap()).collect()
+}
+
+fn compartments() -> Vec<Compartment> {
+    ["border-ops", "other-ops"].iter().map(|c| c.parse().unwrap()).collect()
+}
+
+fn labels() -> Vec<Label> {
+    let mut all = Vec::new();
+    for grade in Grade::ALL {
+        for compartments in subsets(&compartments()) {
+            for release in subsets(&agencies()) {
+                for caveats in subsets(&[Caveat::Orcon]) {
+                    all.push(Label {
+                        originator: "police".parse().unwrap(),
+                        grade,
+                        compartments: compartments.clone(),
+                        release: release.clone(),
+                        caveats: caveats.clone(),
+                        period: None,
+                    });
+                }
+            }
+        }
+    }
+    all
+}
+
+fn readers() -> Vec<Clearance> {
+    let mut all = Vec::new();
+    for agency in ["police", "customs", "cyberspace", "stranger"] {
+        for grade in Grade::ALL {
+            for compartments in subsets(&compartments()) {
+                all.push(Clearance { agency: agency.parse().unwrap(), grade, compartments });
+            }
+        }
+    }
+    all
+}
+
+#[test]
+fn flows_to_is_a_partial_order() {
+    let all = labels();
+    for a in &all {
+        assert!(a.flows_to(a), "reflexive");
+        for b in &all {
+            assert!(!(a.flows_to(b) && b.flows_to(a)) || a == b, "antisymmetric");
+            for c in all.iter().step_by(3) {
+                assert!(!(a.flows_to(b) && b.flows_to(c)) || a.flows_to(c), "transitive");
+            }
+        }
+    }
+}
+
+#[test]
+fn join_is_the_least_upper_bound() {
+    let all = labels();
+    for a in &all {
+        for b in &all {
+            let j = a.join(b);
+            assert!(a.flows_to(&j) && b.flows_to(&j), "upper bound");
+            assert_eq!(j, b.join(a), "commutative");
+            for c in all.iter().step_by(5) {
+                assert!(!(a.flows_to(c) && b.flows_to(c)) || j.flows_to(c), "least");
+                assert_eq!(j.join(c), a.join(&b.join(c)), "associative");
+            }
+        }
+    }
+}
+
+#[test]
+fn reading_is_the_and_of_everything() {
+    for l in labels() {
+        for c in readers() {
+            let naive = c.grade as u8 >= l.grade as u8
+                && l.compartments.iter().all(|k| c.compartments.contains(k))
+                && (c.agency == l.originator || l.release.contains(&c.agency));
+            assert_eq!(l.readable_by(&c).is_ok(), naive, "{l:?} {c:?}");
+        }
+    }
+}
+
+#[test]
+fn no_read_up_no_write_down_and_empty_means_nobody() {
+    let all = labels();
+    for c in readers() {
+        for a in &all {
+            if a.readable_by(&c).is_err() {
+                for b in &all {
+                    // What flows from an unreadable label stays unreadable: raising never opens.
+                    assert!(!(a.flows_to(b) && b.readable_by(&c).is_ok()), "{a:?} -> {b:?} by {c:?}");
+                }
+            }
+            if a.release.is_empty() && c.agency.as_str() != "police" {
+                assert!(a.readable_by(&c).is_err(), "an empty release list means nobody");
+            }
+            if c.agency.as_str() != "police" {
+                assert!(a.markable_by(&c).is_err(), "nobody marks for another agency");
+            }
+        }
+    }
+}
+
+#[test]
+fn class_ids_are_one_to_one_and_labels_round_trip() {
+    let ids: BTreeSet<Vec<u8>> = labels().iter().map(Label::class_id).collect();
+    assert_eq!(ids.len(), labels().len());
+    for l in labels() {
+        assert_eq!(Label::from_canon(&l.to_canon()).unwrap(), l);
+    }
+}
+
+#[test]
+fn periods_keep_the_law() {
+    let now = Millis::parse("2026-01-01").unwrap();
+    for (grade, max) in [(Grade::Confidential, 10), (Grade::Secret, 20), (Grade::TopSecret, 30)] {
+        assert!(Period::Years(max).check(grade, now).is_ok());
+        assert_eq!(Period::Years(max + 1).check(grade, now).unwrap_err().reason, "PERIOD_TOO_LONG");
+        assert!(Period::Until(now.plus_years(max)).check(grade, now).is_ok());
+        assert!(Period::Until(now.plus_years(max).plus_ms(1)).check(grade, now).is_err());
+    }
+    assert_eq!(Period::Years(1).check(Grade::Internal, now).unwrap_err().reason, "PERIOD_ON_INTERNAL");
+}
