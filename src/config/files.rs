@@ -1,0 +1,101 @@
+//! Files that people exchange: descriptors and `genesis.json`; and how private files are written.
+
+use super::read_text;
+use crate::domain::canon::Canon;
+use crate::domain::fault::Fault;
+use crate::ledger::{Descriptor, Genesis, SignedGenesis};
+use data_encoding::{BASE64, HEXLOWER};
+use serde::{Deserialize, Serialize};
+use serde_json::json;
+use std::io::Write;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::Path;
+
+#[derive(Serialize, Deserialize)]
+struct Container {
+    format: String,
+    /// Canonical bytes in base64: the truth. `summary` is for reading only.
+    content: String,
+    #[serde(default)]
+    summary: serde_json::Value,
+}
+
+const DESCRIPTOR: &str = "hufu-descriptor-1";
+const GENESIS: &str = "hufu-genesis-1";
+
+/// Writes a descriptor.
+pub fn write_descriptor(path: &Path, d: &Descriptor) -> Result<(), Fault> {
+    let summary = json!({
+        "agency": d.agency, "name": d.name, "tier": d.tier, "ceiling": d.ceiling,
+        "nodes": d.nodes.iter().map(|n| &n.local).collect::<Vec<_>>(),
+        "officers": d.authorities.iter().map(|a| a.handle).collect::<Vec<_>>(),
+    });
+    write_container(path, DESCRIPTOR, &d.to_canon(), summary)
+}
+
+/// Reads and checks a descriptor.
+pub fn read_descriptor(path: &Path) -> Result<Descriptor, Fault> {
+    let d = Descriptor::from_canon(&read_container(path, DESCRIPTOR)?)
+        .map_err(|e| Fault::usage("BAD_DESCRIPTOR", format!("`{}` is not a descriptor: {e}", path.display())))?;
+    d.check()?;
+    Ok(d)
+}
+
+/// Writes a genesis with its signatures.
+pub fn write_genesis(path: &Path, g: &SignedGenesis) -> Result<(), Fault> {
+    let genesis = Genesis::from_bytes(&g.body)?;
+    let summary = json!({
+        "federation": genesis.federation, "threshold": genesis.threshold, "created": genesis.created.to_rfc3339(),
+        "founders": genesis.founders.iter().map(|d| &d.agency).collect::<Vec<_>>(),
+        "voters": genesis.voters, "signed": g.signatures.keys().collect::<Vec<_>>(),
+        "fingerprint": HEXLOWER.encode(&genesis.fingerprint()),
+    });
+    write_container(path, GENESIS, &g.to_canon(), summary)
+}
+
+/// Reads a genesis; its signatures are not checked yet.
+pub fn read_genesis(path: &Path) -> Result<SignedGenesis, Fault> {
+    SignedGenesis::from_canon(&read_container(path, GENESIS)?)
+        .map_err(|e| Fault::usage("BAD_GENESIS", format!("`{}` is not a genesis: {e}", path.display())))
+}
+
+fn write_container(path: &Path, format: &str, content: &[u8], summary: serde_json::Value) -> Result<(), Fault> {
+    let c = Container { format: format.into(), content: BASE64.encode(content), summary };
+    let mut text = serde_json::to_string_pretty(&c).map_err(|e| Fault::internal("ENCODE", e.to_string()))?;
+    text.push('\n');
+    write_file(path, text.as_bytes(), Secrecy::Public)
+}
+
+fn read_container(path: &Path, format: &str) -> Result<Vec<u8>, Fault> {
+    let bad = |why: String| Fault::usage("BAD_FILE", format!("`{}` is not a `{format}` file: {why}", path.display()));
+    let c: Container = serde_json::from_str(&read_text(path)?).map_err(|e| bad(e.to_string()))?;
+    if c.format != format {
+        return Err(bad(format!("it says `{}`", c.format)));
+    }
+    BASE64.decode(c.content.as_bytes()).map_err(|e| bad(e.to_string()))
+}
+
+/// Whether others on the machine may read a file.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Secrecy {
+    /// Mode 0644.
+    Public,
+    /// Mode 0600.
+    Private,
+}
+
+/// Writes a file whole: aside, synced, renamed.
+pub fn write_file(path: &Path, content: &[u8], secrecy: Secrecy) -> Result<(), Fault> {
+    let write = || -> std::io::Result<()> {
+        if let Some(dir) = path.parent() {
+            std::fs::create_dir_all(dir)?;
+        }
+        let aside = path.with_extension("new");
+        let mode = if secrecy == Secrecy::Private { 0o600 } else { 0o644 };
+        let mut f = std::fs::OpenOptions::new().write(true).create(true).truncate(true).mode(mode).open(&aside)?;
+        f.write_all(content)?;
+        f.sync_all()?;
+        std::fs::rename(&aside, path)
+    };
+    write().map_err(|e| Fault::usage("UNWRITABLE_FILE", format!("cannot write `{}`: {e}", path.display())))
+}

@@ -1,0 +1,128 @@
+//! `hufu.toml`; `deploy/hufu.toml` is the commented reference.
+
+use super::read_text;
+use crate::domain::fault::Fault;
+use crate::domain::ids::AgencyId;
+use serde::{Deserialize, Serialize};
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+
+/// Everything a node is told.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct NodeConfig {
+    /// Own agency.
+    pub agency: AgencyId,
+    /// Local id of this node, as in its certificate.
+    pub node: String,
+    /// Data folder.
+    pub data: PathBuf,
+    /// `genesis.json`, signed by every founder.
+    pub genesis: PathBuf,
+    /// The agency's certificate authority, PEM.
+    pub ca: PathBuf,
+    /// The authority's key, PEM; only where this node signs people's certificates.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ca_key: Option<PathBuf>,
+    /// This node's certificate, PEM.
+    pub cert: PathBuf,
+    /// Encrypted key ring: the node's key (signing and TLS) and its grade keys.
+    pub keyring: PathBuf,
+    /// File with the key ring's passphrase (a systemd credential, for instance).
+    pub passphrase: PathBuf,
+    /// The first officers, entered when the directory is empty.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub first_people: Option<PathBuf>,
+    /// Accept development certificates. Only `hufu demo` and tests set it.
+    #[serde(default)]
+    pub dev: bool,
+    /// Listeners.
+    pub listen: Listen,
+    /// Other nodes.
+    #[serde(default, rename = "peer")]
+    pub peers: Vec<PeerConfig>,
+    /// Raft timings.
+    #[serde(default)]
+    pub raft: Raft,
+}
+
+/// Listeners, each with its own budget.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Listen {
+    /// People's API.
+    pub people: SocketAddr,
+    /// Node to node.
+    pub nodes: SocketAddr,
+}
+
+/// Another node and where it is.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PeerConfig {
+    /// Its agency.
+    pub agency: AgencyId,
+    /// Its local id.
+    pub node: String,
+    /// Its node-to-node listener.
+    pub address: SocketAddr,
+}
+
+/// Raft timings in milliseconds.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Raft {
+    /// Heartbeat interval.
+    pub heartbeat_ms: u64,
+    /// Shortest election timeout.
+    pub election_min_ms: u64,
+    /// Longest election timeout.
+    pub election_max_ms: u64,
+}
+
+impl Default for Raft {
+    fn default() -> Self {
+        Raft { heartbeat_ms: 250, election_min_ms: 1500, election_max_ms: 3000 }
+    }
+}
+
+impl NodeConfig {
+    /// Reads, resolves and checks a configuration.
+    pub fn read(path: &Path) -> Result<NodeConfig, Fault> {
+        let mut config: NodeConfig = toml::from_str(&read_text(path)?)
+            .map_err(|e| Fault::usage("BAD_CONFIG", format!("`{}`: {}", path.display(), e.message())).hint("compare with deploy/hufu.toml"))?;
+        let base = path.parent().unwrap_or(Path::new("."));
+        let paths = [
+            Some(&mut config.data),
+            Some(&mut config.genesis),
+            Some(&mut config.ca),
+            config.ca_key.as_mut(),
+            Some(&mut config.cert),
+            Some(&mut config.keyring),
+            Some(&mut config.passphrase),
+            config.first_people.as_mut(),
+        ];
+        for p in paths.into_iter().flatten() {
+            *p = base.join(&*p);
+        }
+        config.check()?;
+        Ok(config)
+    }
+
+    fn check(&self) -> Result<(), Fault> {
+        let bad = |m: String| Err(Fault::usage("BAD_CONFIG", m));
+        if self.listen.people == self.listen.nodes {
+            return bad("`listen.people` and `listen.nodes` are the same address".into());
+        }
+        let r = &self.raft;
+        if r.heartbeat_ms < 10 || r.election_min_ms < 3 * r.heartbeat_ms || r.election_max_ms <= r.election_min_ms {
+            return bad("raft timings: the election timeout must be at least three heartbeats, and its maximum above its minimum".into());
+        }
+        for p in &self.peers {
+            if p.agency == self.agency && p.node == self.node {
+                return bad(format!("peer `{}/{}` is this node itself", p.agency, p.node));
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,132 @@
+//! Acts of authority: what persons sign with their own keys (P1).
+
+use crate::domain::agreement::{Guide, Terms};
+use crate::domain::canon::{Canon, CanonError, Reader, Writer};
+use crate::domain::ids::{AgencyId, AgreementId, FederationId, Handle};
+use crate::domain::time::Millis;
+use crate::seal::{PublicKey, Signature, SigningKey, digest};
+
+use super::genesis::Authority;
+
+const SIGN_ACT: &str = "hufu.act";
+
+/// One act. Variant order is format.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Act {
+    /// Sign these terms; the first signature drafts them, the last party's puts them in force.
+    Agreement(Terms),
+    /// End an agreement at first sight; any party may.
+    EndAgreement {
+        /// Which.
+        id: AgreementId,
+        /// Reason in words, at most 400 characters.
+        reason: String,
+    },
+    /// A classifier's standing approval.
+    Guide(Guide),
+    /// End a guide, named by its act hash.
+    EndGuide {
+        /// Agency of the guide.
+        agency: AgencyId,
+        /// Its id.
+        guide: [u8; 16],
+    },
+    /// Register a person who signs; needs two officers of that agency.
+    Register {
+        /// Agency.
+        agency: AgencyId,
+        /// Whom.
+        authority: Authority,
+    },
+    /// Take a person's authority away at first sight; one officer of that agency.
+    Suspend {
+        /// Agency.
+        agency: AgencyId,
+        /// Whom.
+        handle: Handle,
+    },
+}
+
+impl Canon for Act {
+    fn write(&self, w: &mut Writer) {
+        match self {
+            Act::Agreement(t) => w.u8(0).value(t),
+            Act::EndAgreement { id, reason } => w.u8(1).value(id).str(reason),
+            Act::Guide(g) => w.u8(2).value(g),
+            Act::EndGuide { agency, guide } => w.u8(3).value(agency).array(guide),
+            Act::Register { agency, authority } => w.u8(4).value(agency).value(authority),
+            Act::Suspend { agency, handle } => w.u8(5).value(agency).value(handle),
+        };
+    }
+    fn read(r: &mut Reader<'_>) -> Result<Self, CanonError> {
+        Ok(match r.u8()? {
+            0 => Act::Agreement(r.value()?),
+            1 => Act::EndAgreement { id: r.value()?, reason: r.str(1600)?.to_owned() },
+            2 => Act::Guide(r.value()?),
+            3 => Act::EndGuide { agency: r.value()?, guide: r.array()? },
+            4 => Act::Register { agency: r.value()?, authority: r.value()? },
+            5 => Act::Suspend { agency: r.value()?, handle: r.value()? },
+            _ => return Err(CanonError::Invalid("act")),
+        })
+    }
+}
+
+/// An act with detached signatures over (federation, act, expected version, expiry).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SignedAct {
+    /// The act's canonical bytes.
+    pub act: Vec<u8>,
+    /// The version of the object that the signers saw; 0 for a new one.
+    pub expected: u32,
+    /// Not valid from this ledger time on.
+    pub expires: Millis,
+    /// Signers.
+    pub signatures: Vec<(Handle, Signature)>,
+}
+
+impl SignedAct {
+    /// Signs an act.
+    pub fn sign(
+        federation: &FederationId,
+        act: &Act,
+        expected: u32,
+        expires: Millis,
+        handle: Handle,
+        key: &SigningKey,
+    ) -> SignedAct {
+        let act = act.to_canon();
+        let signature = key.sign(SIGN_ACT, &signed_bytes(federation, &act, expected, expires));
+        SignedAct { act, expected, expires, signatures: vec![(handle, signature)] }
+    }
+
+    /// Whether `key` made `signature` over this act.
+    pub fn verify(&self, federation: &FederationId, key: &PublicKey, signature: &Signature) -> bool {
+        key.verify(SIGN_ACT, &signed_bytes(federation, &self.act, self.expected, self.expires), signature).is_ok()
+    }
+}
+
+impl Canon for SignedAct {
+    fn write(&self, w: &mut Writer) {
+        w.bytes(&self.act).u32(self.expected).value(&self.expires);
+        w.list(self.signatures.iter(), |w, (h, s)| {
+            w.value(h).value(s);
+        });
+    }
+    fn read(r: &mut Reader<'_>) -> Result<Self, CanonError> {
+        Ok(SignedAct {
+            act: r.bytes(64 << 10)?.to_vec(),
+            expected: r.u32()?,
+            expires: r.value()?,
+            signatures: r.list(16, |r| Ok((r.value()?, r.value()?)))?,
+        })
+    }
+}
+
+fn signed_bytes(federation: &FederationId, act: &[u8], expected: u32, expires: Millis) -> Vec<u8> {
+    Writer::new(SIGN_ACT, 1).value(federation).bytes(act).u32(expected).value(&expires).finish()
+}
+
+/// The id of an act by content: signatures by several persons gather under it.
+pub fn act_hash(federation: &FederationId, act: &[u8]) -> [u8; 32] {
+    digest("hufu.act-hash", &[federation.as_str().as_bytes(), act])
+}

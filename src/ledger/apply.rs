@@ -1,0 +1,330 @@
+//! The transition: one signed batch at one index.
+
+use crate::domain::agreement::{Guide, Terms};
+use crate::domain::canon::Canon;
+use crate::domain::ids::{AgencyId, AgreementId, Handle, NodeId, RecordId};
+use crate::domain::label::Grade;
+use crate::domain::limits;
+use crate::domain::person::Role;
+use crate::domain::time::Millis;
+
+use super::act::{Act, SignedAct, act_hash};
+use super::batch::{BatchReply, CommandReply, Refusal, SignedBatch};
+use super::command::Command;
+use super::genesis::{Authority, origin_mark};
+use super::record::VersionEntry;
+use super::state::{AgreementState, GuideState, Pending, State};
+
+use CommandReply::{Done, Refused};
+
+impl State {
+    /// Applies one signed batch. Pure: the same state, index and bytes give the same state and reply.
+    pub fn apply_batch(&mut self, index: u64, bytes: &[u8]) -> BatchReply {
+        let refuse = |why| BatchReply { index, refused: Some(why), replies: Vec::new() };
+        let Ok((batch, body, signature)) = SignedBatch::open(bytes) else { return refuse(Refusal::Malformed) };
+        let Some(node) = self.nodes.get(&batch.node) else { return refuse(Refusal::UnknownNode) };
+        if batch.federation != self.federation || !SignedBatch::signed_by(&node.key, body, &signature) {
+            return refuse(Refusal::BadSignature);
+        }
+        let at = (batch.incarnation, batch.sequence);
+        if at == node.last {
+            return node.reply.clone().unwrap_or_else(|| refuse(Refusal::Replayed));
+        }
+        if at < node.last {
+            return refuse(Refusal::Replayed);
+        }
+        let agency = node.agency.clone();
+        let reply = if index > batch.not_after {
+            refuse(Refusal::Expired)
+        } else {
+            self.report_time(&agency, batch.time);
+            let replies = batch.commands.iter().map(|c| self.command(index, batch.node, &agency, c)).collect();
+            BatchReply { index, refused: None, replies }
+        };
+        if let Some(node) = self.nodes.get_mut(&batch.node) {
+            node.last = at;
+            node.reply = Some(reply.clone());
+        }
+        reply
+    }
+
+    /// P4: an entry moves only its own agency's report, at most 10 min past the median; the ledger's time is
+    /// the lower median over the voters' agencies and never goes back.
+    fn report_time(&mut self, agency: &AgencyId, time: Millis) {
+        let bounded = time.min(self.time.plus_ms(limits::CLOCK_AHEAD_MS));
+        // Before every voter has reported, the first reports carry the clock from genesis to today.
+        let started = self.voters.iter().all(|v| self.reports.contains_key(v));
+        let report = if started { bounded } else { time };
+        let last = self.reports.get(agency).copied().unwrap_or_default();
+        self.reports.insert(agency.clone(), last.max(report));
+        let mut seen: Vec<Millis> =
+            self.voters.iter().map(|v| self.reports.get(v).copied().unwrap_or(self.time)).collect();
+        seen.sort_unstable();
+        if let Some(median) = seen.get(seen.len().saturating_sub(1) / 2) {
+            self.time = self.time.max(*median);
+        }
+    }
+
+    fn command(&mut self, index: u64, node: NodeId, agency: &AgencyId, command: &Command) -> CommandReply {
+        let result = match command {
+            Command::Act(act) => self.act(index, act),
+            Command::Introduce { to, month, sealed } => self.introduce(agency, to, *month, sealed),
+            Command::Commit { record, version, commitment, grant, tags } => {
+                let entry = VersionEntry {
+                    version: *version,
+                    commitment: *commitment,
+                    grants: vec![*grant],
+                    tags: tags.clone(),
+                    node,
+                    index,
+                    time: self.time,
+                };
+                self.commit(agency, *record, entry)
+            }
+            Command::Grant { record, version, grant, tags } => self.grant(agency, *record, *version, *grant, tags),
+            Command::Anchor { checkpoint } => self.anchor(index, node, *checkpoint),
+        };
+        result.unwrap_or_else(Refused)
+    }
+
+    fn commit(&mut self, agency: &AgencyId, id: RecordId, entry: VersionEntry) -> Result<CommandReply, Refusal> {
+        if origin_mark(&self.federation, agency) != id.origin_mark() {
+            return Err(Refusal::ForeignRecord);
+        }
+        let versions = self.records.of(&id);
+        let last = versions.and_then(|v| v.last());
+        match last {
+            // A crash between journal and ledger makes the origin propose the same commitment again.
+            Some(v) if v.version == entry.version && v.commitment == entry.commitment => return Ok(Done),
+            Some(v) if v.version.checked_add(1) != Some(entry.version) => return Err(Refusal::VersionConflict),
+            None if entry.version != 1 => return Err(Refusal::VersionConflict),
+            _ => {}
+        }
+        self.records.push(id, entry);
+        Ok(Done)
+    }
+
+    fn grant(
+        &mut self,
+        agency: &AgencyId,
+        id: RecordId,
+        version: u32,
+        grant: [u8; 32],
+        tags: &[[u8; 16]],
+    ) -> Result<CommandReply, Refusal> {
+        if origin_mark(&self.federation, agency) != id.origin_mark() {
+            return Err(Refusal::ForeignRecord);
+        }
+        if self.records.grant(id, version, grant, tags) { Ok(Done) } else { Err(Refusal::Unknown) }
+    }
+
+    fn anchor(&mut self, index: u64, node: NodeId, checkpoint: [u8; 32]) -> Result<CommandReply, Refusal> {
+        let node = self.nodes.get_mut(&node).ok_or(Refusal::UnknownNode)?;
+        node.anchor = Some((index, checkpoint));
+        Ok(Done)
+    }
+
+    fn introduce(
+        &mut self,
+        agency: &AgencyId,
+        to: &AgencyId,
+        month: u32,
+        sealed: &[u8],
+    ) -> Result<CommandReply, Refusal> {
+        if !self.agencies.contains_key(to) || to == agency {
+            return Err(Refusal::Unknown);
+        }
+        let own = self.agencies.get_mut(agency).ok_or(Refusal::UnknownNode)?;
+        match own.introductions.get(&(to.clone(), month)) {
+            Some(known) if known == sealed => return Ok(Done),
+            // A second key for one month would make tags ambiguous.
+            Some(_) => return Err(Refusal::Exists),
+            None => own.introductions.insert((to.clone(), month), sealed.to_vec()),
+        };
+        self.settle();
+        Ok(Done)
+    }
+
+    fn act(&mut self, index: u64, signed: &SignedAct) -> Result<CommandReply, Refusal> {
+        if self.time >= signed.expires {
+            return Err(Refusal::Expired);
+        }
+        let act = Act::from_canon(&signed.act).map_err(|_| Refusal::Malformed)?;
+        let reply = match act {
+            Act::Agreement(terms) => self.agreement_signed(index, signed, terms),
+            Act::EndAgreement { id, reason } => self.end_agreement(index, signed, &id, reason),
+            Act::Guide(guide) => self.guide_signed(index, signed, guide),
+            Act::EndGuide { agency, guide } => self.end_guide(index, signed, &agency, guide),
+            Act::Register { agency, authority } => self.register(signed, &agency, authority),
+            Act::Suspend { agency, handle } => self.suspend(signed, &agency, handle),
+        }?;
+        self.settle();
+        Ok(reply)
+    }
+
+    /// Handles whose signatures verify and who hold `role` at `agency`.
+    fn signers(&self, signed: &SignedAct, agency: &AgencyId, role: Role) -> Vec<Handle> {
+        let mut found: Vec<Handle> = signed
+            .signatures
+            .iter()
+            .filter(|(h, s)| self.holds(agency, *h, role).is_some_and(|key| signed.verify(&self.federation, &key, s)))
+            .map(|(h, _)| *h)
+            .collect();
+        found.sort_unstable();
+        found.dedup();
+        found
+    }
+
+    fn agreement_signed(&mut self, index: u64, signed: &SignedAct, terms: Terms) -> Result<CommandReply, Refusal> {
+        if terms.check().is_err() || !terms.parties.iter().all(|p| self.agencies.contains_key(p)) {
+            return Err(Refusal::Invalid);
+        }
+        let signers: Vec<(AgencyId, Handle)> = terms
+            .parties
+            .iter()
+            .filter_map(|p| self.signers(signed, p, Role::SecurityOfficer).first().map(|h| (p.clone(), *h)))
+            .collect();
+        if signers.is_empty() {
+            return Err(Refusal::NoAuthority);
+        }
+        let mut versions = self.agreements.get(&terms.id).cloned().unwrap_or_default();
+        let known = u32::try_from(versions.len()).map_err(|_| Refusal::Invalid)?;
+        if terms.version == known.saturating_add(1) && signed.expected == known {
+            versions.push(AgreementState {
+                terms: terms.clone(),
+                signatures: Default::default(),
+                in_force: None,
+                ended: None,
+            });
+        }
+        let latest = versions.last_mut().ok_or(Refusal::VersionConflict)?;
+        if latest.terms.version != terms.version {
+            return Err(Refusal::VersionConflict);
+        }
+        if latest.terms != terms {
+            return Err(Refusal::Exists);
+        }
+        if latest.ended.is_some() {
+            return Err(Refusal::Expired);
+        }
+        latest.signatures.extend(signers);
+        let complete = terms.parties.iter().all(|p| latest.signatures.contains_key(p));
+        if complete && latest.in_force.is_none() {
+            latest.in_force = Some(index);
+        }
+        self.agreements.insert(terms.id, versions);
+        Ok(if complete { Done } else { CommandReply::Pending })
+    }
+
+    fn end_agreement(
+        &mut self,
+        index: u64,
+        signed: &SignedAct,
+        id: &AgreementId,
+        reason: String,
+    ) -> Result<CommandReply, Refusal> {
+        let mut versions = self.agreements.get(id).cloned().ok_or(Refusal::Unknown)?;
+        let latest = versions.last_mut().ok_or(Refusal::Unknown)?;
+        if latest.terms.version != signed.expected {
+            return Err(Refusal::VersionConflict);
+        }
+        if !latest.terms.parties.iter().any(|p| !self.signers(signed, p, Role::SecurityOfficer).is_empty()) {
+            return Err(Refusal::NoAuthority);
+        }
+        for v in &mut versions {
+            v.ended.get_or_insert((index, reason.clone()));
+        }
+        self.agreements.insert(id.clone(), versions);
+        Ok(Done)
+    }
+
+    fn guide_signed(&mut self, index: u64, signed: &SignedAct, guide: Guide) -> Result<CommandReply, Refusal> {
+        let agency = self.agencies.get(&guide.agency).ok_or(Refusal::Unknown)?;
+        if guide.grade > agency.descriptor.tier.marking_authority()
+            || guide.kinds.is_empty()
+            || guide.grade == Grade::Internal
+        {
+            return Err(Refusal::Invalid);
+        }
+        let by = *self.signers(signed, &guide.agency, Role::Classifier).first().ok_or(Refusal::NoAuthority)?;
+        let id = guide_id(&act_hash(&self.federation, &signed.act));
+        self.guides.entry(id).or_insert(GuideState { guide, by, since: index, ended: None });
+        Ok(Done)
+    }
+
+    fn end_guide(
+        &mut self,
+        index: u64,
+        signed: &SignedAct,
+        agency: &AgencyId,
+        id: [u8; 16],
+    ) -> Result<CommandReply, Refusal> {
+        let may = !self.signers(signed, agency, Role::Classifier).is_empty()
+            || !self.signers(signed, agency, Role::SecurityOfficer).is_empty();
+        if !may {
+            return Err(Refusal::NoAuthority);
+        }
+        let guide = self.guides.get_mut(&id).filter(|g| g.guide.agency == *agency).ok_or(Refusal::Unknown)?;
+        guide.ended.get_or_insert(index);
+        Ok(Done)
+    }
+
+    /// Two officers of the agency, neither of them the subject (P1). Signatures may come one by one.
+    fn register(
+        &mut self,
+        signed: &SignedAct,
+        agency: &AgencyId,
+        authority: Authority,
+    ) -> Result<CommandReply, Refusal> {
+        let state = self.agencies.get(agency).ok_or(Refusal::Unknown)?;
+        if let Some((known, _)) = state.authorities.get(&authority.handle) {
+            return if *known == authority { Ok(Done) } else { Err(Refusal::Exists) };
+        }
+        let key_taken = self.agencies.values().any(|a| a.authorities.values().any(|(x, _)| x.key == authority.key))
+            || self.nodes.values().any(|n| n.key == authority.key);
+        if key_taken || authority.roles.is_empty() {
+            return Err(Refusal::Invalid);
+        }
+        let signers = self.signers(signed, agency, Role::SecurityOfficer);
+        if signers.is_empty() {
+            return Err(Refusal::NoAuthority);
+        }
+        let hash = act_hash(&self.federation, &signed.act);
+        let now = self.time;
+        let mut pending = self
+            .pending
+            .get(&hash)
+            .cloned()
+            .filter(|p| now < p.expires)
+            .unwrap_or(Pending { signers: Default::default(), expires: signed.expires });
+        pending.signers.extend(signers);
+        // A signer who was suspended meanwhile does not count.
+        pending.signers.retain(|h| self.holds(agency, *h, Role::SecurityOfficer).is_some());
+        if pending.signers.len() < 2 {
+            self.pending.insert(hash, pending);
+            return Ok(CommandReply::Pending);
+        }
+        self.pending.remove(&hash);
+        if let Some(state) = self.agencies.get_mut(agency) {
+            state.authorities.insert(authority.handle, (authority, false));
+        }
+        Ok(Done)
+    }
+
+    fn suspend(&mut self, signed: &SignedAct, agency: &AgencyId, handle: Handle) -> Result<CommandReply, Refusal> {
+        if self.signers(signed, agency, Role::SecurityOfficer).iter().all(|h| *h == handle) {
+            return Err(Refusal::NoAuthority);
+        }
+        let state = self.agencies.get_mut(agency).ok_or(Refusal::Unknown)?;
+        let (_, suspended) = state.authorities.get_mut(&handle).ok_or(Refusal::Unknown)?;
+        *suspended = true;
+        Ok(Done)
+    }
+}
+
+/// A guide's id: the first 16 bytes of its act hash.
+fn guide_id(hash: &[u8; 32]) -> [u8; 16] {
+    let mut id = [0; 16];
+    id.iter_mut().zip(hash).for_each(|(a, b)| *a = *b);
+    id
+}

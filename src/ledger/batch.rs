@@ -1,0 +1,196 @@
+//! A node's signed batch of commands, and the answers (P3).
+
+use crate::domain::canon::{Canon, CanonError, Reader, Writer};
+use crate::domain::ids::{FederationId, NodeId};
+use crate::domain::limits;
+use crate::domain::time::Millis;
+use crate::seal::{PublicKey, Signature, SigningKey};
+use std::fmt;
+
+use super::command::Command;
+
+const SIGN_BATCH: &str = "hufu.batch";
+
+/// Commands of one node under one signature.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SignedBatch {
+    /// Federation.
+    pub federation: FederationId,
+    /// Who signs.
+    pub node: NodeId,
+    /// Rises with every start of the node.
+    pub incarnation: u64,
+    /// Rises with every batch of an incarnation.
+    pub sequence: u64,
+    /// Not valid above this index.
+    pub not_after: u64,
+    /// The signer's clock: its agency's report to ledger time (P4).
+    pub time: Millis,
+    /// The commands.
+    pub commands: Vec<Command>,
+}
+
+impl SignedBatch {
+    /// The batch's bytes with signature.
+    pub fn seal(&self, key: &SigningKey) -> Vec<u8> {
+        let mut w = Writer::new(SIGN_BATCH, 1);
+        w.value(&self.federation).value(&self.node).u64(self.incarnation).u64(self.sequence).u64(self.not_after);
+        w.value(&self.time);
+        w.list(self.commands.iter(), |w, c| {
+            w.bytes(&c.to_canon());
+        });
+        let body = w.finish();
+        let signature = key.sign(SIGN_BATCH, &body);
+        Writer::bare().bytes(&body).value(&signature).finish()
+    }
+
+    /// Splits bytes into body and signature without trusting either.
+    pub(super) fn open(bytes: &[u8]) -> Result<(SignedBatch, &[u8], Signature), CanonError> {
+        let mut r = Reader::bare(bytes);
+        let body = r.bytes(limits::BATCH_BYTES)?;
+        let signature = r.value()?;
+        r.finish()?;
+        let mut r = Reader::new(body, SIGN_BATCH, 1)?;
+        let batch = SignedBatch {
+            federation: r.value()?,
+            node: r.value()?,
+            incarnation: r.u64()?,
+            sequence: r.u64()?,
+            not_after: r.u64()?,
+            time: r.value()?,
+            commands: r.list(limits::BATCH_COMMANDS, |r| Command::from_canon(r.bytes(limits::BATCH_BYTES)?))?,
+        };
+        r.finish()?;
+        Ok((batch, body, signature))
+    }
+
+    pub(super) fn signed_by(key: &PublicKey, body: &[u8], signature: &Signature) -> bool {
+        key.verify(SIGN_BATCH, body, signature).is_ok()
+    }
+}
+
+/// Why a batch or a command was refused. The order is format.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Refusal {
+    /// Does not parse.
+    Malformed = 0,
+    /// Unknown or suspended node.
+    UnknownNode = 1,
+    /// Wrong federation or signature.
+    BadSignature = 2,
+    /// A lower (incarnation, sequence) than the last.
+    Replayed = 3,
+    /// Applied after its last index or ledger time.
+    Expired = 4,
+    /// The object has another version than expected.
+    VersionConflict = 5,
+    /// The signer holds no such role, or is not of a party.
+    NoAuthority = 6,
+    /// The object does not exist.
+    Unknown = 7,
+    /// The object is there already, with other content.
+    Exists = 8,
+    /// The record id carries another origin.
+    ForeignRecord = 9,
+    /// Content that no honest node proposes.
+    Invalid = 10,
+}
+
+impl Refusal {
+    const ALL: [Refusal; 11] = [
+        Refusal::Malformed,
+        Refusal::UnknownNode,
+        Refusal::BadSignature,
+        Refusal::Replayed,
+        Refusal::Expired,
+        Refusal::VersionConflict,
+        Refusal::NoAuthority,
+        Refusal::Unknown,
+        Refusal::Exists,
+        Refusal::ForeignRecord,
+        Refusal::Invalid,
+    ];
+}
+
+impl fmt::Display for Refusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Refusal::Malformed => "it does not parse",
+            Refusal::UnknownNode => "the node is unknown or suspended",
+            Refusal::BadSignature => "a signature does not verify",
+            Refusal::Replayed => "it repeats or precedes an earlier batch",
+            Refusal::Expired => "it came after its expiry",
+            Refusal::VersionConflict => "somebody else changed it first",
+            Refusal::NoAuthority => "the signer has no authority for it",
+            Refusal::Unknown => "there is no such object",
+            Refusal::Exists => "there is another object of this name",
+            Refusal::ForeignRecord => "the record id carries another origin",
+            Refusal::Invalid => "its content is not allowed",
+        })
+    }
+}
+
+impl Canon for Refusal {
+    fn write(&self, w: &mut Writer) {
+        w.u8(*self as u8);
+    }
+    fn read(r: &mut Reader<'_>) -> Result<Self, CanonError> {
+        let n = r.u8()?;
+        Refusal::ALL.into_iter().find(|x| *x as u8 == n).ok_or(CanonError::Invalid("refusal"))
+    }
+}
+
+/// The answer to one command.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum CommandReply {
+    /// In force, or written.
+    Done,
+    /// Recorded; more signatures are needed.
+    Pending,
+    /// Refused; nothing changed.
+    Refused(Refusal),
+}
+
+impl Canon for CommandReply {
+    fn write(&self, w: &mut Writer) {
+        match self {
+            CommandReply::Done => w.u8(0),
+            CommandReply::Pending => w.u8(1),
+            CommandReply::Refused(x) => w.u8(2).value(x),
+        };
+    }
+    fn read(r: &mut Reader<'_>) -> Result<Self, CanonError> {
+        Ok(match r.u8()? {
+            0 => CommandReply::Done,
+            1 => CommandReply::Pending,
+            2 => CommandReply::Refused(r.value()?),
+            _ => return Err(CanonError::Invalid("reply")),
+        })
+    }
+}
+
+/// The answer to a batch.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BatchReply {
+    /// Index at which it was first applied.
+    pub index: u64,
+    /// Why the whole batch was refused, if it was.
+    pub refused: Option<Refusal>,
+    /// One reply for each command, in order; empty when refused.
+    pub replies: Vec<CommandReply>,
+}
+
+impl Canon for BatchReply {
+    fn write(&self, w: &mut Writer) {
+        w.u64(self.index);
+        w.option(self.refused.as_ref(), |w, x| x.write(w));
+        w.list(self.replies.iter(), |w, x| x.write(w));
+    }
+    fn read(r: &mut Reader<'_>) -> Result<Self, CanonError> {
+        Ok(BatchReply {
+            index: r.u64()?,
+            refused: r.option(Refusal::read)?,
+            replies: r.list(limits::BATCH_COMMANDS, CommandReply::read)?,
+        })
+    }
+}

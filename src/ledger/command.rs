@@ -1,0 +1,107 @@
+//! What a node may put on the ledger. Variant order is format.
+
+use crate::domain::canon::{Canon, CanonError, Reader, Writer};
+use crate::domain::ids::{AgencyId, RecordId};
+
+use super::act::SignedAct;
+
+/// Most tags of one commitment (P13: padded to 4, 8, 16 …).
+pub const TAGS: usize = 4096;
+
+/// One command of a batch.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Command {
+    /// An act of authority.
+    Act(SignedAct),
+    /// A pair key for tags, sealed to the recipient (P13).
+    Introduce {
+        /// Recipient.
+        to: AgencyId,
+        /// Months since 1970 from which it counts.
+        month: u32,
+        /// HPKE-sealed key.
+        sealed: Vec<u8>,
+    },
+    /// A hiding commitment with its first grant (P11, P12).
+    Commit {
+        /// Envelope id; carries the origin.
+        record: RecordId,
+        /// 1, 2, …; exactly one above the last.
+        version: u32,
+        /// Hiding commitment of the header.
+        commitment: [u8; 32],
+        /// Hiding commitment of the grant.
+        grant: [u8; 32],
+        /// Blinded tags, padded and sorted.
+        tags: Vec<[u8; 16]>,
+    },
+    /// A later grant: widening, late joiners, relabel (P11).
+    Grant {
+        /// Envelope id.
+        record: RecordId,
+        /// Its version.
+        version: u32,
+        /// Hiding commitment of the grant.
+        grant: [u8; 32],
+        /// Blinded tags.
+        tags: Vec<[u8; 16]>,
+    },
+    /// A checkpoint hash of the node's audit log (P27).
+    Anchor {
+        /// Digest of the checkpoint.
+        checkpoint: [u8; 32],
+    },
+}
+
+impl Canon for Command {
+    fn write(&self, w: &mut Writer) {
+        let write_tags = |w: &mut Writer, tags: &Vec<[u8; 16]>| {
+            w.list(tags.iter(), |w, t| {
+                w.array(t);
+            });
+        };
+        match self {
+            Command::Act(a) => {
+                w.u8(0).value(a);
+            }
+            Command::Introduce { to, month, sealed } => {
+                w.u8(1).value(to).u32(*month).bytes(sealed);
+            }
+            Command::Commit { record, version, commitment, grant, tags } => {
+                w.u8(2).value(record).u32(*version).array(commitment).array(grant);
+                write_tags(w, tags);
+            }
+            Command::Grant { record, version, grant, tags } => {
+                w.u8(3).value(record).u32(*version).array(grant);
+                write_tags(w, tags);
+            }
+            Command::Anchor { checkpoint } => {
+                w.u8(4).array(checkpoint);
+            }
+        }
+    }
+    fn read(r: &mut Reader<'_>) -> Result<Self, CanonError> {
+        Ok(match r.u8()? {
+            0 => Command::Act(r.value()?),
+            1 => Command::Introduce { to: r.value()?, month: r.u32()?, sealed: r.bytes(8192)?.to_vec() },
+            2 => Command::Commit {
+                record: r.value()?,
+                version: r.u32()?,
+                commitment: r.array()?,
+                grant: r.array()?,
+                tags: read_tags(r)?,
+            },
+            3 => Command::Grant { record: r.value()?, version: r.u32()?, grant: r.array()?, tags: read_tags(r)? },
+            4 => Command::Anchor { checkpoint: r.array()? },
+            _ => return Err(CanonError::Invalid("command")),
+        })
+    }
+}
+
+pub(super) fn read_tags(r: &mut Reader<'_>) -> Result<Vec<[u8; 16]>, CanonError> {
+    let tags = r.list(TAGS, |r| r.array())?;
+    if tags.len() < 4 || !tags.len().is_power_of_two() || !tags.is_sorted_by(|a, b| a < b) {
+        return Err(CanonError::Invalid("tags"));
+    }
+    Ok(tags)
+}

@@ -1,0 +1,30 @@
+//! The replicated state machine: what all agencies must agree on.
+//!
+//! Pure, synchronous and deterministic: [`State::apply_batch`] is a function of the state, the index and the
+//! bytes. No clock, no randomness, no I/O, no task, no channel. `cluster` feeds it committed entries in order,
+//! on every node and after every restart alike.
+//!
+//! Invariants
+//! - Same entries, same digest. Maps are ordered; time enters with the entry and never goes back (P4).
+//! - A batch counts once (P3): signed by its node, strictly rising (incarnation, sequence), not after its index;
+//!   the last batch sent again gets its stored reply. One refused command never fails its neighbours.
+//! - Nodes publish, anchor and introduce; acts of authority carry persons' signatures (P1).
+//! - The ledger learns no label, title, or audience: a commitment is a hiding hash and blinded tags (P12, P13).
+//! - A record id carries its origin; only a node of that agency commits it (P17).
+//!
+//! Rule numbers are those of the protocol rules; `docs/rules.md` says which of them this room enforces (L).
+
+mod act;
+mod apply;
+mod batch;
+mod command;
+mod genesis;
+mod record;
+mod state;
+
+pub use act::{Act, SignedAct, act_hash};
+pub use batch::{BatchReply, CommandReply, Refusal, SignedBatch};
+pub use command::Command;
+pub use genesis::{Authority, Descriptor, Genesis, NodeEntry, SignedGenesis, node_id, origin_mark};
+pub use record::{RecordEntry, VersionEntry};
+pub use state::{AgencyState, AgreementState, GuideState, LedgerError, NodeState, State};

@@ -1,0 +1,164 @@
+//! The commitments: bucketed, so that a digest over the state costs the buckets that moved and not the whole.
+
+use crate::domain::canon::{Canon, CanonError, Reader, Writer};
+use crate::domain::ids::{NodeId, RecordId};
+use crate::domain::time::Millis;
+use crate::seal::digest;
+use imbl::{OrdMap, Vector};
+
+const BUCKETS: usize = 256;
+
+/// One committed version.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct VersionEntry {
+    /// 1, 2, …
+    pub version: u32,
+    /// Hiding commitment of the header (P12).
+    pub commitment: [u8; 32],
+    /// Hiding commitments of its grants, first one first.
+    pub grants: Vec<[u8; 32]>,
+    /// Blinded tags of all grants (P13).
+    pub tags: Vec<[u8; 16]>,
+    /// Committing node.
+    pub node: NodeId,
+    /// Ledger index.
+    pub index: u64,
+    /// Ledger time.
+    pub time: Millis,
+}
+
+impl Canon for VersionEntry {
+    fn write(&self, w: &mut Writer) {
+        w.u32(self.version).array(&self.commitment);
+        w.list(self.grants.iter(), |w, g| {
+            w.array(g);
+        });
+        w.list(self.tags.iter(), |w, t| {
+            w.array(t);
+        });
+        w.value(&self.node).u64(self.index).value(&self.time);
+    }
+    fn read(r: &mut Reader<'_>) -> Result<Self, CanonError> {
+        Ok(VersionEntry {
+            version: r.u32()?,
+            commitment: r.array()?,
+            grants: r.list(4096, |r| r.array())?,
+            tags: r.list(1 << 16, |r| r.array())?,
+            node: r.value()?,
+            index: r.u64()?,
+            time: r.value()?,
+        })
+    }
+}
+
+/// All versions of one record, lowest first.
+pub type RecordEntry = Vec<VersionEntry>;
+
+#[derive(Clone, Default)]
+struct Bucket {
+    records: OrdMap<RecordId, RecordEntry>,
+    digest: [u8; 32],
+}
+
+impl Bucket {
+    fn redigest(&mut self) {
+        let mut w = Writer::bare();
+        for (id, entry) in &self.records {
+            w.value(id);
+            w.list(entry.iter(), |w, v| v.write(w));
+        }
+        self.digest = digest("hufu.ledger.bucket", &[&w.finish()]);
+    }
+}
+
+/// The commitments of the federation, with the order in which they came.
+#[derive(Clone)]
+pub(super) struct Records {
+    buckets: Vector<Bucket>,
+    feed: Vector<(RecordId, u32)>,
+}
+
+impl Default for Records {
+    fn default() -> Self {
+        Records { buckets: (0..BUCKETS).map(|_| Bucket::default()).collect(), feed: Vector::new() }
+    }
+}
+
+impl Records {
+    pub(super) fn of(&self, id: &RecordId) -> Option<&RecordEntry> {
+        self.buckets.get(slot(id)).and_then(|b| b.records.get(id))
+    }
+
+    pub(super) fn feed(&self) -> &Vector<(RecordId, u32)> {
+        &self.feed
+    }
+
+    /// Adds a version whose number the caller checked.
+    pub(super) fn push(&mut self, id: RecordId, entry: VersionEntry) {
+        self.feed.push_back((id, entry.version));
+        self.change(id, |versions| versions.push(entry));
+    }
+
+    /// Adds a grant to a version; the feed names it again so that newcomers look.
+    pub(super) fn grant(&mut self, id: RecordId, version: u32, grant: [u8; 32], tags: &[[u8; 16]]) -> bool {
+        let known = self.of(&id).is_some_and(|e| e.iter().any(|v| v.version == version));
+        if known {
+            self.feed.push_back((id, version));
+            self.change(id, |versions| {
+                if let Some(v) = versions.iter_mut().find(|v| v.version == version) {
+                    v.grants.push(grant);
+                    v.tags.extend_from_slice(tags);
+                }
+            });
+        }
+        known
+    }
+
+    pub(super) fn digest(&self) -> [u8; 32] {
+        let mut w = Writer::bare();
+        w.u64(self.feed.len() as u64);
+        for bucket in &self.buckets {
+            w.array(&bucket.digest);
+        }
+        digest("hufu.ledger.records", &[&w.finish()])
+    }
+
+    fn change(&mut self, id: RecordId, f: impl FnOnce(&mut RecordEntry)) {
+        if let Some(bucket) = self.buckets.get_mut(slot(&id)) {
+            f(bucket.records.entry(id).or_default());
+            bucket.redigest();
+        }
+    }
+}
+
+fn slot(id: &RecordId) -> usize {
+    let [.., b, _, _, _, _] = *id.as_bytes();
+    usize::from(b) % BUCKETS
+}
+
+impl Canon for Records {
+    fn write(&self, w: &mut Writer) {
+        w.list(self.feed.iter(), |w, (id, v)| {
+            w.value(id).u32(*v);
+        });
+        for bucket in &self.buckets {
+            w.list(bucket.records.iter(), |w, (id, e)| {
+                w.value(id);
+                w.list(e.iter(), |w, v| v.write(w));
+            });
+        }
+    }
+    fn read(r: &mut Reader<'_>) -> Result<Self, CanonError> {
+        let feed = r.list(usize::MAX, |r| Ok((r.value()?, r.u32()?)))?.into_iter().collect();
+        let mut buckets = Vector::new();
+        for _ in 0..BUCKETS {
+            let entries = r.list(usize::MAX, |r| Ok((r.value::<RecordId>()?, r.list(1 << 20, VersionEntry::read)?)))?;
+            let mut bucket = Bucket { records: entries.into_iter().collect(), digest: [0; 32] };
+            if !bucket.records.is_empty() {
+                bucket.redigest();
+            }
+            buckets.push_back(bucket);
+        }
+        Ok(Records { buckets, feed })
+    }
+}

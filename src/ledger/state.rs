@@ -1,0 +1,481 @@
+//! The state that all nodes share, its canonical form and its digest.
+
+use crate::domain::agreement::{Guide, Terms};
+use crate::domain::canon::{Canon, CanonError, Reader, Writer, read_set, write_set};
+use crate::domain::fault::Fault;
+use crate::domain::ids::{AgencyId, AgreementId, FederationId, Handle, NodeId, RecordId};
+use crate::domain::limits;
+use crate::domain::person::Role;
+use crate::domain::time::Millis;
+use crate::seal::{GradePublic, PublicKey, digest};
+use imbl::{OrdMap, Vector};
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use thiserror::Error;
+
+use super::batch::BatchReply;
+use super::genesis::{Authority, Descriptor, NodeEntry, SignedGenesis, node_id, origin_mark};
+use super::record::{RecordEntry, Records};
+
+/// Why a genesis or a stored state was refused.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+pub enum LedgerError {
+    /// Bytes do not parse.
+    #[error("the bytes do not parse: {0}")]
+    Canon(#[from] CanonError),
+    /// A genesis breaks a rule.
+    #[error("the genesis is not valid: {why}")]
+    Genesis {
+        /// Which.
+        why: &'static str,
+    },
+    /// A descriptor breaks a rule.
+    #[error("the descriptor of `{agency}` is not valid: {why}")]
+    Descriptor {
+        /// Whose.
+        agency: AgencyId,
+        /// Which rule.
+        why: &'static str,
+    },
+    /// A founder has not signed.
+    #[error("founder `{agency}` has not signed the genesis")]
+    Unsigned {
+        /// Who.
+        agency: AgencyId,
+    },
+    /// A founder's signature is wrong.
+    #[error("the genesis signature of `{agency}` does not verify with an officer's key")]
+    BadGenesisSignature {
+        /// Whose.
+        agency: AgencyId,
+    },
+}
+
+impl From<LedgerError> for Fault {
+    fn from(e: LedgerError) -> Fault {
+        match e {
+            LedgerError::BadGenesisSignature { .. } => Fault::integrity("BAD_SIGNATURE", e.to_string()),
+            LedgerError::Unsigned { .. } => Fault::conflict("UNSIGNED", e.to_string())
+                .hint("an officer of every founder runs `hufu federation sign FILE`"),
+            _ => Fault::usage("BAD_GENESIS", e.to_string()),
+        }
+    }
+}
+
+/// An agency on the ledger.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AgencyState {
+    /// As admitted.
+    pub descriptor: Arc<Descriptor>,
+    /// Those who sign acts, with whether they are suspended.
+    pub authorities: BTreeMap<Handle, (Authority, bool)>,
+    /// Pair keys introduced by this agency: (recipient, month) -> sealed key.
+    pub introductions: BTreeMap<(AgencyId, u32), Vec<u8>>,
+}
+
+/// A node on the ledger.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NodeState {
+    /// Its agency.
+    pub agency: AgencyId,
+    /// Local id.
+    pub local: String,
+    /// Signing key.
+    pub key: PublicKey,
+    /// Last (incarnation, sequence).
+    pub last: (u64, u64),
+    /// Reply to that batch.
+    pub reply: Option<BatchReply>,
+    /// Last anchored checkpoint: (index, hash).
+    pub anchor: Option<(u64, [u8; 32])>,
+}
+
+/// One version of an agreement.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AgreementState {
+    /// What was signed.
+    pub terms: Terms,
+    /// One officer of each party that signed.
+    pub signatures: BTreeMap<AgencyId, Handle>,
+    /// Index at which the last party signed.
+    pub in_force: Option<u64>,
+    /// Index at which a party ended it, and why.
+    pub ended: Option<(u64, String)>,
+}
+
+impl AgreementState {
+    /// Whether entries at `index` fall under it.
+    pub fn in_force_at(&self, index: u64) -> bool {
+        self.in_force.is_some_and(|i| i <= index) && self.ended.as_ref().is_none_or(|(i, _)| index < *i)
+    }
+
+    /// Whether it is in force now.
+    pub fn in_force_now(&self, now: Millis) -> bool {
+        self.in_force.is_some() && self.ended.is_none() && self.terms.start <= now && now < self.terms.end
+    }
+}
+
+/// A marking guide.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct GuideState {
+    /// What was signed.
+    pub guide: Guide,
+    /// The classifier.
+    pub by: Handle,
+    /// Index since when.
+    pub since: u64,
+    /// Index at which it was ended.
+    pub ended: Option<u64>,
+}
+
+/// An act that waits for more signatures.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Pending {
+    pub(super) signers: BTreeSet<Handle>,
+    pub(super) expires: Millis,
+}
+
+/// Everything agreed. Cloning is cheap: large maps share structure.
+#[derive(Clone)]
+pub struct State {
+    pub(super) federation: FederationId,
+    pub(super) threshold: u16,
+    pub(super) voters: BTreeSet<AgencyId>,
+    pub(super) agencies: OrdMap<AgencyId, AgencyState>,
+    pub(super) nodes: OrdMap<NodeId, NodeState>,
+    pub(super) agreements: OrdMap<AgreementId, Vec<AgreementState>>,
+    pub(super) guides: OrdMap<[u8; 16], GuideState>,
+    pub(super) pending: OrdMap<[u8; 32], Pending>,
+    pub(super) records: Records,
+    pub(super) reports: OrdMap<AgencyId, Millis>,
+    pub(super) time: Millis,
+    /// Digest of the parts that change seldom; recomputed by whoever changes them.
+    pub(super) settled: [u8; 32],
+}
+
+impl State {
+    /// The state of a genesis that every founder signed. `bytes` are a [`SignedGenesis`].
+    pub fn genesis(bytes: &[u8]) -> Result<State, LedgerError> {
+        let genesis = SignedGenesis::from_canon(bytes)?.verified()?;
+        let mut agencies = OrdMap::new();
+        let mut nodes = OrdMap::new();
+        for d in genesis.founders {
+            for NodeEntry { local, key } in &d.nodes {
+                let node = NodeState {
+                    agency: d.agency.clone(),
+                    local: local.clone(),
+                    key: *key,
+                    last: (0, 0),
+                    reply: None,
+                    anchor: None,
+                };
+                nodes.insert(node_id(&d.agency, local), node);
+            }
+            let authorities = d.authorities.iter().map(|a| (a.handle, (a.clone(), false))).collect();
+            let id = d.agency.clone();
+            agencies.insert(id, AgencyState { descriptor: Arc::new(d), authorities, introductions: BTreeMap::new() });
+        }
+        let mut state = State {
+            federation: genesis.federation,
+            threshold: genesis.threshold,
+            voters: genesis.voters,
+            agencies,
+            nodes,
+            agreements: OrdMap::new(),
+            guides: OrdMap::new(),
+            pending: OrdMap::new(),
+            records: Records::default(),
+            reports: OrdMap::new(),
+            time: genesis.created,
+            settled: [0; 32],
+        };
+        state.settle();
+        Ok(state)
+    }
+
+    /// Name of the federation.
+    pub fn federation(&self) -> &FederationId {
+        &self.federation
+    }
+
+    /// Agencies needed for acts of the whole (P2).
+    pub fn threshold(&self) -> u16 {
+        self.threshold
+    }
+
+    /// Ledger time (P4).
+    pub fn time(&self) -> Millis {
+        self.time
+    }
+
+    /// All agencies.
+    pub fn agencies(&self) -> impl Iterator<Item = (&AgencyId, &AgencyState)> {
+        self.agencies.iter()
+    }
+
+    /// One agency.
+    pub fn agency(&self, id: &AgencyId) -> Option<&AgencyState> {
+        self.agencies.get(id)
+    }
+
+    /// The agency's public key for a grade, if its ceiling reaches it.
+    pub fn grade_key(&self, agency: &AgencyId, grade: crate::domain::label::Grade) -> Option<&GradePublic> {
+        self.agencies.get(agency)?.descriptor.grade_keys.get(grade as usize)
+    }
+
+    /// All nodes.
+    pub fn nodes(&self) -> impl Iterator<Item = (&NodeId, &NodeState)> {
+        self.nodes.iter()
+    }
+
+    /// One node.
+    pub fn node(&self, id: NodeId) -> Option<&NodeState> {
+        self.nodes.get(&id)
+    }
+
+    /// A node's agency.
+    pub fn node_agency(&self, id: NodeId) -> Option<AgencyId> {
+        self.nodes.get(&id).map(|n| n.agency.clone())
+    }
+
+    /// Nodes that vote: the first node of each voting agency.
+    pub fn voters(&self) -> BTreeSet<NodeId> {
+        self.voters
+            .iter()
+            .filter_map(|a| self.agencies.get(a))
+            .filter_map(|s| s.descriptor.nodes.first().map(|n| node_id(&s.descriptor.agency, &n.local)))
+            .collect()
+    }
+
+    /// All other nodes.
+    pub fn learners(&self) -> BTreeSet<NodeId> {
+        let voters = self.voters();
+        self.nodes.keys().filter(|n| !voters.contains(n)).copied().collect()
+    }
+
+    /// The agency whose origin mark a record id carries (P17).
+    pub fn origin_of(&self, id: &RecordId) -> Option<&AgencyId> {
+        self.agencies.keys().find(|a| origin_mark(&self.federation, a) == id.origin_mark())
+    }
+
+    /// All versions of an agreement, lowest first.
+    pub fn agreement(&self, id: &AgreementId) -> Option<&Vec<AgreementState>> {
+        self.agreements.get(id)
+    }
+
+    /// All agreements.
+    pub fn agreements(&self) -> impl Iterator<Item = (&AgreementId, &Vec<AgreementState>)> {
+        self.agreements.iter()
+    }
+
+    /// The version of an agreement that entries at `index` fall under.
+    pub fn agreement_at(&self, id: &AgreementId, index: u64) -> Option<&AgreementState> {
+        self.agreements.get(id)?.iter().rev().find(|a| a.in_force_at(index))
+    }
+
+    /// The version that is in force now.
+    pub fn agreement_now(&self, id: &AgreementId, now: Millis) -> Option<&AgreementState> {
+        self.agreements.get(id)?.iter().rev().find(|a| a.in_force_now(now))
+    }
+
+    /// All guides.
+    pub fn guides(&self) -> impl Iterator<Item = (&[u8; 16], &GuideState)> {
+        self.guides.iter()
+    }
+
+    /// A person who signs, unless suspended.
+    pub fn authority(&self, agency: &AgencyId, handle: Handle) -> Option<&Authority> {
+        self.agencies.get(agency)?.authorities.get(&handle).filter(|(_, suspended)| !suspended).map(|(a, _)| a)
+    }
+
+    /// Committed versions of a record.
+    pub fn record(&self, id: &RecordId) -> Option<&RecordEntry> {
+        self.records.of(id)
+    }
+
+    /// Commits and grants in the order they came; a position in it is a cursor.
+    pub fn feed(&self) -> &Vector<(RecordId, u32)> {
+        self.records.feed()
+    }
+
+    /// The digest that equal states share.
+    pub fn digest(&self) -> [u8; 32] {
+        let mut w = Writer::bare();
+        w.array(&self.settled).array(&self.records.digest());
+        self.write_moving(&mut w);
+        digest("hufu.ledger.state", &[&w.finish()])
+    }
+
+    /// Canonical bytes of the whole state, for snapshots.
+    pub fn encode(&self) -> Vec<u8> {
+        let mut w = Writer::new("hufu.state", 1);
+        self.write_settled(&mut w);
+        self.write_moving(&mut w);
+        w.value(&self.records);
+        w.finish()
+    }
+
+    /// Reads what [`State::encode`] wrote.
+    pub fn decode(bytes: &[u8]) -> Result<State, LedgerError> {
+        let mut r = Reader::new(bytes, "hufu.state", 1)?;
+        let federation = r.value()?;
+        let threshold = r.u16()?;
+        let voters = read_set(&mut r, limits::AGENCIES)?;
+        let agencies = r.list(limits::AGENCIES, read_agency)?.into_iter().collect();
+        let agreements =
+            r.list(1 << 20, |r| Ok((r.value()?, r.list(1 << 16, AgreementState::read)?)))?.into_iter().collect();
+        let guides = r.list(1 << 20, |r| Ok((r.array()?, r.value()?)))?.into_iter().collect();
+        let pending = r.list(1 << 20, |r| Ok((r.array()?, r.value()?)))?.into_iter().collect();
+        let nodes = r.list(1 << 16, |r| Ok((r.value()?, r.value()?)))?.into_iter().collect();
+        let reports = r.list(limits::AGENCIES, |r| Ok((r.value()?, r.value()?)))?.into_iter().collect();
+        let time = r.value()?;
+        let records = r.value()?;
+        r.finish()?;
+        let mut state = State {
+            federation,
+            threshold,
+            voters,
+            agencies,
+            nodes,
+            agreements,
+            guides,
+            pending,
+            records,
+            reports,
+            time,
+            settled: [0; 32],
+        };
+        state.settle();
+        Ok(state)
+    }
+
+    /// Recomputes the digest of what changes seldom.
+    pub(super) fn settle(&mut self) {
+        let mut w = Writer::bare();
+        self.write_settled(&mut w);
+        self.settled = digest("hufu.ledger.settled", &[&w.finish()]);
+    }
+
+    fn write_settled(&self, w: &mut Writer) {
+        w.value(&self.federation).u16(self.threshold);
+        write_set(w, &self.voters);
+        w.list(self.agencies.iter(), |w, (_, a)| write_agency(w, a));
+        w.list(self.agreements.iter(), |w, (id, versions)| {
+            w.value(id);
+            w.list(versions.iter(), |w, v| v.write(w));
+        });
+        w.list(self.guides.iter(), |w, (id, g)| {
+            w.array(id).value(g);
+        });
+        w.list(self.pending.iter(), |w, (id, p)| {
+            w.array(id).value(p);
+        });
+    }
+
+    fn write_moving(&self, w: &mut Writer) {
+        w.list(self.nodes.iter(), |w, (id, n)| {
+            w.value(id).value(n);
+        });
+        w.list(self.reports.iter(), |w, (a, t)| {
+            w.value(a).value(t);
+        });
+        w.value(&self.time);
+    }
+
+    /// Officers' handles that count: registered, not suspended, holding the role.
+    pub(super) fn holds(&self, agency: &AgencyId, handle: Handle, role: Role) -> Option<PublicKey> {
+        self.authority(agency, handle).filter(|a| a.roles.contains(&role)).map(|a| a.key)
+    }
+}
+
+fn write_agency(w: &mut Writer, a: &AgencyState) {
+    w.value(a.descriptor.as_ref());
+    w.list(a.authorities.values(), |w, (x, suspended)| {
+        w.value(x).flag(*suspended);
+    });
+    w.list(a.introductions.iter(), |w, ((to, month), sealed)| {
+        w.value(to).u32(*month).bytes(sealed);
+    });
+}
+
+fn read_agency(r: &mut Reader<'_>) -> Result<(AgencyId, AgencyState), CanonError> {
+    let descriptor: Descriptor = r.value()?;
+    let authorities = r.list(1 << 16, |r| {
+        let a: Authority = r.value()?;
+        Ok((a.handle, (a, r.flag()?)))
+    })?;
+    let introductions = r.list(1 << 20, |r| Ok(((r.value()?, r.u32()?), r.bytes(8192)?.to_vec())))?;
+    Ok((
+        descriptor.agency.clone(),
+        AgencyState {
+            descriptor: Arc::new(descriptor),
+            authorities: authorities.into_iter().collect(),
+            introductions: introductions.into_iter().collect(),
+        },
+    ))
+}
+
+impl Canon for NodeState {
+    fn write(&self, w: &mut Writer) {
+        w.value(&self.agency).str(&self.local).value(&self.key).u64(self.last.0).u64(self.last.1);
+        w.option(self.reply.as_ref(), |w, r| r.write(w));
+        w.option(self.anchor.as_ref(), |w, (i, h)| {
+            w.u64(*i).array(h);
+        });
+    }
+    fn read(r: &mut Reader<'_>) -> Result<Self, CanonError> {
+        Ok(NodeState {
+            agency: r.value()?,
+            local: r.str(32)?.to_owned(),
+            key: r.value()?,
+            last: (r.u64()?, r.u64()?),
+            reply: r.option(BatchReply::read)?,
+            anchor: r.option(|r| Ok((r.u64()?, r.array()?)))?,
+        })
+    }
+}
+
+impl Canon for AgreementState {
+    fn write(&self, w: &mut Writer) {
+        w.value(&self.terms);
+        w.list(self.signatures.iter(), |w, (a, h)| {
+            w.value(a).value(h);
+        });
+        w.option(self.in_force, |w, i| {
+            w.u64(i);
+        });
+        w.option(self.ended.as_ref(), |w, (i, why)| {
+            w.u64(*i).str(why);
+        });
+    }
+    fn read(r: &mut Reader<'_>) -> Result<Self, CanonError> {
+        Ok(AgreementState {
+            terms: r.value()?,
+            signatures: r.list(limits::AGENCIES, |r| Ok((r.value()?, r.value()?)))?.into_iter().collect(),
+            in_force: r.option(|r| r.u64())?,
+            ended: r.option(|r| Ok((r.u64()?, r.str(1600)?.to_owned())))?,
+        })
+    }
+}
+
+impl Canon for GuideState {
+    fn write(&self, w: &mut Writer) {
+        w.value(&self.guide).value(&self.by).u64(self.since);
+        w.option(self.ended, |w, i| {
+            w.u64(i);
+        });
+    }
+    fn read(r: &mut Reader<'_>) -> Result<Self, CanonError> {
+        Ok(GuideState { guide: r.value()?, by: r.value()?, since: r.u64()?, ended: r.option(|r| r.u64())? })
+    }
+}
+
+impl Canon for Pending {
+    fn write(&self, w: &mut Writer) {
+        write_set(w, &self.signers);
+        w.value(&self.expires);
+    }
+    fn read(r: &mut Reader<'_>) -> Result<Self, CanonError> {
+        Ok(Pending { signers: read_set(r, 64)?, expires: r.value()? })
+    }
+}

@@ -1,0 +1,120 @@
+//! Fault <-> gRPC status. The one table of kinds and codes.
+
+use crate::domain::fault::{Fault, FaultKind};
+use prost::Message;
+use tonic::{Code, Status};
+
+/// google.rpc.Status (google/rpc/status.proto).
+#[derive(Clone, PartialEq, Message)]
+struct RpcStatus {
+    #[prost(int32, tag = "1")]
+    code: i32,
+    #[prost(string, tag = "2")]
+    message: String,
+    #[prost(message, repeated, tag = "3")]
+    details: Vec<Any>,
+}
+
+/// google.protobuf.Any.
+#[derive(Clone, PartialEq, Message)]
+struct Any {
+    #[prost(string, tag = "1")]
+    type_url: String,
+    #[prost(bytes = "vec", tag = "2")]
+    value: Vec<u8>,
+}
+
+/// google.rpc.ErrorInfo (google/rpc/error_details.proto); `hint` travels as metadata.
+#[derive(Clone, PartialEq, Message)]
+struct ErrorInfo {
+    #[prost(string, tag = "1")]
+    reason: String,
+    #[prost(string, tag = "2")]
+    domain: String,
+    #[prost(btree_map = "string, string", tag = "3")]
+    metadata: std::collections::BTreeMap<String, String>,
+}
+
+const ERROR_INFO: &str = "type.googleapis.com/google.rpc.ErrorInfo";
+const DOMAIN: &str = "hufu";
+
+/// The status a caller gets.
+pub fn status_of(fault: &Fault) -> Status {
+    let code = match fault.kind {
+        FaultKind::Usage => Code::InvalidArgument,
+        FaultKind::Refused => Code::PermissionDenied,
+        FaultKind::NotFound => Code::NotFound,
+        FaultKind::Unavailable => Code::Unavailable,
+        FaultKind::Integrity => Code::DataLoss,
+        FaultKind::Conflict => Code::FailedPrecondition,
+        FaultKind::Partial | FaultKind::Internal => Code::Internal,
+    };
+    let metadata = fault.hint.iter().map(|h| ("hint".to_owned(), h.clone())).collect();
+    let info = ErrorInfo { reason: fault.reason.into(), domain: DOMAIN.into(), metadata };
+    let details = vec![Any { type_url: ERROR_INFO.into(), value: info.encode_to_vec() }];
+    let rpc = RpcStatus { code: code as i32, message: fault.message.clone(), details };
+    Status::with_details(code, fault.message.clone(), rpc.encode_to_vec().into())
+}
+
+/// The fault that a status carries; a status from elsewhere is read by its code.
+pub fn fault_of(status: &Status) -> Fault {
+    let kind = match status.code() {
+        Code::InvalidArgument | Code::OutOfRange => FaultKind::Usage,
+        Code::PermissionDenied | Code::Unauthenticated => FaultKind::Refused,
+        Code::NotFound => FaultKind::NotFound,
+        Code::Unavailable | Code::DeadlineExceeded | Code::ResourceExhausted | Code::Cancelled => FaultKind::Unavailable,
+        Code::DataLoss => FaultKind::Integrity,
+        Code::Aborted | Code::AlreadyExists | Code::FailedPrecondition => FaultKind::Conflict,
+        _ => FaultKind::Internal,
+    };
+    let info = RpcStatus::decode(status.details())
+        .ok()
+        .and_then(|s| s.details.into_iter().find(|d| d.type_url == ERROR_INFO))
+        .and_then(|d| ErrorInfo::decode(d.value.as_slice()).ok());
+    let mut fault = Fault::new(kind, reason_word(info.as_ref().map_or("", |i| &i.reason), kind), status.message());
+    fault.hint = info.and_then(|i| i.metadata.get("hint").cloned());
+    if fault.message.is_empty() || (fault.hint.is_none() && status.code() == Code::Unavailable && status.details().is_empty()) {
+        fault = Fault::unavailable("NODE_UNREACHABLE", "the node does not answer")
+            .hint("is it running? see `hufu doctor`, and the profile's endpoint");
+    }
+    fault
+}
+
+/// Reasons are static words in this process; a word that is not known here becomes its kind's own.
+fn reason_word(word: &str, kind: FaultKind) -> &'static str {
+    REASONS.iter().find(|r| **r == word).copied().unwrap_or(match kind {
+        FaultKind::Usage => "INVALID",
+        FaultKind::Refused => "REFUSED",
+        FaultKind::NotFound => "NOT_FOUND",
+        FaultKind::Unavailable => "UNAVAILABLE",
+        FaultKind::Integrity => "INTEGRITY",
+        FaultKind::Conflict => "CONFLICT",
+        FaultKind::Partial => "PARTIAL",
+        FaultKind::Internal => "INTERNAL",
+    })
+}
+
+/// Every reason that crosses the wire; `docs/api.md` explains them.
+const REASONS: &[&str] = &[
+    "NOT_FOUND", "NO_LEADER", "DEADLINE", "UNKNOWN_GRADE", "UNKNOWN_KIND", "UNKNOWN_ROLE", "UNKNOWN_AGENCY",
+    "UNKNOWN_AGREEMENT", "BAD_AGENCY", "BAD_AGREEMENT", "BAD_RECORD_ID", "BAD_COMPARTMENT", "BAD_REFERENCE",
+    "BAD_DATE", "BAD_TITLE", "BAD_BODY", "BAD_QUERY", "BAD_PURPOSE", "BAD_ACT", "BAD_CSR", "BAD_PERSON",
+    "BODY_TOO_LARGE", "PERIOD_TOO_LONG", "PERIOD_ON_INTERNAL", "PERIOD_PAST", "PERIOD_EMPTY", "BAD_CONDITION",
+    "ABOVE_CLEARANCE", "ABOVE_CEILING", "OUTSIDE_AGREEMENT", "NOT_A_PARTY", "NO_GUIDE", "NOT_ALLOWED",
+    "UNKNOWN_PERSON", "SUSPENDED", "NO_AUTHORITY", "VERSION_CONFLICT", "EXISTS", "EXPIRED", "REFUSED_BY_LEDGER",
+    "AUDIT_FAILED", "JOURNAL_FAILED", "RETENTION_NEEDED", "NOT_FRESH", "UNKNOWN_CAVEAT", "NOT_SUPPORTED",
+    "MARKING_AUTHORITY", "NO_AUTHORITY_KEY", "UNOPENABLE", "SHUTTING_DOWN",
+];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_fault_survives_the_trip() {
+        let f = Fault::refused("ABOVE_CLEARANCE", "the grade is above your clearance").hint("ask somebody cleared");
+        assert_eq!(fault_of(&status_of(&f)), f);
+        let odd = Fault::refused("SOMETHING_NEW", "x");
+        assert_eq!(fault_of(&status_of(&odd)).kind, FaultKind::Refused);
+    }
+}
