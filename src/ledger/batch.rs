@@ -5,6 +5,7 @@ use crate::domain::ids::{FederationId, NodeId};
 use crate::domain::limits;
 use crate::domain::time::Millis;
 use crate::seal::{PublicKey, Signature, SigningKey};
+use serde::{Deserialize, Serialize};
 use std::fmt;
 
 use super::command::Command;
@@ -70,7 +71,7 @@ impl SignedBatch {
 }
 
 /// Why a batch or a command was refused. The order is format.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Refusal {
     /// Does not parse.
     Malformed = 0,
@@ -141,7 +142,7 @@ impl Canon for Refusal {
 }
 
 /// The answer to one command.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum CommandReply {
     /// In force, or written.
     Done,
@@ -170,7 +171,7 @@ impl Canon for CommandReply {
 }
 
 /// The answer to a batch.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct BatchReply {
     /// Index at which it was first applied.
     pub index: u64,

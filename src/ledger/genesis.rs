@@ -3,7 +3,7 @@
 use crate::domain::agency::Tier;
 use crate::domain::canon::{Canon, CanonError, Reader, Writer, read_set, write_set};
 use crate::domain::ids::{AgencyId, FederationId, Handle, NodeId};
-use crate::domain::label::Grade;
+use crate::domain::label::{Compartment, Grade};
 use crate::domain::limits;
 use crate::domain::person::Role;
 use crate::domain::time::Millis;
@@ -68,6 +68,8 @@ pub struct Descriptor {
     pub tier: Tier,
     /// Highest grade that its nodes may hold.
     pub ceiling: Grade,
+    /// Compartments that its nodes may hold.
+    pub compartments: BTreeSet<Compartment>,
     /// Its certificate authority, DER.
     pub root: Vec<u8>,
     /// Its nodes.
@@ -82,6 +84,7 @@ impl Canon for Descriptor {
     fn write(&self, w: &mut Writer) {
         w.array(&Writer::new("hufu.descriptor", 1).finish());
         w.value(&self.agency).value(&self.federation).str(&self.name).value(&self.tier).value(&self.ceiling);
+        write_set(w, &self.compartments);
         w.bytes(&self.root);
         w.list(self.nodes.iter(), |w, n| n.write(w));
         w.list(self.grade_keys.iter(), |w, k| k.write(w));
@@ -97,6 +100,7 @@ impl Canon for Descriptor {
             name: r.str(400)?.to_owned(),
             tier: r.value()?,
             ceiling: r.value()?,
+            compartments: read_set(r, limits::COMPARTMENTS)?,
             root: r.bytes(8192)?.to_vec(),
             nodes: r.list(16, NodeEntry::read)?,
             grade_keys: r.list(4, GradePublic::read)?,
@@ -106,6 +110,11 @@ impl Canon for Descriptor {
 }
 
 impl Descriptor {
+    /// Whether the agency's systems may hold a label of this grade and these compartments.
+    pub fn may_hold(&self, grade: Grade, compartments: &BTreeSet<Compartment>) -> bool {
+        grade <= self.ceiling && compartments.is_subset(&self.compartments)
+    }
+
     /// Refuses a descriptor that no genesis may hold.
     pub fn check(&self) -> Result<(), LedgerError> {
         let bad = |why: &'static str| Err(LedgerError::Descriptor { agency: self.agency.clone(), why });

@@ -18,9 +18,14 @@ mod act;
 mod apply;
 mod batch;
 mod command;
+#[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "test")]
+pub(crate) mod fixture;
 mod genesis;
 mod record;
 mod state;
+#[cfg(test)]
+mod tests;
 
 pub use act::{Act, SignedAct, act_hash};
 pub use batch::{BatchReply, CommandReply, Refusal, SignedBatch};

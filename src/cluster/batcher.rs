@@ -1,0 +1,152 @@
+//! Many signed batches share one log entry; answers are fanned out.
+//!
+//! One entry is under way at a time, since the leader of this openraft waits for its own disk with each;
+//! whatever arrives meanwhile goes into the next. A non-leader hands what it has to the leader. Batches are
+//! idempotent by their sequence, so an unknown outcome is simply tried again until the deadline.
+
+use super::codec;
+use super::group::ClusterError;
+use super::network::{CallKind, PeerCalls};
+use super::types::{Entry, Raft};
+use crate::domain::canon::Canon;
+use crate::domain::ids::NodeId;
+use crate::domain::limits;
+use crate::ledger::BatchReply;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::{mpsc, oneshot};
+use tokio::time::{Instant, sleep};
+
+const RETRY: Duration = Duration::from_millis(50);
+/// One attempt with the leader.
+const ATTEMPT: Duration = Duration::from_secs(3);
+
+/// One signed batch on its way.
+pub(super) struct Job {
+    pub(super) batch: Vec<u8>,
+    pub(super) deadline: Instant,
+    pub(super) answer: oneshot::Sender<Result<BatchReply, ClusterError>>,
+    /// Came from another node: it is not forwarded again.
+    pub(super) forwarded: bool,
+}
+
+/// The queue in front of the proposing task.
+pub(super) struct Batcher {
+    jobs: mpsc::Sender<Job>,
+}
+
+impl Batcher {
+    pub(super) fn start(node: NodeId, raft: Raft, calls: Arc<dyn PeerCalls>) -> Batcher {
+        let (jobs, queue) = mpsc::channel(1024);
+        tokio::spawn(Proposer { node, raft, calls }.run(queue));
+        Batcher { jobs }
+    }
+
+    pub(super) async fn push(&self, job: Job) -> Result<(), ClusterError> {
+        self.jobs.send(job).await.map_err(|_| ClusterError::Unavailable(": the node is stopping".into()))
+    }
+}
+
+struct Proposer {
+    node: NodeId,
+    raft: Raft,
+    calls: Arc<dyn PeerCalls>,
+}
+
+impl Proposer {
+    async fn run(self, mut queue: mpsc::Receiver<Job>) {
+        let mut left: Option<Job> = None;
+        loop {
+            let first = match left.take() {
+                Some(job) => job,
+                None => match queue.recv().await {
+                    Some(job) => job,
+                    None => return,
+                },
+            };
+            let mut bytes = first.batch.len();
+            let mut jobs = vec![first];
+            while let Ok(job) = queue.try_recv() {
+                if bytes + job.batch.len() > limits::ENTRY_BYTES {
+                    left = Some(job);
+                    break;
+                }
+                bytes += job.batch.len();
+                jobs.push(job);
+            }
+            self.place(jobs).await;
+        }
+    }
+
+    /// Tries until all are answered or late.
+    async fn place(&self, mut jobs: Vec<Job>) {
+        let mut why = String::new();
+        loop {
+            let now = Instant::now();
+            let (live, late): (Vec<_>, Vec<_>) = jobs.into_iter().partition(|j| j.deadline > now);
+            for job in late {
+                let _ = job.answer.send(Err(ClusterError::Unavailable(why.clone())));
+            }
+            if live.is_empty() {
+                return;
+            }
+            match self.attempt(&live).await {
+                Ok(replies) => {
+                    for (job, reply) in live.into_iter().zip(replies) {
+                        let _ = job.answer.send(Ok(reply));
+                    }
+                    return;
+                }
+                Err(reason) => why = format!(": {reason}"),
+            }
+            // A forwarded batch goes back to its node, which knows the next leader as soon as we do.
+            let (forwarded, own): (Vec<_>, Vec<_>) = live.into_iter().partition(|j| j.forwarded);
+            for job in forwarded {
+                let _ = job.answer.send(Err(ClusterError::Unavailable(why.clone())));
+            }
+            jobs = own;
+            if jobs.is_empty() {
+                return;
+            }
+            sleep(RETRY).await;
+        }
+    }
+
+    async fn attempt(&self, jobs: &[Job]) -> Result<Vec<BatchReply>, String> {
+        let leader = self.raft.metrics().borrow().current_leader.ok_or("no leader")?;
+        let batches: Vec<Vec<u8>> = jobs.iter().map(|j| j.batch.clone()).collect();
+        let replies = if leader == self.node.0 {
+            let written = tokio::time::timeout(ATTEMPT, self.raft.client_write(Entry { batches })).await;
+            written.map_err(|_| "no quorum answered in time")?.map_err(|e| e.to_string())?.data.replies
+        } else {
+            self.forward(leader, jobs).await?
+        };
+        if replies.len() == jobs.len() {
+            Ok(replies)
+        } else {
+            Err("the leader answered another number of batches".into())
+        }
+    }
+
+    async fn forward(&self, leader: u64, jobs: &[Job]) -> Result<Vec<BatchReply>, String> {
+        if jobs.iter().all(|j| j.forwarded) {
+            return Err("this node no longer leads".into());
+        }
+        let left = jobs
+            .iter()
+            .map(|j| j.deadline)
+            .max()
+            .unwrap_or_else(Instant::now)
+            .saturating_duration_since(Instant::now());
+        let left = left.min(ATTEMPT);
+        let left_ms = u64::try_from(left.as_millis()).unwrap_or(u64::MAX);
+        let body = codec::message(|w| {
+            w.u64(left_ms);
+            w.list(jobs.iter(), |w, j| {
+                w.bytes(&j.batch);
+            });
+        });
+        let bytes = self.calls.call(leader, CallKind::Forward, body, left + RETRY).await.map_err(|e| e.to_string())?;
+        codec::parse(&bytes, |r| r.list(4096, BatchReply::read)).map_err(|e| e.to_string())
+    }
+}

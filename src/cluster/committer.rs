@@ -1,0 +1,159 @@
+//! Signs this node's commands in batches: concurrent commands share one entry, one signature, one round.
+//!
+//! One batch of a node is under way at a time, so sequences arrive in order. A batch whose outcome is unknown
+//! is sent again as the same bytes; the ledger answers a repeat with the stored reply (P3).
+
+use super::group::Cluster;
+use crate::domain::canon::Canon;
+use crate::domain::fault::Fault;
+use crate::domain::ids::{FederationId, NodeId};
+use crate::domain::limits;
+use crate::domain::time::Clock;
+use crate::ledger::{Command, CommandReply, Refusal, SignedBatch};
+use crate::seal::SigningKey;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::{mpsc, oneshot};
+use tokio::time::Instant;
+
+/// A batch is not valid this many entries after it was signed.
+const VALID_ENTRIES: u64 = 100_000;
+
+/// What became of a command.
+pub type Outcome = Result<(u64, CommandReply), Fault>;
+
+struct Job {
+    command: Command,
+    bytes: usize,
+    deadline: Instant,
+    answer: oneshot::Sender<Outcome>,
+}
+
+/// Handle to the signing task.
+#[derive(Clone)]
+pub struct Committer {
+    jobs: mpsc::Sender<Job>,
+}
+
+impl Committer {
+    /// Starts the task. `incarnation` must be above every earlier start's.
+    pub fn start(
+        cluster: Arc<Cluster>,
+        federation: FederationId,
+        node: NodeId,
+        key: SigningKey,
+        incarnation: u64,
+        clock: Arc<dyn Clock>,
+    ) -> Committer {
+        let (jobs, queue) = mpsc::channel(4096);
+        let signer = Signer { cluster, federation, node, key, incarnation, sequence: 0, clock };
+        tokio::spawn(signer.run(queue));
+        Committer { jobs }
+    }
+
+    /// Puts a command on the ledger. Answers its index and reply once applied here.
+    ///
+    /// # Errors
+    /// Unavailable when no leader took it within `wait`; the outcome is then unknown and asking again is safe.
+    pub async fn submit(&self, command: Command, wait: Duration) -> Outcome {
+        let bytes = command.to_canon().len();
+        if bytes > limits::BATCH_BYTES / 2 {
+            return Err(Fault::usage("BAD_ACT", "the command is over the size that a ledger entry takes"));
+        }
+        let (answer, outcome) = oneshot::channel();
+        let job = Job { command, bytes, deadline: Instant::now() + wait, answer };
+        self.jobs.send(job).await.map_err(|_| stopping())?;
+        outcome.await.map_err(|_| stopping())?
+    }
+}
+
+/// The fault of a command that the ledger refused.
+pub fn refused(refusal: Refusal) -> Fault {
+    let text = format!("the ledger refused it: {refusal}");
+    match refusal {
+        Refusal::VersionConflict => Fault::conflict("VERSION_CONFLICT", text).hint("look again and repeat"),
+        Refusal::Exists => Fault::conflict("EXISTS", text),
+        Refusal::Expired => Fault::conflict("EXPIRED", text),
+        Refusal::NoAuthority => Fault::refused("NO_AUTHORITY", text),
+        Refusal::Unknown => Fault::not_found(),
+        Refusal::Malformed | Refusal::Invalid => Fault::usage("BAD_ACT", text),
+        _ => Fault::refused("REFUSED_BY_LEDGER", text),
+    }
+}
+
+fn stopping() -> Fault {
+    Fault::unavailable("SHUTTING_DOWN", "the node is shutting down")
+}
+
+struct Signer {
+    cluster: Arc<Cluster>,
+    federation: FederationId,
+    node: NodeId,
+    key: SigningKey,
+    incarnation: u64,
+    sequence: u64,
+    clock: Arc<dyn Clock>,
+}
+
+impl Signer {
+    async fn run(mut self, mut queue: mpsc::Receiver<Job>) {
+        let mut left: Option<Job> = None;
+        loop {
+            let first = match left.take() {
+                Some(job) => job,
+                None => match queue.recv().await {
+                    Some(job) => job,
+                    None => return,
+                },
+            };
+            let mut bytes = first.bytes;
+            let mut jobs = vec![first];
+            while jobs.len() < limits::BATCH_COMMANDS {
+                let Ok(job) = queue.try_recv() else { break };
+                if bytes + job.bytes > limits::BATCH_BYTES - 1024 {
+                    left = Some(job);
+                    break;
+                }
+                bytes += job.bytes;
+                jobs.push(job);
+            }
+            self.commit(jobs).await;
+        }
+    }
+
+    async fn commit(&mut self, jobs: Vec<Job>) {
+        self.sequence += 1;
+        let batch = SignedBatch {
+            federation: self.federation.clone(),
+            node: self.node,
+            incarnation: self.incarnation,
+            sequence: self.sequence,
+            not_after: self.cluster.applied().saturating_add(VALID_ENTRIES),
+            time: self.clock.now(),
+            commands: jobs.iter().map(|j| j.command.clone()).collect(),
+        };
+        let bytes = batch.seal(&self.key);
+        let deadline = jobs.iter().map(|j| j.deadline).max().unwrap_or_else(Instant::now);
+        match self.cluster.propose(bytes, deadline).await {
+            Ok(reply) => {
+                let mut replies = reply.replies.into_iter();
+                for job in jobs {
+                    let outcome = match (reply.refused, replies.next()) {
+                        (Some(why), _) => Err(refused(why)),
+                        (None, Some(r)) => Ok((reply.index, r)),
+                        (None, None) => {
+                            Err(Fault::internal("INTERNAL", "the ledger answered fewer commands than it was sent"))
+                        }
+                    };
+                    let _ = job.answer.send(outcome);
+                }
+            }
+            Err(fault) => {
+                let fault = Fault::from(fault);
+                for job in jobs {
+                    let _ = job.answer.send(Err(fault.clone()));
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,313 @@
+//! One Raft group on one node: start, propose, answer peers, report.
+
+use super::batcher::{Batcher, Job};
+use super::codec;
+use super::door::Door;
+use super::log::LogStore;
+use super::machine::{Machine, Published};
+use super::network::{CallError, CallKind, Network, PeerCalls, write_snapshot_answer};
+use super::types::{Raft, Vote};
+use crate::domain::canon::CanonError;
+use crate::domain::fault::Fault;
+use crate::domain::ids::NodeId;
+use crate::domain::limits;
+use crate::ledger::{BatchReply, State};
+use openraft::error::{InstallSnapshotError, RaftError};
+use openraft::{Config, EmptyNode, SnapshotPolicy};
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+use thiserror::Error;
+use tokio::sync::{oneshot, watch};
+use tokio::time::Instant;
+
+/// Raft timings in milliseconds.
+#[derive(Debug, Clone, Copy)]
+pub struct Timings {
+    /// Heartbeat interval.
+    pub heartbeat_ms: u64,
+    /// Shortest election timeout.
+    pub election_min_ms: u64,
+    /// Longest election timeout.
+    pub election_max_ms: u64,
+}
+
+/// What a group is started with.
+pub struct ClusterOptions {
+    /// Own node.
+    pub node: NodeId,
+    /// Folder of log and snapshots.
+    pub dir: PathBuf,
+    /// A signed genesis.
+    pub genesis: Vec<u8>,
+    /// Timings.
+    pub timings: Timings,
+    /// Peers that the configuration knows.
+    pub peers: BTreeSet<NodeId>,
+    /// How peers are called.
+    pub calls: Arc<dyn PeerCalls>,
+}
+
+/// What goes wrong with consensus.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+pub enum ClusterError {
+    /// Nobody leads, or the leader did not take it before the deadline. The outcome is unknown.
+    #[error("no quorum took it in time{0}")]
+    Unavailable(String),
+    /// A message does not parse.
+    #[error("a message does not parse: {0}")]
+    Malformed(#[from] CanonError),
+    /// A message that no honest member sends.
+    #[error("refused at the door: {0}")]
+    Door(String),
+    /// Storage or configuration failed; the node stops.
+    #[error("consensus stopped: {0}")]
+    Fatal(String),
+}
+
+impl From<ClusterError> for Fault {
+    fn from(e: ClusterError) -> Fault {
+        match e {
+            ClusterError::Unavailable(_) => Fault::unavailable("NO_LEADER", e.to_string())
+                .hint("`hufu cluster status` shows who is reachable; asking again is safe"),
+            ClusterError::Malformed(_) => Fault::usage("INVALID", e.to_string()),
+            ClusterError::Door(_) => Fault::refused("NOT_ALLOWED", e.to_string()),
+            ClusterError::Fatal(_) => Fault::unavailable("JOURNAL_FAILED", e.to_string()),
+        }
+    }
+}
+
+/// Position of the group as this node sees it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Status {
+    /// Leader, if one is known and alive.
+    pub leader: Option<NodeId>,
+    /// Term.
+    pub term: u64,
+    /// Committed index as far as applied or known here.
+    pub committed: u64,
+}
+
+/// The group on this node.
+pub struct Cluster {
+    node: NodeId,
+    raft: Raft,
+    log: LogStore,
+    published: Arc<Published>,
+    batcher: Batcher,
+    calls: Arc<dyn PeerCalls>,
+    election: Duration,
+}
+
+impl Cluster {
+    /// Opens log and snapshot, starts openraft, forms the group on the first start.
+    pub async fn start(o: ClusterOptions) -> Result<Cluster, ClusterError> {
+        let fatal = |e: String| ClusterError::Fatal(e);
+        let log = LogStore::open(&o.dir.join("log")).map_err(|e| fatal(e.to_string()))?;
+        let (machine, published) = Machine::open(&o.dir, &o.genesis).map_err(|e| fatal(e.to_string()))?;
+        let config = Config {
+            cluster_name: "hufu".into(),
+            heartbeat_interval: o.timings.heartbeat_ms,
+            election_timeout_min: o.timings.election_min_ms,
+            election_timeout_max: o.timings.election_max_ms,
+            install_snapshot_timeout: 10_000,
+            snapshot_max_chunk_size: 1 << 20,
+            max_payload_entries: 32,
+            snapshot_policy: SnapshotPolicy::LogsSinceLast(20_000),
+            max_in_snapshot_log_to_keep: 2_000,
+            purge_batch_size: 256,
+            ..Config::default()
+        };
+        let config = config.validate().map_err(|e| fatal(e.to_string()))?;
+        let network = Network(Arc::clone(&o.calls));
+        let raft = Raft::new(o.node.0, Arc::new(config), network, log.clone(), machine)
+            .await
+            .map_err(|e| fatal(e.to_string()))?;
+        let state = published.state();
+        let voters = state.voters();
+        if voters.contains(&o.node) && !raft.is_initialized().await.map_err(|e| fatal(e.to_string()))? {
+            // Every voter starts with the same membership, which openraft allows: they elect one leader.
+            let members: BTreeMap<u64, EmptyNode> = voters.iter().map(|n| (n.0, EmptyNode::new())).collect();
+            if let Err(e) = raft.initialize(members).await {
+                tracing::debug!(error = %e, "somebody else initialized the group first");
+            }
+        }
+        let batcher = Batcher::start(o.node, raft.clone(), Arc::clone(&o.calls));
+        tokio::spawn(add_learners(raft.clone(), o.node, state.learners()));
+        let election = Duration::from_millis(o.timings.election_max_ms);
+        Ok(Cluster { node: o.node, raft, log, published, batcher, calls: o.calls, election })
+    }
+
+    /// The ledger as applied here.
+    pub fn state(&self) -> Arc<State> {
+        self.published.state()
+    }
+
+    /// Last applied index.
+    pub fn applied(&self) -> u64 {
+        *self.published.applied().borrow()
+    }
+
+    /// Tells of every applied index.
+    pub fn applied_watch(&self) -> watch::Receiver<u64> {
+        self.published.applied()
+    }
+
+    /// The state's digest just after `index`, for the last few thousand indices since the start.
+    pub fn digest_at(&self, index: u64) -> Option<[u8; 32]> {
+        self.published.digest_at(index)
+    }
+
+    /// Leader, term, committed.
+    pub fn status(&self) -> Status {
+        let m = self.raft.metrics().borrow().clone();
+        // A leader that lost its quorum is none: it has had no acknowledgement for an election timeout.
+        let lost = m.millis_since_quorum_ack.is_some_and(|ms| Duration::from_millis(ms) > self.election);
+        let leader = m.current_leader.filter(|l| !(*l == self.node.0 && lost)).map(NodeId);
+        Status { leader, term: m.current_term, committed: m.last_applied.map_or(0, |l| l.index) }
+    }
+
+    /// Puts a signed batch on the ledger and answers its reply once applied.
+    pub async fn propose(&self, batch: Vec<u8>, deadline: Instant) -> Result<BatchReply, ClusterError> {
+        let (answer, outcome) = oneshot::channel();
+        self.batcher.push(Job { batch, deadline, answer, forwarded: false }).await?;
+        let reply = outcome.await.map_err(|_| ClusterError::Unavailable(": the node is stopping".into()))??;
+        // The leader may be ahead: what was answered must be readable here.
+        self.wait_applied(reply.index, deadline).await?;
+        Ok(reply)
+    }
+
+    /// Answers a peer's message.
+    pub async fn handle(&self, sender: NodeId, kind: u32, body: Vec<u8>) -> Result<Vec<u8>, ClusterError> {
+        let kind = CallKind::from_code(kind).ok_or(CanonError::Invalid("kind of a call"))?;
+        let state = self.state();
+        let vote: Vote = self.raft.metrics().borrow().vote;
+        let door = Door { state: &state, log: &self.log, applied: self.applied(), vote };
+        let refuse = |e: super::door::DoorError| {
+            tracing::error!(%sender, error = %e, "a message was refused at the door");
+            ClusterError::Door(e.to_string())
+        };
+        let fatal = |e: String| ClusterError::Fatal(e);
+        match kind {
+            CallKind::Append => {
+                let m = codec::parse(&body, |r| codec::read_append(r))?;
+                door.append(sender, &m).map_err(refuse)?;
+                let reply = self.raft.append_entries(m).await.map_err(|e| fatal(e.to_string()))?;
+                Ok(codec::message(|w| codec::write_append_reply(w, &reply)))
+            }
+            CallKind::Vote => {
+                let m = codec::parse(&body, |r| codec::read_vote_request(r))?;
+                door.vote(sender, &m.vote).map_err(refuse)?;
+                let reply = self.raft.vote(m).await.map_err(|e| fatal(e.to_string()))?;
+                Ok(codec::message(|w| codec::write_vote_reply(w, &reply)))
+            }
+            CallKind::Snapshot => {
+                let m = codec::parse(&body, |r| codec::read_snapshot(r))?;
+                door.snapshot(sender, &m).map_err(refuse)?;
+                let answer = match self.raft.install_snapshot(m).await {
+                    Ok(reply) => Ok(reply),
+                    Err(RaftError::APIError(InstallSnapshotError::SnapshotMismatch(m))) => Err(m),
+                    Err(e) => return Err(fatal(e.to_string())),
+                };
+                Ok(codec::message(|w| write_snapshot_answer(w, &answer)))
+            }
+            CallKind::Forward => self.forwarded(&body).await,
+            CallKind::ReadIndex => {
+                let index = self.read_index().await?;
+                Ok(codec::message(|w| {
+                    w.u64(index);
+                }))
+            }
+        }
+    }
+
+    /// Waits until this node has applied all that was committed when it was asked.
+    pub async fn barrier(&self, deadline: Instant) -> Result<(), ClusterError> {
+        let leader = self.status().leader.ok_or_else(|| ClusterError::Unavailable(": no leader".into()))?;
+        let index = if leader == self.node {
+            self.read_index().await?
+        } else {
+            let left = deadline.saturating_duration_since(Instant::now());
+            let bytes = self.calls.call(leader.0, CallKind::ReadIndex, Vec::new(), left).await;
+            let bytes = bytes.map_err(|e: CallError| ClusterError::Unavailable(format!(": {e}")))?;
+            codec::parse(&bytes, |r| r.u64())?
+        };
+        self.wait_applied(index, deadline).await
+    }
+
+    /// Why openraft stopped; pending while it runs.
+    pub async fn failed(&self) -> String {
+        let mut metrics = self.raft.metrics();
+        match metrics.wait_for(|m| m.running_state.is_err()).await {
+            Ok(m) => m.running_state.as_ref().err().map_or_else(String::new, ToString::to_string),
+            Err(_) => "it is gone".to_owned(),
+        }
+    }
+
+    /// Stops openraft.
+    pub async fn shutdown(&self) {
+        if let Err(e) = self.raft.shutdown().await {
+            tracing::warn!(error = %e, "consensus did not stop cleanly");
+        }
+    }
+
+    async fn read_index(&self) -> Result<u64, ClusterError> {
+        let id = self.raft.ensure_linearizable().await.map_err(|e| ClusterError::Unavailable(format!(": {e}")))?;
+        Ok(id.map_or(0, |l| l.index))
+    }
+
+    async fn wait_applied(&self, index: u64, deadline: Instant) -> Result<(), ClusterError> {
+        let mut applied = self.published.applied();
+        let waited = tokio::time::timeout_at(deadline, applied.wait_for(|a| *a >= index)).await;
+        waited
+            .map_err(|_| ClusterError::Unavailable(": this node lags behind".into()))?
+            .map(|_| ())
+            .map_err(|e| ClusterError::Fatal(e.to_string()))
+    }
+
+    /// Batches that another node forwards to the leader; they join the leader's own queue.
+    async fn forwarded(&self, body: &[u8]) -> Result<Vec<u8>, ClusterError> {
+        let (left_ms, batches) = codec::parse(body, |r| {
+            Ok((r.u64()?, r.list(4096, |r| r.bytes(limits::BATCH_BYTES + 128).map(<[u8]>::to_vec))?))
+        })?;
+        let deadline = Instant::now() + Duration::from_millis(left_ms.min(60_000));
+        let mut waiting = Vec::with_capacity(batches.len());
+        for batch in batches {
+            let (answer, outcome) = oneshot::channel();
+            self.batcher.push(Job { batch, deadline, answer, forwarded: true }).await?;
+            waiting.push(outcome);
+        }
+        let mut replies = Vec::with_capacity(waiting.len());
+        for outcome in waiting {
+            replies.push(outcome.await.map_err(|_| ClusterError::Unavailable(": the leader is stopping".into()))??);
+        }
+        Ok(codec::message(|w| {
+            w.list(replies.iter(), |w, r| {
+                w.value(r);
+            });
+        }))
+    }
+}
+
+/// Nodes that never vote are added by whoever leads.
+async fn add_learners(raft: Raft, node: NodeId, learners: BTreeSet<NodeId>) {
+    let mut metrics = raft.metrics();
+    loop {
+        let missing: Vec<NodeId> = {
+            let m = metrics.borrow_and_update();
+            let leads = m.current_leader == Some(node.0);
+            let known: BTreeSet<u64> = m.membership_config.membership().nodes().map(|(id, _)| *id).collect();
+            if leads { learners.iter().filter(|l| !known.contains(&l.0)).copied().collect() } else { Vec::new() }
+        };
+        for learner in missing {
+            if let Err(e) = raft.add_learner(learner.0, EmptyNode::new(), false).await {
+                tracing::warn!(%learner, error = %e, "cannot add a learner yet");
+                tokio::time::sleep(Duration::from_millis(500)).await;
+            }
+        }
+        if metrics.changed().await.is_err() {
+            return;
+        }
+    }
+}

@@ -1,0 +1,255 @@
+//! The Raft log and vote on the journal.
+//!
+//! Frames are only ever appended: a vote, an entry, a truncation, a purge, a committed position. One journal,
+//! one order, so a vote can never become durable after entries of its term that were written later (the
+//! ordering that openraft's storage contract asks for). Memory holds the live entries; opening replays.
+//!
+//! A failed journal fails every later call, which stops openraft and with it the node.
+
+use super::codec;
+use super::types::{LogEntry, LogId, StorageError, TypeConfig, Vote};
+use crate::domain::canon::{CanonError, Reader, Writer};
+use crate::journal::{Journal, JournalError, JournalOptions};
+use openraft::storage::{LogFlushed, RaftLogStorage};
+use openraft::{AnyError, ErrorSubject, ErrorVerb, LogState, OptionalSend, RaftLogReader, StorageIOError};
+use std::collections::BTreeMap;
+use std::fmt::Debug;
+use std::io;
+use std::ops::RangeBounds;
+use std::path::Path;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+/// A frame of the log's journal. Numbers are format.
+enum Frame {
+    Vote(Vote),
+    Entry(LogEntry),
+    /// From this index on, inclusive.
+    Truncate(u64),
+    /// Up to this id, inclusive.
+    Purge(LogId),
+    Committed(Option<LogId>),
+}
+
+impl Frame {
+    fn encode(&self) -> Vec<u8> {
+        let mut w = Writer::bare();
+        match self {
+            Frame::Vote(v) => {
+                w.u8(0);
+                codec::write_vote(&mut w, v);
+            }
+            Frame::Entry(e) => {
+                w.u8(1);
+                codec::write_entry(&mut w, e);
+            }
+            Frame::Truncate(index) => {
+                w.u8(2).u64(*index);
+            }
+            Frame::Purge(id) => {
+                w.u8(3);
+                codec::write_log_id(&mut w, id);
+            }
+            Frame::Committed(id) => {
+                w.u8(4);
+                codec::write_option_log_id(&mut w, id.as_ref());
+            }
+        }
+        w.finish()
+    }
+
+    fn decode(bytes: &[u8]) -> Result<Frame, CanonError> {
+        let mut r = Reader::bare(bytes);
+        let frame = match r.u8()? {
+            0 => Frame::Vote(codec::read_vote(&mut r)?),
+            1 => Frame::Entry(codec::read_entry(&mut r)?),
+            2 => Frame::Truncate(r.u64()?),
+            3 => Frame::Purge(codec::read_log_id(&mut r)?),
+            4 => Frame::Committed(codec::read_option_log_id(&mut r)?),
+            _ => return Err(CanonError::Invalid("frame of the raft log")),
+        };
+        r.finish()?;
+        Ok(frame)
+    }
+}
+
+#[derive(Default)]
+struct Live {
+    vote: Option<Vote>,
+    committed: Option<LogId>,
+    purged: Option<LogId>,
+    /// Index -> entry and, once durable, the frame that holds it.
+    entries: BTreeMap<u64, (LogEntry, Option<u64>)>,
+}
+
+impl Live {
+    fn replay(&mut self, seq: u64, frame: Frame) {
+        match frame {
+            Frame::Vote(v) => self.vote = Some(v),
+            Frame::Entry(e) => {
+                self.entries.insert(e.log_id.index, (e, Some(seq)));
+            }
+            Frame::Truncate(index) => {
+                self.entries.split_off(&index);
+            }
+            Frame::Purge(id) => self.purge(id),
+            Frame::Committed(id) => self.committed = id,
+        }
+    }
+
+    fn purge(&mut self, id: LogId) {
+        self.entries = self.entries.split_off(&id.index.saturating_add(1));
+        self.purged = Some(id);
+    }
+}
+
+/// The log; clones share it.
+#[derive(Clone)]
+pub(super) struct LogStore {
+    journal: Journal,
+    live: Arc<Mutex<Live>>,
+}
+
+impl LogStore {
+    /// Opens and replays.
+    pub(super) fn open(dir: &Path) -> Result<LogStore, JournalError> {
+        let (journal, recovery) = Journal::open(dir, JournalOptions::default())?;
+        let mut live = Live::default();
+        let mut next = recovery.first_seq;
+        while next < recovery.next_seq {
+            for (seq, bytes) in journal.read(next, 1024, 4 << 20)? {
+                let frame = Frame::decode(&bytes).map_err(|_| JournalError::Corrupt {
+                    segment: "raft log".into(),
+                    offset: seq,
+                    reason: "a frame does not parse",
+                })?;
+                live.replay(seq, frame);
+                next = seq.saturating_add(1);
+            }
+        }
+        Ok(LogStore { journal, live: Arc::new(Mutex::new(live)) })
+    }
+
+    /// Id of the entry at an index, if it is live.
+    pub(super) fn id_at(&self, index: u64) -> Option<LogId> {
+        self.live().entries.get(&index).map(|(e, _)| e.log_id)
+    }
+
+    fn live(&self) -> MutexGuard<'_, Live> {
+        self.live.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    async fn write(&self, frames: &[Frame], verb: ErrorVerb) -> Result<u64, StorageError> {
+        let frames = frames.iter().map(Frame::encode).collect();
+        self.journal.append(frames).await.map_err(|e| failed(verb, &e))
+    }
+}
+
+fn failed(verb: ErrorVerb, e: &JournalError) -> StorageError {
+    let text = AnyError::error(e.to_string());
+    StorageError::IO { source: StorageIOError::new(ErrorSubject::Logs, verb, text) }
+}
+
+impl RaftLogReader<TypeConfig> for LogStore {
+    async fn try_get_log_entries<RB: RangeBounds<u64> + Clone + Debug + OptionalSend>(
+        &mut self,
+        range: RB,
+    ) -> Result<Vec<LogEntry>, StorageError> {
+        Ok(self.live().entries.range(range).map(|(_, (e, _))| e.clone()).collect())
+    }
+}
+
+impl RaftLogStorage<TypeConfig> for LogStore {
+    type LogReader = LogStore;
+
+    async fn get_log_state(&mut self) -> Result<LogState<TypeConfig>, StorageError> {
+        let live = self.live();
+        let last = live.entries.last_key_value().map(|(_, (e, _))| e.log_id).or(live.purged);
+        Ok(LogState { last_purged_log_id: live.purged, last_log_id: last })
+    }
+
+    async fn get_log_reader(&mut self) -> LogStore {
+        self.clone()
+    }
+
+    async fn save_vote(&mut self, vote: &Vote) -> Result<(), StorageError> {
+        self.write(&[Frame::Vote(*vote)], ErrorVerb::Write).await?;
+        self.live().vote = Some(*vote);
+        Ok(())
+    }
+
+    async fn read_vote(&mut self) -> Result<Option<Vote>, StorageError> {
+        Ok(self.live().vote)
+    }
+
+    /// Rides on the next sync: a lost committed position only means that more is applied again.
+    async fn save_committed(&mut self, committed: Option<LogId>) -> Result<(), StorageError> {
+        self.live().committed = committed;
+        self.journal.submit(vec![Frame::Committed(committed).encode()], Box::new(|_| {}));
+        Ok(())
+    }
+
+    async fn read_committed(&mut self) -> Result<Option<LogId>, StorageError> {
+        Ok(self.live().committed)
+    }
+
+    async fn append<I>(&mut self, entries: I, callback: LogFlushed<TypeConfig>) -> Result<(), StorageError>
+    where
+        I: IntoIterator<Item = LogEntry> + OptionalSend,
+        I::IntoIter: OptionalSend,
+    {
+        let mut frames = Vec::new();
+        let mut indices = Vec::new();
+        {
+            let mut live = self.live();
+            for e in entries {
+                indices.push(e.log_id.index);
+                frames.push(Frame::Entry(e.clone()).encode());
+                live.entries.insert(e.log_id.index, (e, None));
+            }
+        }
+        let live = Arc::clone(&self.live);
+        self.journal.submit(
+            frames,
+            Box::new(move |outcome| match outcome {
+                Ok(first) => {
+                    {
+                        let mut live = live.lock().unwrap_or_else(PoisonError::into_inner);
+                        for (seq, index) in (first..).zip(&indices) {
+                            if let Some((_, at)) = live.entries.get_mut(index) {
+                                *at = Some(seq);
+                            }
+                        }
+                    }
+                    callback.log_io_completed(Ok(()));
+                }
+                Err(e) => callback.log_io_completed(Err(io::Error::other(e.to_string()))),
+            }),
+        );
+        Ok(())
+    }
+
+    async fn truncate(&mut self, log_id: LogId) -> Result<(), StorageError> {
+        self.write(&[Frame::Truncate(log_id.index)], ErrorVerb::Delete).await?;
+        self.live().entries.split_off(&log_id.index);
+        Ok(())
+    }
+
+    /// The purge mark is durable before anything is dropped; vote and committed position are written again
+    /// behind it, since their own frames may lie in what is dropped.
+    async fn purge(&mut self, log_id: LogId) -> Result<(), StorageError> {
+        let (vote, committed) = {
+            let live = self.live();
+            (live.vote, live.committed)
+        };
+        let mut frames = vec![Frame::Purge(log_id), Frame::Committed(committed)];
+        frames.extend(vote.map(Frame::Vote));
+        let first = self.write(&frames, ErrorVerb::Delete).await?;
+        let keep = {
+            let mut live = self.live();
+            live.purge(log_id);
+            let oldest = live.entries.values().filter_map(|(_, seq)| *seq).min();
+            oldest.unwrap_or(first).min(first)
+        };
+        self.journal.trim_front(keep).map_err(|e| failed(ErrorVerb::Delete, &e))
+    }
+}

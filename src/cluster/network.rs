@@ -1,0 +1,163 @@
+//! Raft's messages over whatever carries bytes between nodes; `node` plugs the carrier in.
+
+use super::codec;
+use super::types::TypeConfig;
+use crate::domain::canon::{CanonError, Reader, Writer};
+use openraft::error::{
+    InstallSnapshotError, NetworkError, RPCError, RaftError, RemoteError, SnapshotMismatch, Unreachable,
+};
+use openraft::network::{RPCOption, RaftNetwork, RaftNetworkFactory};
+use openraft::raft::{
+    AppendEntriesRequest, AppendEntriesResponse, InstallSnapshotRequest, InstallSnapshotResponse, VoteRequest,
+    VoteResponse,
+};
+use openraft::{AnyError, EmptyNode, SnapshotSegmentId};
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// What a call is. The codes are format.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum CallKind {
+    /// AppendEntries.
+    Append = 1,
+    /// RequestVote.
+    Vote = 2,
+    /// A chunk of a snapshot.
+    Snapshot = 3,
+    /// Signed batches for the leader.
+    Forward = 4,
+    /// The leader's read index.
+    ReadIndex = 5,
+}
+
+impl CallKind {
+    /// The code on the wire.
+    pub fn code(self) -> u32 {
+        self as u32
+    }
+
+    /// The kind of a code.
+    pub fn from_code(code: u32) -> Option<CallKind> {
+        [CallKind::Append, CallKind::Vote, CallKind::Snapshot, CallKind::Forward, CallKind::ReadIndex]
+            .into_iter()
+            .find(|k| k.code() == code)
+    }
+}
+
+/// Why a call brought nothing.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum CallError {
+    /// No connection, or the other side refused.
+    #[error("unreachable: {0}")]
+    Unreachable(String),
+    /// No answer in time.
+    #[error("no answer in time")]
+    Timeout,
+}
+
+/// Carries one message and its answer.
+pub trait PeerCalls: Send + Sync {
+    /// Calls `target`; the carrier makes sure that nobody else answers.
+    fn call(
+        &self,
+        target: u64,
+        kind: CallKind,
+        bytes: Vec<u8>,
+        timeout: Duration,
+    ) -> Pin<Box<dyn Future<Output = Result<Vec<u8>, CallError>> + Send>>;
+}
+
+/// Makes a link for each target.
+pub(super) struct Network(pub(super) Arc<dyn PeerCalls>);
+
+impl RaftNetworkFactory<TypeConfig> for Network {
+    type Network = Link;
+
+    async fn new_client(&mut self, target: u64, _node: &EmptyNode) -> Link {
+        Link { target, calls: Arc::clone(&self.0) }
+    }
+}
+
+/// The way to one node.
+pub(super) struct Link {
+    target: u64,
+    calls: Arc<dyn PeerCalls>,
+}
+
+type Rpc<T, E = openraft::error::Infallible> = Result<T, RPCError<u64, EmptyNode, RaftError<u64, E>>>;
+
+impl Link {
+    async fn call<T, E: std::error::Error>(
+        &self,
+        kind: CallKind,
+        body: Vec<u8>,
+        option: &RPCOption,
+        read: impl FnOnce(&mut Reader<'_>) -> Result<T, CanonError>,
+    ) -> Result<T, RPCError<u64, EmptyNode, E>> {
+        match self.calls.call(self.target, kind, body, option.hard_ttl()).await {
+            Ok(bytes) => codec::parse(&bytes, read).map_err(|e| {
+                RPCError::Network(NetworkError::new(&AnyError::error(format!("the answer does not parse: {e}"))))
+            }),
+            // Unreachable makes openraft back off; a timeout is retried at once by its own schedule.
+            Err(CallError::Unreachable(why)) => Err(RPCError::Unreachable(Unreachable::new(&AnyError::error(why)))),
+            Err(e @ CallError::Timeout) => Err(RPCError::Network(NetworkError::new(&e))),
+        }
+    }
+}
+
+impl RaftNetwork<TypeConfig> for Link {
+    async fn append_entries(
+        &mut self,
+        rpc: AppendEntriesRequest<TypeConfig>,
+        option: RPCOption,
+    ) -> Rpc<AppendEntriesResponse<u64>> {
+        let body = codec::message(|w| codec::write_append(w, &rpc));
+        self.call(CallKind::Append, body, &option, |r| codec::read_append_reply(r)).await
+    }
+
+    async fn install_snapshot(
+        &mut self,
+        rpc: InstallSnapshotRequest<TypeConfig>,
+        option: RPCOption,
+    ) -> Rpc<InstallSnapshotResponse<u64>, InstallSnapshotError> {
+        let body = codec::message(|w| codec::write_snapshot(w, &rpc));
+        let answer = self.call(CallKind::Snapshot, body, &option, read_snapshot_answer).await?;
+        answer.map_err(|mismatch| {
+            let e = RaftError::APIError(InstallSnapshotError::SnapshotMismatch(mismatch));
+            RPCError::RemoteError(RemoteError::new(self.target, e))
+        })
+    }
+
+    async fn vote(&mut self, rpc: VoteRequest<u64>, option: RPCOption) -> Rpc<VoteResponse<u64>> {
+        let body = codec::message(|w| codec::write_vote_request(w, &rpc));
+        self.call(CallKind::Vote, body, &option, |r| codec::read_vote_reply(r)).await
+    }
+}
+
+/// A snapshot's answer: accepted, or which chunk was expected instead.
+pub(super) fn write_snapshot_answer(w: &mut Writer, a: &Result<InstallSnapshotResponse<u64>, SnapshotMismatch>) {
+    match a {
+        Ok(reply) => {
+            w.u8(0);
+            codec::write_snapshot_reply(w, reply);
+        }
+        Err(m) => {
+            w.u8(1).str(&m.expect.id).u64(m.expect.offset).str(&m.got.id).u64(m.got.offset);
+        }
+    }
+}
+
+fn read_snapshot_answer(
+    r: &mut Reader<'_>,
+) -> Result<Result<InstallSnapshotResponse<u64>, SnapshotMismatch>, CanonError> {
+    Ok(match r.u8()? {
+        0 => Ok(codec::read_snapshot_reply(r)?),
+        1 => Err(SnapshotMismatch {
+            expect: SnapshotSegmentId { id: r.str(128)?.to_owned(), offset: r.u64()? },
+            got: SnapshotSegmentId { id: r.str(128)?.to_owned(), offset: r.u64()? },
+        }),
+        _ => return Err(CanonError::Invalid("snapshot answer")),
+    })
+}

@@ -1,0 +1,171 @@
+//! The thread driver: takes everything queued, one write, one sync, then wakes everybody.
+
+use super::catalog::Catalog;
+use super::core::{Core, JournalOptions};
+use super::disk::{Disk, RealDisk};
+use super::error::JournalError;
+use super::frame::SEGMENT_HEAD;
+use super::recover::Recovery;
+use super::walk::{Step, Walk};
+use std::path::Path;
+use std::sync::{Arc, mpsc};
+use std::thread::JoinHandle;
+use tokio::sync::oneshot;
+
+/// Runs on the writer thread once the frames are durable, with the number of the first.
+pub type Done = Box<dyn FnOnce(Result<u64, JournalError>) + Send>;
+
+enum Order {
+    Append(Vec<Vec<u8>>, Done),
+    Trim(u64, mpsc::Sender<Result<(), JournalError>>),
+}
+
+/// Handle to a journal. When the last handle is gone, everything queued is written and the directory let go.
+#[derive(Clone)]
+pub struct Journal {
+    writer: Arc<Writer>,
+    catalog: Catalog,
+    disk: Arc<dyn Disk>,
+}
+
+/// The writer thread; dropping it waits for what is queued.
+struct Writer {
+    orders: Option<mpsc::Sender<Order>>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Writer {
+    fn send(&self, order: Order) -> Result<(), Order> {
+        match &self.orders {
+            Some(orders) => orders.send(order).map_err(|mpsc::SendError(order)| order),
+            None => Err(order),
+        }
+    }
+}
+
+impl Drop for Writer {
+    fn drop(&mut self) {
+        drop(self.orders.take());
+        // The last handle may go inside a callback, on the writer thread itself, which cannot wait for itself.
+        if let Some(thread) = self.thread.take().filter(|t| t.thread().id() != std::thread::current().id()) {
+            let _ = thread.join();
+        }
+    }
+}
+
+impl Journal {
+    /// Creates or recovers the journal in a directory and starts its thread.
+    pub fn open(dir: &Path, options: JournalOptions) -> Result<(Journal, Recovery), JournalError> {
+        Journal::over(Arc::new(RealDisk::open(dir)?), options)
+    }
+
+    /// The same over any disk.
+    pub(super) fn over(disk: Arc<dyn Disk>, options: JournalOptions) -> Result<(Journal, Recovery), JournalError> {
+        let (core, recovery) = Core::open(Arc::clone(&disk), options)?;
+        let catalog = core.catalog();
+        let (orders, queue) = mpsc::channel();
+        let thread = std::thread::Builder::new()
+            .name("journal".into())
+            .spawn(move || drive(core, &queue))
+            .map_err(|e| JournalError::Io { step: "start the writer thread", source: Arc::new(e) })?;
+        let writer = Arc::new(Writer { orders: Some(orders), thread: Some(thread) });
+        Ok((Journal { writer, catalog, disk }, recovery))
+    }
+
+    /// Appends frames; durable when it answers, with the number of the first.
+    pub async fn append(&self, frames: Vec<Vec<u8>>) -> Result<u64, JournalError> {
+        let (tx, rx) = oneshot::channel();
+        self.submit(frames, Box::new(move |outcome| drop(tx.send(outcome))));
+        rx.await.map_err(|_| JournalError::Closed)?
+    }
+
+    /// The same for threads that may block.
+    pub fn append_blocking(&self, frames: Vec<Vec<u8>>) -> Result<u64, JournalError> {
+        let (tx, rx) = mpsc::channel();
+        self.submit(frames, Box::new(move |outcome| drop(tx.send(outcome))));
+        rx.recv().map_err(|_| JournalError::Closed)?
+    }
+
+    /// Appends frames and calls back when they are durable. Submissions keep their order.
+    pub fn submit(&self, frames: Vec<Vec<u8>>, done: Done) {
+        if let Err(Order::Append(_, done)) = self.writer.send(Order::Append(frames, done)) {
+            done(Err(JournalError::Closed));
+        }
+    }
+
+    /// Durable frames from a number on: at most `max_frames`, and no more once `max_bytes` are reached, but at
+    /// least one if there is any. Check and chain of each are verified.
+    pub fn read(&self, from: u64, max_frames: usize, max_bytes: usize) -> Result<Vec<(u64, Vec<u8>)>, JournalError> {
+        let (segments, next) = self.catalog.snapshot();
+        let mut found = Vec::new();
+        let mut bytes = 0;
+        let start = segments.iter().rposition(|s| s.first.seq <= from).unwrap_or(0);
+        for segment in segments.iter().skip(start) {
+            let mut walk = Walk::new(self.disk.as_ref(), &segment.name, SEGMENT_HEAD as u64, segment.len);
+            let mut link = segment.first;
+            while link.seq < next {
+                match walk.next(link)? {
+                    Step::End => break,
+                    Step::Broken { at, reason, .. } => return Err(walk.corrupt(at, reason)),
+                    Step::Frame(payload) => {
+                        let behind = link.after(payload);
+                        if link.seq >= from {
+                            if found.len() >= max_frames || (bytes >= max_bytes && !found.is_empty()) {
+                                return Ok(found);
+                            }
+                            bytes = bytes.saturating_add(payload.len());
+                            found.push((link.seq, payload.to_vec()));
+                        }
+                        link = behind;
+                    }
+                }
+            }
+        }
+        Ok(found)
+    }
+
+    /// Number of the oldest frame.
+    pub fn first_seq(&self) -> u64 {
+        self.catalog.range().0
+    }
+
+    /// Number that the next frame gets; everything below is durable.
+    pub fn next_seq(&self) -> u64 {
+        self.catalog.range().1
+    }
+
+    /// Removes whole segments below `keep_from`.
+    pub fn trim_front(&self, keep_from: u64) -> Result<(), JournalError> {
+        let (tx, rx) = mpsc::channel();
+        self.writer.send(Order::Trim(keep_from, tx)).map_err(|_| JournalError::Closed)?;
+        rx.recv().map_err(|_| JournalError::Closed)?
+    }
+}
+
+fn drive(mut core: Core, queue: &mpsc::Receiver<Order>) {
+    while let Ok(first) = queue.recv() {
+        let mut waiting: Vec<(u64, Done)> = Vec::new();
+        for order in std::iter::once(first).chain(queue.try_iter()) {
+            match order {
+                Order::Append(frames, done) => match core.queue(&frames) {
+                    Ok(seq) => waiting.push((seq, done)),
+                    Err(e) => done(Err(e)),
+                },
+                Order::Trim(keep_from, done) => {
+                    let outcome = settle(&mut core, &mut waiting).and_then(|()| core.trim_front(keep_from));
+                    let _ = done.send(outcome);
+                }
+            }
+        }
+        let _ = settle(&mut core, &mut waiting);
+    }
+}
+
+/// One sync for all that wait.
+fn settle(core: &mut Core, waiting: &mut Vec<(u64, Done)>) -> Result<(), JournalError> {
+    let outcome = core.sync();
+    for (seq, done) in waiting.drain(..) {
+        done(outcome.clone().map(|()| seq));
+    }
+    outcome
+}

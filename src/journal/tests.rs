@@ -1,0 +1,212 @@
+//! The journal against crashes, damage and failing disks.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "test")]
+
+use super::core::{Core, JournalOptions};
+use super::driver::Journal;
+use super::error::JournalError;
+use super::fault::{FaultDisk, Leaves};
+use super::frame::{FRAME_HEAD, SEGMENT_HEAD, segment_name};
+use proptest::prelude::*;
+use std::sync::Arc;
+
+const SMALL: JournalOptions = JournalOptions { segment_bytes: 200, max_frame_bytes: 100 };
+
+fn open(disk: &FaultDisk) -> Result<Core, JournalError> {
+    Core::open(Arc::new(disk.clone()), SMALL).map(|(core, _)| core)
+}
+
+fn frames(disk: &FaultDisk) -> Result<Vec<Vec<u8>>, JournalError> {
+    let (journal, _) = Journal::over(Arc::new(disk.clone()), SMALL)?;
+    let (first, next) = (journal.first_seq(), journal.next_seq());
+    let read = journal.read(first, usize::MAX, usize::MAX)?;
+    assert_eq!(read.len() as u64, next - first);
+    for ((seq, _), expected) in read.iter().zip(first..) {
+        assert_eq!(*seq, expected);
+    }
+    Ok(read.into_iter().map(|(_, bytes)| bytes).collect())
+}
+
+fn payload(n: usize) -> Vec<u8> {
+    vec![n as u8; 10 + n % 30]
+}
+
+/// Appends and syncs one by one, trims once; answers how many were acknowledged and where it was trimmed.
+fn workload(disk: &FaultDisk) -> (usize, bool) {
+    let Ok(mut core) = open(disk) else { return (0, false) };
+    let mut acknowledged = 0;
+    let mut trimmed = false;
+    for n in 0..24 {
+        if n == 16 {
+            trimmed = true;
+            if core.trim_front(6).is_err() {
+                return (acknowledged, trimmed);
+            }
+        }
+        if core.queue(&[payload(n)]).and_then(|_| core.sync()).is_err() {
+            assert!(matches!(core.queue(&[payload(0)]), Err(JournalError::Poisoned)), "poisoned after a failure");
+            assert!(matches!(core.sync(), Err(JournalError::Poisoned)));
+            return (acknowledged, trimmed);
+        }
+        acknowledged += 1;
+    }
+    (acknowledged, trimmed)
+}
+
+/// What is on a disk after trouble: all acknowledged, in order, and at most the one under way in addition.
+fn check(disk: &FaultDisk, acknowledged: usize, trimmed: bool, what: &str) {
+    let (journal, _) = Journal::over(Arc::new(disk.clone()), SMALL).unwrap_or_else(|e| panic!("{what}: {e}"));
+    let first = journal.first_seq() as usize;
+    assert!(first == 0 || trimmed && first <= 6, "{what}: starts at {first}");
+    drop(journal);
+    let found = frames(disk).unwrap();
+    let end = first + found.len();
+    assert!(end == acknowledged || end == acknowledged + 1, "{what}: {end} frames, {acknowledged} acknowledged");
+    for (n, bytes) in (first..).zip(&found) {
+        assert_eq!(*bytes, payload(n), "{what}");
+    }
+}
+
+#[test]
+fn every_operation_fails_in_turn_in_both_ways() {
+    let clean = FaultDisk::default();
+    assert_eq!(workload(&clean), (24, true));
+    check(&clean.after_power_cut(), 24, true, "no fault");
+    for at in 0..clean.operations() {
+        for leaves in [Leaves::Nothing, Leaves::Everything] {
+            let disk = FaultDisk::default();
+            disk.fail_at(at, leaves);
+            let (acknowledged, trimmed) = workload(&disk);
+            check(&disk.after_power_cut(), acknowledged, trimmed, &format!("power cut, operation {at} {leaves:?}"));
+            check(&disk.after_kill(), acknowledged, trimmed, &format!("kill, operation {at} {leaves:?}"));
+        }
+    }
+}
+
+#[test]
+fn a_torn_tail_is_cut_at_every_byte() {
+    let disk = FaultDisk::default();
+    let mut core = Core::open(Arc::new(disk.clone()), JournalOptions::default()).unwrap().0;
+    let mut ends = vec![SEGMENT_HEAD];
+    for n in 0..3 {
+        core.queue(&[payload(n)]).unwrap();
+        core.sync().unwrap();
+        ends.push(ends[n] + FRAME_HEAD + payload(n).len());
+    }
+    drop(core);
+    for len in SEGMENT_HEAD..=ends[3] {
+        let cut = disk.after_kill();
+        cut.edit(&segment_name(0), |bytes| bytes.truncate(len));
+        let whole = ends.iter().filter(|e| **e <= len).count() - 1;
+        assert_eq!(frames(&cut).unwrap(), (0..whole).map(payload).collect::<Vec<_>>(), "cut to {len}");
+        // And it goes on from there.
+        let mut core = open(&cut).unwrap();
+        assert_eq!(core.queue(&[payload(9)]).unwrap(), whole as u64);
+        core.sync().unwrap();
+        drop(core);
+        assert_eq!(frames(&cut).unwrap().last().unwrap(), &payload(9));
+    }
+}
+
+#[test]
+fn damage_before_sound_frames_is_refused() {
+    let disk = FaultDisk::default();
+    let mut core = Core::open(Arc::new(disk.clone()), JournalOptions::default()).unwrap().0;
+    for n in 0..4 {
+        core.queue(&[payload(n)]).unwrap();
+        core.sync().unwrap();
+    }
+    drop(core);
+    let before_last = SEGMENT_HEAD + (0..3).map(|n| FRAME_HEAD + payload(n).len()).sum::<usize>();
+    for at in SEGMENT_HEAD..before_last {
+        let bad = disk.after_kill();
+        bad.edit(&segment_name(0), |bytes| bytes[at] ^= 0x40);
+        assert!(matches!(frames(&bad), Err(JournalError::Corrupt { .. })), "flipped byte {at}");
+    }
+}
+
+#[test]
+fn a_missing_segment_is_a_hole() {
+    let disk = FaultDisk::default();
+    assert_eq!(workload(&disk), (24, true));
+    let names = super::disk::Disk::list(&disk).unwrap();
+    assert!(names.len() > 3);
+    let holed = disk.after_kill();
+    super::disk::Disk::remove(&holed, &names[1]).unwrap();
+    assert!(matches!(frames(&holed), Err(JournalError::Corrupt { .. })));
+}
+
+#[test]
+fn a_large_frame_is_refused_and_changes_nothing() {
+    let disk = FaultDisk::default();
+    let mut core = open(&disk).unwrap();
+    let refused = core.queue(&[payload(1), vec![0; 101]]);
+    assert!(matches!(refused, Err(JournalError::FrameTooLarge { bytes: 101, max: 100 })));
+    assert_eq!(core.queue(&[payload(2)]).unwrap(), 0);
+    core.sync().unwrap();
+    assert_eq!(frames(&disk).unwrap(), [payload(2)]);
+}
+
+#[test]
+fn a_real_directory_is_locked_and_survives_reopening() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("j");
+    let (journal, _) = Journal::open(&path, SMALL).unwrap();
+    let threads: Vec<_> = (0..8u8)
+        .map(|n| {
+            let journal = journal.clone();
+            std::thread::spawn(move || journal.append_blocking(vec![vec![n; 5], vec![n; 6]]).unwrap())
+        })
+        .collect();
+    let mut firsts: Vec<u64> = threads.into_iter().map(|t| t.join().unwrap()).collect();
+    firsts.sort_unstable();
+    assert_eq!(firsts, (0..8).map(|n| n * 2).collect::<Vec<u64>>());
+    assert!(matches!(Journal::open(&path, SMALL), Err(JournalError::Io { .. })), "locked");
+    let before = journal.read(0, 100, 1 << 20).unwrap();
+    assert_eq!(before.len(), 16);
+    assert!(before.chunks(2).all(|pair| pair[0].1[0] == pair[1].1[0]), "a submission stays together");
+    assert_eq!(journal.read(3, 1, 1 << 20).unwrap(), [before[3].clone()]);
+    drop(journal);
+    let (again, recovery) = Journal::open(&path, SMALL).unwrap();
+    assert_eq!((recovery.next_seq, recovery.cut_bytes), (16, 0));
+    assert_eq!(again.read(0, 100, 1 << 20).unwrap(), before);
+}
+
+#[derive(Debug, Clone)]
+enum Step {
+    Append(Vec<Vec<u8>>),
+    Trim(u64),
+    PowerCut,
+}
+
+fn steps() -> impl Strategy<Value = Vec<Step>> {
+    let frames = prop::collection::vec(prop::collection::vec(any::<u8>(), 0..40), 1..4);
+    prop::collection::vec(
+        prop_oneof![4 => frames.prop_map(Step::Append), 1 => (0u64..40).prop_map(Step::Trim), 1 => Just(Step::PowerCut)],
+        1..40,
+    )
+}
+
+proptest! {
+    #[test]
+    fn behaves_like_a_vector(steps in steps()) {
+        let mut disk = FaultDisk::default();
+        let mut core = open(&disk).unwrap();
+        let mut model: Vec<Vec<u8>> = Vec::new();
+        for step in steps {
+            match step {
+                Step::Append(frames) => {
+                    prop_assert_eq!(core.queue(&frames).unwrap(), model.len() as u64);
+                    core.sync().unwrap();
+                    model.extend(frames);
+                }
+                Step::Trim(to) => core.trim_front(to).unwrap(),
+                Step::PowerCut => {
+                    disk = disk.after_power_cut();
+                    core = open(&disk).unwrap();
+                }
+            }
+            let found = frames(&disk.after_power_cut()).unwrap();
+            prop_assert!(model.ends_with(&found));
+        }
+    }
+}

@@ -1,0 +1,78 @@
+//! A small signed federation for tests: police and customs vote, cyberspace learns.
+
+use super::genesis::{Authority, Descriptor, Genesis, NodeEntry, SIGN_GENESIS, SignedGenesis, node_id};
+use crate::domain::agency::Tier;
+use crate::domain::canon::Canon;
+use crate::domain::ids::{AgencyId, FederationId, Handle, NodeId};
+use crate::domain::label::Grade;
+use crate::domain::person::Role;
+use crate::domain::time::Millis;
+use crate::seal::{GradeSecret, SigningKey};
+
+/// One agency with its private keys.
+pub(crate) struct Agency {
+    pub(crate) id: AgencyId,
+    pub(crate) node: NodeId,
+    pub(crate) node_key: SigningKey,
+    pub(crate) officers: [(Handle, SigningKey); 2],
+}
+
+/// The federation.
+pub(crate) struct Federation {
+    pub(crate) id: FederationId,
+    pub(crate) police: Agency,
+    pub(crate) customs: Agency,
+    /// A `SignedGenesis`.
+    pub(crate) genesis: Vec<u8>,
+    pub(crate) signed: SignedGenesis,
+}
+
+fn key(n: u8) -> SigningKey {
+    SigningKey::from_seed(&[n; 32]).unwrap()
+}
+
+fn agency(id: &str, seed: u8) -> (Agency, Descriptor) {
+    let id: AgencyId = id.parse().unwrap();
+    let officers = [1, 2].map(|n| (Handle::from_bytes([seed + n; 16]), key(seed + n)));
+    let descriptor = Descriptor {
+        agency: id.clone(),
+        federation: "test".parse().unwrap(),
+        name: id.to_string(),
+        tier: Tier::Provincial,
+        ceiling: Grade::Secret,
+        compartments: Default::default(),
+        root: vec![seed],
+        nodes: vec![NodeEntry { local: "1".into(), key: key(seed).public() }],
+        grade_keys: (0..3).map(|g| GradeSecret::from_seed(&[seed + 10 + g; 32]).public()).collect(),
+        authorities: officers
+            .iter()
+            .map(|(handle, key)| Authority {
+                handle: *handle,
+                roles: [Role::SecurityOfficer].into(),
+                key: key.public(),
+            })
+            .collect(),
+    };
+    (Agency { node: node_id(&id, "1"), id, node_key: key(seed), officers }, descriptor)
+}
+
+pub(crate) fn federation() -> Federation {
+    let (customs, a) = agency("customs", 20);
+    let (cyberspace, b) = agency("cyberspace", 60);
+    let (police, c) = agency("police", 100);
+    let genesis = Genesis {
+        federation: "test".parse().unwrap(),
+        threshold: 2,
+        created: Millis(1_000_000),
+        founders: vec![a, b, c],
+        voters: [police.id.clone(), customs.id.clone()].into(),
+    };
+    genesis.check().unwrap();
+    let mut signed = SignedGenesis { body: genesis.to_bytes(), signatures: Default::default() };
+    for x in [&customs, &cyberspace, &police] {
+        let (handle, key) = &x.officers[0];
+        let signature = key.sign(SIGN_GENESIS, &signed.body);
+        signed.add(x.id.clone(), *handle, signature).unwrap();
+    }
+    Federation { id: genesis.federation, police, customs, genesis: signed.to_canon(), signed }
+}
