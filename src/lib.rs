@@ -1,7 +1,20 @@
+//! Hufu (虎符, the tiger tally): agencies that do not fully trust each other share classified records, and prove
+//! afterwards who saw what. `docs/` and the rooms' own documents say how; the rooms and their layers are listed
+//! in README and kept by `tests/tidy.rs`.
 #![forbid(unsafe_code)]
-pub mod domain;
-pub mod seal;
-pub mod ledger;
-pub mod policy;
-pub mod wire;
+
+pub mod api;
+pub mod audit;
+pub mod cli;
+pub mod cluster;
 pub mod config;
+pub mod domain;
+pub mod identity;
+pub mod journal;
+pub mod ledger;
+pub mod node;
+pub mod policy;
+pub mod seal;
+pub mod service;
+pub mod vault;
+pub mod wire;

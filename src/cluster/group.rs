@@ -191,19 +191,19 @@ impl Cluster {
         let fatal = |e: String| ClusterError::Fatal(e);
         match kind {
             CallKind::Append => {
-                let m = codec::parse(&body, |r| codec::read_append(r))?;
+                let m = codec::parse(&body, codec::read_append)?;
                 door.append(sender, &m).map_err(refuse)?;
                 let reply = self.raft.append_entries(m).await.map_err(|e| fatal(e.to_string()))?;
                 Ok(codec::message(|w| codec::write_append_reply(w, &reply)))
             }
             CallKind::Vote => {
-                let m = codec::parse(&body, |r| codec::read_vote_request(r))?;
+                let m = codec::parse(&body, codec::read_vote_request)?;
                 door.vote(sender, &m.vote).map_err(refuse)?;
                 let reply = self.raft.vote(m).await.map_err(|e| fatal(e.to_string()))?;
                 Ok(codec::message(|w| codec::write_vote_reply(w, &reply)))
             }
             CallKind::Snapshot => {
-                let m = codec::parse(&body, |r| codec::read_snapshot(r))?;
+                let m = codec::parse(&body, codec::read_snapshot)?;
                 door.snapshot(sender, &m).map_err(refuse)?;
                 let answer = match self.raft.install_snapshot(m).await {
                     Ok(reply) => Ok(reply),

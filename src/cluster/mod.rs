@@ -11,6 +11,8 @@
 //!   cannot be read (openraft issue 1795).
 //! - A batch is answered only once it is applied on this node.
 
+#![allow(clippy::result_large_err, reason = "openraft's storage error is large, and its traits ask for it")]
+
 mod batcher;
 mod codec;
 mod committer;

@@ -114,7 +114,7 @@ impl RaftNetwork<TypeConfig> for Link {
         option: RPCOption,
     ) -> Rpc<AppendEntriesResponse<u64>> {
         let body = codec::message(|w| codec::write_append(w, &rpc));
-        self.call(CallKind::Append, body, &option, |r| codec::read_append_reply(r)).await
+        self.call(CallKind::Append, body, &option, codec::read_append_reply).await
     }
 
     async fn install_snapshot(
@@ -132,7 +132,7 @@ impl RaftNetwork<TypeConfig> for Link {
 
     async fn vote(&mut self, rpc: VoteRequest<u64>, option: RPCOption) -> Rpc<VoteResponse<u64>> {
         let body = codec::message(|w| codec::write_vote_request(w, &rpc));
-        self.call(CallKind::Vote, body, &option, |r| codec::read_vote_reply(r)).await
+        self.call(CallKind::Vote, body, &option, codec::read_vote_reply).await
     }
 }
 

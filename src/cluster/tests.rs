@@ -75,10 +75,10 @@ fn messages_round_trip_and_truncations_are_refused() {
         leader_commit: None,
     };
     let bytes = codec::message(|w| codec::write_append(w, &m));
-    let back = codec::parse(&bytes, |r| codec::read_append(r)).unwrap();
+    let back = codec::parse(&bytes, codec::read_append).unwrap();
     assert_eq!((back.vote, back.prev_log_id, back.entries), (m.vote, m.prev_log_id, m.entries));
     for cut in 0..bytes.len() {
-        assert!(codec::parse(&bytes[..cut], |r| codec::read_append(r)).is_err(), "cut at {cut}");
+        assert!(codec::parse(&bytes[..cut], codec::read_append).is_err(), "cut at {cut}");
     }
 }
 

@@ -19,5 +19,6 @@ use std::path::Path;
 
 /// Reads a text file; the error names it.
 pub fn read_text(path: &Path) -> Result<String, Fault> {
-    std::fs::read_to_string(path).map_err(|e| Fault::usage("UNREADABLE_FILE", format!("cannot read `{}`: {e}", path.display())))
+    std::fs::read_to_string(path)
+        .map_err(|e| Fault::usage("UNREADABLE_FILE", format!("cannot read `{}`: {e}", path.display())))
 }

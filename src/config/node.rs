@@ -89,8 +89,10 @@ impl Default for Raft {
 impl NodeConfig {
     /// Reads, resolves and checks a configuration.
     pub fn read(path: &Path) -> Result<NodeConfig, Fault> {
-        let mut config: NodeConfig = toml::from_str(&read_text(path)?)
-            .map_err(|e| Fault::usage("BAD_CONFIG", format!("`{}`: {}", path.display(), e.message())).hint("compare with deploy/hufu.toml"))?;
+        let mut config: NodeConfig = toml::from_str(&read_text(path)?).map_err(|e| {
+            Fault::usage("BAD_CONFIG", format!("`{}`: {}", path.display(), e.message()))
+                .hint("compare with deploy/hufu.toml")
+        })?;
         let base = path.parent().unwrap_or(Path::new("."));
         let paths = [
             Some(&mut config.data),

@@ -14,6 +14,13 @@ pub fn digest(domain: &str, parts: &[&[u8]]) -> [u8; 32] {
     first_32(context.finish().as_ref())
 }
 
+/// Plain SHA-256 over the concatenated parts, for formats of other people's standards (RFC 6962, C2SP).
+pub fn sha256(parts: &[&[u8]]) -> [u8; 32] {
+    let mut context = sha::Context::new(&sha::SHA256);
+    parts.iter().for_each(|part| context.update(part));
+    first_32(context.finish().as_ref())
+}
+
 /// HMAC-SHA-256 over the length-prefixed domain and parts.
 pub fn hmac(key: &[u8; 32], domain: &str, parts: &[&[u8]]) -> [u8; 32] {
     let mut context = mac::Context::with_key(&mac::Key::new(mac::HMAC_SHA256, key));

@@ -74,6 +74,12 @@ impl SigningKey {
         Signature(signed.as_ref().try_into().unwrap_or([0; 64]))
     }
 
+    /// Signs the bytes as they are, for formats of other people's standards (C2SP signed notes). Such bytes are
+    /// text; what [`SigningKey::sign`] signs starts with a zero byte, so the two never meet.
+    pub fn sign_raw(&self, bytes: &[u8]) -> Signature {
+        Signature(self.pair.sign(bytes).as_ref().try_into().unwrap_or([0; 64]))
+    }
+
     fn from_pair(pair: Ed25519KeyPair) -> Result<Self, SealError> {
         let public = PublicKey(pair.public_key().as_ref().try_into().map_err(|_| unusable())?);
         Ok(SigningKey { pair, public })
@@ -100,6 +106,15 @@ impl PublicKey {
         UnparsedPublicKey::new(&ED25519, &self.0)
             .verify(&message(domain, bytes), &sig.0)
             .map_err(|_| SealError::Signature { what: "message" })
+    }
+}
+
+impl PublicKey {
+    /// Checks a signature made by [`SigningKey::sign_raw`].
+    pub fn verify_raw(&self, bytes: &[u8], sig: &Signature) -> Result<(), SealError> {
+        UnparsedPublicKey::new(&ED25519, &self.0)
+            .verify(bytes, &sig.0)
+            .map_err(|_| SealError::Signature { what: "note" })
     }
 }
 

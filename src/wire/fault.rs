@@ -62,7 +62,9 @@ pub fn fault_of(status: &Status) -> Fault {
         Code::InvalidArgument | Code::OutOfRange => FaultKind::Usage,
         Code::PermissionDenied | Code::Unauthenticated => FaultKind::Refused,
         Code::NotFound => FaultKind::NotFound,
-        Code::Unavailable | Code::DeadlineExceeded | Code::ResourceExhausted | Code::Cancelled => FaultKind::Unavailable,
+        Code::Unavailable | Code::DeadlineExceeded | Code::ResourceExhausted | Code::Cancelled => {
+            FaultKind::Unavailable
+        }
         Code::DataLoss => FaultKind::Integrity,
         Code::Aborted | Code::AlreadyExists | Code::FailedPrecondition => FaultKind::Conflict,
         _ => FaultKind::Internal,
@@ -73,7 +75,9 @@ pub fn fault_of(status: &Status) -> Fault {
         .and_then(|d| ErrorInfo::decode(d.value.as_slice()).ok());
     let mut fault = Fault::new(kind, reason_word(info.as_ref().map_or("", |i| &i.reason), kind), status.message());
     fault.hint = info.and_then(|i| i.metadata.get("hint").cloned());
-    if fault.message.is_empty() || (fault.hint.is_none() && status.code() == Code::Unavailable && status.details().is_empty()) {
+    if fault.message.is_empty()
+        || (fault.hint.is_none() && status.code() == Code::Unavailable && status.details().is_empty())
+    {
         fault = Fault::unavailable("NODE_UNREACHABLE", "the node does not answer")
             .hint("is it running? see `hufu doctor`, and the profile's endpoint");
     }
@@ -96,14 +100,56 @@ fn reason_word(word: &str, kind: FaultKind) -> &'static str {
 
 /// Every reason that crosses the wire; `docs/api.md` explains them.
 const REASONS: &[&str] = &[
-    "NOT_FOUND", "NO_LEADER", "DEADLINE", "UNKNOWN_GRADE", "UNKNOWN_KIND", "UNKNOWN_ROLE", "UNKNOWN_AGENCY",
-    "UNKNOWN_AGREEMENT", "BAD_AGENCY", "BAD_AGREEMENT", "BAD_RECORD_ID", "BAD_COMPARTMENT", "BAD_REFERENCE",
-    "BAD_DATE", "BAD_TITLE", "BAD_BODY", "BAD_QUERY", "BAD_PURPOSE", "BAD_ACT", "BAD_CSR", "BAD_PERSON",
-    "BODY_TOO_LARGE", "PERIOD_TOO_LONG", "PERIOD_ON_INTERNAL", "PERIOD_PAST", "PERIOD_EMPTY", "BAD_CONDITION",
-    "ABOVE_CLEARANCE", "ABOVE_CEILING", "OUTSIDE_AGREEMENT", "NOT_A_PARTY", "NO_GUIDE", "NOT_ALLOWED",
-    "UNKNOWN_PERSON", "SUSPENDED", "NO_AUTHORITY", "VERSION_CONFLICT", "EXISTS", "EXPIRED", "REFUSED_BY_LEDGER",
-    "AUDIT_FAILED", "JOURNAL_FAILED", "RETENTION_NEEDED", "NOT_FRESH", "UNKNOWN_CAVEAT", "NOT_SUPPORTED",
-    "MARKING_AUTHORITY", "NO_AUTHORITY_KEY", "UNOPENABLE", "SHUTTING_DOWN",
+    "NOT_FOUND",
+    "NO_LEADER",
+    "DEADLINE",
+    "UNKNOWN_GRADE",
+    "UNKNOWN_KIND",
+    "UNKNOWN_ROLE",
+    "UNKNOWN_AGENCY",
+    "UNKNOWN_AGREEMENT",
+    "BAD_AGENCY",
+    "BAD_AGREEMENT",
+    "BAD_RECORD_ID",
+    "BAD_COMPARTMENT",
+    "BAD_REFERENCE",
+    "BAD_DATE",
+    "BAD_TITLE",
+    "BAD_BODY",
+    "BAD_QUERY",
+    "BAD_PURPOSE",
+    "BAD_ACT",
+    "BAD_CSR",
+    "BAD_PERSON",
+    "BODY_TOO_LARGE",
+    "PERIOD_TOO_LONG",
+    "PERIOD_ON_INTERNAL",
+    "PERIOD_PAST",
+    "PERIOD_EMPTY",
+    "BAD_CONDITION",
+    "ABOVE_CLEARANCE",
+    "ABOVE_CEILING",
+    "OUTSIDE_AGREEMENT",
+    "NOT_A_PARTY",
+    "NO_GUIDE",
+    "NOT_ALLOWED",
+    "UNKNOWN_PERSON",
+    "SUSPENDED",
+    "NO_AUTHORITY",
+    "VERSION_CONFLICT",
+    "EXISTS",
+    "EXPIRED",
+    "REFUSED_BY_LEDGER",
+    "AUDIT_FAILED",
+    "JOURNAL_FAILED",
+    "RETENTION_NEEDED",
+    "NOT_FRESH",
+    "UNKNOWN_CAVEAT",
+    "NOT_SUPPORTED",
+    "MARKING_AUTHORITY",
+    "NO_AUTHORITY_KEY",
+    "UNOPENABLE",
+    "SHUTTING_DOWN",
 ];
 
 #[cfg(test)]

@@ -1,0 +1,54 @@
+//! `hufu.v1.Cluster`.
+
+use super::{People, refuse};
+use crate::wire::pb::v1;
+use tonic::{Request, Response, Status};
+
+#[tonic::async_trait]
+impl v1::cluster_server::Cluster for People {
+    async fn status(&self, request: Request<v1::StatusRequest>) -> Result<Response<v1::StatusReply>, Status> {
+        let caller = self.caller(&request)?;
+        let view = self.core.cluster_view(&caller).await.map_err(refuse)?;
+        let nodes = view
+            .nodes
+            .iter()
+            .map(|n| v1::NodeStatus {
+                agency: n.agency.to_string(),
+                node: n.local.clone(),
+                role: if n.voter { "voter" } else { "learner" }.into(),
+                reachable: n.position.is_some(),
+                applied: n.position.map_or(0, |p| p.applied),
+                digest: n.position.and_then(|p| p.digest).map(|d| d.to_vec()).unwrap_or_default(),
+            })
+            .collect();
+        let sync = self
+            .core
+            .vault
+            .owed()
+            .into_iter()
+            .map(|(origin, o)| v1::PeerSync {
+                origin: origin.to_string(),
+                owed: o.owed,
+                held: o.held,
+                missing: o
+                    .missing
+                    .into_iter()
+                    .map(|m| v1::Missing {
+                        record: m.record.to_string(),
+                        version: m.version,
+                        reason: m.reason,
+                        since: m.since.0,
+                    })
+                    .collect(),
+            })
+            .collect();
+        Ok(Response::new(v1::StatusReply {
+            leader: view.leader.map(|l| l.to_string()).unwrap_or_default(),
+            term: view.term,
+            commit: view.committed,
+            nodes,
+            digest_index: view.digest_index,
+            sync,
+        }))
+    }
+}

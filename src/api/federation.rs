@@ -1,0 +1,113 @@
+//! `hufu.v1.Federation`.
+
+use super::{People, decode, refuse};
+use crate::domain::canon::Canon;
+use crate::ledger::{AgreementState, CommandReply};
+use crate::policy::Action;
+use crate::wire::pb::v1;
+use data_encoding::HEXLOWER;
+use tonic::{Request, Response, Status};
+
+#[tonic::async_trait]
+impl v1::federation_server::Federation for People {
+    async fn show(
+        &self,
+        request: Request<v1::ShowFederationRequest>,
+    ) -> Result<Response<v1::ShowFederationReply>, Status> {
+        let caller = self.caller(&request)?;
+        let state = self.core.show(&caller, Action::FederationShow).await.map_err(refuse)?;
+        let voters = state.voters();
+        let agencies = state
+            .agencies()
+            .map(|(id, a)| {
+                let d = &a.descriptor;
+                let nodes: Vec<_> = state.nodes().filter(|(_, n)| n.agency == *id).collect();
+                v1::Agency {
+                    agency: id.to_string(),
+                    name: d.name.clone(),
+                    tier: d.tier.to_string(),
+                    ceiling: d.ceiling.to_string(),
+                    voter: nodes.iter().any(|(n, _)| voters.contains(n)),
+                    nodes: nodes.iter().map(|(_, n)| n.local.clone()).collect(),
+                }
+            })
+            .collect();
+        Ok(Response::new(v1::ShowFederationReply {
+            federation: state.federation().to_string(),
+            threshold: u32::from(state.threshold()),
+            ledger_index: self.core.cluster.applied(),
+            ledger_time: state.time().0,
+            agencies,
+            state_digest: state.digest().to_vec(),
+        }))
+    }
+
+    async fn submit_act(&self, request: Request<v1::SubmitActRequest>) -> Result<Response<v1::SubmitActReply>, Status> {
+        let caller = self.caller(&request)?;
+        let v1::SubmitActRequest { act, timeout_ms } = request.into_inner();
+        let (reply, index) = self.core.submit_act(&caller, &act, decode::wait(timeout_ms)).await.map_err(refuse)?;
+        let state = if reply == CommandReply::Done { "done" } else { "pending" };
+        Ok(Response::new(v1::SubmitActReply { state: state.into(), index }))
+    }
+
+    async fn list_agreements(
+        &self,
+        request: Request<v1::ListAgreementsRequest>,
+    ) -> Result<Response<v1::ListAgreementsReply>, Status> {
+        let caller = self.caller(&request)?;
+        let v1::ListAgreementsRequest { id } = request.into_inner();
+        let state = self.core.show(&caller, Action::AgreementShow).await.map_err(refuse)?;
+        let agreements = state
+            .agreements()
+            .filter(|(a, _)| id.is_empty() || a.as_str() == id)
+            .flat_map(|(_, versions)| versions.iter().map(agreement))
+            .collect();
+        Ok(Response::new(v1::ListAgreementsReply { agreements, ledger_index: self.core.cluster.applied() }))
+    }
+
+    async fn list_guides(
+        &self,
+        request: Request<v1::ListGuidesRequest>,
+    ) -> Result<Response<v1::ListGuidesReply>, Status> {
+        let caller = self.caller(&request)?;
+        let state = self.core.show(&caller, Action::GuideList).await.map_err(refuse)?;
+        let guides = state
+            .guides()
+            .map(|(id, g)| v1::Guide {
+                id: HEXLOWER.encode(id),
+                agency: g.guide.agency.to_string(),
+                agreement: g.guide.agreement.to_string(),
+                grade: g.guide.grade.to_string(),
+                kinds: g.guide.kinds.iter().map(ToString::to_string).collect(),
+                until: g.guide.until.0,
+                state: if g.ended.is_some() { "ended" } else { "in-force" }.into(),
+            })
+            .collect();
+        Ok(Response::new(v1::ListGuidesReply { guides }))
+    }
+}
+
+fn agreement(a: &AgreementState) -> v1::Agreement {
+    let AgreementState { terms, signatures, in_force, ended } = a;
+    let state = match (in_force, ended) {
+        (_, Some(_)) => "ended",
+        (Some(_), None) => "in-force",
+        (None, None) => "draft",
+    };
+    v1::Agreement {
+        terms: terms.to_canon(),
+        id: terms.id.to_string(),
+        version: terms.version,
+        parties: terms.parties.iter().map(ToString::to_string).collect(),
+        signed_by: signatures.keys().map(ToString::to_string).collect(),
+        grade: terms.grade.to_string(),
+        compartments: terms.compartments.iter().map(ToString::to_string).collect(),
+        kinds: terms.kinds.iter().map(ToString::to_string).collect(),
+        purpose: terms.purpose.clone(),
+        start: terms.start.0,
+        end: terms.end.0,
+        state: state.into(),
+        ended_reason: ended.as_ref().map(|(_, why)| why.clone()).unwrap_or_default(),
+        default_period_years: u32::from(terms.default_period_years),
+    }
+}

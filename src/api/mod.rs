@@ -1,0 +1,51 @@
+//! gRPC: decode, call a service, encode. Nothing is decided here.
+//!
+//! Two listeners, two sets of services. People's calls carry a `VerifiedPeer` that is a person of the own
+//! agency; nodes' calls one that is a node, whose number and key must be those of the ledger.
+
+mod audit;
+mod cluster;
+mod decode;
+mod federation;
+mod peer;
+mod persons;
+mod records;
+
+pub use peer::{NodeGate, NodeServices};
+
+use crate::domain::fault::Fault;
+use crate::identity::VerifiedPeer;
+use crate::service::{Caller, Core};
+use crate::vault::PeerVault;
+use crate::wire::status_of;
+use std::sync::Arc;
+use tonic::{Request, Status};
+
+/// The people's services of one node.
+#[derive(Clone)]
+pub struct People {
+    core: Arc<Core>,
+    peers: Arc<dyn PeerVault>,
+}
+
+impl People {
+    /// Serves `core`; `peers` is where publishes are pushed to.
+    pub fn new(core: Arc<Core>, peers: Arc<dyn PeerVault>) -> People {
+        People { core, peers }
+    }
+
+    /// Who calls. A call without a finished handshake cannot come here; if it did, it is refused.
+    fn caller<T>(&self, request: &Request<T>) -> Result<Caller, Status> {
+        let peer = request.extensions().get::<VerifiedPeer>();
+        let peer = peer.ok_or_else(|| Status::unauthenticated("no certificate"))?;
+        self.core.caller(peer).map_err(|f| status_of(&f))
+    }
+}
+
+/// The one way out for errors: the operator's log gets the internal ones.
+fn refuse(fault: Fault) -> Status {
+    if fault.kind == crate::domain::fault::FaultKind::Internal {
+        tracing::error!(reason = fault.reason, message = %fault.message, "a call failed inside");
+    }
+    status_of(&fault)
+}

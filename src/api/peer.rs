@@ -1,0 +1,152 @@
+//! The services for other nodes: consensus, position, vault.
+//!
+//! The sender is whoever the certificate says, as a number and key of the ledger: certificate name, ledger
+//! number and ledger key must agree, whatever a message claims.
+
+use super::refuse;
+use crate::audit::{Action as AuditAction, Decision as Verdict, Object};
+use crate::domain::fault::Fault;
+use crate::domain::ids::{AgencyId, NodeId};
+use crate::domain::limits;
+use crate::identity::{Subject, VerifiedPeer};
+use crate::ledger::node_id;
+use crate::service::Core;
+use crate::vault::SealedObject;
+use crate::wire::pb::peer;
+use std::sync::{Arc, OnceLock};
+use tonic::{Request, Response, Status};
+
+/// Most objects of one push.
+const PUSH_MOST: usize = 64;
+
+/// Opens when the node is assembled; until then nodes are asked to wait.
+#[derive(Clone, Default)]
+pub struct NodeGate(Arc<OnceLock<Arc<Core>>>);
+
+impl NodeGate {
+    /// Lets calls through to `core`. A second opening changes nothing.
+    pub fn open(&self, core: Arc<Core>) {
+        let _ = self.0.set(core);
+    }
+}
+
+/// The node-to-node services.
+#[derive(Clone)]
+pub struct NodeServices {
+    cluster: Arc<crate::cluster::Cluster>,
+    gate: NodeGate,
+}
+
+/// Who called, as the ledger knows it.
+struct Sender {
+    node: NodeId,
+    agency: AgencyId,
+}
+
+impl NodeServices {
+    /// Consensus is served at once; the rest when the gate opens.
+    pub fn new(cluster: Arc<crate::cluster::Cluster>, gate: NodeGate) -> NodeServices {
+        NodeServices { cluster, gate }
+    }
+
+    fn core(&self) -> Result<&Arc<Core>, Status> {
+        self.gate.0.get().ok_or_else(|| refuse(Fault::unavailable("NOT_FRESH", "this node is starting")))
+    }
+
+    fn sender<T>(&self, request: &Request<T>) -> Result<Sender, Status> {
+        let refused = || refuse(Fault::refused("NOT_ALLOWED", "the ledger knows no such node"));
+        let from = request.extensions().get::<VerifiedPeer>().ok_or_else(refused)?;
+        let Subject::Node(local) = from.name().subject() else { return Err(refused()) };
+        let node = node_id(from.agency(), local);
+        let state = self.cluster.state();
+        let known = state.node(node).filter(|n| n.agency == *from.agency() && *n.key.as_bytes() == from.public_key());
+        known.map(|n| Sender { node, agency: n.agency.clone() }).ok_or_else(refused)
+    }
+}
+
+#[tonic::async_trait]
+impl peer::consensus_server::Consensus for NodeServices {
+    async fn call(&self, request: Request<peer::ConsensusCall>) -> Result<Response<peer::ConsensusReply>, Status> {
+        let sender = self.sender(&request)?;
+        let peer::ConsensusCall { kind, body } = request.into_inner();
+        let body = self.cluster.handle(sender.node, kind, body).await.map_err(|e| refuse(e.into()))?;
+        Ok(Response::new(peer::ConsensusReply { body }))
+    }
+}
+
+#[tonic::async_trait]
+impl peer::position_server::Position for NodeServices {
+    async fn ask(&self, request: Request<peer::PositionRequest>) -> Result<Response<peer::PositionReply>, Status> {
+        self.sender(&request)?;
+        let p = self.core()?.position(request.into_inner().at);
+        let digest = p.digest.map(|d| d.to_vec()).unwrap_or_default();
+        Ok(Response::new(peer::PositionReply { applied: p.applied, digest_index: p.at, digest }))
+    }
+}
+
+#[tonic::async_trait]
+impl peer::vault_server::Vault for NodeServices {
+    async fn push(&self, request: Request<peer::PushRequest>) -> Result<Response<peer::PushReply>, Status> {
+        let sender = self.sender(&request)?;
+        let core = self.core()?;
+        let objects = request.into_inner().objects;
+        if objects.len() > PUSH_MOST {
+            return Err(refuse(Fault::usage("INVALID", format!("at most {PUSH_MOST} objects a push"))));
+        }
+        let mut results = Vec::with_capacity(objects.len());
+        for o in objects {
+            // One bad object never stops the rest.
+            results.push(match take(core, &sender, &o).await {
+                Ok(header_hash) => peer::PushResult { header_hash, state: "held".into(), reason: String::new() },
+                Err(reason) => {
+                    let object = Object::Text(format!("push: {reason}").chars().take(200).collect());
+                    let _logged = core
+                        .log_node(AuditAction::Quarantine, &sender.agency, object, Verdict::Deny, "receiver-rules")
+                        .await
+                        .map_err(refuse)?;
+                    peer::PushResult { header_hash: Vec::new(), state: "refused".into(), reason }
+                }
+            });
+        }
+        Ok(Response::new(peer::PushReply { results }))
+    }
+
+    async fn pull(&self, request: Request<peer::PullRequest>) -> Result<Response<peer::PullReply>, Status> {
+        let sender = self.sender(&request)?;
+        let core = self.core()?;
+        let token: [u8; 32] = request.into_inner().token.try_into().map_err(|_| refuse(Fault::not_found()))?;
+        let found = core.vault.serve(&core.state(), &sender.agency, &token).unwrap_or_else(|error| {
+            tracing::error!(%error, "an object that a peer asked for does not verify");
+            None
+        });
+        let Some((record, version, (envelope, grant, audience))) = found else {
+            let object = Object::Text("pull".into());
+            let _logged = core
+                .log_node(AuditAction::SyncRefused, &sender.agency, object, Verdict::Deny, "not-entitled-or-absent")
+                .await
+                .map_err(refuse)?;
+            return Err(refuse(Fault::not_found()));
+        };
+        let object = Object::Record { id: record, version };
+        let _logged = core
+            .log_node(AuditAction::SyncPull, &sender.agency, object, Verdict::Allow, "entitled")
+            .await
+            .map_err(refuse)?;
+        Ok(Response::new(peer::PullReply { object: Some(peer::Sealed { envelope, grant, audience }) }))
+    }
+}
+
+/// Checks and holds one pushed object; the error is in words for the sender and the log.
+async fn take(core: &Core, sender: &Sender, o: &peer::Sealed) -> Result<Vec<u8>, String> {
+    let peer::Sealed { envelope, grant, audience } = o;
+    if envelope.len() + grant.len() + audience.len() > limits::PEER_MESSAGE_BYTES {
+        return Err("over the size of a message".into());
+    }
+    let object = SealedObject::from_parts(envelope, grant, audience).map_err(|e| e.to_string())?;
+    if object.envelope.header().originator != sender.agency {
+        return Err("it is not the sender's own".into());
+    }
+    let hash = object.envelope.hash().to_vec();
+    core.vault.accept(&core.state(), object, core.clock.now()).await.map_err(|e| e.to_string())?;
+    Ok(hash)
+}

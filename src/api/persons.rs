@@ -1,0 +1,78 @@
+//! `hufu.v1.Persons`.
+
+use super::{People, decode, refuse};
+use crate::domain::fault::Fault;
+use crate::identity::Person;
+use crate::service::Entering;
+use crate::wire::pb::v1;
+use tonic::{Request, Response, Status};
+
+#[tonic::async_trait]
+impl v1::persons_server::Persons for People {
+    async fn add(&self, request: Request<v1::AddPersonRequest>) -> Result<Response<v1::AddPersonReply>, Status> {
+        let caller = self.caller(&request)?;
+        let v1::AddPersonRequest { person, csr_pem } = request.into_inner();
+        let new = entering(person.unwrap_or_default()).map_err(refuse)?;
+        let (person, certificate_pem) = self.core.add_person(&caller, new, &csr_pem).await.map_err(refuse)?;
+        Ok(Response::new(v1::AddPersonReply { certificate_pem, person: Some(view(&person)) }))
+    }
+
+    async fn list(&self, request: Request<v1::ListPersonsRequest>) -> Result<Response<v1::ListPersonsReply>, Status> {
+        let caller = self.caller(&request)?;
+        let v1::ListPersonsRequest { name } = request.into_inner();
+        let persons = self.core.list_persons(&caller, &name).await.map_err(refuse)?;
+        Ok(Response::new(v1::ListPersonsReply { persons: persons.iter().map(view).collect() }))
+    }
+
+    async fn suspend(
+        &self,
+        request: Request<v1::SuspendPersonRequest>,
+    ) -> Result<Response<v1::SuspendPersonReply>, Status> {
+        let caller = self.caller(&request)?;
+        let v1::SuspendPersonRequest { name } = request.into_inner();
+        let person = self.core.suspend_person(&caller, &name).await.map_err(refuse)?;
+        Ok(Response::new(v1::SuspendPersonReply { person: Some(view(&person)) }))
+    }
+
+    async fn whoami(&self, request: Request<v1::WhoamiRequest>) -> Result<Response<v1::WhoamiReply>, Status> {
+        let caller = self.caller(&request)?;
+        Ok(Response::new(v1::WhoamiReply {
+            person: Some(view(caller.person())),
+            agency: self.core.agency.to_string(),
+            federation: self.core.federation.to_string(),
+        }))
+    }
+}
+
+fn entering(p: v1::Person) -> Result<Entering, Fault> {
+    // The node gives the handle and takes the key from the request; what a caller says of them is not read.
+    let v1::Person { name, title, unit, roles, clearance, compartments, handle: _, suspended: _, public_key: _ } = p;
+    if roles.is_empty() {
+        return Err(Fault::usage("BAD_PERSON", "a person holds at least one role"));
+    }
+    if title.chars().count() > 200 || unit.chars().count() > 200 {
+        return Err(Fault::usage("BAD_PERSON", "title and unit have at most 200 characters"));
+    }
+    Ok(Entering {
+        name,
+        title,
+        unit,
+        roles: decode::set(&roles)?,
+        clearance: clearance.parse()?,
+        compartments: decode::set(&compartments)?,
+    })
+}
+
+fn view(p: &Person) -> v1::Person {
+    v1::Person {
+        name: p.name.clone(),
+        handle: p.handle.to_string(),
+        title: p.title.clone(),
+        unit: p.unit.clone(),
+        roles: p.roles.iter().map(ToString::to_string).collect(),
+        clearance: p.clearance.to_string(),
+        compartments: p.compartments.iter().map(ToString::to_string).collect(),
+        suspended: p.suspended,
+        public_key: p.public_key.to_vec(),
+    }
+}

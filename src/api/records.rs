@@ -1,0 +1,181 @@
+//! `hufu.v1.Records`.
+
+use super::{People, decode, refuse};
+use crate::domain::fault::Fault;
+use crate::domain::label::Period;
+use crate::domain::time::Millis;
+use crate::service::{PublishAsk, Wait};
+use crate::wire::pb::v1;
+use std::time::Duration;
+use tonic::{Request, Response, Status};
+
+/// Most lines of one list.
+const LIST_MOST: u32 = 500;
+
+#[tonic::async_trait]
+impl v1::records_server::Records for People {
+    async fn publish(&self, request: Request<v1::PublishRequest>) -> Result<Response<v1::PublishReply>, Status> {
+        let caller = self.caller(&request)?;
+        let ask = ask(request.into_inner()).map_err(refuse)?;
+        let p = self.core.publish(&caller, ask, std::sync::Arc::clone(&self.peers)).await.map_err(refuse)?;
+        Ok(Response::new(v1::PublishReply {
+            record: p.record.to_string(),
+            version: p.version,
+            state: "committed".into(),
+            index: p.index,
+            held_by: p.held_by.iter().map(ToString::to_string).collect(),
+            owed: p.owed.iter().map(ToString::to_string).collect(),
+            warning: p.warning.unwrap_or_default(),
+            result: String::new(),
+            incomplete: p.incomplete,
+        }))
+    }
+
+    async fn open(&self, request: Request<v1::OpenRequest>) -> Result<Response<v1::OpenReply>, Status> {
+        let caller = self.caller(&request)?;
+        let v1::OpenRequest { record, version, purpose, fresh } = request.into_inner();
+        let record = record.parse().map_err(refuse)?;
+        self.core.barrier(fresh, Duration::from_secs(10)).await.map_err(refuse)?;
+        let o = self.core.open(&caller, record, version, &purpose).await.map_err(refuse)?;
+        let portions = o
+            .disclosed
+            .portions
+            .iter()
+            .map(|p| v1::Portion { label: p.label.marking(), text: p.text.to_vec() })
+            .collect();
+        Ok(Response::new(v1::OpenReply {
+            record: o.record.to_string(),
+            version: o.version,
+            label: o.label.marking(),
+            title: o.disclosed.meta.title.clone(),
+            origin: o.origin.to_string(),
+            portions,
+            audit_seq: o.audit_seq,
+            ledger_index: o.ledger_index,
+        }))
+    }
+
+    async fn list(&self, request: Request<v1::ListRequest>) -> Result<Response<v1::ListReply>, Status> {
+        let caller = self.caller(&request)?;
+        let v1::ListRequest { purpose, limit, after } = request.into_inner();
+        let after = decode::optional(&after).map_err(refuse)?;
+        let limit = limit.clamp(1, LIST_MOST) as usize;
+        let lines = self.core.list(&caller, &purpose, limit, after).await.map_err(refuse)?;
+        let hits = lines
+            .into_iter()
+            .map(|l| v1::Hit {
+                record: l.record.to_string(),
+                version: l.version,
+                title: l.title,
+                label: l.label.marking(),
+                origin: l.label.originator.to_string(),
+                snippet: String::new(),
+            })
+            .collect();
+        Ok(Response::new(v1::ListReply { hits, ledger_index: self.core.cluster.applied() }))
+    }
+
+    async fn search(&self, request: Request<v1::SearchRequest>) -> Result<Response<v1::SearchReply>, Status> {
+        self.caller(&request)?;
+        Err(refuse(
+            Fault::unavailable("NOT_SUPPORTED", "search is not available in this version")
+                .hint("use `hufu record list`"),
+        ))
+    }
+
+    async fn history(&self, request: Request<v1::HistoryRequest>) -> Result<Response<v1::HistoryReply>, Status> {
+        let caller = self.caller(&request)?;
+        let v1::HistoryRequest { record, purpose } = request.into_inner();
+        let record = record.parse().map_err(refuse)?;
+        let (label, lines) = self.core.history(&caller, record, &purpose).await.map_err(refuse)?;
+        let versions = lines
+            .into_iter()
+            .map(|l| v1::HistoryVersion { version: l.version, index: l.index, at: l.at.0, label: label.marking() })
+            .collect();
+        Ok(Response::new(v1::HistoryReply { versions }))
+    }
+
+    async fn export(&self, request: Request<v1::ExportRequest>) -> Result<Response<v1::ExportReply>, Status> {
+        let caller = self.caller(&request)?;
+        let v1::ExportRequest { record, purpose } = request.into_inner();
+        let id = record.parse().map_err(refuse)?;
+        let (version, (envelope, grant, audience)) = self.core.export(&caller, id, &purpose).await.map_err(refuse)?;
+        Ok(Response::new(v1::ExportReply { record, version, envelope, grant, audience }))
+    }
+}
+
+fn ask(r: v1::PublishRequest) -> Result<PublishAsk, Fault> {
+    let v1::PublishRequest {
+        title,
+        body,
+        grade,
+        compartments,
+        agreement,
+        release,
+        kind,
+        period_years,
+        until,
+        condition,
+        references,
+        reliability,
+        credibility,
+        legal_basis,
+        retain_until,
+        caveats,
+        wait,
+        wait_ms,
+        timeout_ms,
+        request_id,
+        source,
+    } = r;
+    if !source.is_empty() {
+        return Err(Fault::unavailable("NOT_SUPPORTED", "import is not available in this version"));
+    }
+    let period = match (period_years, until, condition.is_empty()) {
+        (0, 0, true) => None,
+        (n, 0, true) => Some(Period::Years(u8::try_from(n).unwrap_or(u8::MAX))),
+        (0, t, true) => Some(Period::Until(Millis(t))),
+        (0, 0, false) => Some(Period::Condition(condition)),
+        _ => return Err(Fault::usage("BAD_CONDITION", "give one of period, until and condition")),
+    };
+    let reliability = match reliability.as_str() {
+        "" => None,
+        r => match r.chars().next().filter(|c| r.len() == 1 && ('A'..='F').contains(c)) {
+            Some(c) => Some(c),
+            None => return Err(Fault::usage("INVALID", "reliability is A to F")),
+        },
+    };
+    let credibility = match credibility {
+        0 => None,
+        1..=6 => u8::try_from(credibility).ok(),
+        _ => return Err(Fault::usage("INVALID", "credibility is 1 to 6")),
+    };
+    if legal_basis.chars().count() > 400 {
+        return Err(Fault::usage("INVALID", "the legal basis has at most 400 characters"));
+    }
+    Ok(PublishAsk {
+        title,
+        body,
+        grade: grade.parse()?,
+        compartments: decode::set(&compartments)?,
+        agreement: decode::optional(&agreement)?,
+        release: decode::set(&release)?,
+        kind: if kind.is_empty() { crate::domain::record::Kind::Report } else { kind.parse()? },
+        period,
+        references: references.iter().map(|t| t.parse()).collect::<Result<_, _>>()?,
+        reliability,
+        credibility,
+        legal_basis,
+        retain_until: (retain_until > 0).then_some(Millis(retain_until)),
+        caveats: decode::set(&caveats)?,
+        wait: match wait.as_str() {
+            "none" => Wait::None,
+            "" | "one" => Wait::One,
+            "all" => Wait::All,
+            _ => return Err(Fault::usage("INVALID", "wait is none, one or all")),
+        },
+        wait_for: Duration::from_millis(u64::from(wait_ms.min(60_000))),
+        timeout: decode::wait(timeout_ms),
+        request_id: request_id.try_into().map_err(|_| Fault::usage("INVALID", "a request id has 16 bytes"))?,
+    })
+}

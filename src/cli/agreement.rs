@@ -1,0 +1,163 @@
+//! `hufu agreement draft|sign|list|show|end`.
+
+use super::act::Signer;
+use super::args::Globals;
+use super::client::{Client, block_on, fault};
+use super::output::Out;
+use crate::config::read_text;
+use crate::domain::agreement::Terms;
+use crate::domain::canon::Canon;
+use crate::domain::fault::Fault;
+use crate::domain::ids::{AgencyId, AgreementId};
+use crate::domain::label::{Compartment, Grade};
+use crate::domain::record::Kind;
+use crate::domain::time::{Clock, Millis};
+use crate::ledger::Act;
+use crate::node::SystemClock;
+use crate::wire::pb::v1;
+use serde_json::{Value, json};
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+#[derive(clap::Subcommand)]
+pub(super) enum Command {
+    /// Draft terms and sign them as the first party's officer.
+    Draft(Draft),
+    /// Sign a draft as an officer of a party. It is in force when every party has signed.
+    Sign { id: AgreementId },
+    /// All agreements.
+    List,
+    /// One agreement.
+    Show { id: AgreementId },
+    /// End an agreement at once, as an officer of any party.
+    End {
+        id: AgreementId,
+        #[arg(long)]
+        reason: String,
+    },
+}
+
+#[derive(clap::Args)]
+pub(super) struct Draft {
+    id: AgreementId,
+    /// Terms as JSON; the options below are ignored then.
+    #[arg(long)]
+    file: Option<PathBuf>,
+    #[arg(long, value_delimiter = ',')]
+    parties: Vec<AgencyId>,
+    #[arg(long, default_value = "internal")]
+    grade: Grade,
+    #[arg(long = "compartment")]
+    compartments: Vec<Compartment>,
+    /// Kinds covered; all by default.
+    #[arg(long = "kind")]
+    kinds: Vec<Kind>,
+    #[arg(long, default_value = "")]
+    purpose: String,
+    #[arg(long, default_value_t = 10)]
+    default_period: u8,
+    #[arg(long, default_value = "")]
+    legal_basis: String,
+    /// Years that records are kept by default.
+    #[arg(long, default_value_t = 5)]
+    retention: u8,
+    /// Last day; a year from now by default.
+    #[arg(long)]
+    end: Option<String>,
+}
+
+pub(super) fn run(command: Command, g: &Globals, out: &Out) -> Result<ExitCode, Fault> {
+    block_on(async {
+        let client = Client::connect(g).await?;
+        match command {
+            Command::Draft(d) => {
+                let known = list(&client, d.id.as_str()).await?;
+                let version = known.iter().map(|a| a.version).max().unwrap_or(0) + 1;
+                let terms = d.terms(version)?;
+                let (state, index) = sign_terms(&client, &terms).await?;
+                say(out, &terms.id, &state, index);
+            }
+            Command::Sign { id } => {
+                let terms = latest(&client, &id).await?;
+                let (state, index) = sign_terms(&client, &terms).await?;
+                say(out, &id, &state, index);
+            }
+            Command::List => {
+                let rows: Vec<_> = list(&client, "").await?.iter().map(view).collect();
+                out.table(&["id", "version", "state", "parties", "signed_by", "grade", "compartments", "end"], &rows);
+            }
+            Command::Show { id } => {
+                let found = list(&client, id.as_str()).await?;
+                let a = found.last().ok_or_else(Fault::not_found)?;
+                out.answer(&view(a), || serde_json::to_string_pretty(&view(a)).unwrap_or_default());
+            }
+            Command::End { id, reason } => {
+                let terms = latest(&client, &id).await?;
+                let signer = Signer::of(&client).await?;
+                let (state, index) =
+                    signer.submit(&client, &Act::EndAgreement { id: id.clone(), reason }, terms.version).await?;
+                say(out, &id, if state == "done" { "ended" } else { &state }, index);
+            }
+        }
+        Ok(ExitCode::SUCCESS)
+    })
+}
+
+/// Signs terms as an officer of the own agency.
+pub(super) async fn sign_terms(client: &Client, terms: &Terms) -> Result<(String, u64), Fault> {
+    let signer = Signer::of(client).await?;
+    let (state, index) = signer.submit(client, &Act::Agreement(terms.clone()), terms.version.saturating_sub(1)).await?;
+    Ok((if state == "done" { "in-force".into() } else { "draft".into() }, index))
+}
+
+async fn list(client: &Client, id: &str) -> Result<Vec<v1::Agreement>, Fault> {
+    let request = v1::ListAgreementsRequest { id: id.to_owned() };
+    Ok(client.federation().list_agreements(request).await.map_err(fault)?.into_inner().agreements)
+}
+
+async fn latest(client: &Client, id: &AgreementId) -> Result<Terms, Fault> {
+    let found = list(client, id.as_str()).await?;
+    let last = found.last().ok_or_else(Fault::not_found)?;
+    Terms::from_canon(&last.terms)
+        .map_err(|e| Fault::integrity("INTEGRITY", format!("the node gave terms that do not parse: {e}")))
+}
+
+fn say(out: &Out, id: &AgreementId, state: &str, index: u64) {
+    out.answer(&json!({"agreement": id, "state": state, "index": index}), || format!("{id}: {state}"));
+}
+
+fn view(a: &v1::Agreement) -> Value {
+    json!({"id": a.id, "version": a.version, "state": a.state, "parties": a.parties, "signed_by": a.signed_by,
+        "grade": a.grade, "compartments": a.compartments, "kinds": a.kinds, "purpose": a.purpose,
+        "default_period_years": a.default_period_years,
+        "start": Millis(a.start).to_rfc3339(), "end": Millis(a.end).to_rfc3339(), "ended_reason": a.ended_reason})
+}
+
+impl Draft {
+    fn terms(self, version: u32) -> Result<Terms, Fault> {
+        if let Some(file) = self.file {
+            let mut terms: Terms = serde_json::from_str(&read_text(&file)?)
+                .map_err(|e| Fault::usage("BAD_TERMS", format!("`{}`: {e}", file.display())))?;
+            terms.version = version;
+            terms.check()?;
+            return Ok(terms);
+        }
+        let now = SystemClock.now();
+        let terms = Terms {
+            id: self.id,
+            version,
+            parties: self.parties.into_iter().collect(),
+            kinds: if self.kinds.is_empty() { Kind::ALL.into() } else { self.kinds.into_iter().collect() },
+            grade: self.grade,
+            compartments: self.compartments.into_iter().collect(),
+            purpose: self.purpose,
+            default_period_years: self.default_period,
+            legal_basis: self.legal_basis,
+            retention_years: self.retention,
+            start: Millis(now.0.saturating_sub(60_000)),
+            end: self.end.map_or(Ok(now.plus_years(1)), |t| Millis::parse(&t))?,
+        };
+        terms.check()?;
+        Ok(terms)
+    }
+}

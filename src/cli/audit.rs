@@ -1,0 +1,153 @@
+//! `hufu audit search|who-read|export|verify`.
+
+use super::args::Globals;
+use super::client::{Client, block_on, fault};
+use super::output::Out;
+use crate::audit::verify_dir;
+use crate::config::{Secrecy, read_genesis, write_file};
+use crate::domain::fault::Fault;
+use crate::domain::ids::RecordId;
+use crate::domain::time::Millis;
+use crate::ledger::node_id;
+use crate::service::log_name;
+use crate::wire::pb::v1;
+use data_encoding::HEXLOWER;
+use serde_json::json;
+use std::path::{Component, PathBuf};
+use std::process::ExitCode;
+
+#[derive(clap::Subcommand)]
+pub(super) enum Command {
+    /// Events of the own node's log.
+    Search {
+        #[arg(long)]
+        person: Option<String>,
+        #[arg(long)]
+        record: Option<RecordId>,
+        #[arg(long)]
+        agency: Option<String>,
+        /// allow or deny.
+        #[arg(long, value_parser = ["allow", "deny"])]
+        decision: Option<String>,
+        #[arg(long)]
+        since: Option<String>,
+        #[arg(long, default_value_t = 200)]
+        limit: u32,
+    },
+    /// Who has come to know a record, at every agency that reported.
+    WhoRead { record: RecordId },
+    /// Write the log as C2SP tlog-tiles.
+    Export {
+        #[arg(long)]
+        out: PathBuf,
+    },
+    /// Verify an exported log without any node.
+    Verify {
+        dir: PathBuf,
+        /// The federation's genesis: pins the keys.
+        #[arg(long)]
+        genesis: Option<PathBuf>,
+    },
+}
+
+pub(super) fn run(command: Command, g: &Globals, out: &Out) -> Result<ExitCode, Fault> {
+    if let Command::Verify { dir, genesis } = &command {
+        return verify(dir, genesis.as_ref(), out);
+    }
+    block_on(async {
+        let client = Client::connect(g).await?;
+        match command {
+            Command::Verify { .. } => {}
+            Command::Search { person, record, agency, decision, since, limit } => {
+                let request = v1::AuditSearchRequest {
+                    person: person.unwrap_or_default(),
+                    record: record.map(|r| r.to_string()).unwrap_or_default(),
+                    agency: agency.unwrap_or_default(),
+                    decision: decision.unwrap_or_default(),
+                    since: since.map_or(Ok(0), |t| Millis::parse(&t).map(|m| m.0))?,
+                    limit,
+                };
+                let r = client.audit().search(request).await.map_err(fault)?.into_inner();
+                let rows: Vec<_> = r
+                    .events
+                    .iter()
+                    .map(|e| {
+                        let record = (!e.record.is_empty()).then_some(&e.record);
+                        let label = (!e.label.is_empty()).then_some(&e.label);
+                        json!({"seq": e.seq, "at": Millis(e.at).to_rfc3339(), "actor": e.actor, "action": e.action,
+                            "stage": e.stage, "record": record, "label": label, "decision": e.decision, "rule": e.rule, "purpose": e.purpose})
+                    })
+                    .collect();
+                out.table(&["seq", "at", "actor", "action", "stage", "record", "decision", "rule", "purpose"], &rows);
+            }
+            Command::WhoRead { record } => {
+                let r = client
+                    .audit()
+                    .who_read(v1::WhoReadRequest { record: record.to_string() })
+                    .await
+                    .map_err(fault)?
+                    .into_inner();
+                let rows: Vec<_> = r
+                    .reads
+                    .iter()
+                    .map(|w| {
+                        json!({"agency": w.agency, "who": w.who, "role": w.role, "at": Millis(w.at).to_rfc3339(),
+                            "version": w.version, "action": w.action, "seq": w.seq})
+                    })
+                    .collect();
+                out.table(&["agency", "who", "role", "at", "version", "action", "seq"], &rows);
+            }
+            Command::Export { out: dir } => {
+                let mut files = client.audit().export(v1::AuditExportRequest {}).await.map_err(fault)?.into_inner();
+                let mut n = 0u64;
+                while let Some(file) = files.message().await.map_err(fault)? {
+                    let relative = PathBuf::from(&file.path);
+                    if !relative.components().all(|c| matches!(c, Component::Normal(_))) {
+                        return Err(Fault::integrity(
+                            "INTEGRITY",
+                            format!("the node sent an unsafe path `{}`", file.path),
+                        ));
+                    }
+                    write_file(&dir.join(relative), &file.content, Secrecy::Private)?;
+                    n += 1;
+                }
+                out.answer(&json!({"dir": dir, "files": n}), || format!("{}  {n}", dir.display()));
+            }
+        }
+        Ok(ExitCode::SUCCESS)
+    })
+}
+
+fn verify(dir: &std::path::Path, genesis: Option<&PathBuf>, out: &Out) -> Result<ExitCode, Fault> {
+    let bad = |why: String| Fault::integrity("INTEGRITY", why);
+    let pinned = match genesis {
+        None => None,
+        Some(file) => {
+            // The checkpoint names its log; the genesis says whose key that is.
+            let checkpoint =
+                std::fs::read_to_string(dir.join("checkpoint")).map_err(|e| bad(format!("`checkpoint`: {e}")))?;
+            let named = checkpoint.lines().next().unwrap_or_default().to_owned();
+            let genesis = read_genesis(file)?.verified()?;
+            let nodes = genesis.founders.iter().flat_map(|d| d.nodes.iter().map(move |n| (d, n)));
+            let key = nodes
+                .filter(|(d, n)| log_name(&d.agency, &genesis.federation, node_id(&d.agency, &n.local)) == named)
+                .map(|(_, n)| n.key)
+                .next();
+            Some(key.ok_or_else(|| bad(format!("`checkpoint`: no node of the genesis keeps a log named `{named}`")))?)
+        }
+    };
+    let v = verify_dir(dir, pinned).map_err(|e| bad(e.to_string()))?;
+    let json = json!({"size": v.size, "root": HEXLOWER.encode(&v.root), "witnesses": [], "consistent": true, "pinned": v.pinned});
+    out.answer(&json, || {
+        let pinned = if v.pinned {
+            ""
+        } else {
+            out.say(
+                "\n注意：未指定 --genesis，信任根未固定。",
+                "\nnote: without --genesis the root of trust is unpinned",
+            )
+        };
+        format!("{} {}  {}{pinned}", out.say("一致，条目数", "consistent, entries"), v.size, HEXLOWER.encode(&v.root))
+    });
+    Ok(ExitCode::SUCCESS)
+}

@@ -1,0 +1,68 @@
+//! `hufu cluster status`.
+
+use super::args::Globals;
+use super::client::{Client, block_on, fault};
+use super::output::Out;
+use crate::domain::fault::Fault;
+use crate::domain::time::Millis;
+use crate::wire::pb::v1;
+use data_encoding::HEXLOWER;
+use serde_json::json;
+use std::process::ExitCode;
+
+#[derive(clap::Subcommand)]
+pub(super) enum Command {
+    /// Leader, term, every node's position and state digest at one common index.
+    Status,
+}
+
+pub(super) fn run(command: Command, g: &Globals, out: &Out) -> Result<ExitCode, Fault> {
+    let Command::Status = command;
+    block_on(async {
+        let client = Client::connect(g).await?;
+        let r = client.cluster().status(v1::StatusRequest {}).await.map_err(fault)?.into_inner();
+        let nodes: Vec<_> = r
+            .nodes
+            .iter()
+            .map(|n| {
+                let digest = (!n.digest.is_empty()).then(|| HEXLOWER.encode(&n.digest));
+                json!({"agency": n.agency, "node": n.node, "role": n.role, "reachable": n.reachable, "applied": n.applied, "digest": digest})
+            })
+            .collect();
+        let leader = (!r.leader.is_empty()).then_some(&r.leader);
+        let sync: Vec<_> = r
+            .sync
+            .iter()
+            .map(|s| {
+                let missing: Vec<_> = s
+                    .missing
+                    .iter()
+                    .map(|m| json!({"record": m.record, "version": m.version, "reason": m.reason, "since": Millis(m.since).to_rfc3339()}))
+                    .collect();
+                json!({"origin": s.origin, "owed": s.owed, "held": s.held, "missing": missing})
+            })
+            .collect();
+        if out.is_json() {
+            let json = json!({"leader": leader, "term": r.term, "commit": r.commit, "nodes": nodes, "digest_index": r.digest_index, "sync": sync});
+            out.answer(&json, String::new);
+            return Ok(ExitCode::SUCCESS);
+        }
+        println!(
+            "{} {}  {} {}  {} {}  {} {}",
+            out.say("主节点", "leader"),
+            leader.map_or(out.say("无", "none"), String::as_str),
+            out.say("任期", "term"),
+            r.term,
+            out.say("已提交", "commit"),
+            r.commit,
+            out.say("摘要位置", "digests at"),
+            r.digest_index
+        );
+        out.table(&["agency", "node", "role", "reachable", "applied", "digest"], &nodes);
+        if !sync.is_empty() {
+            println!();
+            out.table(&["origin", "owed", "held", "missing"], &sync);
+        }
+        Ok(ExitCode::SUCCESS)
+    })
+}

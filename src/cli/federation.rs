@@ -1,0 +1,157 @@
+//! `hufu federation genesis|sign|show`.
+
+use super::args::Globals;
+use super::client::Client;
+use super::output::Out;
+use crate::config::{Profile, read_descriptor, read_genesis, write_genesis};
+use crate::domain::fault::Fault;
+use crate::domain::ids::AgencyId;
+use crate::domain::time::{Clock, Millis};
+use crate::ledger::{Descriptor, Genesis, SignedGenesis};
+use crate::node::SystemClock;
+use crate::seal::SigningKey;
+use crate::wire::pb;
+use data_encoding::HEXLOWER;
+use serde_json::json;
+use std::collections::BTreeSet;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+/// Signature domain of a genesis; the ledger checks it.
+const SIGN_GENESIS: &str = "hufu.genesis";
+
+#[derive(clap::Subcommand)]
+pub(super) enum Command {
+    /// Draw up a genesis from the founders' descriptors.
+    Genesis {
+        /// descriptor.json of every founder.
+        #[arg(required = true)]
+        descriptors: Vec<PathBuf>,
+        /// Where to write it.
+        #[arg(long)]
+        out: PathBuf,
+        /// Agencies needed for acts of the whole; more than half by default.
+        #[arg(long)]
+        threshold: Option<u16>,
+        /// Agencies whose node votes; all by default.
+        #[arg(long, value_delimiter = ',')]
+        voters: Vec<AgencyId>,
+    },
+    /// Sign a genesis as an officer of a founder. Compare the fingerprint by voice first.
+    Sign {
+        /// The genesis; the signature is added to it.
+        file: PathBuf,
+        /// The officer's key (PKCS#8 PEM); the profile's key by default.
+        #[arg(long)]
+        key: Option<PathBuf>,
+    },
+    /// The federation as the own node knows it.
+    Show,
+}
+
+pub(super) fn run(command: Command, g: &Globals, out: &Out) -> Result<ExitCode, Fault> {
+    match command {
+        Command::Genesis { descriptors, out: file, threshold, voters } => {
+            let founders = descriptors.iter().map(|p| read_descriptor(p)).collect::<Result<Vec<_>, _>>()?;
+            let voters = if voters.is_empty() { None } else { Some(voters.into_iter().collect()) };
+            let genesis = draw_up(founders, threshold, voters, SystemClock.now())?;
+            write_genesis(&file, &genesis)?;
+            tell(out, &genesis)
+        }
+        Command::Sign { file, key } => {
+            let key = match (key, &g.profile) {
+                (Some(k), _) => k,
+                (None, Some(p)) => Profile::read(p)?.key,
+                (None, None) => {
+                    return Err(Fault::usage("NO_KEY", "no key to sign with").hint("give --key FILE or --profile FILE"));
+                }
+            };
+            let key = SigningKey::from_pkcs8_pem(&crate::config::read_text(&key)?)?;
+            let mut genesis = read_genesis(&file)?;
+            sign(&mut genesis, &key)?;
+            write_genesis(&file, &genesis)?;
+            tell(out, &genesis)
+        }
+        Command::Show => super::client::block_on(async {
+            let client = Client::connect(g).await?;
+            let r = client
+                .federation()
+                .show(pb::v1::ShowFederationRequest {})
+                .await
+                .map_err(super::client::fault)?
+                .into_inner();
+            let agencies: Vec<_> = r
+                .agencies
+                .iter()
+                .map(|a| json!({"agency": a.agency, "name": a.name, "tier": a.tier, "ceiling": a.ceiling, "voter": a.voter, "nodes": a.nodes}))
+                .collect();
+            let json = json!({"federation": r.federation, "threshold": r.threshold, "ledger_index": r.ledger_index,
+                "ledger_time": Millis(r.ledger_time).to_rfc3339(), "agencies": agencies});
+            if out.is_json() {
+                out.answer(&json, String::new);
+            } else {
+                println!(
+                    "{} {}  {} {}",
+                    out.say("共享联盟", "federation"),
+                    r.federation,
+                    out.say("门限", "threshold"),
+                    r.threshold
+                );
+                out.table(&["agency", "name", "tier", "ceiling", "voter", "nodes"], &agencies);
+            }
+            Ok(ExitCode::SUCCESS)
+        }),
+    }
+}
+
+/// A genesis that nobody signed yet.
+pub(super) fn draw_up(
+    mut founders: Vec<Descriptor>,
+    threshold: Option<u16>,
+    voters: Option<BTreeSet<AgencyId>>,
+    now: Millis,
+) -> Result<SignedGenesis, Fault> {
+    founders.sort_by(|a, b| a.agency.cmp(&b.agency));
+    let federation = founders
+        .first()
+        .map(|d| d.federation.clone())
+        .ok_or_else(|| Fault::usage("NO_FOUNDER", "no descriptor given"))?;
+    let default = u16::try_from(founders.len() / 2 + 1).unwrap_or(u16::MAX).max(2);
+    let voters = voters.unwrap_or_else(|| founders.iter().map(|d| d.agency.clone()).collect());
+    let genesis = Genesis { federation, threshold: threshold.unwrap_or(default), created: now, founders, voters };
+    genesis.check()?;
+    Ok(SignedGenesis { body: genesis.to_bytes(), signatures: Default::default() })
+}
+
+/// Adds the signature of whichever founder's officer holds `key`.
+pub(super) fn sign(genesis: &mut SignedGenesis, key: &SigningKey) -> Result<(), Fault> {
+    let parsed = Genesis::from_bytes(&genesis.body)?;
+    let found = parsed
+        .founders
+        .iter()
+        .flat_map(|d| d.authorities.iter().map(move |a| (&d.agency, a)))
+        .find(|(_, a)| a.key == key.public())
+        .ok_or_else(|| Fault::refused("NOT_A_FOUNDER", "this key is not an officer's key of any founder"))?;
+    let signature = key.sign(SIGN_GENESIS, &genesis.body);
+    genesis.add(found.0.clone(), found.1.handle, signature)?;
+    Ok(())
+}
+
+fn tell(out: &Out, genesis: &SignedGenesis) -> Result<ExitCode, Fault> {
+    let parsed = Genesis::from_bytes(&genesis.body)?;
+    let missing: Vec<_> =
+        parsed.founders.iter().map(|d| &d.agency).filter(|a| !genesis.signatures.contains_key(*a)).collect();
+    let fingerprint = HEXLOWER.encode(&parsed.fingerprint());
+    let json = json!({"federation": parsed.federation, "fingerprint": fingerprint, "threshold": parsed.threshold,
+        "signed": genesis.signatures.keys().collect::<Vec<_>>(), "missing": missing, "in_force": missing.is_empty()});
+    out.answer(&json, || {
+        let missing: Vec<String> = missing.iter().map(ToString::to_string).collect();
+        let state = if missing.is_empty() {
+            out.say("全体发起机构已签署，生效。", "Signed by every founder: in force.").to_owned()
+        } else {
+            format!("{} {}", out.say("尚待签署：", "still to sign:"), missing.join(", "))
+        };
+        format!("{} {fingerprint}\n{state}", out.say("指纹（请口头核对）", "fingerprint (compare by voice)"))
+    });
+    Ok(ExitCode::SUCCESS)
+}

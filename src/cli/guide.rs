@@ -1,0 +1,81 @@
+//! `hufu guide sign|list|end`: a classifier's standing marking guide.
+
+use super::act::Signer;
+use super::args::Globals;
+use super::client::{Client, block_on, fault};
+use super::output::Out;
+use crate::domain::agreement::Guide;
+use crate::domain::fault::Fault;
+use crate::domain::ids::AgreementId;
+use crate::domain::label::Grade;
+use crate::domain::record::Kind;
+use crate::domain::time::{Clock, Millis};
+use crate::ledger::Act;
+use crate::node::SystemClock;
+use crate::wire::pb::v1;
+use data_encoding::HEXLOWER;
+use serde_json::json;
+use std::process::ExitCode;
+
+#[derive(clap::Subcommand)]
+pub(super) enum Command {
+    /// Approve in advance what analysts may publish under an agreement (classifier).
+    Sign {
+        #[arg(long)]
+        agreement: AgreementId,
+        #[arg(long)]
+        grade: Grade,
+        /// Kinds covered; all by default.
+        #[arg(long = "kind")]
+        kinds: Vec<Kind>,
+        /// Last day; a year from now by default.
+        #[arg(long)]
+        until: Option<String>,
+    },
+    /// Guides of the federation.
+    List,
+    /// End a guide (its classifier's agency).
+    End { id: String },
+}
+
+pub(super) fn run(command: Command, g: &Globals, out: &Out) -> Result<ExitCode, Fault> {
+    block_on(async {
+        let client = Client::connect(g).await?;
+        match command {
+            Command::Sign { agreement, grade, kinds, until } => {
+                let signer = Signer::of(&client).await?;
+                let guide = Guide {
+                    agency: signer.agency.clone(),
+                    agreement,
+                    kinds: if kinds.is_empty() { Kind::ALL.into() } else { kinds.into_iter().collect() },
+                    grade,
+                    until: until.map_or(Ok(SystemClock.now().plus_years(1)), |t| Millis::parse(&t))?,
+                };
+                let (state, index) = signer.submit(&client, &Act::Guide(guide), 0).await?;
+                out.answer(&json!({"state": state, "index": index}), || state.clone());
+            }
+            Command::List => {
+                let r = client.federation().list_guides(v1::ListGuidesRequest {}).await.map_err(fault)?.into_inner();
+                let rows: Vec<_> = r
+                    .guides
+                    .iter()
+                    .map(|g| {
+                        json!({"id": g.id, "agency": g.agency, "agreement": g.agreement, "grade": g.grade,
+                            "kinds": g.kinds, "until": Millis(g.until).to_rfc3339(), "state": g.state})
+                    })
+                    .collect();
+                out.table(&["id", "agency", "agreement", "grade", "until", "state"], &rows);
+            }
+            Command::End { id } => {
+                let guide = HEXLOWER.decode(id.as_bytes()).ok().and_then(|b| b.try_into().ok()).ok_or_else(|| {
+                    Fault::usage("BAD_GUIDE", format!("`{id}` is not a guide's id")).hint("see `hufu guide list`")
+                })?;
+                let signer = Signer::of(&client).await?;
+                let act = Act::EndGuide { agency: signer.agency.clone(), guide };
+                let (_, index) = signer.submit(&client, &act, 0).await?;
+                out.answer(&json!({"guide": id, "state": "ended", "index": index}), || format!("{id}: ended"));
+            }
+        }
+        Ok(ExitCode::SUCCESS)
+    })
+}

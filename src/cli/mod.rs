@@ -1,0 +1,22 @@
+//! The command line: one command a file.
+//!
+//! A command parses, asks its own agency's node (or reads files), and prints. Results go to stdout, progress
+//! and errors to stderr; `--json` prints one object a line. Exit codes are those of `FaultKind`. Nothing here
+//! decides who may do what: the node does.
+
+mod act;
+mod agency;
+mod agreement;
+mod args;
+mod audit;
+mod client;
+mod cluster;
+mod demo;
+mod federation;
+mod guide;
+mod node;
+mod output;
+mod person;
+mod record;
+
+pub use args::main;

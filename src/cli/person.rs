@@ -1,0 +1,195 @@
+//! `hufu person request|add|approve|list|show|suspend`.
+
+use super::act::Signer;
+use super::args::Globals;
+use super::client::{Client, block_on, fault};
+use super::output::Out;
+use crate::config::{Secrecy, read_text, write_file};
+use crate::domain::fault::Fault;
+use crate::domain::ids::{AgencyId, FederationId};
+use crate::domain::label::{Compartment, Grade};
+use crate::domain::person::Role;
+use crate::identity::person_request;
+use crate::ledger::{Act, Authority};
+use crate::seal::PublicKey;
+use crate::wire::pb::v1;
+use serde_json::{Value, json};
+use std::collections::BTreeSet;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+#[derive(clap::Subcommand)]
+pub(super) enum Command {
+    /// Make a key and a certificate request where the person is.
+    Request {
+        /// Name inside the agency.
+        name: String,
+        #[arg(long)]
+        agency: AgencyId,
+        #[arg(long, default_value = "hufu")]
+        federation: FederationId,
+        /// Where to write NAME.csr and NAME.key.
+        #[arg(long, default_value = ".")]
+        dir: PathBuf,
+    },
+    /// Sign a request and enter the person (security officer).
+    Add {
+        name: String,
+        #[arg(long)]
+        csr: PathBuf,
+        /// Role; may be given several times.
+        #[arg(long = "role", required = true)]
+        roles: Vec<Role>,
+        #[arg(long)]
+        clearance: Grade,
+        #[arg(long = "compartment")]
+        compartments: Vec<Compartment>,
+        #[arg(long, default_value = "")]
+        title: String,
+        #[arg(long, default_value = "")]
+        unit: String,
+        /// Where to write the certificate.
+        #[arg(long)]
+        out: PathBuf,
+    },
+    /// Second officer's signature for a person who signs acts (classifier, officer, inspector).
+    Approve { name: String },
+    /// The agency's people.
+    List,
+    /// One person.
+    Show { name: String },
+    /// Take access away, from the next call on (security officer).
+    Suspend { name: String },
+}
+
+/// What an officer enters.
+pub(super) struct NewPerson {
+    pub(super) name: String,
+    pub(super) title: String,
+    pub(super) unit: String,
+    pub(super) roles: BTreeSet<Role>,
+    pub(super) clearance: Grade,
+    pub(super) compartments: BTreeSet<Compartment>,
+}
+
+pub(super) fn run(command: Command, g: &Globals, out: &Out) -> Result<ExitCode, Fault> {
+    if let Command::Request { name, agency, federation, dir } = &command {
+        let (csr, key) = person_request(name, agency, federation)?;
+        let (csr_file, key_file) = (dir.join(format!("{name}.csr")), dir.join(format!("{name}.key")));
+        write_file(&key_file, key.as_bytes(), Secrecy::Private)?;
+        write_file(&csr_file, csr.as_bytes(), Secrecy::Public)?;
+        out.answer(&json!({"csr": csr_file, "key": key_file}), || {
+            format!("{}\n{}", csr_file.display(), key_file.display())
+        });
+        return Ok(ExitCode::SUCCESS);
+    }
+    block_on(async {
+        let client = Client::connect(g).await?;
+        match command {
+            Command::Request { .. } => {}
+            Command::Add { name, csr, roles, clearance, compartments, title, unit, out: file } => {
+                let new = NewPerson {
+                    name,
+                    title,
+                    unit,
+                    roles: roles.into_iter().collect(),
+                    clearance,
+                    compartments: compartments.into_iter().collect(),
+                };
+                let reply = add(&client, &new, &read_text(&csr)?).await?;
+                write_file(&file, reply.certificate_pem.as_bytes(), Secrecy::Public)?;
+                let person = reply.person.as_ref().map(view).unwrap_or_default();
+                out.answer(&json!({"person": person, "certificate": file}), || file.display().to_string());
+            }
+            Command::Approve { name } => {
+                let (state, index) = approve(&client, &name).await?;
+                out.answer(&json!({"name": name, "state": state, "index": index}), || format!("{name}: {state}"));
+            }
+            Command::List => {
+                let r = client
+                    .persons()
+                    .list(v1::ListPersonsRequest { name: String::new() })
+                    .await
+                    .map_err(fault)?
+                    .into_inner();
+                let rows: Vec<_> = r.persons.iter().map(view).collect();
+                out.table(&["name", "roles", "clearance", "compartments", "unit", "suspended", "handle"], &rows);
+            }
+            Command::Show { name } => {
+                let person = show(&client, &name).await?;
+                out.answer(&view(&person), || serde_json::to_string_pretty(&view(&person)).unwrap_or_default());
+            }
+            Command::Suspend { name } => {
+                let before = show(&client, &name).await?;
+                let r = client
+                    .persons()
+                    .suspend(v1::SuspendPersonRequest { name: name.clone() })
+                    .await
+                    .map_err(fault)?
+                    .into_inner();
+                // A person whose key stands on the ledger loses it there too.
+                if before.roles.iter().any(|r| r.parse::<Role>().is_ok_and(Role::has_authority)) {
+                    let signer = Signer::of(&client).await?;
+                    let act = Act::Suspend { agency: signer.agency.clone(), handle: before.handle.parse()? };
+                    signer.submit(&client, &act, 0).await?;
+                }
+                let person = r.person.as_ref().map(view).unwrap_or_default();
+                out.answer(&person, || format!("{} {name}", out.say("已停用", "suspended")));
+            }
+        }
+        Ok(ExitCode::SUCCESS)
+    })
+}
+
+/// Enters a person; the first officer's signature for those who sign acts goes with it.
+pub(super) async fn add(client: &Client, new: &NewPerson, csr_pem: &str) -> Result<v1::AddPersonReply, Fault> {
+    let person = v1::Person {
+        name: new.name.clone(),
+        title: new.title.clone(),
+        unit: new.unit.clone(),
+        roles: new.roles.iter().map(ToString::to_string).collect(),
+        clearance: new.clearance.to_string(),
+        compartments: new.compartments.iter().map(ToString::to_string).collect(),
+        ..v1::Person::default()
+    };
+    let request = v1::AddPersonRequest { person: Some(person), csr_pem: csr_pem.to_owned() };
+    let reply = client.persons().add(request).await.map_err(fault)?.into_inner();
+    if new.roles.iter().any(|r| r.has_authority()) {
+        approve(client, &new.name).await?;
+    }
+    Ok(reply)
+}
+
+/// Signs the registration of a person who signs acts (P1).
+pub(super) async fn approve(client: &Client, name: &str) -> Result<(String, u64), Fault> {
+    let person = show(client, name).await?;
+    let signer = Signer::of(client).await?;
+    let key: [u8; 32] =
+        person.public_key.as_slice().try_into().map_err(|_| Fault::internal("INTERNAL", "the node gave no key"))?;
+    let roles: BTreeSet<Role> = person.roles.iter().map(|r| r.parse()).collect::<Result<_, _>>()?;
+    let roles: BTreeSet<Role> = roles.into_iter().filter(|r| r.has_authority()).collect();
+    if roles.is_empty() {
+        return Err(Fault::usage("BAD_PERSON", format!("`{name}` holds no role that signs")));
+    }
+    let authority = Authority { handle: person.handle.parse()?, roles, key: PublicKey::from_bytes(key) };
+    signer.submit(client, &Act::Register { agency: signer.agency.clone(), authority }, 0).await
+}
+
+async fn show(client: &Client, name: &str) -> Result<v1::Person, Fault> {
+    let request = v1::ListPersonsRequest { name: name.to_owned() };
+    client
+        .persons()
+        .list(request)
+        .await
+        .map_err(fault)?
+        .into_inner()
+        .persons
+        .into_iter()
+        .next()
+        .ok_or_else(Fault::not_found)
+}
+
+fn view(p: &v1::Person) -> Value {
+    json!({"name": p.name, "handle": p.handle, "title": p.title, "unit": p.unit, "roles": p.roles,
+        "clearance": p.clearance, "compartments": p.compartments, "suspended": p.suspended})
+}

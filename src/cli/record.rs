@@ -1,0 +1,239 @@
+//! `hufu record publish|open|list|history|export`.
+
+use super::args::Globals;
+use super::client::{Client, block_on, fault};
+use super::output::Out;
+use crate::config::{Secrecy, write_file};
+use crate::domain::fault::Fault;
+use crate::domain::ids::{AgencyId, AgreementId, RecordId};
+use crate::domain::label::{Caveat, Compartment, Grade};
+use crate::domain::limits;
+use crate::domain::record::{Kind, Reference};
+use crate::domain::time::{Entropy, Millis};
+use crate::node::SystemEntropy;
+use crate::wire::pb::v1;
+use serde_json::json;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+#[derive(clap::Subcommand)]
+pub(super) enum Command {
+    /// Seal a record and share it with exactly the agencies entitled to it.
+    Publish(Box<Publish>),
+    /// Open a record. The originator sees who did.
+    Open {
+        id: RecordId,
+        #[arg(long, default_value_t = 0)]
+        version: u32,
+        /// Why: a case number or an order.
+        #[arg(long)]
+        purpose: String,
+    },
+    /// Records that you may see, newest first.
+    List {
+        #[arg(long)]
+        purpose: String,
+        #[arg(long, default_value_t = 50)]
+        limit: u32,
+        /// Continue after this record.
+        #[arg(long)]
+        after: Option<RecordId>,
+    },
+    /// Versions of a record.
+    History {
+        id: RecordId,
+        #[arg(long)]
+        purpose: String,
+    },
+    /// Copy the envelope as held; no key is needed and none is given.
+    Export {
+        id: RecordId,
+        #[arg(long, required = true)]
+        sealed: bool,
+        #[arg(long)]
+        out: PathBuf,
+        #[arg(long)]
+        purpose: String,
+    },
+}
+
+#[derive(clap::Args)]
+pub(super) struct Publish {
+    #[arg(long)]
+    title: String,
+    #[arg(long, conflicts_with = "body", required_unless_present = "body")]
+    body_file: Option<PathBuf>,
+    #[arg(long)]
+    body: Option<String>,
+    #[arg(long)]
+    grade: Grade,
+    #[arg(long = "compartment")]
+    compartments: Vec<Compartment>,
+    /// Without it the record stays with the own agency.
+    #[arg(long)]
+    agreement: Option<AgreementId>,
+    /// Narrows the agreement's parties.
+    #[arg(long, value_delimiter = ',')]
+    release: Vec<AgencyId>,
+    #[arg(long, default_value = "report")]
+    kind: Kind,
+    #[arg(long, value_name = "YEARS", conflicts_with_all = ["until", "condition"])]
+    period: Option<u8>,
+    #[arg(long, value_name = "DATE", conflicts_with = "condition")]
+    until: Option<String>,
+    #[arg(long)]
+    condition: Option<String>,
+    /// type:value, e.g. phone:13800000000.
+    #[arg(long = "ref")]
+    references: Vec<Reference>,
+    #[arg(long, default_value = "")]
+    reliability: String,
+    #[arg(long, default_value_t = 0)]
+    credibility: u8,
+    #[arg(long, default_value = "")]
+    legal_basis: String,
+    #[arg(long, value_name = "DATE")]
+    retain_until: Option<String>,
+    #[arg(long = "caveat")]
+    caveats: Vec<Caveat>,
+    /// none: committed; one: replicated; all: complete.
+    #[arg(long, default_value = "one", value_parser = ["none", "one", "all"])]
+    wait: String,
+    #[arg(long, default_value_t = 2)]
+    wait_seconds: u32,
+}
+
+pub(super) fn run(command: Command, g: &Globals, out: &Out) -> Result<ExitCode, Fault> {
+    block_on(async {
+        let client = Client::connect(g).await?;
+        match command {
+            Command::Publish(p) => publish(&client, *p, out).await,
+            Command::Open { id, version, purpose } => open(&client, id, version, purpose, g, out).await,
+            Command::List { purpose, limit, after } => {
+                let after = after.map(|a| a.to_string()).unwrap_or_default();
+                let r =
+                    client.records().list(v1::ListRequest { purpose, limit, after }).await.map_err(fault)?.into_inner();
+                let rows: Vec<_> = r
+                    .hits
+                    .iter()
+                    .map(|h| json!({"record": h.record, "version": h.version, "title": h.title, "label": h.label, "origin": h.origin}))
+                    .collect();
+                out.table(&["record", "version", "label", "origin", "title"], &rows);
+                Ok(ExitCode::SUCCESS)
+            }
+            Command::History { id, purpose } => {
+                let request = v1::HistoryRequest { record: id.to_string(), purpose };
+                let r = client.records().history(request).await.map_err(fault)?.into_inner();
+                let rows: Vec<_> = r
+                    .versions
+                    .iter()
+                    .map(|v| json!({"version": v.version, "index": v.index, "at": Millis(v.at).to_rfc3339(), "label": v.label}))
+                    .collect();
+                out.table(&["version", "index", "at", "label"], &rows);
+                Ok(ExitCode::SUCCESS)
+            }
+            Command::Export { id, sealed: _, out: dir, purpose } => {
+                let request = v1::ExportRequest { record: id.to_string(), purpose };
+                let r = client.records().export(request).await.map_err(fault)?.into_inner();
+                for (name, bytes) in [("envelope", &r.envelope), ("grant", &r.grant), ("audience", &r.audience)] {
+                    write_file(&dir.join(format!("{}-{}.{name}", r.record, r.version)), bytes, Secrecy::Private)?;
+                }
+                out.answer(&json!({"record": r.record, "version": r.version, "dir": dir}), || {
+                    dir.display().to_string()
+                });
+                Ok(ExitCode::SUCCESS)
+            }
+        }
+    })
+}
+
+async fn publish(client: &Client, p: Publish, out: &Out) -> Result<ExitCode, Fault> {
+    let body = match (&p.body, &p.body_file) {
+        (Some(text), _) => text.clone().into_bytes(),
+        (None, Some(file)) => {
+            let read =
+                |e: std::io::Error| Fault::usage("UNREADABLE_FILE", format!("cannot read `{}`: {e}", file.display()));
+            let size = std::fs::metadata(file).map_err(read)?.len();
+            if size > limits::BODY_BYTES as u64 {
+                return Err(too_large(size));
+            }
+            std::fs::read(file).map_err(read)?
+        }
+        (None, None) => return Err(Fault::usage("BAD_BODY", "no body given").hint("use --body or --body-file")),
+    };
+    if body.len() > limits::BODY_BYTES {
+        return Err(too_large(body.len() as u64));
+    }
+    let date = |d: &Option<String>| d.as_deref().map_or(Ok(0), |t| Millis::parse(t).map(|m| m.0));
+    let mut request_id = vec![0u8; 16];
+    SystemEntropy.fill(&mut request_id);
+    let texts = |items: Vec<String>| items;
+    let request = v1::PublishRequest {
+        title: p.title,
+        body,
+        grade: p.grade.to_string(),
+        compartments: texts(p.compartments.iter().map(ToString::to_string).collect()),
+        agreement: p.agreement.map(|a| a.to_string()).unwrap_or_default(),
+        release: texts(p.release.iter().map(ToString::to_string).collect()),
+        kind: p.kind.to_string(),
+        period_years: u32::from(p.period.unwrap_or(0)),
+        until: date(&p.until)?,
+        condition: p.condition.unwrap_or_default(),
+        references: texts(p.references.iter().map(ToString::to_string).collect()),
+        reliability: p.reliability,
+        credibility: u32::from(p.credibility),
+        legal_basis: p.legal_basis,
+        retain_until: date(&p.retain_until)?,
+        caveats: p
+            .caveats
+            .iter()
+            .map(|c| if *c == Caveat::Orcon { "orcon" } else { "two-halves" }.to_owned())
+            .collect(),
+        wait: p.wait,
+        wait_ms: p.wait_seconds.saturating_mul(1000),
+        timeout_ms: client.timeout_ms(),
+        request_id,
+        source: String::new(),
+    };
+    let r = client.records().publish(request).await.map_err(fault)?.into_inner();
+    let warning = (!r.warning.is_empty()).then_some(&r.warning);
+    let json = json!({"record": r.record, "version": r.version, "state": r.state, "index": r.index,
+        "held_by": r.held_by, "owed": r.owed, "warning": warning});
+    out.answer(&json, || {
+        let held = format!("{} {}/{}", out.say("持有", "held by"), r.held_by.len(), r.owed.len());
+        format!(
+            "{}  v{}  {} {}  {held}{}",
+            r.record,
+            r.version,
+            r.state,
+            r.index,
+            warning.map(|w| format!("\n{w}")).unwrap_or_default()
+        )
+    });
+    Ok(if r.incomplete { ExitCode::from(5) } else { ExitCode::SUCCESS })
+}
+
+fn too_large(bytes: u64) -> Fault {
+    Fault::usage("BODY_TOO_LARGE", format!("the body has {bytes} bytes; the limit is {} (1 MiB)", limits::BODY_BYTES))
+}
+
+async fn open(
+    client: &Client,
+    id: RecordId,
+    version: u32,
+    purpose: String,
+    g: &Globals,
+    out: &Out,
+) -> Result<ExitCode, Fault> {
+    let request = v1::OpenRequest { record: id.to_string(), version, purpose, fresh: g.fresh };
+    let r = client.records().open(request).await.map_err(fault)?.into_inner();
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    let portions: Vec<_> = r.portions.iter().map(|p| json!({"label": p.label, "text": text(&p.text)})).collect();
+    let json = json!({"record": r.record, "version": r.version, "label": r.label, "title": r.title, "origin": r.origin,
+        "portions": portions, "audit_seq": r.audit_seq, "ledger_index": r.ledger_index});
+    out.answer(&json, || {
+        let bodies: Vec<_> = r.portions.iter().map(|p| format!("[{}]\n{}", p.label, text(&p.text))).collect();
+        format!("{}  {}  {}  v{}\n\n{}", r.label, r.origin, r.title, r.version, bodies.join("\n\n"))
+    });
+    Ok(ExitCode::SUCCESS)
+}

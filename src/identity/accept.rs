@@ -1,0 +1,291 @@
+//! One listener: connection caps, a handshake limit, TLS, then streams for tonic's `serve_with_incoming`.
+
+use super::error::IdentityError;
+use super::live::{Live, Registration};
+use super::peer::VerifiedPeer;
+use super::tls::ServerTls;
+use std::collections::BTreeMap;
+use std::io::{self, ErrorKind};
+use std::net::{IpAddr, Ipv6Addr, SocketAddr};
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::task::{Context, Poll};
+use std::time::Duration;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
+use tokio::task::JoinSet;
+use tokio_rustls::TlsAcceptor;
+use tokio_rustls::server::TlsStream;
+use tokio_stream::Stream;
+use tonic::transport::server::Connected;
+
+/// Finished handshakes that wait for tonic to take them.
+const WAITING: usize = 16;
+/// Pause after an error of `accept` (no file descriptors, for instance), so that it does not spin.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+
+/// The budget of one listener.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Limits {
+    /// Connections at once, those still in their handshake included.
+    pub connections: usize,
+    /// Connections at once from one IPv4 address or one IPv6 /64.
+    pub per_address: usize,
+    /// Longest handshake, in milliseconds.
+    pub handshake_ms: u64,
+}
+
+/// A listener as a stream of verified connections. Connections over a cap are dropped at once; a failed
+/// handshake is logged and never ends the stream. Dropping the acceptor stops listening.
+pub struct Acceptor {
+    incoming: mpsc::Receiver<io::Result<PeerStream>>,
+    local: SocketAddr,
+    live: Live,
+}
+
+impl Acceptor {
+    /// Binds and starts to accept on the current runtime.
+    pub async fn bind(address: SocketAddr, tls: ServerTls, limits: Limits) -> io::Result<Acceptor> {
+        let listener = TcpListener::bind(address).await?;
+        let local = listener.local_addr()?;
+        let (done, incoming) = mpsc::channel(WAITING);
+        let live = Live::default();
+        let door = Door {
+            tls,
+            live: live.clone(),
+            handshake: Duration::from_millis(limits.handshake_ms),
+            connections: Arc::new(Semaphore::new(limits.connections.min(Semaphore::MAX_PERMITS))),
+            addresses: Addresses { counts: Arc::default(), most: limits.per_address },
+        };
+        tokio::spawn(door.run(listener, done));
+        Ok(Acceptor { incoming, local, live })
+    }
+
+    /// The address bound, with the real port.
+    pub fn local_addr(&self) -> SocketAddr {
+        self.local
+    }
+
+    /// The open connections, to cut some of them.
+    pub fn live(&self) -> Live {
+        self.live.clone()
+    }
+}
+
+impl Stream for Acceptor {
+    type Item = io::Result<PeerStream>;
+
+    fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        self.get_mut().incoming.poll_recv(cx)
+    }
+}
+
+struct Door {
+    tls: ServerTls,
+    live: Live,
+    handshake: Duration,
+    connections: Arc<Semaphore>,
+    addresses: Addresses,
+}
+
+impl Door {
+    async fn run(self, listener: TcpListener, done: mpsc::Sender<io::Result<PeerStream>>) {
+        // Handshakes end with this set, so none outlives the acceptor.
+        let mut handshakes = JoinSet::new();
+        loop {
+            let accepted = tokio::select! {
+                () = done.closed() => return,
+                Some(_) = handshakes.join_next() => continue,
+                accepted = listener.accept() => accepted,
+            };
+            let (tcp, from) = match accepted {
+                Ok(accepted) => accepted,
+                Err(error) => {
+                    tracing::warn!(%error, "cannot accept a connection");
+                    tokio::time::sleep(ACCEPT_PAUSE).await;
+                    continue;
+                }
+            };
+            let Some(places) = self.places(from.ip()) else {
+                tracing::debug!(%from, "connection over the limit dropped");
+                continue;
+            };
+            let (tls, live, limit, done) = (self.tls.clone(), self.live.clone(), self.handshake, done.clone());
+            handshakes.spawn(async move {
+                match tokio::time::timeout(limit, shake(&tls, &live, tcp, places)).await {
+                    // The receiver is gone when the listener closes.
+                    Ok(Ok(stream)) => drop(done.send(Ok(stream)).await),
+                    Ok(Err(error)) => tracing::debug!(%from, %error, "handshake failed"),
+                    Err(_) => tracing::debug!(%from, "handshake took too long"),
+                }
+            });
+        }
+    }
+
+    fn places(&self, from: IpAddr) -> Option<Places> {
+        let connection = Arc::clone(&self.connections).try_acquire_owned().ok()?;
+        let address = self.addresses.take(from)?;
+        Some(Places { _connection: connection, _address: address })
+    }
+}
+
+async fn shake(tls: &ServerTls, live: &Live, tcp: TcpStream, places: Places) -> Result<PeerStream, IdentityError> {
+    tcp.set_nodelay(true).map_err(|_| IdentityError::Peer("the connection is gone"))?;
+    let io = TlsAcceptor::from(tls.current()).accept(tcp).await.map_err(of_handshake)?;
+    let peer = VerifiedPeer::of(io.get_ref().1)?;
+    let registration = live.register(&peer);
+    // A revocation during the handshake found nothing to cut yet.
+    if !tls.verifier().still_trusts(&peer) {
+        return Err(IdentityError::Peer("its certificate was revoked during the handshake"));
+    }
+    Ok(PeerStream { io, peer, registration, _places: places })
+}
+
+/// The rustls error inside an I/O error, where there is one.
+pub(super) fn of_handshake(error: io::Error) -> IdentityError {
+    match error.get_ref().and_then(|e| e.downcast_ref::<rustls::Error>()) {
+        Some(tls) => IdentityError::Tls(tls.clone()),
+        None => IdentityError::Peer("the connection ended during the handshake"),
+    }
+}
+
+/// A verified connection. It holds its places in the listener's budget until it is dropped.
+pub struct PeerStream {
+    io: TlsStream<TcpStream>,
+    peer: VerifiedPeer,
+    registration: Registration,
+    _places: Places,
+}
+
+impl PeerStream {
+    /// Who is at the other end.
+    pub fn peer(&self) -> &VerifiedPeer {
+        &self.peer
+    }
+}
+
+impl Connected for PeerStream {
+    type ConnectInfo = VerifiedPeer;
+
+    fn connect_info(&self) -> VerifiedPeer {
+        self.peer.clone()
+    }
+}
+
+impl AsyncRead for PeerStream {
+    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        let this = self.get_mut();
+        // The flag is set before the wake-up. A receiver that was ready must not be polled again.
+        if this.registration.is_cut() || Pin::new(&mut this.registration.woken).poll(cx).is_ready() {
+            return Poll::Ready(Err(cut()));
+        }
+        Pin::new(&mut this.io).poll_read(cx, buf)
+    }
+}
+
+impl AsyncWrite for PeerStream {
+    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        let this = self.get_mut();
+        if this.registration.is_cut() {
+            return Poll::Ready(Err(cut()));
+        }
+        Pin::new(&mut this.io).poll_write(cx, buf)
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.get_mut().io).poll_flush(cx)
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.get_mut().io).poll_shutdown(cx)
+    }
+
+    fn poll_write_vectored(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let this = self.get_mut();
+        if this.registration.is_cut() {
+            return Poll::Ready(Err(cut()));
+        }
+        Pin::new(&mut this.io).poll_write_vectored(cx, bufs)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.io.is_write_vectored()
+    }
+}
+
+fn cut() -> io::Error {
+    io::Error::new(ErrorKind::ConnectionAborted, "the peer's certificate was revoked")
+}
+
+/// What a connection holds of the budget.
+struct Places {
+    _connection: OwnedSemaphorePermit,
+    _address: AddressPlace,
+}
+
+/// Connections for each address.
+struct Addresses {
+    counts: Arc<Mutex<BTreeMap<IpAddr, usize>>>,
+    most: usize,
+}
+
+struct AddressPlace {
+    counts: Arc<Mutex<BTreeMap<IpAddr, usize>>>,
+    group: IpAddr,
+}
+
+impl Addresses {
+    fn take(&self, from: IpAddr) -> Option<AddressPlace> {
+        let group = address_group(from);
+        let mut counts = self.counts.lock().unwrap_or_else(PoisonError::into_inner);
+        let count = counts.get(&group).copied().unwrap_or(0);
+        if count >= self.most {
+            return None;
+        }
+        counts.insert(group, count.saturating_add(1));
+        Some(AddressPlace { counts: Arc::clone(&self.counts), group })
+    }
+}
+
+impl Drop for AddressPlace {
+    fn drop(&mut self) {
+        let mut counts = self.counts.lock().unwrap_or_else(PoisonError::into_inner);
+        let left = counts.get(&self.group).copied().unwrap_or(0).saturating_sub(1);
+        if left == 0 {
+            counts.remove(&self.group);
+        } else {
+            counts.insert(self.group, left);
+        }
+    }
+}
+
+/// One IPv4 address, or the /64 that one IPv6 host usually has to itself.
+fn address_group(address: IpAddr) -> IpAddr {
+    match address.to_canonical() {
+        IpAddr::V4(v4) => IpAddr::V4(v4),
+        IpAddr::V6(v6) => IpAddr::V6(Ipv6Addr::from_bits(v6.to_bits() & (u128::MAX << 64))),
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "test")]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn addresses_are_counted_and_given_back() {
+        let a = Addresses { counts: Arc::default(), most: 1 };
+        let first = a.take("2001:db8::1".parse().unwrap()).unwrap();
+        assert!(a.take("2001:db8::2".parse().unwrap()).is_none(), "the same /64");
+        assert!(a.take("2001:db8:0:1::1".parse().unwrap()).is_some());
+        drop(first);
+        assert!(a.take("2001:db8::2".parse().unwrap()).is_some());
+        let _v4 = a.take("192.0.2.1".parse().unwrap()).unwrap();
+        assert!(a.take("::ffff:192.0.2.1".parse().unwrap()).is_none());
+    }
+}

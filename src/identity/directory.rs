@@ -1,0 +1,216 @@
+//! The agency's own people, durable on a journal, whole in memory.
+//!
+//! One frame is one version of one entry, complete; the newest of a name counts. Crash story: a change is in
+//! memory only after its frame is durable, and it gets there on the journal's own thread, so that a caller who
+//! stops waiting leaves neither a gap nor a half-made change. Frames are never dropped: a directory of some
+//! thousands of people stays small.
+
+use super::error::IdentityError;
+use super::person::Person;
+use crate::domain::canon::CanonError;
+use crate::domain::ids::Handle;
+use crate::journal::{Journal, JournalError, JournalOptions};
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::{Arc, PoisonError, RwLock};
+use tokio::sync::{Mutex, OwnedMutexGuard, oneshot};
+
+/// Frames and bytes read at a time when opening.
+const READ_FRAMES: usize = 1024;
+const READ_BYTES: usize = 4 << 20;
+
+/// The directory of an agency's people.
+pub struct Directory {
+    journal: Journal,
+    people: Arc<RwLock<People>>,
+    /// Held from the check of a change until it is durable and in memory.
+    turn: Arc<Mutex<()>>,
+}
+
+#[derive(Default)]
+struct People {
+    by_name: BTreeMap<String, Person>,
+    name_by_key: BTreeMap<[u8; 32], String>,
+    name_by_handle: BTreeMap<Handle, String>,
+    version: u64,
+}
+
+impl Directory {
+    /// Opens or makes a directory in a folder and reads all of it. It blocks; call it at start.
+    pub fn open(dir: &Path) -> Result<Directory, IdentityError> {
+        let (journal, recovery) = Journal::open(dir, JournalOptions::default())?;
+        let mut people = People::default();
+        let mut at = recovery.first_seq;
+        while at < recovery.next_seq {
+            let frames = journal.read(at, READ_FRAMES, READ_BYTES)?;
+            let (last, _) = frames.last().ok_or(CanonError::Truncated)?;
+            at = last.saturating_add(1);
+            for (_, frame) in &frames {
+                people.enter(Person::from_frame(frame)?);
+            }
+        }
+        Ok(Directory { journal, people: Arc::new(RwLock::new(people)), turn: Arc::default() })
+    }
+
+    /// Enters or replaces an entry; durable when it answers. `expected_version` is the version that the caller
+    /// saw, 0 for a new person; the entry's own `version` is not read, it becomes one more. Name, handle and key
+    /// belong to one person each, and a person's handle never changes.
+    pub async fn put(&self, person: Person, expected_version: u32) -> Result<Person, IdentityError> {
+        person.check()?;
+        let turn = Arc::clone(&self.turn).lock_owned().await;
+        self.admissible(&person, expected_version)?;
+        self.store(person, expected_version, turn).await
+    }
+
+    /// Takes a person's access away; durable when it answers. Suspending twice changes nothing.
+    pub async fn suspend(&self, name: &str) -> Result<Person, IdentityError> {
+        let turn = Arc::clone(&self.turn).lock_owned().await;
+        let person = self.by_name(name).ok_or(IdentityError::NoPerson)?;
+        if person.suspended {
+            return Ok(person);
+        }
+        let seen = person.version;
+        self.store(Person { suspended: true, ..person }, seen, turn).await
+    }
+
+    /// The entry of a name.
+    pub fn by_name(&self, name: &str) -> Option<Person> {
+        self.read(|p| p.by_name.get(name).cloned())
+    }
+
+    /// The entry that has this key now.
+    pub fn by_key(&self, public_key: &[u8; 32]) -> Option<Person> {
+        self.read(|p| p.by_name.get(p.name_by_key.get(public_key)?).cloned())
+    }
+
+    /// The entry of a ledger handle.
+    pub fn by_handle(&self, handle: &Handle) -> Option<Person> {
+        self.read(|p| p.by_name.get(p.name_by_handle.get(handle)?).cloned())
+    }
+
+    /// Everybody, by name.
+    pub fn list(&self) -> Vec<Person> {
+        self.read(|p| p.by_name.values().cloned().collect())
+    }
+
+    /// Rises by one with every change; decisions cached under an older one are stale.
+    pub fn directory_version(&self) -> u64 {
+        self.read(|p| p.version)
+    }
+
+    fn admissible(&self, person: &Person, expected: u32) -> Result<(), IdentityError> {
+        self.read(|p| {
+            let old = p.by_name.get(&person.name);
+            let current = old.map_or(0, |o| o.version);
+            if current != expected {
+                return Err(IdentityError::Conflict { name: person.name.clone(), current, expected });
+            }
+            if old.is_some_and(|o| o.handle != person.handle) {
+                return Err(IdentityError::Entry("a person's handle never changes"));
+            }
+            if p.name_by_handle.get(&person.handle).is_some_and(|n| *n != person.name) {
+                return Err(IdentityError::Entry("the handle is another person's"));
+            }
+            if p.name_by_key.get(&person.public_key).is_some_and(|n| *n != person.name) {
+                return Err(IdentityError::Entry("the key is another person's"));
+            }
+            Ok(())
+        })
+    }
+
+    async fn store(&self, person: Person, seen: u32, turn: OwnedMutexGuard<()>) -> Result<Person, IdentityError> {
+        let version = seen.checked_add(1).ok_or(IdentityError::Entry("it has had too many versions"))?;
+        let person = Person { version, ..person };
+        let frame = person.to_frame();
+        let (answer, answered) = oneshot::channel();
+        let people = Arc::clone(&self.people);
+        let entered = person.clone();
+        self.journal.submit(
+            vec![frame],
+            Box::new(move |written: Result<u64, JournalError>| {
+                let result = written.map(|_| {
+                    people.write().unwrap_or_else(PoisonError::into_inner).enter(entered);
+                });
+                drop(turn);
+                // Whoever asked may have stopped waiting.
+                let _ = answer.send(result);
+            }),
+        );
+        answered.await.unwrap_or(Err(JournalError::Closed))?;
+        Ok(person)
+    }
+
+    fn read<T>(&self, f: impl FnOnce(&People) -> T) -> T {
+        f(&self.people.read().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+impl People {
+    fn enter(&mut self, person: Person) {
+        if let Some(old) = self.by_name.get(&person.name) {
+            self.name_by_key.remove(&old.public_key);
+            self.name_by_handle.remove(&old.handle);
+        }
+        self.name_by_key.insert(person.public_key, person.name.clone());
+        self.name_by_handle.insert(person.handle, person.name.clone());
+        self.by_name.insert(person.name.clone(), person);
+        self.version = self.version.saturating_add(1);
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "test")]
+mod tests {
+    use super::super::person::tests::sample;
+    use super::*;
+    use std::time::{Duration, Instant};
+
+    /// The journal's thread gives its lock up a moment after the last handle is gone.
+    fn reopen(dir: &Path) -> Directory {
+        let deadline = Instant::now() + Duration::from_secs(10);
+        loop {
+            match Directory::open(dir) {
+                Err(IdentityError::Journal(_)) if Instant::now() < deadline => std::thread::yield_now(),
+                opened => return opened.unwrap(),
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn changes_survive_and_versions_are_compared() {
+        let dir = tempfile::tempdir().unwrap();
+        let d = Directory::open(dir.path()).unwrap();
+        let wang = d.put(sample("wang", 1), 0).await.unwrap();
+        assert_eq!(wang.version, 1);
+        assert!(matches!(
+            d.put(sample("wang", 1), 0).await,
+            Err(IdentityError::Conflict { current: 1, expected: 0, .. })
+        ));
+        let moved = Person { unit: "情报处".into(), public_key: [9; 32], ..wang };
+        assert_eq!(d.put(moved.clone(), 1).await.unwrap().version, 2);
+        assert!(d.by_key(&[1; 32]).is_none(), "the old key is nobody's");
+        d.put(sample("li", 2), 0).await.unwrap();
+        assert!(d.suspend("li").await.unwrap().suspended);
+        assert_eq!(d.suspend("li").await.unwrap().version, 2);
+        assert!(matches!(d.suspend("zhao").await, Err(IdentityError::NoPerson)));
+        let (list, version) = (d.list(), d.directory_version());
+        assert_eq!(version, 4);
+        drop(d);
+
+        let again = reopen(dir.path());
+        assert_eq!((again.list(), again.directory_version()), (list, version));
+        assert_eq!(again.by_key(&[9; 32]).unwrap().unit, "情报处");
+        assert!(again.by_handle(&sample("li", 2).handle).unwrap().suspended);
+    }
+
+    #[tokio::test]
+    async fn a_key_or_handle_belongs_to_one_person() {
+        let dir = tempfile::tempdir().unwrap();
+        let d = Directory::open(dir.path()).unwrap();
+        d.put(sample("wang", 1), 0).await.unwrap();
+        assert!(d.put(Person { handle: Handle::from_bytes([2; 16]), ..sample("li", 1) }, 0).await.is_err());
+        assert!(d.put(Person { public_key: [2; 32], ..sample("li", 1) }, 0).await.is_err());
+        assert!(d.put(Person { handle: Handle::from_bytes([3; 16]), ..sample("wang", 1) }, 1).await.is_err());
+        assert_eq!(d.list().len(), 1);
+    }
+}

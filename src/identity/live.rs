@@ -1,0 +1,96 @@
+//! Open connections by certificate, so that a revocation reaches them too.
+
+use super::peer::VerifiedPeer;
+use crate::domain::ids::AgencyId;
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use tokio::sync::oneshot;
+
+/// The registry of one listener's open connections; clones share it.
+#[derive(Clone, Default)]
+pub struct Live(Arc<Mutex<Registry>>);
+
+#[derive(Default)]
+struct Registry {
+    next: u64,
+    open: BTreeMap<u64, Entry>,
+}
+
+struct Entry {
+    agency: AgencyId,
+    serial: String,
+    cut: Arc<AtomicBool>,
+    wake: oneshot::Sender<()>,
+}
+
+/// A connection's place in the registry; dropping it gives the place up.
+pub(super) struct Registration {
+    live: Live,
+    id: u64,
+    cut: Arc<AtomicBool>,
+    pub(super) woken: oneshot::Receiver<()>,
+}
+
+impl Live {
+    /// Cuts every open connection of one certificate; returns how many. Serials are unique only within an
+    /// agency, so an agency cannot cut another's connections by copying a serial.
+    pub fn close(&self, agency: &AgencyId, serial: &str) -> usize {
+        self.close_where(|e| e.agency == *agency && e.serial == serial)
+    }
+
+    /// Cuts every open connection of an agency, for instance when it is suspended.
+    pub fn close_agency(&self, agency: &AgencyId) -> usize {
+        self.close_where(|e| e.agency == *agency)
+    }
+
+    /// How many connections are open.
+    pub fn open(&self) -> usize {
+        self.registry().open.len()
+    }
+
+    pub(super) fn register(&self, peer: &VerifiedPeer) -> Registration {
+        let (wake, woken) = oneshot::channel();
+        let cut = Arc::new(AtomicBool::new(false));
+        let entry =
+            Entry { agency: peer.agency().clone(), serial: peer.serial().to_owned(), cut: Arc::clone(&cut), wake };
+        let mut registry = self.registry();
+        let id = registry.next;
+        registry.next = id.wrapping_add(1);
+        registry.open.insert(id, entry);
+        drop(registry);
+        Registration { live: self.clone(), id, cut, woken }
+    }
+
+    fn close_where(&self, wanted: impl Fn(&Entry) -> bool) -> usize {
+        let mut registry = self.registry();
+        let (gone, kept): (BTreeMap<_, _>, BTreeMap<_, _>) =
+            std::mem::take(&mut registry.open).into_iter().partition(|(_, e)| wanted(e));
+        registry.open = kept;
+        drop(registry);
+        let count = gone.len();
+        for entry in gone.into_values() {
+            entry.cut.store(true, Ordering::Release);
+            // The receiver is gone when the connection ended by itself just now.
+            let _ = entry.wake.send(());
+        }
+        count
+    }
+
+    fn registry(&self) -> MutexGuard<'_, Registry> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Registration {
+    /// Whether the connection was cut.
+    pub(super) fn is_cut(&self) -> bool {
+        self.cut.load(Ordering::Acquire)
+    }
+}
+
+impl Drop for Registration {
+    fn drop(&mut self) {
+        self.live.registry().open.remove(&self.id);
+    }
+}

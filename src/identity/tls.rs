@@ -1,0 +1,170 @@
+//! rustls configurations: TLS 1.3, h2, mutual, nothing remembered between connections.
+
+use super::error::IdentityError;
+use super::facts::{Facts, certificate_facts_der};
+use super::name::SpiffeName;
+use super::verify::AgencyVerifier;
+use crate::domain::time::Clock;
+use rustls::client::Resumption;
+use rustls::crypto::aws_lc_rs::{default_provider, kx_group};
+use rustls::crypto::{CryptoProvider, SupportedKxGroup};
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, UnixTime, pem::PemObject};
+use rustls::server::NoServerSessionStorage;
+use rustls::time_provider::TimeProvider;
+use rustls::version::TLS13;
+use rustls::{ClientConfig, ServerConfig};
+use std::fmt;
+use std::sync::{Arc, PoisonError, RwLock};
+use std::time::Duration;
+
+/// Which key exchanges a connection may use.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Exchange {
+    /// X25519MLKEM768 alone: between nodes.
+    PostQuantumOnly,
+    /// X25519MLKEM768 first, then X25519 and P-256: listeners for people and foreign clients.
+    PreferPostQuantum,
+}
+
+impl Exchange {
+    fn provider(self) -> Arc<CryptoProvider> {
+        let kx_groups: Vec<&'static dyn SupportedKxGroup> = match self {
+            Exchange::PostQuantumOnly => vec![kx_group::X25519MLKEM768],
+            Exchange::PreferPostQuantum => vec![kx_group::X25519MLKEM768, kx_group::X25519, kx_group::SECP256R1],
+        };
+        Arc::new(CryptoProvider { kx_groups, ..default_provider() })
+    }
+}
+
+/// A certificate chain and its key: what this side shows.
+pub struct Credentials {
+    chain: Vec<CertificateDer<'static>>,
+    key: PrivateKeyDer<'static>,
+    name: SpiffeName,
+}
+
+impl Credentials {
+    /// Reads a PEM chain (leaf first) and a PEM key (PKCS#8).
+    pub fn from_pem(chain: &str, key: &str) -> Result<Credentials, IdentityError> {
+        let chain: Vec<CertificateDer<'static>> = CertificateDer::pem_slice_iter(chain.as_bytes())
+            .collect::<Result<_, _>>()
+            .map_err(|_| IdentityError::Certificate("it is not a pem certificate"))?;
+        let leaf = chain.first().ok_or(IdentityError::Certificate("the file holds none"))?;
+        let Facts { spiffe, .. } = certificate_facts_der(leaf)?;
+        let name = spiffe.ok_or(IdentityError::Certificate("it is that of an authority"))?;
+        let key = PrivateKeyDer::from_pem_slice(key.as_bytes())
+            .map_err(|_| IdentityError::Certificate("its key is not a pem private key"))?;
+        Ok(Credentials { chain, key, name })
+    }
+
+    /// The name shown.
+    pub fn name(&self) -> &SpiffeName {
+        &self.name
+    }
+}
+
+/// The configuration of a listener.
+pub fn server_config(
+    exchange: Exchange,
+    credentials: &Credentials,
+    verifier: Arc<AgencyVerifier>,
+    clock: Arc<dyn Clock>,
+) -> Result<Arc<ServerConfig>, IdentityError> {
+    let mut config = ServerConfig::builder_with_details(exchange.provider(), Arc::new(NodeTime(clock)))
+        .with_protocol_versions(&[&TLS13])?
+        .with_client_cert_verifier(verifier)
+        .with_single_cert(credentials.chain.clone(), credentials.key.clone_key())?;
+    config.alpn_protocols = vec![b"h2".to_vec()];
+    // rustls takes a resumed client's chain from the ticket without verifying it again, so nothing resumes.
+    config.send_tls13_tickets = 0;
+    config.session_storage = Arc::new(NoServerSessionStorage {});
+    config.max_early_data_size = 0;
+    config.send_half_rtt_data = false;
+    Ok(Arc::new(config))
+}
+
+/// The configuration of a dialer.
+pub fn client_config(
+    exchange: Exchange,
+    credentials: &Credentials,
+    verifier: Arc<AgencyVerifier>,
+    clock: Arc<dyn Clock>,
+) -> Result<Arc<ClientConfig>, IdentityError> {
+    client_config_at(exchange, credentials, verifier, Arc::new(NodeTime(clock)))
+}
+
+/// The same with any source of time.
+pub(super) fn client_config_at(
+    exchange: Exchange,
+    credentials: &Credentials,
+    verifier: Arc<AgencyVerifier>,
+    time: Arc<dyn TimeProvider>,
+) -> Result<Arc<ClientConfig>, IdentityError> {
+    let mut config = ClientConfig::builder_with_details(exchange.provider(), time)
+        .with_protocol_versions(&[&TLS13])?
+        .dangerous()
+        .with_custom_certificate_verifier(verifier)
+        .with_client_auth_cert(credentials.chain.clone(), credentials.key.clone_key())?;
+    config.alpn_protocols = vec![b"h2".to_vec()];
+    config.resumption = Resumption::disabled();
+    config.enable_early_data = false;
+    config.enable_sni = false;
+    Ok(Arc::new(config))
+}
+
+/// A listener's configuration that can change while it listens; clones share it.
+#[derive(Clone)]
+pub struct ServerTls(Arc<Shared>);
+
+struct Shared {
+    exchange: Exchange,
+    verifier: Arc<AgencyVerifier>,
+    clock: Arc<dyn Clock>,
+    current: RwLock<Arc<ServerConfig>>,
+}
+
+impl ServerTls {
+    /// Starts with these credentials.
+    pub fn new(
+        exchange: Exchange,
+        credentials: &Credentials,
+        verifier: AgencyVerifier,
+        clock: Arc<dyn Clock>,
+    ) -> Result<ServerTls, IdentityError> {
+        let verifier = Arc::new(verifier);
+        let current = server_config(exchange, credentials, Arc::clone(&verifier), Arc::clone(&clock))?;
+        Ok(ServerTls(Arc::new(Shared { exchange, verifier, clock, current: RwLock::new(current) })))
+    }
+
+    /// Shows these credentials from the next handshake on.
+    pub fn renew(&self, credentials: &Credentials) -> Result<(), IdentityError> {
+        let s = &self.0;
+        let next = server_config(s.exchange, credentials, Arc::clone(&s.verifier), Arc::clone(&s.clock))?;
+        *s.current.write().unwrap_or_else(PoisonError::into_inner) = next;
+        Ok(())
+    }
+
+    /// The configuration for the next handshake.
+    pub fn current(&self) -> Arc<ServerConfig> {
+        Arc::clone(&self.0.current.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    pub(super) fn verifier(&self) -> &AgencyVerifier {
+        &self.0.verifier
+    }
+}
+
+/// The node's clock as rustls wants it.
+struct NodeTime(Arc<dyn Clock>);
+
+impl TimeProvider for NodeTime {
+    fn current_time(&self) -> Option<UnixTime> {
+        Some(UnixTime::since_unix_epoch(Duration::from_millis(self.0.now().0)))
+    }
+}
+
+impl fmt::Debug for NodeTime {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("NodeTime")
+    }
+}

@@ -1,0 +1,191 @@
+//! The chain check of both sides: the claimed agency's root, that root alone, then who is expected.
+
+use super::error::IdentityError;
+use super::facts::{Facts, certificate_facts_der};
+use super::name::{SpiffeName, Subject};
+use super::peer::VerifiedPeer;
+use super::trust::TrustRoots;
+use crate::domain::ids::{AgencyId, FederationId};
+use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::client::verify_server_cert_signed_by_trust_anchor;
+use rustls::crypto::{CryptoProvider, verify_tls13_signature};
+use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
+use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
+use rustls::server::{ParsedCertificate, WebPkiClientVerifier};
+use rustls::{
+    CertificateError, DigitallySignedStruct, DistinguishedName, Error, OtherError, PeerIncompatible, RootCertStore,
+    SignatureScheme,
+};
+use std::sync::Arc;
+
+/// Who may be at the other end.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Expected {
+    /// Any node of any agency with a root: the listener for nodes.
+    AnyNode,
+    /// People of one agency: the listener for people.
+    PeopleOf(AgencyId),
+    /// Any node of one agency: a person's client.
+    NodeOf(AgencyId),
+    /// One node: dialing it.
+    Node {
+        /// Its agency.
+        agency: AgencyId,
+        /// Its local id.
+        id: String,
+    },
+}
+
+impl Expected {
+    fn admits(&self, name: &SpiffeName) -> bool {
+        match (self, name.subject()) {
+            (Expected::AnyNode, Subject::Node(_)) => true,
+            (Expected::PeopleOf(agency), Subject::Person(_)) => name.agency() == agency,
+            (Expected::NodeOf(agency), Subject::Node(_)) => name.agency() == agency,
+            (Expected::Node { agency, id }, Subject::Node(claimed)) => name.agency() == agency && claimed == id,
+            (Expected::PeopleOf(_), Subject::Node(_))
+            | (Expected::AnyNode | Expected::NodeOf(_) | Expected::Node { .. }, Subject::Person(_)) => false,
+        }
+    }
+}
+
+/// Verifies clients and servers of one federation.
+#[derive(Debug)]
+pub struct AgencyVerifier {
+    federation: FederationId,
+    roots: TrustRoots,
+    expected: Expected,
+    provider: Arc<CryptoProvider>,
+}
+
+impl AgencyVerifier {
+    /// A verifier; changes to `roots` count from the next handshake on.
+    pub fn new(federation: FederationId, roots: TrustRoots, expected: Expected) -> AgencyVerifier {
+        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+        AgencyVerifier { federation, roots, expected, provider }
+    }
+
+    /// Whether a peer that passed the handshake still would: its agency has a root and it is not revoked.
+    pub(super) fn still_trusts(&self, peer: &VerifiedPeer) -> bool {
+        self.roots.root_for(peer.agency()).is_some() && !self.roots.is_revoked(peer.agency(), peer.serial())
+    }
+
+    /// The store with the one root that may vouch for this certificate.
+    fn root_of(&self, end_entity: &CertificateDer<'_>) -> Result<Arc<RootCertStore>, Error> {
+        let Facts { serial, spiffe, .. } = certificate_facts_der(end_entity).map_err(refused)?;
+        let name = spiffe.ok_or_else(|| refused(IdentityError::Peer("it showed an authority's certificate")))?;
+        if *name.federation() != self.federation {
+            return Err(refused(IdentityError::Peer("it belongs to another federation")));
+        }
+        if !self.expected.admits(&name) {
+            return Err(refused(IdentityError::Peer("it is not whom this connection is for")));
+        }
+        let root = self.roots.root_for(name.agency()).ok_or(CertificateError::UnknownIssuer)?;
+        if self.roots.is_revoked(name.agency(), &serial) {
+            return Err(CertificateError::Revoked.into());
+        }
+        let mut store = RootCertStore::empty();
+        store.add(CertificateDer::from(&*root))?;
+        Ok(Arc::new(store))
+    }
+
+    fn check_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signed: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        verify_tls13_signature(message, certificate, signed, &self.provider.signature_verification_algorithms)
+    }
+}
+
+impl ClientCertVerifier for AgencyVerifier {
+    fn root_hint_subjects(&self) -> &[DistinguishedName] {
+        // No hints: they would tell strangers which agencies are members.
+        &[]
+    }
+
+    fn verify_client_cert(
+        &self,
+        end_entity: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+        now: UnixTime,
+    ) -> Result<ClientCertVerified, Error> {
+        let root = self.root_of(end_entity)?;
+        WebPkiClientVerifier::builder_with_provider(root, Arc::clone(&self.provider))
+            .build()
+            .map_err(|_| CertificateError::UnknownIssuer)?
+            .verify_client_cert(end_entity, intermediates, now)
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        _message: &[u8],
+        _certificate: &CertificateDer<'_>,
+        _signed: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        Err(PeerIncompatible::Tls12NotOffered.into())
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signed: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        self.check_signature(message, certificate, signed)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        vec![SignatureScheme::ED25519]
+    }
+}
+
+impl ServerCertVerifier for AgencyVerifier {
+    /// The name dialed is an address and says nothing; the certificate's own name is compared with
+    /// [`Expected`] instead.
+    fn verify_server_cert(
+        &self,
+        end_entity: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+        _server_name: &ServerName<'_>,
+        _ocsp_response: &[u8],
+        now: UnixTime,
+    ) -> Result<ServerCertVerified, Error> {
+        let root = self.root_of(end_entity)?;
+        verify_server_cert_signed_by_trust_anchor(
+            &ParsedCertificate::try_from(end_entity)?,
+            &root,
+            intermediates,
+            now,
+            self.provider.signature_verification_algorithms.all,
+        )?;
+        Ok(ServerCertVerified::assertion())
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        _message: &[u8],
+        _certificate: &CertificateDer<'_>,
+        _signed: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        Err(PeerIncompatible::Tls12NotOffered.into())
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signed: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        self.check_signature(message, certificate, signed)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        vec![SignatureScheme::ED25519]
+    }
+}
+
+fn refused(why: IdentityError) -> Error {
+    CertificateError::Other(OtherError(Arc::new(why))).into()
+}

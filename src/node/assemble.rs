@@ -1,0 +1,277 @@
+//! One node from its configuration: start in order, serve, stop in order.
+
+use super::lock::DataLock;
+use super::peers::Peers;
+use super::system::{SystemClock, SystemEntropy, end_with_parent, harden};
+use super::upkeep;
+use crate::api::{NodeGate, NodeServices, People};
+use crate::audit::{Action as AuditAction, AuditLog, Decision as Verdict, Object};
+use crate::cluster::{Cluster, ClusterOptions, Committer, Timings};
+use crate::config::{FirstPerson, NodeConfig, read_genesis, read_text};
+use crate::domain::canon::Canon;
+use crate::domain::fault::Fault;
+use crate::domain::limits;
+use crate::domain::time::Clock;
+use crate::identity::{
+    Acceptor, AgencyVerifier, Authority, Credentials, Dialer, Directory, Exchange, Expected, Limits, Person, ServerTls,
+    TrustRoots, certificate_facts, harden as harden_server, is_dev,
+};
+use crate::ledger::{Genesis, node_id};
+use crate::policy::Engine;
+use crate::seal::KeyRing;
+use crate::service::Core;
+use crate::vault::{Intake, Keys, Vault};
+use crate::wire::pb::{peer, v1};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::watch;
+use tonic::transport::Server;
+
+/// Environment variable with the process id of a parent whose end is this node's end (`hufu demo`).
+pub const END_WITH_PARENT: &str = "HUFU_END_WITH_PARENT";
+
+/// Largest message of the people's API in bytes: a body of 1 MiB with its fields.
+const PEOPLE_MESSAGE_BYTES: usize = 2 << 20;
+const PEOPLE: Limits = Limits { connections: 1024, per_address: 512, handshake_ms: 5_000 };
+const NODES: Limits = Limits { connections: 1024, per_address: 256, handshake_ms: 5_000 };
+/// What is under way when a node is told to stop has this long.
+const STOP_WITHIN: Duration = Duration::from_secs(2);
+
+/// Runs a node until SIGINT or SIGTERM.
+pub fn run(config: NodeConfig) -> Result<(), Fault> {
+    harden()?;
+    if std::env::var_os(END_WITH_PARENT).is_some() {
+        end_with_parent()?;
+    }
+    tracing_subscriber::fmt().with_writer(std::io::stderr).with_ansi(false).with_max_level(tracing::Level::INFO).init();
+    tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .map_err(|e| Fault::internal("RUNTIME", e.to_string()))?
+        .block_on(serve(config))
+}
+
+async fn serve(config: NodeConfig) -> Result<(), Fault> {
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+    let signed = read_genesis(&config.genesis)?;
+    let genesis = signed.verified()?;
+    let node = node_id(&config.agency, &config.node);
+    let _lock = DataLock::take(&config.data, node, &genesis.fingerprint())?;
+    let ring = open_ring(&config)?;
+    check_own(&config, &genesis, &ring)?;
+    let signer = ring.signing_key()?;
+    let credentials =
+        || Ok::<_, Fault>(Credentials::from_pem(&read_text(&config.cert)?, &ring.signing_key()?.to_pkcs8_pem()?)?);
+    let roots = TrustRoots::new();
+    for d in &genesis.founders {
+        roots.set(d.agency.clone(), &d.root)?;
+    }
+    let federation = genesis.federation.clone();
+
+    let audit = Arc::new(
+        AuditLog::open(&config.data.join("audit")).map_err(|e| Fault::integrity("AUDIT_FAILED", e.to_string()))?,
+    );
+    let directory = Arc::new(Directory::open(&config.data.join("people"))?);
+    first_people(&config, &directory).await?;
+    let dialer = Dialer::new(credentials()?, roots.clone(), Arc::clone(&clock));
+    let peers = Arc::new(Peers::new(&config, &dialer)?);
+    let cluster = Arc::new(
+        Cluster::start(ClusterOptions {
+            node,
+            dir: config.data.join("ledger"),
+            genesis: signed.to_canon(),
+            timings: Timings {
+                heartbeat_ms: config.raft.heartbeat_ms,
+                election_min_ms: config.raft.election_min_ms,
+                election_max_ms: config.raft.election_max_ms,
+            },
+            peers: peers.ids().into_iter().collect(),
+            calls: peers.clone(),
+        })
+        .await
+        .map_err(Fault::from)?,
+    );
+
+    // Nodes are served before people: consensus needs it to get anywhere.
+    let (stop, stopped) = watch::channel(false);
+    let gate = NodeGate::default();
+    let nodes_tls = ServerTls::new(
+        Exchange::PostQuantumOnly,
+        &credentials()?,
+        AgencyVerifier::new(federation.clone(), roots.clone(), Expected::AnyNode),
+        Arc::clone(&clock),
+    )?;
+    let nodes = bind(config.listen.nodes, nodes_tls, NODES).await?;
+    let services = NodeServices::new(Arc::clone(&cluster), gate.clone());
+    let big = limits::PEER_MESSAGE_BYTES;
+    let router = harden_server(Server::builder())
+        .add_service(
+            peer::consensus_server::ConsensusServer::new(services.clone())
+                .max_decoding_message_size(big)
+                .max_encoding_message_size(big),
+        )
+        .add_service(peer::position_server::PositionServer::new(services.clone()))
+        .add_service(
+            peer::vault_server::VaultServer::new(services)
+                .max_decoding_message_size(big)
+                .max_encoding_message_size(big),
+        );
+    let node_server = tokio::spawn(router.serve_with_incoming_shutdown(nodes, told(stopped.clone())));
+
+    let keys = Keys::new(config.agency.clone(), federation.clone(), node, open_ring(&config)?).map_err(Fault::from)?;
+    let intake = Intake::open(&config.data.join("vault"), Box::new(SystemEntropy)).map_err(Fault::from)?;
+    let vault = Arc::new(Vault::new(keys, intake));
+    let incarnation = clock.now().0;
+    let committer = Committer::start(
+        Arc::clone(&cluster),
+        federation.clone(),
+        node,
+        ring.signing_key()?,
+        incarnation,
+        Arc::clone(&clock),
+    );
+    let (policy, broken) = Engine::built_in_or_deny_all();
+    if let Some(e) = broken {
+        tracing::error!(error = %e, "the policy set is not valid; everything is denied");
+    }
+    let authority = match &config.ca_key {
+        Some(key) => Some(Authority::from_pem(&read_text(&config.ca)?, &read_text(key)?)?),
+        None => None,
+    };
+    let core = Arc::new(Core {
+        agency: config.agency.clone(),
+        federation: federation.clone(),
+        node,
+        cluster: Arc::clone(&cluster),
+        committer,
+        directory,
+        policy: Arc::new(policy),
+        audit,
+        vault,
+        authority,
+        signer,
+        pseudonym_key: *ring.derive("pseudonym"),
+        positions: peers.clone(),
+        clock: Arc::clone(&clock),
+        entropy: Mutex::new(Box::new(SystemEntropy)),
+    });
+    let _logged = core
+        .log_node(
+            AuditAction::Start,
+            &config.agency,
+            Object::Text(crate::seal::Suite::Evaluation.to_string()),
+            Verdict::Allow,
+            "start",
+        )
+        .await?;
+    gate.open(Arc::clone(&core));
+    let upkeep = upkeep::start(Arc::clone(&core), peers.clone(), stopped.clone());
+
+    let people_tls = ServerTls::new(
+        Exchange::PreferPostQuantum,
+        &credentials()?,
+        AgencyVerifier::new(federation, roots, Expected::PeopleOf(config.agency.clone())),
+        clock,
+    )?;
+    let people = bind(config.listen.people, people_tls, PEOPLE).await?;
+    let api = People::new(Arc::clone(&core), peers);
+    let router = harden_server(Server::builder())
+        .add_service(v1::federation_server::FederationServer::new(api.clone()))
+        .add_service(v1::persons_server::PersonsServer::new(api.clone()))
+        .add_service(
+            v1::records_server::RecordsServer::new(api.clone())
+                .max_decoding_message_size(PEOPLE_MESSAGE_BYTES)
+                .max_encoding_message_size(8 << 20),
+        )
+        .add_service(v1::audit_server::AuditServer::new(api.clone()).max_encoding_message_size(8 << 20))
+        .add_service(v1::cluster_server::ClusterServer::new(api));
+    let people_server = tokio::spawn(router.serve_with_incoming_shutdown(people, told(stopped)));
+    tracing::info!(agency = %config.agency, people = %config.listen.people, nodes = %config.listen.nodes, "serving; {}", crate::seal::SUITE_NOTICE);
+
+    wait_for_end(&cluster).await?;
+    let _ = stop.send(true);
+    let _ = tokio::time::timeout(STOP_WITHIN, people_server).await;
+    upkeep.abort();
+    let _logged = core.log_node(AuditAction::Stop, &config.agency, Object::None, Verdict::Allow, "stop").await?;
+    cluster.shutdown().await;
+    let _ = tokio::time::timeout(STOP_WITHIN, node_server).await;
+    Ok(())
+}
+
+/// SIGINT, SIGTERM, or the end of consensus, which is an error.
+async fn wait_for_end(cluster: &Cluster) -> Result<(), Fault> {
+    let fail = |e: std::io::Error| Fault::internal("SIGNALS", e.to_string());
+    let mut int = signal(SignalKind::interrupt()).map_err(fail)?;
+    let mut term = signal(SignalKind::terminate()).map_err(fail)?;
+    tokio::select! {
+        _ = int.recv() => Ok(()),
+        _ = term.recv() => Ok(()),
+        why = cluster.failed() => Err(Fault::unavailable("JOURNAL_FAILED", format!("consensus stopped: {why}")).hint("look at the disk, then start the node again")),
+    }
+}
+
+async fn told(mut stopped: watch::Receiver<bool>) {
+    let _ = stopped.wait_for(|s| *s).await;
+}
+
+async fn bind(address: std::net::SocketAddr, tls: ServerTls, limits: Limits) -> Result<Acceptor, Fault> {
+    Acceptor::bind(address, tls, limits).await.map_err(|e| {
+        Fault::conflict("PORT_IN_USE", format!("cannot listen on {address}: {e}"))
+            .hint("another node runs there, or the address is not this machine's")
+    })
+}
+
+fn open_ring(config: &NodeConfig) -> Result<KeyRing, Fault> {
+    let passphrase = zeroize::Zeroizing::new(read_text(&config.passphrase)?);
+    let bytes = std::fs::read(&config.keyring)
+        .map_err(|e| Fault::usage("UNREADABLE_FILE", format!("cannot read `{}`: {e}", config.keyring.display())))?;
+    Ok(KeyRing::open_file(&bytes, passphrase.trim_end().as_bytes())?)
+}
+
+/// The genesis, the certificate and the key ring must name the same node and key.
+fn check_own(config: &NodeConfig, genesis: &Genesis, ring: &KeyRing) -> Result<(), Fault> {
+    let wrong = |m: &str| Err(Fault::usage("BAD_CONFIG", m.to_owned()));
+    let Some(own) = genesis.founders.iter().find(|d| d.agency == config.agency) else {
+        return wrong("this agency is not a founder in the genesis");
+    };
+    let Some(entry) = own.nodes.iter().find(|n| n.local == config.node) else {
+        return wrong("the genesis names no such node of this agency");
+    };
+    let facts = certificate_facts(&read_text(&config.cert)?)?;
+    if entry.key != ring.signing_key()?.public() || *entry.key.as_bytes() != facts.public_key {
+        return wrong("key ring, certificate and genesis do not hold the same key for this node");
+    }
+    let ca = certificate_facts(&read_text(&config.ca)?)?;
+    if ca.der != own.root {
+        return wrong("`ca` is not the authority that the genesis names");
+    }
+    if !config.dev && genesis.founders.iter().any(|d| is_dev(&d.root)) {
+        return wrong("the genesis names a development authority, which only `hufu demo` may use");
+    }
+    Ok(())
+}
+
+async fn first_people(config: &NodeConfig, directory: &Directory) -> Result<(), Fault> {
+    let Some(file) = config.first_people.as_ref().filter(|_| directory.list().is_empty()) else { return Ok(()) };
+    let first: Vec<FirstPerson> = serde_json::from_str(&read_text(file)?)
+        .map_err(|e| Fault::usage("BAD_CONFIG", format!("`{}`: {e}", file.display())))?;
+    for p in first {
+        let facts = certificate_facts(&p.certificate)?;
+        let person = Person {
+            name: p.name,
+            handle: p.handle,
+            title: p.title,
+            unit: String::new(),
+            roles: p.roles,
+            clearance: p.clearance,
+            compartments: p.compartments,
+            public_key: facts.public_key,
+            serial: facts.serial,
+            suspended: false,
+            version: 1,
+        };
+        directory.put(person, 0).await?;
+    }
+    Ok(())
+}

@@ -1,0 +1,14 @@
+//! Assembly: builds the rooms of one node in order, plugs them together, and takes them down in order.
+//!
+//! Start: lock the data folder, open the key ring, open the journals (each recovers), start consensus, then
+//! the listeners. Stop: listeners first, so that nothing new is accepted; then consensus; the journals are
+//! durable at every answer and need no goodbye. The only real clock and randomness are here.
+
+mod assemble;
+mod lock;
+mod peers;
+mod system;
+mod upkeep;
+
+pub use assemble::{END_WITH_PARENT, run};
+pub use system::{SystemClock, SystemEntropy};

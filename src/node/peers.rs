@@ -1,0 +1,138 @@
+//! Calls to other nodes: one channel each, every call with a deadline.
+
+use crate::cluster::{CallError, CallKind, PeerCalls};
+use crate::config::NodeConfig;
+use crate::domain::fault::Fault;
+use crate::domain::ids::NodeId;
+use crate::domain::limits;
+use crate::identity::Dialer;
+use crate::ledger::node_id;
+use crate::service::{Position, Positions};
+use crate::vault::{Parts, PeerVault, PushState};
+use crate::wire::fault_of;
+use crate::wire::pb::peer;
+use std::collections::BTreeMap;
+use std::future::Future;
+use std::pin::Pin;
+use std::time::Duration;
+use tonic::transport::Channel;
+use tonic::{Code, Request};
+
+const CONNECT: Duration = Duration::from_secs(2);
+const ASK: Duration = Duration::from_secs(1);
+const TRANSFER: Duration = Duration::from_secs(10);
+
+/// The other nodes of the configuration.
+pub(super) struct Peers {
+    channels: BTreeMap<NodeId, Links>,
+}
+
+/// Consensus has a connection of its own, so that bulk transfer never stands in front of a heartbeat.
+struct Links {
+    consensus: Channel,
+    bulk: Channel,
+}
+
+impl Peers {
+    pub(super) fn new(config: &NodeConfig, dialer: &Dialer) -> Result<Peers, Fault> {
+        let mut channels = BTreeMap::new();
+        for p in &config.peers {
+            let dial = || dialer.channel(p.address, &p.agency, &p.node, CONNECT);
+            channels.insert(node_id(&p.agency, &p.node), Links { consensus: dial()?, bulk: dial()? });
+        }
+        Ok(Peers { channels })
+    }
+
+    /// Numbers of the configured peers.
+    pub(super) fn ids(&self) -> Vec<NodeId> {
+        self.channels.keys().copied().collect()
+    }
+
+    fn bulk(&self, node: NodeId) -> Option<Channel> {
+        self.channels.get(&node).map(|l| l.bulk.clone())
+    }
+
+    fn vault(&self, node: NodeId) -> Result<peer::vault_client::VaultClient<Channel>, String> {
+        let channel = self.bulk(node).ok_or_else(|| "it is not in this node's configuration".to_owned())?;
+        Ok(peer::vault_client::VaultClient::new(channel)
+            .max_decoding_message_size(limits::PEER_MESSAGE_BYTES)
+            .max_encoding_message_size(limits::PEER_MESSAGE_BYTES))
+    }
+}
+
+impl PeerCalls for Peers {
+    fn call(
+        &self,
+        target: u64,
+        kind: CallKind,
+        bytes: Vec<u8>,
+        timeout: Duration,
+    ) -> Pin<Box<dyn Future<Output = Result<Vec<u8>, CallError>> + Send>> {
+        let channel = self.channels.get(&NodeId(target)).map(|l| l.consensus.clone());
+        Box::pin(async move {
+            let channel = channel.ok_or_else(|| CallError::Unreachable("not configured".into()))?;
+            let mut client = peer::consensus_client::ConsensusClient::new(channel)
+                .max_decoding_message_size(limits::PEER_MESSAGE_BYTES)
+                .max_encoding_message_size(limits::PEER_MESSAGE_BYTES);
+            let mut request = Request::new(peer::ConsensusCall { kind: kind.code(), body: bytes });
+            request.set_timeout(timeout);
+            match tokio::time::timeout(timeout, client.call(request)).await {
+                Err(_) => Err(CallError::Timeout),
+                Ok(Ok(reply)) => Ok(reply.into_inner().body),
+                Ok(Err(status)) => Err(CallError::Unreachable(status.message().to_owned())),
+            }
+        })
+    }
+}
+
+impl Positions for Peers {
+    fn ask(&self, node: NodeId, at: u64) -> Pin<Box<dyn Future<Output = Option<Position>> + Send + '_>> {
+        let channel = self.bulk(node);
+        Box::pin(async move {
+            let mut client = peer::position_client::PositionClient::new(channel?);
+            let asked = tokio::time::timeout(ASK, client.ask(peer::PositionRequest { at }));
+            let reply = asked.await.ok()?.ok()?.into_inner();
+            Some(Position { applied: reply.applied, at: reply.digest_index, digest: reply.digest.try_into().ok() })
+        })
+    }
+}
+
+impl PeerVault for Peers {
+    fn push<'a>(
+        &'a self,
+        node: NodeId,
+        parts: &'a Parts,
+    ) -> Pin<Box<dyn Future<Output = Result<PushState, String>> + Send + 'a>> {
+        Box::pin(async move {
+            let mut client = self.vault(node)?;
+            let (envelope, grant, audience) = parts.clone();
+            let request = peer::PushRequest { objects: vec![peer::Sealed { envelope, grant, audience }] };
+            let reply = tokio::time::timeout(TRANSFER, client.push(request))
+                .await
+                .map_err(|_| "no answer in time".to_owned())?;
+            let reply = reply.map_err(|s| fault_of(&s).message)?.into_inner();
+            let result = reply.results.into_iter().next().ok_or_else(|| "an empty answer".to_owned())?;
+            Ok(match result.state.as_str() {
+                "held" => PushState::Held,
+                "unopenable" => PushState::Unopenable(result.reason),
+                _ => PushState::Refused(result.reason),
+            })
+        })
+    }
+
+    fn pull(
+        &self,
+        node: NodeId,
+        token: [u8; 32],
+    ) -> Pin<Box<dyn Future<Output = Result<Option<Parts>, String>> + Send + '_>> {
+        Box::pin(async move {
+            let mut client = self.vault(node)?;
+            let asked = tokio::time::timeout(TRANSFER, client.pull(peer::PullRequest { token: token.to_vec() }));
+            match asked.await.map_err(|_| "no answer in time".to_owned())? {
+                Err(status) if status.code() == Code::NotFound => Ok(None),
+                Err(status) => Err(fault_of(&status).message),
+                Ok(reply) => Ok(reply.into_inner().object.map(|o| (o.envelope, o.grant, o.audience))),
+            }
+        })
+    }
+}

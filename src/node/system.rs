@@ -1,0 +1,41 @@
+//! The only real clock and randomness, and what a process that holds secrets does first.
+
+use crate::domain::fault::Fault;
+use crate::domain::time::{Clock, Entropy, Millis};
+use rustix::process::{DumpableBehavior, Resource, Rlimit, Signal};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+/// The machine's clock.
+#[derive(Clone, Copy)]
+pub struct SystemClock;
+
+impl Clock for SystemClock {
+    fn now(&self) -> Millis {
+        let ms = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.as_millis());
+        Millis(u64::try_from(ms).unwrap_or(u64::MAX))
+    }
+}
+
+/// The system's randomness.
+#[derive(Clone, Copy)]
+pub struct SystemEntropy;
+
+impl Entropy for SystemEntropy {
+    #[expect(clippy::expect_used, reason = "without randomness nothing may go on; there is no caller to tell")]
+    fn fill(&mut self, out: &mut [u8]) {
+        aws_lc_rs::rand::fill(out).expect("the system gives randomness");
+    }
+}
+
+/// No core dumps, no memory reading by other processes of the same user.
+pub(super) fn harden() -> Result<(), Fault> {
+    let fail = |e: rustix::io::Errno| Fault::internal("HARDEN", format!("cannot switch off core dumps: {e}"));
+    rustix::process::setrlimit(Resource::Core, Rlimit { current: Some(0), maximum: Some(0) }).map_err(fail)?;
+    rustix::process::set_dumpable_behavior(DumpableBehavior::NotDumpable).map_err(fail)
+}
+
+/// Ends this process when its parent ends, however that ended. `hufu demo` asks for it.
+pub(super) fn end_with_parent() -> Result<(), Fault> {
+    rustix::process::set_parent_process_death_signal(Some(Signal::TERM))
+        .map_err(|e| Fault::internal("PARENT", format!("cannot watch the parent process: {e}")))
+}

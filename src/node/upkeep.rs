@@ -1,0 +1,106 @@
+//! What a node does by itself: introduce pair keys, scan for what it is owed, pull it, propose again what a
+//! crash left uncommitted, anchor the audit head.
+
+use crate::ledger::{Command, CommandReply};
+use crate::node::system::SystemEntropy;
+use crate::seal::{digest, month_of};
+use crate::service::Core;
+use crate::vault::PeerVault;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+use tokio::time::{Instant, MissedTickBehavior, interval};
+
+/// How often it looks around when nothing happens.
+const ROUND: Duration = Duration::from_millis(250);
+/// Anchors come at most this often (P27).
+const ANCHOR: Duration = Duration::from_secs(10);
+const WAIT: Duration = Duration::from_secs(5);
+
+/// Starts the task; it ends when told.
+pub(super) fn start(core: Arc<Core>, peers: Arc<dyn PeerVault>, mut stopped: watch::Receiver<bool>) -> JoinHandle<()> {
+    tokio::spawn(async move {
+        let mut round = interval(ROUND);
+        round.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut anchored = (Instant::now(), 0);
+        let mut recommitted = false;
+        loop {
+            tokio::select! {
+                biased;
+                _ = stopped.wait_for(|s| *s) => return,
+                _ = round.tick() => {}
+            }
+            introduce(&core).await;
+            // Once after the start, when the ledger has caught up: nothing else leaves objects uncommitted.
+            if !recommitted && core.cluster.status().leader.is_some() {
+                recommitted = recommit(&core).await;
+            }
+            let state = core.state();
+            let now = core.clock.now();
+            core.vault.scan(&state, now);
+            core.vault.pull_missing(&state, peers.as_ref(), now).await;
+            if anchored.0.elapsed() >= ANCHOR {
+                anchored = (Instant::now(), anchor(&core, anchored.1).await);
+            }
+        }
+    })
+}
+
+/// Introduces a pair key to every agency that has none from this one.
+async fn introduce(core: &Core) {
+    let state = core.state();
+    let Some(own) = state.agency(&core.agency) else { return };
+    let month = month_of(core.clock.now());
+    let unknown = |to: &crate::domain::ids::AgencyId| !own.introductions.keys().any(|(a, _)| a == to);
+    for (to, _) in state.agencies().filter(|(a, _)| **a != core.agency && unknown(a)) {
+        let sealed = match core.vault.keys().introduce(&state, to, month, &mut SystemEntropy) {
+            Ok(sealed) => sealed,
+            Err(error) => {
+                tracing::error!(%to, %error, "cannot seal a pair key");
+                continue;
+            }
+        };
+        let command = Command::Introduce { to: to.clone(), month, sealed };
+        if let Err(error) = core.committer.submit(command, WAIT).await {
+            tracing::debug!(%to, %error, "a pair key waits for a leader");
+            return;
+        }
+    }
+}
+
+/// Proposes again what was journaled before a crash and is not on the ledger. True when nothing is left.
+async fn recommit(core: &Core) -> bool {
+    let state = core.state();
+    for (record, version) in core.vault.uncommitted(&state) {
+        let command = match core.vault.recommit(&state, &record, version, core.clock.now(), &mut SystemEntropy) {
+            Ok(Some(command)) => command,
+            Ok(None) => continue,
+            Err(error) => {
+                tracing::error!(%record, %error, "an uncommitted object does not open");
+                continue;
+            }
+        };
+        match core.committer.submit(command, WAIT).await {
+            Ok((_, CommandReply::Refused(why))) => {
+                tracing::error!(%record, %why, "the ledger refused an earlier publish")
+            }
+            Ok((index, _)) => tracing::info!(%record, index, "committed what a stop had left open"),
+            Err(_) => return false,
+        }
+    }
+    true
+}
+
+/// Puts the hash of the audit head on the ledger when it moved. Returns the size anchored.
+async fn anchor(core: &Core, before: u64) -> u64 {
+    let (size, root) = core.audit.head();
+    if size == before {
+        return before;
+    }
+    let checkpoint = digest("hufu.audit.anchor", &[core.log_name().as_bytes(), &size.to_be_bytes(), &root]);
+    match core.committer.submit(Command::Anchor { checkpoint }, WAIT).await {
+        Ok(_) => size,
+        Err(_) => before,
+    }
+}

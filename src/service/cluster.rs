@@ -1,0 +1,112 @@
+//! The state of the cluster, with digests at one common index.
+
+use super::core::Core;
+use super::door::Caller;
+use crate::domain::fault::Fault;
+use crate::domain::ids::{AgencyId, NodeId};
+use crate::policy::{Action, Resource};
+use std::future::Future;
+use std::pin::Pin;
+
+/// Where a node is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Position {
+    /// Last applied index.
+    pub applied: u64,
+    /// Index of `digest`.
+    pub at: u64,
+    /// State digest at `at`, if the node still has it.
+    pub digest: Option<[u8; 32]>,
+}
+
+/// Asks a peer; `node` plugs the network in. None when it does not answer in time.
+pub trait Positions: Send + Sync {
+    /// `at` 0 asks for the newest.
+    fn ask(&self, node: NodeId, at: u64) -> Pin<Box<dyn Future<Output = Option<Position>> + Send + '_>>;
+}
+
+/// One node in the view.
+#[derive(Debug, Clone)]
+pub struct NodeView {
+    /// Agency.
+    pub agency: AgencyId,
+    /// Local id.
+    pub local: String,
+    /// Whether it votes.
+    pub voter: bool,
+    /// Its position, if it answered.
+    pub position: Option<Position>,
+}
+
+/// The whole view.
+#[derive(Debug, Clone)]
+pub struct ClusterView {
+    /// The leader's agency.
+    pub leader: Option<AgencyId>,
+    /// Term.
+    pub term: u64,
+    /// Committed index as known here.
+    pub committed: u64,
+    /// Nodes in the order of their agencies.
+    pub nodes: Vec<NodeView>,
+    /// The common index of the digests.
+    pub digest_index: u64,
+}
+
+impl Core {
+    /// This node's position.
+    pub fn position(&self, at: u64) -> Position {
+        let applied = self.cluster.applied();
+        let at = if at == 0 { applied } else { at };
+        Position { applied, at, digest: self.cluster.digest_at(at) }
+    }
+
+    /// Leader, positions, and every reachable node's digest at the lowest index that they all applied.
+    pub async fn cluster_view(&self, caller: &Caller) -> Result<ClusterView, Fault> {
+        if let Some(fault) = self.decide(caller, Action::ClusterStatus, Resource::None, "", true).fault() {
+            return Err(fault);
+        }
+        let state = self.state();
+        let status = self.cluster.status();
+        let voters = state.voters();
+        let ids: Vec<NodeId> = state.nodes().map(|(id, _)| *id).collect();
+        let first = self.ask_all(&ids, 0).await;
+        let common = first.iter().flatten().map(|p| p.applied).min().unwrap_or(0);
+        let second = self.ask_all(&ids, common).await;
+        let mut nodes: Vec<NodeView> = state
+            .nodes()
+            .zip(first.into_iter().zip(second))
+            .map(|((id, n), (newest, common))| NodeView {
+                agency: n.agency.clone(),
+                local: n.local.clone(),
+                voter: voters.contains(id),
+                position: newest.map(|p| Position { applied: p.applied, ..common.unwrap_or(p) }),
+            })
+            .collect();
+        nodes.sort_by(|a, b| (&a.agency, &a.local).cmp(&(&b.agency, &b.local)));
+        Ok(ClusterView {
+            leader: status.leader.and_then(|id| state.node_agency(id)),
+            term: status.term,
+            committed: status.committed,
+            nodes,
+            digest_index: common,
+        })
+    }
+
+    async fn ask_all(&self, ids: &[NodeId], at: u64) -> Vec<Option<Position>> {
+        let mut asked = Vec::with_capacity(ids.len());
+        for id in ids {
+            let own = (*id == self.node).then(|| self.position(at));
+            asked.push((own, self.positions.ask(*id, at)));
+        }
+        let mut answers = Vec::with_capacity(asked.len());
+        // Asked one after the other: positions are small, and a dead peer's connection fails fast.
+        for (own, question) in asked {
+            answers.push(match own {
+                Some(p) => Some(p),
+                None => question.await,
+            });
+        }
+        answers
+    }
+}

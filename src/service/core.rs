@@ -1,0 +1,61 @@
+//! What every use case needs.
+
+use super::cluster::Positions;
+use crate::audit::AuditLog;
+use crate::cluster::{Cluster, Committer};
+use crate::domain::ids::{AgencyId, FederationId, NodeId};
+use crate::domain::time::{Clock, Entropy};
+use crate::identity::{Authority, Directory};
+use crate::ledger::State;
+use crate::policy::Engine;
+use crate::seal::SigningKey;
+use crate::vault::Vault;
+use std::sync::{Arc, Mutex, PoisonError};
+
+/// The rooms of one node, as `node` put them together.
+pub struct Core {
+    /// Own agency.
+    pub agency: AgencyId,
+    /// Federation.
+    pub federation: FederationId,
+    /// Own node.
+    pub node: NodeId,
+    /// Consensus.
+    pub cluster: Arc<Cluster>,
+    /// Signs and submits commands.
+    pub committer: Committer,
+    /// The agency's people.
+    pub directory: Arc<Directory>,
+    /// Policies.
+    pub policy: Arc<Engine>,
+    /// The audit log.
+    pub audit: Arc<AuditLog>,
+    /// Held records.
+    pub vault: Arc<Vault>,
+    /// Signs people's certificates; only where the configuration names the authority's key.
+    pub authority: Option<Authority>,
+    /// Signs checkpoints.
+    pub signer: SigningKey,
+    /// Keys the pseudonyms of own people towards other agencies.
+    pub pseudonym_key: [u8; 32],
+    /// Asks peers where they are.
+    pub positions: Arc<dyn Positions>,
+    /// The clock.
+    pub clock: Arc<dyn Clock>,
+    /// Randomness.
+    pub entropy: Mutex<Box<dyn Entropy>>,
+}
+
+impl Core {
+    /// The ledger as applied here.
+    pub fn state(&self) -> Arc<State> {
+        self.cluster.state()
+    }
+
+    /// Random bytes.
+    pub(super) fn random<const N: usize>(&self) -> [u8; N] {
+        let mut out = [0; N];
+        self.entropy.lock().unwrap_or_else(PoisonError::into_inner).fill(&mut out);
+        out
+    }
+}

@@ -1,0 +1,186 @@
+//! The one door: who is it, may they, and the entry in the log.
+
+use super::core::Core;
+use crate::audit::{
+    Action as AuditAction, Actor, AuditReceipt, Decision as Verdict, EventDraft, Object, Stage, pseudonym,
+};
+use crate::domain::fault::Fault;
+use crate::domain::ids::AgencyId;
+use crate::domain::label::{Clearance, Label};
+use crate::identity::{Person, Subject as CertificateSubject, VerifiedPeer};
+use crate::policy::{Action, Decision, Question, Resource, Subject};
+use crate::seal::digest;
+
+/// Somebody who is known and not suspended, at this call. Only [`Core::caller`] makes one.
+pub struct Caller {
+    person: Person,
+    agency: AgencyId,
+}
+
+impl Caller {
+    /// The directory's entry.
+    pub fn person(&self) -> &Person {
+        &self.person
+    }
+
+    /// What the person may hold.
+    pub(super) fn clearance(&self) -> Clearance {
+        Clearance {
+            agency: self.agency.clone(),
+            grade: self.person.clearance,
+            compartments: self.person.compartments.clone(),
+        }
+    }
+
+    fn subject(&self) -> Subject {
+        Subject {
+            agency: self.agency.clone(),
+            name: self.person.name.clone(),
+            roles: self.person.roles.clone(),
+            clearance: self.clearance(),
+            suspended: self.person.suspended,
+        }
+    }
+}
+
+/// One act at the door.
+pub(super) struct Act<'a> {
+    /// What the policies call it.
+    pub(super) action: Action,
+    /// What the log calls it.
+    pub(super) audit: AuditAction,
+    /// To what.
+    pub(super) object: Object,
+    /// On which label, if any.
+    pub(super) label: Option<&'a Label>,
+    /// 查阅事由.
+    pub(super) purpose: &'a str,
+    /// Originator to tell of accesses.
+    pub(super) origin: Option<AgencyId>,
+    /// Joins intent and outcome.
+    pub(super) request: [u8; 16],
+}
+
+impl Core {
+    /// Who calls: the certificate's person, as the directory has them at this moment.
+    pub fn caller(&self, peer: &VerifiedPeer) -> Result<Caller, Fault> {
+        let unknown = || {
+            Fault::refused("UNKNOWN_PERSON", "this node does not know you, or your access was taken away")
+                .hint("ask your agency's security officer")
+        };
+        let CertificateSubject::Person(name) = peer.name().subject() else { return Err(unknown()) };
+        if *peer.agency() != self.agency {
+            return Err(unknown());
+        }
+        let person = self.directory.by_name(name).ok_or_else(unknown)?;
+        if person.suspended || person.public_key != peer.public_key() {
+            return Err(unknown());
+        }
+        Ok(Caller { person, agency: self.agency.clone() })
+    }
+
+    /// The policies' answer. Nothing is logged yet.
+    pub(super) fn decide(
+        &self,
+        caller: &Caller,
+        action: Action,
+        resource: Resource,
+        purpose: &str,
+        covers: bool,
+    ) -> Decision {
+        self.policy.decide(&Question {
+            subject: caller.subject(),
+            action,
+            resource,
+            purpose: purpose.to_owned(),
+            agreement_covers: covers,
+            in_scope: true,
+        })
+    }
+
+    /// Decides an act that touches no content, logs it as one event, and answers the refusal if it is one.
+    pub(super) async fn pass(&self, caller: &Caller, act: Act<'_>, resource: Resource) -> Result<AuditReceipt, Fault> {
+        let decision = self.decide(caller, act.action, resource, act.purpose, true);
+        let receipt = self.log(caller, &act, Stage::Single, &decision).await?;
+        match decision.fault() {
+            Some(fault) => Err(fault),
+            None => Ok(receipt),
+        }
+    }
+
+    /// Writes one event, durable when it answers. What cannot be audited is not done.
+    pub(super) async fn log(
+        &self,
+        caller: &Caller,
+        act: &Act<'_>,
+        stage: Stage,
+        decision: &Decision,
+    ) -> Result<AuditReceipt, Fault> {
+        let allow = decision.is_allow();
+        let draft = EventDraft {
+            time: self.clock.now(),
+            actor: Actor::Person {
+                agency: caller.agency.clone(),
+                name: caller.person.name.clone(),
+                pseudonym: pseudonym(&self.pseudonym_key, &caller.person.name),
+            },
+            action: act.audit,
+            stage,
+            object: act.object.clone(),
+            label: act.label.map(label_id),
+            decision: if allow { Verdict::Allow } else { Verdict::Deny },
+            rule: decision.rule().chars().take(120).collect(),
+            purpose: act.purpose.chars().take(crate::domain::limits::PURPOSE_CHARS).collect(),
+            policy_set: self.policy.set().hash(),
+            ledger_index: self.cluster.applied(),
+            request: act.request,
+            origin: act.origin.clone(),
+        };
+        self.write(draft).await
+    }
+
+    /// Writes an event of the node itself.
+    pub async fn log_node(
+        &self,
+        action: AuditAction,
+        agency: &AgencyId,
+        object: Object,
+        verdict: Verdict,
+        rule: &str,
+    ) -> Result<AuditReceipt, Fault> {
+        let node = if *agency == self.agency { self.node } else { crate::domain::ids::NodeId(0) };
+        self.write(EventDraft {
+            time: self.clock.now(),
+            actor: Actor::Node { agency: agency.clone(), node },
+            action,
+            stage: Stage::Single,
+            object,
+            label: None,
+            decision: verdict,
+            rule: rule.chars().take(120).collect(),
+            purpose: String::new(),
+            policy_set: self.policy.set().hash(),
+            ledger_index: self.cluster.applied(),
+            request: self.random(),
+            origin: None,
+        })
+        .await
+    }
+
+    async fn write(&self, draft: EventDraft) -> Result<AuditReceipt, Fault> {
+        let failed = |why: String| {
+            tracing::error!(%why, "the audit log takes nothing; everything is refused");
+            Fault::unavailable("AUDIT_FAILED", "the audit log cannot be written, so nothing is done")
+                .hint("the node must be looked at: disk full or failed")
+        };
+        let receipts = self.audit.record(vec![draft]).await.map_err(|e| failed(e.to_string()))?;
+        receipts.into_iter().next().ok_or_else(|| failed("no receipt".into()))
+    }
+}
+
+/// What an event says of a label: a digest of its class.
+pub(super) fn label_id(label: &Label) -> [u8; 16] {
+    let mut id = [0; 16];
+    id.iter_mut().zip(digest("hufu.audit.label", &[&label.class_id()])).for_each(|(a, b)| *a = b);
+    id
+}

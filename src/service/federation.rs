@@ -1,0 +1,117 @@
+//! Agreements, guides, membership: showing what stands on the ledger and passing on signed acts.
+
+use super::core::Core;
+use super::door::{Act as DoorAct, Caller};
+use crate::audit::{Action as AuditAction, Object};
+use crate::cluster::refused;
+use crate::domain::canon::Canon;
+use crate::domain::fault::Fault;
+use crate::ledger::{Act, Command, CommandReply, SignedAct, State};
+use crate::policy::{Action, Resource};
+use std::sync::Arc;
+use std::time::Duration;
+
+impl Core {
+    /// The ledger for showing the federation, its agreements or its guides.
+    pub async fn show(&self, caller: &Caller, action: Action) -> Result<Arc<State>, Fault> {
+        let decision = self.decide(caller, action, Resource::None, "", true);
+        match decision.fault() {
+            Some(fault) => Err(fault),
+            None => Ok(self.state()),
+        }
+    }
+
+    /// Passes a signed act to the ledger. The signature is the person's; the node only checks that the
+    /// caller may bring it, so that a refusal is told here and not by the ledger.
+    pub async fn submit_act(
+        &self,
+        caller: &Caller,
+        bytes: &[u8],
+        wait: Duration,
+    ) -> Result<(CommandReply, u64), Fault> {
+        let bad = |_| Fault::usage("BAD_ACT", "the signed act does not parse");
+        let signed = SignedAct::from_canon(bytes).map_err(bad)?;
+        let act = Act::from_canon(&signed.act).map_err(bad)?;
+        let (action, audit, what, resource) = match &act {
+            Act::Agreement(t) => {
+                if !t.parties.contains(&self.agency) {
+                    return Err(Fault::refused("NOT_A_PARTY", format!("your agency is not a party of `{}`", t.id)));
+                }
+                t.check()?;
+                if let Some(p) = t.parties.iter().find(|p| self.state().agency(p).is_none()) {
+                    return Err(Fault::usage("UNKNOWN_AGENCY", format!("`{p}` is not an agency of this federation")));
+                }
+                (Action::AgreementSign, AuditAction::Agreement, format!("sign {} v{}", t.id, t.version), Resource::None)
+            }
+            Act::EndAgreement { id, .. } => {
+                let known = self.state().agreement(id).and_then(|v| v.last().map(|a| a.terms.parties.clone()));
+                if !known.ok_or_else(Fault::not_found)?.contains(&self.agency) {
+                    return Err(Fault::refused("NOT_A_PARTY", format!("your agency is not a party of `{id}`")));
+                }
+                (Action::AgreementEnd, AuditAction::Agreement, format!("end {id}"), Resource::None)
+            }
+            Act::Guide(g) => {
+                self.check_guide(g)?;
+                (
+                    Action::GuideSign,
+                    AuditAction::Guide,
+                    format!("guide {} {}", g.agreement, g.grade),
+                    Resource::Agency(g.agency.clone()),
+                )
+            }
+            Act::EndGuide { agency, .. } => {
+                (Action::GuideEnd, AuditAction::Guide, "end guide".to_owned(), Resource::Agency(agency.clone()))
+            }
+            Act::Register { agency, authority } => (
+                Action::PersonAdd,
+                AuditAction::PersonAdmin,
+                format!("register {}", authority.handle),
+                Resource::Agency(agency.clone()),
+            ),
+            Act::Suspend { agency, handle } => (
+                Action::PersonSuspend,
+                AuditAction::PersonAdmin,
+                format!("suspend {handle}"),
+                Resource::Agency(agency.clone()),
+            ),
+        };
+        let door = DoorAct {
+            action,
+            audit,
+            object: Object::Text(what.chars().take(200).collect()),
+            label: None,
+            purpose: "",
+            origin: None,
+            request: self.random(),
+        };
+        let _logged = self.pass(caller, door, resource).await?;
+        match self.committer.submit(Command::Act(signed), wait).await? {
+            (_, CommandReply::Refused(why)) => Err(refused(why)),
+            (index, reply) => Ok((reply, index)),
+        }
+    }
+
+    fn check_guide(&self, g: &crate::domain::agreement::Guide) -> Result<(), Fault> {
+        let state = self.state();
+        let agency = state.agency(&g.agency).ok_or_else(Fault::not_found)?;
+        let authority = agency.descriptor.tier.marking_authority();
+        if g.grade > authority {
+            return Err(Fault::refused(
+                "MARKING_AUTHORITY",
+                format!("a {} agency marks up to {authority}", agency.descriptor.tier),
+            ));
+        }
+        let now = self.clock.now();
+        let agreement = state.agreement_now(&g.agreement, now).ok_or_else(|| {
+            Fault::usage("UNKNOWN_AGREEMENT", format!("no agreement `{}` is in force", g.agreement))
+                .hint("see `hufu agreement list`")
+        })?;
+        if g.grade > agreement.terms.grade {
+            return Err(Fault::refused(
+                "OUTSIDE_AGREEMENT",
+                format!("agreement `{}` covers up to {}", g.agreement, agreement.terms.grade),
+            ));
+        }
+        Ok(())
+    }
+}

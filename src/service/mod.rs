@@ -1,0 +1,26 @@
+//! Use cases, one file per noun, behind one door: authenticate, audit intent, authorize, act, audit outcome.
+//!
+//! No tonic type and no protobuf enters here. Every function takes a [`Caller`], which only the door makes
+//! from a finished handshake and the directory, so nothing is done for somebody unknown or suspended.
+//!
+//! Invariants
+//! - Content is opened only through `vault::disclose` with the receipt of an intent that is durable.
+//! - A refusal to read is word for word the absence of the thing, and takes the same path (P21).
+//! - What cannot be audited is not done.
+
+mod audit;
+mod cluster;
+mod core;
+mod door;
+mod federation;
+mod persons;
+mod publish;
+mod records;
+
+pub use self::core::Core;
+pub use audit::{ReadLine, SearchQuery, log_name};
+pub use cluster::{ClusterView, NodeView, Position, Positions};
+pub use door::Caller;
+pub use persons::Entering;
+pub use publish::{PublishAsk, Published, Wait};
+pub use records::{HistoryLine, Listed, Opened};

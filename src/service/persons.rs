@@ -1,0 +1,106 @@
+//! The agency's people: entered, shown and suspended by its security officers.
+
+use super::core::Core;
+use super::door::{Act, Caller};
+use crate::audit::{Action as AuditAction, Object};
+use crate::domain::fault::Fault;
+use crate::domain::ids::Handle;
+use crate::domain::label::{Compartment, Grade};
+use crate::domain::person::Role;
+use crate::identity::{Person, certificate_facts};
+use crate::policy::{Action, Resource};
+use std::collections::BTreeSet;
+
+/// Certificates of people last this long, in days.
+const CERT_DAYS: u32 = 365;
+
+/// Whom an officer enters.
+pub struct Entering {
+    /// Name inside the agency.
+    pub name: String,
+    /// Title.
+    pub title: String,
+    /// Unit.
+    pub unit: String,
+    /// Roles.
+    pub roles: BTreeSet<Role>,
+    /// Clearance.
+    pub clearance: Grade,
+    /// Compartments.
+    pub compartments: BTreeSet<Compartment>,
+}
+
+impl Core {
+    /// Signs a request and enters the person; durable when it answers.
+    pub async fn add_person(&self, caller: &Caller, new: Entering, csr_pem: &str) -> Result<(Person, String), Fault> {
+        let _logged = self.person_act(caller, Action::PersonAdd, &format!("add {}", new.name)).await?;
+        let state = self.state();
+        let ceiling = state.agency(&self.agency).map_or(Grade::Internal, |a| a.descriptor.ceiling);
+        if new.clearance > ceiling {
+            return Err(Fault::refused("ABOVE_CEILING", format!("your agency's ceiling is {ceiling}"))
+                .hint("a clearance above the ceiling could never be used here"));
+        }
+        let authority = self.authority.as_ref().ok_or_else(|| {
+            Fault::unavailable("NO_AUTHORITY_KEY", "this node does not hold the agency's certificate authority")
+                .hint("sign the request where `ca_key` is configured")
+        })?;
+        if self.directory.by_name(&new.name).is_some() {
+            return Err(Fault::conflict("EXISTS", format!("`{}` is in the directory already", new.name)));
+        }
+        let pem = authority.issue_person(csr_pem, &new.name, self.clock.now(), CERT_DAYS)?;
+        let facts = certificate_facts(&pem)?;
+        let person = Person {
+            name: new.name,
+            handle: Handle::from_bytes(self.random()),
+            title: new.title,
+            unit: new.unit,
+            roles: new.roles,
+            clearance: new.clearance,
+            compartments: new.compartments,
+            public_key: facts.public_key,
+            serial: facts.serial,
+            suspended: false,
+            version: 1,
+        };
+        self.directory.put(person.clone(), 0).await?;
+        Ok((person, pem))
+    }
+
+    /// The directory, or one entry of it.
+    pub async fn list_persons(&self, caller: &Caller, name: &str) -> Result<Vec<Person>, Fault> {
+        let _logged = self.person_act(caller, Action::PersonList, "list").await?;
+        if name.is_empty() {
+            return Ok(self.directory.list());
+        }
+        Ok(vec![self.directory.by_name(name).ok_or_else(Fault::not_found)?])
+    }
+
+    /// Takes access away: durable, and in force at the next call.
+    pub async fn suspend_person(&self, caller: &Caller, name: &str) -> Result<Person, Fault> {
+        let _logged = self.person_act(caller, Action::PersonSuspend, &format!("suspend {name}")).await?;
+        if caller.person().name == name {
+            return Err(Fault::refused("NOT_ALLOWED", "nobody suspends himself").hint("another officer does it"));
+        }
+        self.directory.by_name(name).ok_or_else(Fault::not_found)?;
+        self.directory.suspend(name).await?;
+        self.directory.by_name(name).ok_or_else(Fault::not_found)
+    }
+
+    async fn person_act(
+        &self,
+        caller: &Caller,
+        action: Action,
+        what: &str,
+    ) -> Result<crate::audit::AuditReceipt, Fault> {
+        let act = Act {
+            action,
+            audit: AuditAction::PersonAdmin,
+            object: Object::Text(what.chars().take(200).collect()),
+            label: None,
+            purpose: "",
+            origin: None,
+            request: self.random(),
+        };
+        self.pass(caller, act, Resource::Agency(self.agency.clone())).await
+    }
+}

@@ -1,0 +1,50 @@
+//! The one way to plaintext for people.
+
+use super::error::VaultError;
+use super::holder::{Held, Vault};
+use crate::audit::AuditReceipt;
+use crate::domain::canon::Canon;
+use crate::domain::label::Label;
+use crate::domain::record::Meta;
+use crate::seal::open_portion;
+use zeroize::Zeroizing;
+
+/// A record as one person may see it.
+pub struct Disclosed {
+    /// What it is about.
+    pub meta: Meta,
+    /// Text portions.
+    pub portions: Vec<DisclosedPortion>,
+}
+
+/// One text portion.
+pub struct DisclosedPortion {
+    /// Its label.
+    pub label: Label,
+    /// UTF-8.
+    pub text: Zeroizing<Vec<u8>>,
+}
+
+impl Vault {
+    /// Opens a held record for a person. `receipt` must be that of a durable, allowed intent naming this very
+    /// version; the audit writer alone makes receipts.
+    pub fn disclose(&self, held: &Held, receipt: &AuditReceipt) -> Result<Disclosed, VaultError> {
+        let header = held.object.envelope.header();
+        if !receipt.covers(header.id, header.version) {
+            return Err(VaultError::Receipt);
+        }
+        let mut meta = None;
+        let mut portions = Vec::new();
+        for (n, portion) in header.portions.iter().enumerate() {
+            let key = held.opened.data_key(&held.object, n)?;
+            let text = open_portion(&held.object.envelope, n, &key)?;
+            if portion.media_type == super::rules::META_TYPE {
+                meta = Some(Meta::from_canon(&text)?);
+            } else {
+                portions.push(DisclosedPortion { label: held.label.clone(), text });
+            }
+        }
+        let meta = meta.ok_or(VaultError::Rule("the envelope has no meta portion"))?;
+        Ok(Disclosed { meta, portions })
+    }
+}

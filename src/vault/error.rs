@@ -1,0 +1,63 @@
+//! What can go wrong with held records.
+
+use crate::domain::canon::CanonError;
+use crate::domain::fault::Fault;
+use crate::journal::JournalError;
+use crate::seal::SealError;
+use thiserror::Error;
+
+/// An error of the vault; which step failed, and why.
+#[derive(Debug, Clone, Error)]
+pub enum VaultError {
+    /// The disk failed. After a failed write the vault takes nothing in any more.
+    #[error("cannot {step}: {why}")]
+    Io {
+        /// Step.
+        step: &'static str,
+        /// The system's words.
+        why: String,
+    },
+    /// The intake journal failed.
+    #[error("the intake journal failed: {0}")]
+    Journal(#[from] JournalError),
+    /// A sealed object does not verify or open.
+    #[error("a sealed object is not as it should be: {0}")]
+    Seal(#[from] SealError),
+    /// Stored bytes do not parse.
+    #[error("a stored object does not parse: {0}")]
+    Canon(#[from] CanonError),
+    /// An object is over the limit.
+    #[error("a sealed object is over its limit")]
+    TooLarge,
+    /// An earlier write failed; the vault stays closed.
+    #[error("the vault is closed after an earlier failure")]
+    Poisoned,
+    /// The receipt does not cover what it was shown for.
+    #[error("the audit receipt does not cover this record")]
+    Receipt,
+    /// A rule of the receiving node (R in the table of rules) refuses the object.
+    #[error("refused: {0}")]
+    Rule(&'static str),
+}
+
+impl VaultError {
+    /// Wraps an I/O error with its step.
+    pub(super) fn io(step: &'static str) -> impl Fn(std::io::Error) -> VaultError + Copy {
+        move |e| VaultError::Io { step, why: e.to_string() }
+    }
+}
+
+impl From<VaultError> for Fault {
+    fn from(e: VaultError) -> Fault {
+        match e {
+            VaultError::Io { .. } | VaultError::Journal(_) | VaultError::Poisoned => {
+                Fault::unavailable("JOURNAL_FAILED", e.to_string())
+                    .hint("the node stops taking records in; see its log and disk")
+            }
+            VaultError::TooLarge => Fault::usage("BODY_TOO_LARGE", e.to_string()),
+            VaultError::Rule(_) => Fault::refused("NOT_ALLOWED", e.to_string()),
+            VaultError::Receipt => Fault::internal("INTERNAL", e.to_string()),
+            VaultError::Seal(_) | VaultError::Canon(_) => Fault::integrity("UNOPENABLE", e.to_string()),
+        }
+    }
+}

@@ -1,0 +1,251 @@
+//! The vault of one node: sealing what is published here, and finding what is held.
+
+use super::error::VaultError;
+use super::intake::{Entry, Intake, Take};
+use super::keys::Keys;
+use super::object::SealedObject;
+use super::rules;
+use super::sync::SyncState;
+use crate::domain::canon::Canon;
+use crate::domain::ids::{AgencyId, AgreementId, RecordId};
+use crate::domain::label::Label;
+use crate::domain::record::Meta;
+use crate::domain::time::{Entropy, Millis};
+use crate::ledger::{Command, State, VersionEntry};
+use crate::seal::{
+    EnvelopeDraft, EnvelopeIds, GrantBody, GrantDraft, PortionPlain, TaggedVersion, month_of, padded_tags, pull_check,
+    sign_batch,
+};
+use std::sync::Mutex;
+
+type Tags = Vec<[u8; 16]>;
+type PullChecks = Vec<[u8; 32]>;
+
+/// What is to be sealed.
+pub struct Draft {
+    /// Record id.
+    pub record: RecordId,
+    /// Version.
+    pub version: u32,
+    /// Label, with its release list.
+    pub label: Label,
+    /// Agreement and its version.
+    pub agreement: Option<(AgreementId, u32)>,
+    /// Portion 0.
+    pub meta: Meta,
+    /// Portion 1: the text.
+    pub body: Vec<u8>,
+    /// Idempotency key.
+    pub request: Option<[u8; 32]>,
+}
+
+/// A sealed object that is durable here, and what the ledger is told.
+pub struct Prepared {
+    /// The object.
+    pub object: SealedObject,
+    /// Commit with first grant.
+    pub command: Command,
+}
+
+/// A committed version that is held and opens.
+pub struct Held {
+    /// As the ledger has it.
+    pub committed: VersionEntry,
+    /// Its label.
+    pub label: Label,
+    /// Whether an agreement in force covers this agency now.
+    pub covered: bool,
+    pub(super) object: SealedObject,
+    pub(super) opened: rules::Opened,
+}
+
+impl Held {
+    /// Its id.
+    pub fn record(&self) -> RecordId {
+        self.object.envelope.header().id
+    }
+
+    /// The parts as they are held.
+    pub fn parts(&self) -> (Vec<u8>, Vec<u8>, Vec<u8>) {
+        (self.object.envelope.to_bytes(), self.object.grant.to_bytes(), self.object.audience.to_bytes())
+    }
+}
+
+/// Held records of this node, with the keys to open them.
+pub struct Vault {
+    pub(super) keys: Keys,
+    pub(super) intake: Intake,
+    pub(super) sync: Mutex<SyncState>,
+}
+
+impl Vault {
+    /// Puts the rooms together; nothing is read yet.
+    pub fn new(keys: Keys, intake: Intake) -> Vault {
+        Vault { keys, intake, sync: Mutex::default() }
+    }
+
+    /// The node's keys.
+    pub fn keys(&self) -> &Keys {
+        &self.keys
+    }
+
+    /// What an idempotency key named before.
+    pub fn by_request(&self, request: &[u8; 32]) -> Option<(RecordId, u32)> {
+        self.intake.by_request(request)
+    }
+
+    /// Seals a record and takes it in; durable when it answers (flow step 3).
+    pub async fn prepare(
+        &self,
+        state: &State,
+        draft: Draft,
+        now: Millis,
+        entropy: &mut dyn Entropy,
+    ) -> Result<Prepared, VaultError> {
+        let request = draft.request;
+        let (prepared, pull_checks) = self.seal(state, draft, now, entropy)?;
+        let object = prepared.object.clone();
+        self.intake.take(Take { object, pull_checks, request, at: now }).await?;
+        Ok(prepared)
+    }
+
+    fn seal(
+        &self,
+        state: &State,
+        d: Draft,
+        now: Millis,
+        entropy: &mut dyn Entropy,
+    ) -> Result<(Prepared, PullChecks), VaultError> {
+        let keys = &self.keys;
+        let ids = EnvelopeIds {
+            id: d.record,
+            version: d.version,
+            originator: keys.agency().clone(),
+            node: keys.node(),
+            created: now,
+        };
+        let meta = d.meta.to_canon();
+        let portions = [
+            PortionPlain { media_type: rules::META_TYPE, text: &meta },
+            PortionPlain { media_type: "text/plain; charset=utf-8", text: &d.body },
+        ];
+        let (envelope, data_keys) = EnvelopeDraft::seal(&portions, &ids, entropy)?;
+        let agencies = d.label.audience();
+        let audience = keys.audience(state, d.label.grade, &d.label.compartments, &agencies, now, entropy)?;
+        let (audience_object, audience_key) = audience.as_ref();
+        let wrapped = data_keys
+            .iter()
+            .zip(0u16..)
+            .map(|(key, n)| audience_key.wrap_key(&envelope.hash(), n, key, entropy))
+            .collect::<Result<Vec<_>, _>>()?;
+        let of = TaggedVersion { record: d.record, version: d.version, commitment: envelope.commitment() };
+        let (tags, pull_checks) = self.tags(state, &agencies, &of, now)?;
+        let body = GrantBody {
+            envelope: d.record,
+            version: d.version,
+            header_hash: envelope.hash(),
+            label: d.label,
+            agencies,
+            agreement: d.agreement,
+            keys: wrapped,
+            pull_checks: pull_checks.clone(),
+            no_notification: false,
+            posts: Vec::new(),
+        };
+        let grant = GrantDraft::create(&body, audience_key, keys.agency().clone(), keys.node(), entropy)?;
+        let mut proofs = sign_batch(keys.signer(), &[envelope.hash(), grant.hash()]).into_iter();
+        let (Some(first), Some(second)) = (proofs.next(), proofs.next()) else {
+            return Err(VaultError::Rule("a batch has fewer proofs than leaves"));
+        };
+        let command = Command::Commit {
+            record: d.record,
+            version: d.version,
+            commitment: of.commitment,
+            grant: grant.commitment(),
+            tags: padded_tags(&tags, entropy),
+        };
+        let object = SealedObject {
+            envelope: envelope.attach(first),
+            grant: grant.attach(second),
+            audience: audience_object.clone(),
+        };
+        Ok((Prepared { object, command }, pull_checks))
+    }
+
+    /// A tag and a pull check for each agency but the own.
+    fn tags(
+        &self,
+        state: &State,
+        agencies: &std::collections::BTreeSet<AgencyId>,
+        of: &TaggedVersion,
+        now: Millis,
+    ) -> Result<(Tags, PullChecks), VaultError> {
+        let (mut tags, mut checks) = (Vec::new(), Vec::new());
+        for agency in agencies.iter().filter(|a| *a != self.keys.agency()) {
+            let key = self
+                .keys
+                .tagging_key(state, agency, month_of(now))
+                .ok_or(VaultError::Rule("no tag key has been introduced to an agency yet"))?;
+            tags.push(key.tag(self.keys.federation(), of));
+            checks.push(pull_check(&key.pull_token(self.keys.federation(), of)));
+        }
+        Ok((tags, checks))
+    }
+
+    /// The held object of a committed version: the one whose commitments the ledger carries.
+    pub fn held(
+        &self,
+        state: &State,
+        record: &RecordId,
+        version: u32,
+        now: Millis,
+    ) -> Result<Option<Held>, VaultError> {
+        let Some(versions) = state.record(record) else { return Ok(None) };
+        let wanted = if version == 0 { versions.last() } else { versions.iter().find(|v| v.version == version) };
+        let Some(committed) = wanted.cloned() else { return Ok(None) };
+        let Some(entry) = self.entry(&committed, record) else { return Ok(None) };
+        let object = self.intake.load(&entry)?;
+        let opened = rules::open(&self.keys, state, &object)?;
+        rules::check_agreement(state, &opened.body, committed.index)?;
+        let covered = rules::covered_now(state, &opened.body, self.keys.agency(), now);
+        Ok(Some(Held { committed, label: opened.body.label.clone(), covered, object, opened }))
+    }
+
+    /// The index entry that matches the ledger's commitments.
+    pub(super) fn entry(&self, committed: &VersionEntry, record: &RecordId) -> Option<Entry> {
+        let entries = self.intake.entries(record, committed.version);
+        entries.into_iter().find(|e| e.commitment == committed.commitment && committed.grants.contains(&e.grant))
+    }
+
+    /// The commit command of an object journaled here whose commitment may not have reached the ledger.
+    pub fn uncommitted(&self, state: &State) -> Vec<(RecordId, u32)> {
+        let own = |r: &RecordId| state.origin_of(r) == Some(self.keys.agency());
+        let committed = |r: &RecordId, v: u32| state.record(r).is_some_and(|e| e.iter().any(|x| x.version == v));
+        self.intake.all().into_iter().filter(|(r, v)| own(r) && !committed(r, *v)).collect()
+    }
+
+    /// Proposes an uncommitted object again after a crash: the same commitments, tags made anew.
+    pub fn recommit(
+        &self,
+        state: &State,
+        record: &RecordId,
+        version: u32,
+        now: Millis,
+        entropy: &mut dyn Entropy,
+    ) -> Result<Option<Command>, VaultError> {
+        let Some(entry) = self.intake.entries(record, version).into_iter().next() else { return Ok(None) };
+        let object = self.intake.load(&entry)?;
+        let opened = rules::open(&self.keys, state, &object)?;
+        let of = TaggedVersion { record: *record, version, commitment: entry.commitment };
+        // The pull checks in the grant are of the month of sealing; tags of the same month match them.
+        let month = object.envelope.header().created.min(now);
+        let (tags, _) = self.tags(state, &opened.body.agencies, &of, month)?;
+        Ok(Some(Command::Commit {
+            record: *record,
+            version,
+            commitment: entry.commitment,
+            grant: entry.grant,
+            tags: padded_tags(&tags, entropy),
+        }))
+    }
+}

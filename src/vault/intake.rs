@@ -1,0 +1,245 @@
+//! Taking sealed objects in: body and shred key durable, then the intake frame, then the answer.
+//!
+//! One thread writes; it takes everything queued, so concurrent publishes and pushes share three syncs.
+//! Crash stories: before the frame, the object does not exist and its sender asks again; after the frame, it
+//! is held. A failed write or sync closes the vault (fail closed), because nobody knows what the disk has.
+
+use super::error::VaultError;
+use super::files::{BodyWriter, Place};
+use super::object::SealedObject;
+use crate::domain::canon::{Canon, CanonError, Reader, Writer};
+use crate::domain::ids::RecordId;
+use crate::domain::time::{Entropy, Millis};
+use crate::journal::{Journal, JournalOptions};
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError, RwLock, mpsc};
+use tokio::sync::oneshot;
+
+/// What the index says of one held version.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Entry {
+    /// Header hash: the identity of the envelope.
+    pub header_hash: [u8; 32],
+    /// Hiding commitment of the header, as the ledger carries it.
+    pub commitment: [u8; 32],
+    /// Hiding commitment of the grant.
+    pub grant: [u8; 32],
+    /// Pull checks of every agency named in the grant: by these a puller is recognised (P13).
+    pub pull_checks: Vec<[u8; 32]>,
+    /// When it was taken in.
+    pub at: Millis,
+    /// For imports and idempotent publishes at the origin: (request id or source digest).
+    pub request: Option<[u8; 32]>,
+    place: Place,
+}
+
+/// One object to take in.
+pub struct Take {
+    /// The object, checked by the caller.
+    pub object: SealedObject,
+    /// Pull checks of the agencies named in the grant.
+    pub pull_checks: Vec<[u8; 32]>,
+    /// Idempotency key at the origin.
+    pub request: Option<[u8; 32]>,
+    /// Now.
+    pub at: Millis,
+}
+
+struct Job {
+    take: Box<Take>,
+    done: oneshot::Sender<Result<(), VaultError>>,
+}
+
+#[derive(Default)]
+pub(super) struct Index {
+    /// (record, version) -> objects with different header hashes; only the committed one is exposed (P17).
+    by_version: BTreeMap<(RecordId, u32), Vec<Entry>>,
+    by_request: BTreeMap<[u8; 32], (RecordId, u32)>,
+    by_check: BTreeMap<[u8; 32], (RecordId, u32)>,
+}
+
+impl Index {
+    fn add(&mut self, key: (RecordId, u32), entry: Entry) {
+        for check in &entry.pull_checks {
+            self.by_check.insert(*check, key);
+        }
+        if let Some(request) = entry.request {
+            self.by_request.insert(request, key);
+        }
+        let known = self.by_version.entry(key).or_default();
+        if !known.iter().any(|e| e.header_hash == entry.header_hash && e.grant == entry.grant) {
+            known.push(entry);
+        }
+    }
+}
+
+/// The held objects of this node.
+#[derive(Clone)]
+pub struct Intake {
+    dir: PathBuf,
+    index: Arc<RwLock<Index>>,
+    jobs: Arc<Mutex<mpsc::Sender<Job>>>,
+}
+
+impl Intake {
+    /// Recovers what is held and starts the writing thread.
+    pub fn open(dir: &Path, entropy: Box<dyn Entropy>) -> Result<Intake, VaultError> {
+        let (journal, recovery) = Journal::open(&dir.join("intake"), JournalOptions::default())?;
+        let mut index = Index::default();
+        let (mut segment, mut end, mut slots) = (0u32, 0u64, 0u64);
+        let mut next = recovery.first_seq;
+        while next < recovery.next_seq {
+            for (seq, frame) in journal.read(next, 1024, 1 << 20)? {
+                let (key, entry) = read_frame(&frame)?;
+                if entry.place.segment >= segment {
+                    segment = entry.place.segment;
+                    end = entry.place.offset.saturating_add(u64::from(entry.place.length));
+                }
+                slots = slots.max(entry.place.slot.saturating_add(1));
+                index.add(key, entry);
+                next = seq.saturating_add(1);
+            }
+        }
+        let bodies = dir.join("bodies");
+        let writer = BodyWriter::open(&bodies, segment, end, slots)?;
+        let index = Arc::new(RwLock::new(index));
+        let (jobs, queue) = mpsc::channel();
+        let thread = WriterThread { journal, writer, entropy, index: Arc::clone(&index) };
+        std::thread::Builder::new()
+            .name("vault-intake".into())
+            .spawn(move || thread.run(&queue))
+            .map_err(VaultError::io("start the intake thread"))?;
+        Ok(Intake { dir: bodies, index, jobs: Arc::new(Mutex::new(jobs)) })
+    }
+
+    /// Takes an object in; durable when it answers.
+    pub async fn take(&self, take: Take) -> Result<(), VaultError> {
+        let (done, answer) = oneshot::channel();
+        self.jobs
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .send(Job { take: Box::new(take), done })
+            .map_err(|_| VaultError::Poisoned)?;
+        answer.await.map_err(|_| VaultError::Poisoned)?
+    }
+
+    /// Held objects of a version.
+    pub fn entries(&self, record: &RecordId, version: u32) -> Vec<Entry> {
+        self.read(|i| i.by_version.get(&(*record, version)).cloned().unwrap_or_default())
+    }
+
+    /// The version that an idempotency key named before.
+    pub fn by_request(&self, request: &[u8; 32]) -> Option<(RecordId, u32)> {
+        self.read(|i| i.by_request.get(request).copied())
+    }
+
+    /// The version that a pull check names.
+    pub fn by_check(&self, check: &[u8; 32]) -> Option<(RecordId, u32)> {
+        self.read(|i| i.by_check.get(check).copied())
+    }
+
+    /// Every held (record, version), in order.
+    pub fn all(&self) -> Vec<(RecordId, u32)> {
+        self.read(|i| i.by_version.keys().copied().collect())
+    }
+
+    /// Reads and parses one object. Blocking: the caller is off the async threads or accepts it.
+    pub fn load(&self, entry: &Entry) -> Result<SealedObject, VaultError> {
+        let object = SealedObject::from_blob(&super::files::read(&self.dir, &entry.place)?)?;
+        if object.envelope.hash() == entry.header_hash {
+            Ok(object)
+        } else {
+            Err(VaultError::Rule("another envelope lies in its place"))
+        }
+    }
+
+    fn read<T>(&self, f: impl FnOnce(&Index) -> T) -> T {
+        f(&self.index.read().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+struct WriterThread {
+    journal: Journal,
+    writer: BodyWriter,
+    entropy: Box<dyn Entropy>,
+    index: Arc<RwLock<Index>>,
+}
+
+impl WriterThread {
+    fn run(mut self, queue: &mpsc::Receiver<Job>) {
+        let mut failed = None;
+        while let Ok(first) = queue.recv() {
+            let jobs: Vec<Job> = std::iter::once(first).chain(queue.try_iter().take(255)).collect();
+            let outcome = match &failed {
+                Some(_) => Err(VaultError::Poisoned),
+                None => self.write(&jobs),
+            };
+            if let Err(e) = &outcome {
+                if failed.is_none() {
+                    tracing::error!(error = %e, "the vault's intake failed; it stays closed until the node is started again");
+                }
+                failed.get_or_insert_with(|| e.clone());
+            }
+            for job in jobs {
+                let _ = job.done.send(outcome.clone());
+            }
+        }
+    }
+
+    fn write(&mut self, jobs: &[Job]) -> Result<(), VaultError> {
+        let mut entries = Vec::with_capacity(jobs.len());
+        for job in jobs {
+            let t = &job.take;
+            let header = t.object.envelope.header();
+            let entry = Entry {
+                header_hash: t.object.envelope.hash(),
+                commitment: t.object.envelope.commitment(),
+                grant: t.object.grant.commitment(),
+                pull_checks: t.pull_checks.clone(),
+                at: t.at,
+                request: t.request,
+                place: self.writer.write(&t.object.to_blob(), self.entropy.as_mut())?,
+            };
+            entries.push(((header.id, header.version), entry));
+        }
+        self.writer.sync()?;
+        let frames = entries.iter().map(|(key, e)| write_frame(key, e)).collect();
+        self.journal.append_blocking(frames)?;
+        let mut index = self.index.write().unwrap_or_else(PoisonError::into_inner);
+        for (key, entry) in entries {
+            index.add(key, entry);
+        }
+        Ok(())
+    }
+}
+
+fn write_frame(key: &(RecordId, u32), e: &Entry) -> Vec<u8> {
+    let mut w = Writer::new("hufu.vault.intake", 1);
+    w.value(&key.0).u32(key.1).array(&e.header_hash).array(&e.commitment).array(&e.grant);
+    w.list(e.pull_checks.iter(), |w, c| {
+        w.array(c);
+    });
+    w.value(&e.at);
+    w.option(e.request.as_ref(), |w, r| {
+        w.array(r);
+    });
+    w.u32(e.place.segment).u64(e.place.offset).u32(e.place.length).u64(e.place.slot);
+    w.finish()
+}
+
+fn read_frame(bytes: &[u8]) -> Result<((RecordId, u32), Entry), CanonError> {
+    let mut r = Reader::new(bytes, "hufu.vault.intake", 1)?;
+    let key = (RecordId::read(&mut r)?, r.u32()?);
+    let entry = Entry {
+        header_hash: r.array()?,
+        commitment: r.array()?,
+        grant: r.array()?,
+        pull_checks: r.list(4096, |r| r.array())?,
+        at: r.value()?,
+        request: r.option(|r| r.array())?,
+        place: Place { segment: r.u32()?, offset: r.u64()?, length: r.u32()?, slot: r.u64()? },
+    };
+    r.finish()?;
+    Ok((key, entry))
+}

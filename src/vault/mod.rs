@@ -1,0 +1,33 @@
+//! Holding, syncing and disclosing sealed records.
+//!
+//! What it is: the intake of sealed objects ([`Intake`]), the keys that a node seals and opens with
+//! ([`Keys`]), the rules that every receiving node checks ([`rules`]), the sync with peers ([`Vault::sync`]),
+//! and the one function that yields plaintext for people ([`Vault::disclose`]).
+//! What it is not: it decides nothing about persons; `service` does.
+//!
+//! Invariants
+//! - An object is durable here before anybody is told that it is held (P15: held means openable).
+//! - Only what the ledger committed is exposed; an uncommitted object lies aside (P17).
+//! - Nothing is taken in that this agency is not entitled to, or that is above its ceiling: the node has no
+//!   key for it.
+//! - `seal::open_portion` is called in `disclose.rs` and nowhere else (kept by `tests/tidy.rs`).
+//! - A bad object is set aside with its reason and never stops the others.
+
+mod disclose;
+mod error;
+mod files;
+mod holder;
+mod intake;
+mod keys;
+mod object;
+mod rules;
+mod sync;
+
+pub use disclose::{Disclosed, DisclosedPortion};
+pub use error::VaultError;
+pub use holder::{Draft, Held, Prepared, Vault};
+pub use intake::{Entry, Intake, Take};
+pub use keys::Keys;
+pub use object::SealedObject;
+pub use rules::META_TYPE;
+pub use sync::{Missing, Owed, Parts, PeerVault, PushState};

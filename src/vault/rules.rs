@@ -1,0 +1,114 @@
+//! What every receiving node checks before it holds an object (the R rules of `docs/rules.md`).
+
+use super::error::VaultError;
+use super::keys::Keys;
+use super::object::SealedObject;
+use crate::domain::ids::AgencyId;
+use crate::ledger::State;
+use crate::seal::{AudienceKey, DataKey, GrantBody};
+
+/// Media type of portion 0, the meta portion.
+pub const META_TYPE: &str = "application/vnd.hufu.meta";
+
+/// An object that verified and opens: its grant's body and the audience key.
+pub(super) struct Opened {
+    pub(super) body: GrantBody,
+    pub(super) audience: AudienceKey,
+}
+
+impl Opened {
+    /// The data key of a portion.
+    pub(super) fn data_key(&self, object: &SealedObject, portion: usize) -> Result<DataKey, VaultError> {
+        let wrapped = self.body.keys.get(portion).ok_or(VaultError::Rule("a portion has no key"))?;
+        let number = u16::try_from(portion).map_err(|_| VaultError::Rule("a portion has no key"))?;
+        Ok(self.audience.unwrap_key(&object.envelope.hash(), number, wrapped)?)
+    }
+}
+
+/// Signatures by role, one origin for all parts, entitlement of this agency, label within the ceiling, and
+/// that every key opens what it should (P15). Whether an agreement covers it is [`check_agreement`].
+pub(super) fn open(keys: &Keys, state: &State, object: &SealedObject) -> Result<Opened, VaultError> {
+    let rule = VaultError::Rule;
+    let header = object.envelope.header();
+    let node = state.node(header.node).ok_or(rule("the sealing node is unknown"))?;
+    if node.agency != header.originator {
+        return Err(rule("the sealing node is not of the originator's agency"));
+    }
+    if state.origin_of(&header.id) != Some(&header.originator) {
+        return Err(rule("the record id carries another origin"));
+    }
+    object.envelope.verify(&node.key)?;
+    let scope = object.audience.scope();
+    for (origin, signer) in [(object.grant.origin(), object.grant.node()), (&scope.origin, scope.node)] {
+        if *origin != header.originator || state.node(signer).is_none_or(|n| n.agency != *origin) {
+            return Err(rule("a part comes from another origin"));
+        }
+    }
+    object.grant.verify(&node_key(state, object.grant.node())?)?;
+    object.audience.verify(&node_key(state, scope.node)?)?;
+    let audience = keys.open_audience(&object.audience)?;
+    let body = object.grant.open(&audience)?;
+    if body.envelope != header.id || body.version != header.version || body.header_hash != object.envelope.hash() {
+        return Err(rule("the grant is for another envelope"));
+    }
+    if body.label.originator != header.originator || body.label.audience() != body.agencies {
+        return Err(rule("the grant's label and agencies disagree"));
+    }
+    if body.label.grade != scope.grade || body.label.compartments != scope.compartments {
+        return Err(rule("the audience key is for another grade"));
+    }
+    if !body.agencies.contains(keys.agency()) {
+        return Err(rule("this agency is not entitled to it"));
+    }
+    let own = state.agency(keys.agency()).ok_or(rule("the own agency is not on the ledger"))?;
+    if body.label.grade > keys.ceiling() || !own.descriptor.may_hold(body.label.grade, &body.label.compartments) {
+        return Err(rule("the label is above what this agency's systems may hold"));
+    }
+    let tier = state.agency(&header.originator).map(|a| a.descriptor.tier.marking_authority());
+    if tier.is_none_or(|t| body.label.grade > t) {
+        return Err(rule("the label is above the originator's marking authority"));
+    }
+    if body.keys.len() != header.portions.len() {
+        return Err(rule("a portion has no key"));
+    }
+    let opened = Opened { body, audience };
+    for portion in 0..header.portions.len() {
+        object.envelope.check_key(portion, &opened.data_key(object, portion)?)?;
+    }
+    Ok(opened)
+}
+
+/// Whether an agreement in force at the commit covers what was released to others, and the agency may have it.
+pub(super) fn check_agreement(state: &State, body: &GrantBody, index: u64) -> Result<(), VaultError> {
+    if body.label.release.is_empty() {
+        return Ok(());
+    }
+    let (id, version) = body.agreement.as_ref().ok_or(VaultError::Rule("it is released without an agreement"))?;
+    let agreement = state.agreement_at(id, index).ok_or(VaultError::Rule("its agreement was not in force"))?;
+    let t = &agreement.terms;
+    if t.version != *version || !body.agencies.is_subset(&t.parties) {
+        return Err(VaultError::Rule("its agreement does not name these agencies"));
+    }
+    if body.label.grade > t.grade || !body.label.compartments.is_subset(&t.compartments) {
+        return Err(VaultError::Rule("its label is outside its agreement"));
+    }
+    Ok(())
+}
+
+/// Whether `agency` may read under the agreement now: the originator's own people need none.
+pub(super) fn covered_now(
+    state: &State,
+    body: &GrantBody,
+    agency: &AgencyId,
+    now: crate::domain::time::Millis,
+) -> bool {
+    if body.label.originator == *agency {
+        return true;
+    }
+    let Some((id, _)) = &body.agreement else { return false };
+    state.agreement_now(id, now).is_some_and(|a| a.terms.parties.contains(agency))
+}
+
+fn node_key(state: &State, node: crate::domain::ids::NodeId) -> Result<crate::seal::PublicKey, VaultError> {
+    state.node(node).map(|n| n.key).ok_or(VaultError::Rule("a signing node is unknown"))
+}

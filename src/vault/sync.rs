@@ -1,0 +1,254 @@
+//! Sync: recognising what this agency is owed, pulling what is missing, serving who is entitled.
+
+use super::error::VaultError;
+use super::holder::Vault;
+use super::intake::Take;
+use super::object::SealedObject;
+use super::rules;
+use crate::domain::ids::{AgencyId, NodeId, RecordId};
+use crate::domain::time::Millis;
+use crate::ledger::{State, VersionEntry};
+use crate::seal::{TaggedVersion, month_of, pull_check};
+use std::collections::{BTreeMap, BTreeSet};
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::PoisonError;
+
+/// A push usually arrives with the commitment: only what is still missing after this long is pulled.
+const GRACE_MS: u64 = 500;
+/// Longest pause between two attempts for one object.
+const RETRY_MS: u64 = 30_000;
+/// Objects pulled in one round, so that one peer's backlog does not hold up the scan.
+const ROUND: usize = 64;
+
+/// The three parts of a sealed object as they travel.
+pub type Parts = (Vec<u8>, Vec<u8>, Vec<u8>);
+
+type Answer<'a, T> = Pin<Box<dyn Future<Output = Result<T, String>> + Send + 'a>>;
+
+/// What a receiver says of a pushed object.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum PushState {
+    /// Durable there, and it opens.
+    Held,
+    /// Durable or not, it does not open there (P15).
+    Unopenable(String),
+    /// Not taken.
+    Refused(String),
+}
+
+/// Calls to other nodes' vaults; `node` plugs the network in. Errors are in words.
+pub trait PeerVault: Send + Sync {
+    /// Hands an object to a node.
+    fn push<'a>(&'a self, node: NodeId, parts: &'a Parts) -> Answer<'a, PushState>;
+    /// Asks a node for the object that a pull token names; None when it has none for us.
+    fn pull(&self, node: NodeId, token: [u8; 32]) -> Answer<'_, Option<Parts>>;
+}
+
+/// A missing object, with the reason of the last attempt.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Missing {
+    /// Record.
+    pub record: RecordId,
+    /// Version.
+    pub version: u32,
+    /// Why it is not here.
+    pub reason: String,
+    /// Since when it is owed.
+    pub since: Millis,
+}
+
+/// What one origin owes this node.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Owed {
+    /// Versions that the ledger says are for this agency.
+    pub owed: u64,
+    /// Of those, held and openable.
+    pub held: u64,
+    /// The rest.
+    pub missing: Vec<Missing>,
+}
+
+#[derive(Default)]
+pub(super) struct SyncState {
+    cursor: usize,
+    /// (origin -> number held).
+    held: BTreeMap<AgencyId, u64>,
+    wanted: BTreeMap<(RecordId, u32), Wanted>,
+}
+
+#[derive(Clone)]
+struct Wanted {
+    origin: AgencyId,
+    token: [u8; 32],
+    since: Millis,
+    next: Millis,
+    attempts: u32,
+    reason: String,
+}
+
+impl Vault {
+    /// Looks at what the ledger gained since the last scan, and at what has arrived meanwhile.
+    pub fn scan(&self, state: &State, now: Millis) {
+        let mut sync = self.sync.lock().unwrap_or_else(PoisonError::into_inner);
+        let feed = state.feed();
+        let new: BTreeSet<(RecordId, u32)> = feed.iter().skip(sync.cursor).copied().collect();
+        sync.cursor = feed.len();
+        for (record, version) in new {
+            let Some(origin) = state.origin_of(&record).filter(|o| *o != self.keys.agency()) else { continue };
+            let Some(committed) = committed(state, &record, version) else { continue };
+            let Some(token) = self.recognise(state, origin, &record, committed) else { continue };
+            let next = now.plus_ms(GRACE_MS);
+            let reason = "not arrived yet".to_owned();
+            let wanted = Wanted { origin: origin.clone(), token, since: now, next, attempts: 0, reason };
+            sync.wanted.entry((record, version)).or_insert(wanted);
+        }
+        let arrived: Vec<_> = sync
+            .wanted
+            .iter()
+            .filter(|((r, v), _)| committed(state, r, *v).is_some_and(|c| self.entry(c, r).is_some()))
+            .map(|(k, w)| (*k, w.origin.clone()))
+            .collect();
+        for (key, origin) in arrived {
+            sync.wanted.remove(&key);
+            *sync.held.entry(origin).or_default() += 1;
+        }
+    }
+
+    /// Pulls what is missing: from the origin, else from any other node. Returns how many arrived.
+    pub async fn pull_missing(&self, state: &State, peers: &dyn PeerVault, now: Millis) -> usize {
+        let due: Vec<_> = {
+            let sync = self.sync.lock().unwrap_or_else(PoisonError::into_inner);
+            sync.wanted.iter().filter(|(_, w)| w.next <= now).take(ROUND).map(|(k, w)| (*k, w.clone())).collect()
+        };
+        let mut arrived = 0;
+        for ((record, version), wanted) in due {
+            let outcome = self.pull_one(state, peers, &record, version, &wanted, now).await;
+            if let Err(reason) = outcome {
+                let mut sync = self.sync.lock().unwrap_or_else(PoisonError::into_inner);
+                if let Some(w) = sync.wanted.get_mut(&(record, version)) {
+                    w.reason = reason;
+                    w.attempts = w.attempts.saturating_add(1);
+                    let pause = 250u64.saturating_mul(1 << w.attempts.min(7)).min(RETRY_MS);
+                    w.next = now.plus_ms(pause);
+                }
+            } else {
+                arrived += 1;
+            }
+        }
+        arrived
+    }
+
+    async fn pull_one(
+        &self,
+        state: &State,
+        peers: &dyn PeerVault,
+        record: &RecordId,
+        version: u32,
+        wanted: &Wanted,
+        now: Millis,
+    ) -> Result<(), String> {
+        let own = self.keys.node();
+        let (of_origin, others): (Vec<_>, Vec<_>) =
+            state.nodes().filter(|(id, _)| **id != own).partition(|(_, n)| n.agency == wanted.origin);
+        let mut reason = String::new();
+        for (node, n) in of_origin.into_iter().chain(others) {
+            match peers.pull(*node, wanted.token).await {
+                Ok(None) => reason.push_str(&format!("{}: has none; ", n.agency)),
+                Err(why) => reason.push_str(&format!("{}: {why}; ", n.agency)),
+                Ok(Some((envelope, grant, audience))) => {
+                    let object = SealedObject::from_parts(&envelope, &grant, &audience).map_err(|e| e.to_string())?;
+                    let header = object.envelope.header();
+                    if (header.id, header.version) != (*record, version) {
+                        reason.push_str(&format!("{}: sent another object; ", n.agency));
+                        continue;
+                    }
+                    match self.accept(state, object, now).await {
+                        Ok(()) => return Ok(()),
+                        Err(e) => reason.push_str(&format!("{}: {e}; ", n.agency)),
+                    }
+                }
+            }
+        }
+        Err(reason)
+    }
+
+    /// Checks an object by the R rules and takes it in. It is exposed only once the ledger committed it.
+    pub async fn accept(&self, state: &State, object: SealedObject, now: Millis) -> Result<(), VaultError> {
+        let header = object.envelope.header();
+        if self
+            .intake
+            .entries(&header.id, header.version)
+            .iter()
+            .any(|e| e.header_hash == object.envelope.hash() && e.grant == object.grant.commitment())
+        {
+            return Ok(());
+        }
+        let opened = rules::open(&self.keys, state, &object)?;
+        if let Some(c) = committed(state, &header.id, header.version) {
+            if c.commitment != object.envelope.commitment() || !c.grants.contains(&object.grant.commitment()) {
+                return Err(VaultError::Rule("the ledger committed something else"));
+            }
+            rules::check_agreement(state, &opened.body, c.index)?;
+        }
+        let pull_checks = opened.body.pull_checks.clone();
+        self.intake.take(Take { object, pull_checks, request: None, at: now }).await
+    }
+
+    /// The object that a token names, if it is committed and names the puller's agency; None is all that
+    /// anybody else learns.
+    pub fn serve(
+        &self,
+        state: &State,
+        puller: &AgencyId,
+        token: &[u8; 32],
+    ) -> Result<Option<(RecordId, u32, Parts)>, VaultError> {
+        let Some((record, version)) = self.intake.by_check(&pull_check(token)) else { return Ok(None) };
+        let Some(committed) = committed(state, &record, version) else { return Ok(None) };
+        let Some(entry) = self.entry(committed, &record) else { return Ok(None) };
+        let object = self.intake.load(&entry)?;
+        let opened = rules::open(&self.keys, state, &object)?;
+        if !opened.body.agencies.contains(puller) {
+            return Ok(None);
+        }
+        Ok(Some((record, version, (object.envelope.to_bytes(), object.grant.to_bytes(), object.audience.to_bytes()))))
+    }
+
+    /// Owed, held, and missing with reasons, by origin.
+    pub fn owed(&self) -> BTreeMap<AgencyId, Owed> {
+        let sync = self.sync.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut all: BTreeMap<AgencyId, Owed> = BTreeMap::new();
+        for (origin, held) in &sync.held {
+            let o = all.entry(origin.clone()).or_default();
+            o.held = *held;
+            o.owed = *held;
+        }
+        for ((record, version), w) in &sync.wanted {
+            let o = all.entry(w.origin.clone()).or_default();
+            o.owed += 1;
+            o.missing.push(Missing { record: *record, version: *version, reason: w.reason.clone(), since: w.since });
+        }
+        all
+    }
+
+    /// The pull token, if one of the tags is ours. The origin's month may differ by one from ledger time's.
+    fn recognise(
+        &self,
+        state: &State,
+        origin: &AgencyId,
+        record: &RecordId,
+        committed: &VersionEntry,
+    ) -> Option<[u8; 32]> {
+        let of = TaggedVersion { record: *record, version: committed.version, commitment: committed.commitment };
+        let month = month_of(committed.time);
+        [month, month.saturating_sub(1), month.saturating_add(1)].into_iter().find_map(|m| {
+            let key = self.keys.recognising_key(state, origin, m)?;
+            let tag = key.tag(self.keys.federation(), &of);
+            committed.tags.contains(&tag).then(|| key.pull_token(self.keys.federation(), &of))
+        })
+    }
+}
+
+fn committed<'a>(state: &'a State, record: &RecordId, version: u32) -> Option<&'a VersionEntry> {
+    state.record(record)?.iter().find(|v| v.version == version)
+}

@@ -1,0 +1,194 @@
+//! A running demo, and how tests talk to it.
+
+use serde_json::Value;
+use std::net::TcpListener;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output, Stdio};
+use std::time::{Duration, Instant};
+
+/// The one way to wait: a condition and a deadline.
+pub fn until<T>(what: &str, within: Duration, mut look: impl FnMut() -> Option<T>) -> T {
+    let deadline = Instant::now() + within;
+    loop {
+        if let Some(found) = look() {
+            return found;
+        }
+        assert!(Instant::now() < deadline, "not within {within:?}: {what}");
+        std::thread::park_timeout(Duration::from_millis(50));
+    }
+}
+
+/// `hufu demo` in a folder of its own, stopped when dropped.
+pub struct Demo {
+    child: Child,
+    dir: PathBuf,
+    _folder: tempfile::TempDir,
+}
+
+/// What one command did.
+pub struct Ran {
+    pub code: i32,
+    pub lines: Vec<Value>,
+    pub stderr: String,
+}
+
+impl Ran {
+    /// The one answer of a command that must succeed.
+    pub fn ok(&self) -> &Value {
+        assert_eq!(self.code, 0, "{}", self.stderr);
+        self.lines.last().expect("an answer")
+    }
+}
+
+impl Demo {
+    /// Starts one and waits for `ready`.
+    pub fn start() -> Demo {
+        let folder = tempfile::tempdir().unwrap();
+        let dir = folder.path().join("demo");
+        let child = spawn(&dir, free_ports());
+        let mut demo = Demo { child, dir, _folder: folder };
+        demo.wait_ready();
+        demo
+    }
+
+    fn wait_ready(&mut self) {
+        let ready = self.dir.join("ready");
+        let child = &mut self.child;
+        until("the demo is ready", Duration::from_secs(120), || {
+            assert!(child.try_wait().unwrap().is_none(), "the demo ended");
+            ready.exists().then_some(())
+        });
+    }
+
+    /// Stops it as a person would and starts it again in the same folder.
+    pub fn restart(&mut self) {
+        self.stop();
+        self.child = spawn(&self.dir, 1);
+        self.wait_ready();
+    }
+
+    /// SIGTERM; it must end within 5 s and leave no child and no `ready`.
+    pub fn stop(&mut self) {
+        let pids: Vec<String> = ["police", "state-security", "customs", "cyberspace"].map(|a| self.pid(a)).into();
+        signal("TERM", &self.child.id().to_string());
+        let child = &mut self.child;
+        until("the demo stops", Duration::from_secs(5), || child.try_wait().unwrap());
+        assert!(!self.dir.join("ready").exists());
+        for pid in pids {
+            until("a node is gone", Duration::from_secs(2), || (!Path::new("/proc").join(&pid).exists()).then_some(()));
+        }
+    }
+
+    pub fn dir(&self) -> &Path {
+        &self.dir
+    }
+
+    pub fn pid(&self, agency: &str) -> String {
+        std::fs::read_to_string(self.dir.join("nodes").join(agency).join("pid")).unwrap().trim().to_owned()
+    }
+
+    pub fn kill(&self, agency: &str) {
+        signal("KILL", &self.pid(agency));
+        let proc = Path::new("/proc").join(self.pid(agency)).join("exe");
+        until("a node is dead", Duration::from_secs(5), || std::fs::read_link(&proc).is_err().then_some(()));
+    }
+
+    /// Starts a single node again, as an operator would.
+    pub fn start_node(&self, agency: &str) -> Node {
+        let dir = self.dir.join("nodes").join(agency);
+        let log = std::fs::File::options().append(true).open(dir.join("log")).unwrap();
+        let child = Command::new(env!("CARGO_BIN_EXE_hufu"))
+            .args(["node", "run", "--config"])
+            .arg(dir.join("hufu.toml"))
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(log)
+            .spawn()
+            .unwrap();
+        Node(child)
+    }
+
+    /// Runs a command as a persona, with `--json`.
+    pub fn run(&self, persona: &str, args: &[&str]) -> Ran {
+        let profile = self.dir.join("profiles").join(format!("{persona}.toml"));
+        ran(hufu().arg("--json").arg("--profile").arg(profile).args(args).output().unwrap())
+    }
+
+    pub fn publish(&self, persona: &str, title: &str, body: &str, extra: &[&str]) -> Ran {
+        let base = ["record", "publish", "--title", title, "--body", body, "--agreement", "border-2026"];
+        self.run(persona, &[&base, extra].concat())
+    }
+
+    pub fn open(&self, persona: &str, record: &str) -> Ran {
+        self.run(persona, &["record", "open", record, "--purpose", "CASE-1"])
+    }
+
+    /// Waits until all reachable nodes hold the same digest; answers the status.
+    pub fn equal_digests(&self, persona: &str, nodes: usize) -> Value {
+        until("equal digests", Duration::from_secs(30), || {
+            let status = self.run(persona, &["cluster", "status"]);
+            let status = status.lines.first()?.clone();
+            let digests: Vec<&Value> =
+                status["nodes"].as_array()?.iter().filter(|n| n["reachable"] == true).map(|n| &n["digest"]).collect();
+            (digests.len() == nodes && digests.iter().all(|d| *d == digests[0] && d.is_string()))
+                .then_some(status.clone())
+        })
+    }
+}
+
+impl Drop for Demo {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// A node started by hand.
+pub struct Node(Child);
+
+impl Drop for Node {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+pub fn hufu() -> Command {
+    let mut c = Command::new(env!("CARGO_BIN_EXE_hufu"));
+    c.env_remove("HUFU_PROFILE").env("LANG", "C.UTF-8");
+    c
+}
+
+pub fn ran(o: Output) -> Ran {
+    let stdout = String::from_utf8(o.stdout).unwrap();
+    Ran {
+        code: o.status.code().expect("it ended by itself"),
+        lines: stdout.lines().filter_map(|l| serde_json::from_str(l).ok()).collect(),
+        stderr: String::from_utf8(o.stderr).unwrap(),
+    }
+}
+
+fn spawn(dir: &Path, ports: u16) -> Child {
+    hufu()
+        .arg("demo")
+        .arg("--dir")
+        .arg(dir)
+        .args(["--port-base", &ports.to_string()])
+        .stdout(Stdio::null())
+        .stderr(Stdio::inherit())
+        .spawn()
+        .unwrap()
+}
+
+/// A base above which the demo's ports are free.
+fn free_ports() -> u16 {
+    until("free ports", Duration::from_secs(10), || {
+        let base = TcpListener::bind("127.0.0.1:0").ok()?.local_addr().ok()?.port();
+        let all = (0..4u16).flat_map(|i| (0..5).map(move |o| base.checked_add(10 * i + o)));
+        all.into_iter().all(|p| p.is_some_and(|p| TcpListener::bind(("127.0.0.1", p)).is_ok())).then_some(base)
+    })
+}
+
+fn signal(name: &str, pid: &str) {
+    assert!(Command::new("kill").args([&format!("-{name}"), pid]).status().unwrap().success());
+}

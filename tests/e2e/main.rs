@@ -1,0 +1,5 @@
+//! Real processes, real TLS, real fsync, real consensus; every wait has a deadline.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "test")]
+
+mod demo;
+mod shares;

@@ -1,0 +1,184 @@
+//! A federation shares one record: sealed, synced, guarded, accounted for; and survives.
+
+use super::demo::{Demo, until};
+use std::path::Path;
+use std::time::Duration;
+
+const SECRET: &[&str] = &["--grade", "secret"];
+const BODY: &str = "目标车辆已过关，知悉范围限于专班。";
+const TITLE: &str = "口岸演练通报";
+
+#[test]
+fn one_record_from_police_to_customs() {
+    let mut demo = Demo::start();
+    demo.equal_digests("customs-clerk", 4);
+
+    let published = demo.publish("police-analyst", TITLE, BODY, &[SECRET, &["--wait", "all"]].concat());
+    let answer = published.ok();
+    let record = answer["record"].as_str().unwrap().to_owned();
+    assert_eq!(answer["held_by"], serde_json::json!(["customs", "police", "state-security"]));
+    assert_eq!(answer["state"], "committed");
+
+    let opened = until("customs opens it", Duration::from_secs(5), || {
+        let r = demo.open("customs-analyst", &record);
+        (r.code == 0).then(|| r.ok().clone())
+    });
+    assert_eq!(opened["title"], TITLE);
+    assert_eq!(opened["portions"][0]["text"], BODY);
+    assert_eq!(opened["label"], "机密★10年");
+
+    denied_looks_like_absent(&demo, &record);
+    compartments_stay_in(&demo);
+    refusals_have_their_codes(&demo);
+    officers_account_and_do_not_read(&demo, &record);
+    nothing_lies_where_it_may_not(&demo);
+
+    // All stop and start again: nothing acknowledged is lost.
+    demo.restart();
+    demo.equal_digests("police-clerk", 4);
+    assert_eq!(demo.open("customs-analyst", &record).ok()["portions"][0]["text"], BODY);
+
+    // The agreement ends: the partner's next open finds nothing, the originator's own works.
+    demo.run("customs-officer", &["agreement", "end", "border-2026", "--reason", "演练结束"]).ok();
+    until("customs has applied the end", Duration::from_secs(5), || {
+        (demo.open("customs-analyst", &record).code == 4).then_some(())
+    });
+    demo.open("police-analyst", &record).ok();
+    assert_eq!(demo.publish("police-analyst", TITLE, BODY, SECRET).code, 3);
+    demo.stop();
+}
+
+fn denied_looks_like_absent(demo: &Demo, record: &str) {
+    let never = format!("{}aaaaaa", record.get(..record.len() - 6).unwrap());
+    let denied = demo.open("customs-clerk", record);
+    let absent = demo.open("customs-clerk", &never);
+    assert_eq!((denied.code, absent.code), (4, 4));
+    assert_eq!(denied.stderr, absent.stderr);
+    assert_eq!(demo.open("cyberspace-chief", record).code, 4);
+    let events = demo.run("customs-officer", &["audit", "search", "--person", "clerk", "--decision", "deny"]);
+    assert!(events.lines.iter().any(|e| e["record"] == record && e["rule"] == "lattice:grade"), "{:?}", events.lines);
+}
+
+/// state-security is party to the agreement and does not hold the compartment: its systems get nothing.
+fn compartments_stay_in(demo: &Demo) {
+    let r = demo.publish(
+        "police-analyst",
+        TITLE,
+        BODY,
+        &[SECRET, &["--compartment", "border-ops", "--wait", "all"]].concat(),
+    );
+    assert_eq!(r.ok()["owed"], serde_json::json!(["customs", "police"]));
+    let named = [SECRET, &["--compartment", "border-ops", "--release", "state-security"]].concat();
+    assert_eq!(demo.publish("police-analyst", TITLE, BODY, &named).code, 3);
+}
+
+fn refusals_have_their_codes(demo: &Demo) {
+    let publish = |who: &str, extra: &[&str]| demo.publish(who, TITLE, BODY, extra).code;
+    assert_eq!(publish("police-analyst", &["--grade", "top-secret"]), 3, "above the agreement");
+    assert_eq!(publish("police-analyst", &["--grade", "secret", "--period", "21"]), 2, "over the legal maximum");
+    assert_eq!(publish("police-analyst", &["--grade", "ultra"]), 2, "unknown grade");
+    assert_eq!(publish("police-clerk", SECRET), 3, "above the clearance");
+    assert_eq!(publish("police-analyst", &["--grade", "secret", "--release", "nowhere"]), 2, "unknown agency");
+    let huge = "x".repeat((1 << 20) + 1);
+    let file = demo.dir().join("huge.txt");
+    std::fs::write(&file, huge).unwrap();
+    let base = ["record", "publish", "--title", "t", "--grade", "secret", "--agreement", "border-2026", "--body-file"];
+    let r = demo.run("police-analyst", &[&base[..], &[file.to_str().unwrap()]].concat());
+    assert_eq!(r.code, 2);
+    assert!(r.stderr.contains("1048576"), "the limit is named: {}", r.stderr);
+    std::fs::write(&file, [0xff, 0xfe, 0x41]).unwrap();
+    assert_eq!(demo.run("police-analyst", &[&base[..], &[file.to_str().unwrap()]].concat()).code, 2, "broken UTF-8");
+    assert_eq!(demo.open("police-analyst", "r-nonsense").code, 2);
+}
+
+fn officers_account_and_do_not_read(demo: &Demo, record: &str) {
+    assert_eq!(demo.open("customs-officer", record).code, 4);
+    assert_ne!(demo.run("customs-analyst", &["audit", "search"]).code, 0);
+    let reads = demo.run("customs-officer", &["audit", "who-read", record]);
+    assert!(reads.lines.iter().any(|r| r["who"] == "analyst" && r["action"] == "open"), "{:?}", reads.lines);
+
+    let out = demo.dir().join("log-export");
+    demo.run("customs-officer", &["audit", "export", "--out", out.to_str().unwrap()]).ok();
+    let genesis = demo.dir().join("genesis.json");
+    let verify = ["audit", "verify", out.to_str().unwrap(), "--genesis", genesis.to_str().unwrap()];
+    let verified = demo.run("customs-officer", &verify);
+    assert_eq!(verified.ok()["consistent"], true);
+    let bundle = out.join("tile/entries");
+    let mut file = first_file(&bundle);
+    let mut bytes = std::fs::read(&file).unwrap();
+    *bytes.last_mut().unwrap() ^= 1;
+    std::fs::write(&mut file, bytes).unwrap();
+    assert_eq!(demo.run("customs-officer", &verify).code, 6, "a changed entry is found");
+}
+
+fn first_file(dir: &Path) -> std::path::PathBuf {
+    let mut found: Vec<_> = files(dir);
+    found.sort();
+    found.into_iter().next().expect("a file")
+}
+
+fn files(dir: &Path) -> Vec<std::path::PathBuf> {
+    let entries = std::fs::read_dir(dir).unwrap().map(|e| e.unwrap().path());
+    entries.flat_map(|p| if p.is_dir() { files(&p) } else { vec![p] }).collect()
+}
+
+/// No node's folder holds the title or the body, in UTF-8 or UTF-16; cyberspace holds no body segment bytes.
+fn nothing_lies_where_it_may_not(demo: &Demo) {
+    let wide = |t: &str| t.encode_utf16().flat_map(u16::to_le_bytes).collect::<Vec<u8>>();
+    let needles = [TITLE.as_bytes().to_vec(), BODY.as_bytes().to_vec(), wide(TITLE), wide(BODY)];
+    for agency in ["police", "state-security", "customs", "cyberspace"] {
+        for file in files(&demo.dir().join("nodes").join(agency)) {
+            let bytes = std::fs::read(&file).unwrap();
+            for needle in &needles {
+                assert!(!bytes.windows(needle.len()).any(|w| w == &needle[..]), "{}", file.display());
+            }
+        }
+    }
+    let bodies = demo.dir().join("nodes/cyberspace/data/vault/bodies");
+    let held: u64 = files(&bodies).iter().map(|f| std::fs::metadata(f).unwrap().len()).sum();
+    assert_eq!(held, 0, "cyberspace holds nothing");
+}
+
+#[test]
+fn the_federation_outlives_its_nodes() {
+    let demo = Demo::start();
+    demo.equal_digests("police-clerk", 4);
+
+    // Customs is away while police publishes; then police is gone, too. Customs gets it from state-security.
+    demo.kill("customs");
+    let r = demo.publish("police-analyst", TITLE, BODY, &[SECRET, &["--wait", "one"]].concat());
+    let record = r.ok()["record"].as_str().unwrap().to_owned();
+    assert_eq!(r.ok()["held_by"], serde_json::json!(["police", "state-security"]));
+    demo.kill("police");
+    let customs = demo.start_node("customs");
+    let opened = until("customs gets it from state-security", Duration::from_secs(30), || {
+        let r = demo.open("customs-analyst", &record);
+        (r.code == 0).then(|| r.ok().clone())
+    });
+    assert_eq!(opened["portions"][0]["text"], BODY);
+
+    // One voter of three left: no leader, and a publish says so with exit 5.
+    demo.kill("state-security");
+    until("no leader", Duration::from_secs(20), || {
+        let s = demo.run("customs-clerk", &["cluster", "status"]);
+        (s.code == 0 && s.ok()["leader"].is_null()).then_some(())
+    });
+    let r = demo.publish("customs-analyst", TITLE, BODY, &[SECRET, &["--timeout", "1"]].concat());
+    assert_eq!(r.code, 5, "{}", r.stderr);
+
+    // All come back: what was left open is committed by itself, digests agree, nothing was lost.
+    let police = demo.start_node("police");
+    let state_security = demo.start_node("state-security");
+    demo.equal_digests("police-clerk", 4);
+    demo.open("police-analyst", &record).ok();
+    drop((customs, police, state_security));
+}
+
+#[test]
+fn one_process_for_one_folder() {
+    let demo = Demo::start();
+    let config = demo.dir().join("nodes/police/hufu.toml");
+    let second = super::demo::ran(super::demo::hufu().args(["node", "run", "--config"]).arg(&config).output().unwrap());
+    assert_eq!(second.code, 7, "{}", second.stderr);
+    assert!(second.stderr.contains("another process"), "{}", second.stderr);
+}

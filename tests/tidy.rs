@@ -1,0 +1,152 @@
+//! Reads the repository and keeps its rules: room directions, outside crates by room, file length, banned
+//! words, and one caller of the opening function.
+#![allow(clippy::unwrap_used, clippy::panic, reason = "test")]
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+/// Rooms by layer; a room uses only lower layers. `pb` stands inside `wire`.
+const LAYERS: &[(u8, &[&str])] = &[
+    (0, &["domain"]),
+    (1, &["seal", "journal"]),
+    (2, &["audit", "policy", "interop"]),
+    (3, &["ledger"]),
+    (4, &["store", "identity", "wire"]),
+    (5, &["cluster", "vault", "notice", "search"]),
+    (6, &["service"]),
+    (7, &["api", "console"]),
+    (8, &["config", "node"]),
+    (9, &["cli"]),
+];
+
+/// Outside crates and the only rooms in which they may appear.
+const CRATES: &[(&str, &[&str])] = &[
+    ("openraft", &["cluster"]),
+    ("sled", &["store"]),
+    ("cedar_policy", &["policy"]),
+    ("tantivy", &["search"]),
+    ("hpke", &["seal"]),
+    ("rustls", &["identity"]),
+    ("rcgen", &["identity"]),
+    ("x509_parser", &["identity"]),
+    ("clap", &["cli"]),
+    ("tonic", &["wire", "identity", "api", "cli", "node"]),
+];
+
+const LONGEST: usize = 600;
+
+/// Words that stand for unfinished work or for names without meaning.
+const BANNED: &[&str] = &["todo!", "unimplemented!", "dbg!", "Manager", "mod utils", "mod helpers"];
+
+fn root() -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR"))
+}
+
+fn sources(dir: &Path, found: &mut Vec<(PathBuf, String)>) {
+    let mut entries: Vec<_> = std::fs::read_dir(dir).unwrap().map(|e| e.unwrap().path()).collect();
+    entries.sort();
+    for path in entries {
+        if path.is_dir() {
+            sources(&path, found);
+        } else if path.extension().is_some_and(|e| e == "rs") {
+            let text = std::fs::read_to_string(&path).unwrap();
+            found.push((path, text));
+        }
+    }
+}
+
+fn all() -> Vec<(String, String, String)> {
+    let mut found = Vec::new();
+    let src = root().join("src");
+    sources(&src, &mut found);
+    assert!(found.len() > 50, "the sources are there");
+    found
+        .into_iter()
+        .map(|(path, text)| {
+            let relative = path.strip_prefix(&src).unwrap().to_string_lossy().into_owned();
+            let room = relative.split('/').next().unwrap_or_default().trim_end_matches(".rs").to_owned();
+            (relative, room, text)
+        })
+        .collect()
+}
+
+fn layers() -> BTreeMap<&'static str, u8> {
+    LAYERS.iter().flat_map(|(n, rooms)| rooms.iter().map(|r| (*r, *n))).collect()
+}
+
+#[test]
+fn rooms_use_lower_layers_only() {
+    let layers = layers();
+    let mut wrong = Vec::new();
+    for (file, room, text) in all() {
+        let Some(own) = layers.get(room.as_str()) else {
+            assert!(["lib", "main"].contains(&room.as_str()), "{file}: a room that no layer names");
+            continue;
+        };
+        for (line_no, line) in text.lines().enumerate().filter(|(_, l)| !l.trim_start().starts_with("//")) {
+            for (at, _) in line.match_indices("crate::") {
+                let rest = line.get(at + "crate::".len()..).unwrap_or_default();
+                let used: String = rest.chars().take_while(|c| c.is_ascii_lowercase() || *c == '_').collect();
+                if used == room || used.is_empty() {
+                    continue;
+                }
+                let Some(other) = layers.get(used.as_str()) else { continue };
+                // `config` stands beside `node`, which reads it.
+                let neighbours = room == "node" && used == "config";
+                if other >= own && !neighbours {
+                    wrong.push(format!("{file}:{}: `{room}` uses `{used}`", line_no + 1));
+                }
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+#[test]
+fn outside_crates_stay_in_their_rooms() {
+    let mut wrong = Vec::new();
+    for (file, room, text) in all() {
+        for (krate, rooms) in CRATES {
+            let used = [format!("use {krate}::"), format!(" {krate}::"), format!("({krate}::"), format!("<{krate}::")];
+            let code = text.lines().filter(|l| !l.trim_start().starts_with("//"));
+            if code.into_iter().any(|l| used.iter().any(|u| l.contains(u.as_str()))) && !rooms.contains(&room.as_str())
+            {
+                wrong.push(format!("{file}: `{krate}`"));
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+#[test]
+fn files_are_short_and_finished() {
+    let mut wrong = Vec::new();
+    for (file, _, text) in all() {
+        let lines = text.lines().count();
+        if lines > LONGEST {
+            wrong.push(format!("{file}: {lines} lines"));
+        }
+        for word in BANNED.iter().filter(|w| text.contains(**w)) {
+            wrong.push(format!("{file}: `{word}`"));
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+#[test]
+fn every_room_opens_with_its_document() {
+    for (file, _, text) in all().into_iter().filter(|(f, _, _)| f.ends_with("mod.rs")) {
+        assert!(text.starts_with("//!"), "{file} has no document");
+    }
+}
+
+/// Plaintext for people comes from one file: whoever else calls the opening function breaks this.
+#[test]
+fn one_caller_of_the_opening_function() {
+    let callers: Vec<String> = all()
+        .into_iter()
+        .filter(|(_, room, text)| room != "seal" && text.contains("open_portion("))
+        .map(|(file, _, _)| file)
+        .collect();
+    assert_eq!(callers, ["vault/disclose.rs"]);
+}
