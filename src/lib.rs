@@ -16,5 +16,6 @@ pub mod node;
 pub mod policy;
 pub mod seal;
 pub mod service;
+pub mod store;
 pub mod vault;
 pub mod wire;
