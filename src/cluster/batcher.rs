@@ -87,6 +87,8 @@ impl Proposer {
             for job in late {
                 let _ = job.answer.send(Err(ClusterError::Unavailable(why.clone())));
             }
+            let leads = self.raft.metrics().borrow().current_leader == Some(self.node.0);
+            let live = if leads { live } else { hand_back(live, ": this node does not lead") };
             if live.is_empty() {
                 return;
             }
@@ -99,12 +101,7 @@ impl Proposer {
                 }
                 Err(reason) => why = format!(": {reason}"),
             }
-            // A forwarded batch goes back to its node, which knows the next leader as soon as we do.
-            let (forwarded, own): (Vec<_>, Vec<_>) = live.into_iter().partition(|j| j.forwarded);
-            for job in forwarded {
-                let _ = job.answer.send(Err(ClusterError::Unavailable(why.clone())));
-            }
-            jobs = own;
+            jobs = hand_back(live, &why);
             if jobs.is_empty() {
                 return;
             }
@@ -129,9 +126,6 @@ impl Proposer {
     }
 
     async fn forward(&self, leader: u64, jobs: &[Job]) -> Result<Vec<BatchReply>, String> {
-        if jobs.iter().all(|j| j.forwarded) {
-            return Err("this node no longer leads".into());
-        }
         let left = jobs
             .iter()
             .map(|j| j.deadline)
@@ -149,4 +143,13 @@ impl Proposer {
         let bytes = self.calls.call(leader, CallKind::Forward, body, left + RETRY).await.map_err(|e| e.to_string())?;
         codec::parse(&bytes, |r| r.list(4096, BatchReply::read)).map_err(|e| e.to_string())
     }
+}
+
+/// Forwarded batches go back to their nodes, which know the next leader as soon as we do; the rest is answered.
+fn hand_back(jobs: Vec<Job>, why: &str) -> Vec<Job> {
+    let (forwarded, own): (Vec<_>, Vec<_>) = jobs.into_iter().partition(|j| j.forwarded);
+    for job in forwarded {
+        let _ = job.answer.send(Err(ClusterError::Unavailable(why.to_owned())));
+    }
+    own
 }

@@ -9,7 +9,7 @@ use crate::domain::fault::Fault;
 use crate::domain::ids::{FederationId, NodeId};
 use crate::domain::limits;
 use crate::domain::time::Clock;
-use crate::ledger::{Command, CommandReply, Refusal, SignedBatch};
+use crate::ledger::{BatchReply, Command, CommandReply, Refusal, SignedBatch};
 use crate::seal::SigningKey;
 use std::sync::Arc;
 use std::time::Duration;
@@ -96,6 +96,12 @@ struct Signer {
 }
 
 impl Signer {
+    /// The stored reply to the batch just sent, once this node applied it.
+    fn applied_reply(&self) -> Option<BatchReply> {
+        let state = self.cluster.state();
+        state.node(self.node).filter(|n| n.last == (self.incarnation, self.sequence)).and_then(|n| n.reply.clone())
+    }
+
     async fn run(mut self, mut queue: mpsc::Receiver<Job>) {
         let mut left: Option<Job> = None;
         loop {
@@ -135,7 +141,16 @@ impl Signer {
         let bytes = batch.seal(&self.key);
         let deadline = jobs.iter().map(|j| j.deadline).max().unwrap_or_else(Instant::now);
         match self.cluster.propose(bytes, deadline).await {
-            Ok(reply) => {
+            // What counts is what this node itself applied, not what the leader says of it.
+            Ok(_) => {
+                let Some(reply) = self.applied_reply() else {
+                    let unknown =
+                        Fault::unavailable("DEADLINE", "the outcome is not known yet").hint("asking again is safe");
+                    for job in jobs {
+                        let _ = job.answer.send(Err(unknown.clone()));
+                    }
+                    return;
+                };
                 let mut replies = reply.replies.into_iter();
                 for job in jobs {
                     let outcome = match (reply.refused, replies.next()) {

@@ -170,6 +170,10 @@ impl Cluster {
 
     /// Puts a signed batch on the ledger and answers its reply once applied.
     pub async fn propose(&self, batch: Vec<u8>, deadline: Instant) -> Result<BatchReply, ClusterError> {
+        // A longer one would be written to the log and never be read again.
+        if batch.len() > limits::BATCH_BYTES + 128 {
+            return Err(ClusterError::Malformed(CanonError::TooLong));
+        }
         let (answer, outcome) = oneshot::channel();
         self.batcher.push(Job { batch, deadline, answer, forwarded: false }).await?;
         let reply = outcome.await.map_err(|_| ClusterError::Unavailable(": the node is stopping".into()))??;
@@ -198,7 +202,7 @@ impl Cluster {
             }
             CallKind::Vote => {
                 let m = codec::parse(&body, codec::read_vote_request)?;
-                door.vote(sender, &m.vote).map_err(refuse)?;
+                door.request(sender, &m).map_err(refuse)?;
                 let reply = self.raft.vote(m).await.map_err(|e| fatal(e.to_string()))?;
                 Ok(codec::message(|w| codec::write_vote_reply(w, &reply)))
             }
@@ -253,7 +257,8 @@ impl Cluster {
     }
 
     async fn read_index(&self) -> Result<u64, ClusterError> {
-        let id = self.raft.ensure_linearizable().await.map_err(|e| ClusterError::Unavailable(format!(": {e}")))?;
+        // Only the index: whoever asked waits for it at home, with a deadline. This one ends by itself after a heartbeat.
+        let (id, _) = self.raft.get_read_log_id().await.map_err(|e| ClusterError::Unavailable(format!(": {e}")))?;
         Ok(id.map_or(0, |l| l.index))
     }
 

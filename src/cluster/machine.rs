@@ -14,7 +14,7 @@ use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{Cursor, Write};
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use tokio::sync::watch;
 
 /// Digests kept for comparing nodes at one common index.
@@ -54,7 +54,7 @@ impl Published {
 
 /// The state machine of one node.
 pub(super) struct Machine {
-    file: PathBuf,
+    file: Arc<SnapshotFile>,
     state: State,
     applied: Option<LogId>,
     membership: StoredMembership,
@@ -69,14 +69,15 @@ impl Machine {
         let published =
             Arc::new(Published { state: RwLock::new(Arc::new(state.clone())), digests: RwLock::default(), applied });
         let mut machine = Machine {
-            file: dir.join("snapshot"),
+            file: Arc::new(SnapshotFile { path: dir.join("snapshot"), newest: Mutex::default() }),
             state,
             applied: None,
             membership: StoredMembership::default(),
             published: Arc::clone(&published),
         };
-        if let Some(bytes) = read_file(&machine.file)? {
+        if let Some(bytes) = read_file(&machine.file.path)? {
             let (meta, state) = decode(&bytes).map_err(|e| failed(ErrorVerb::Read, e.to_string()))?;
+            *machine.file.newest.lock().unwrap_or_else(PoisonError::into_inner) = meta.last_log_id;
             machine.take_over(&meta, &state)?;
         }
         Ok((machine, published))
@@ -129,7 +130,7 @@ impl RaftStateMachine<TypeConfig> for Machine {
 
     async fn get_snapshot_builder(&mut self) -> Builder {
         Builder {
-            file: self.file.clone(),
+            file: Arc::clone(&self.file),
             state: self.state.clone(),
             applied: self.applied,
             membership: self.membership.clone(),
@@ -148,15 +149,15 @@ impl RaftStateMachine<TypeConfig> for Machine {
         let bytes = snapshot.into_inner();
         let (inner, state) = decode(&bytes).map_err(|e| failed(ErrorVerb::Read, e.to_string()))?;
         // What the sender says of it and what it says of itself must agree.
-        if inner.last_log_id != meta.last_log_id {
-            return Err(failed(ErrorVerb::Read, "a snapshot of another position".into()));
+        if inner != *meta {
+            return Err(failed(ErrorVerb::Read, "a snapshot of another position or membership".into()));
         }
-        write_file(&self.file, &bytes)?;
+        self.file.put(meta.last_log_id, &bytes)?;
         self.take_over(meta, &state)
     }
 
     async fn get_current_snapshot(&mut self) -> Result<Option<Snapshot<TypeConfig>>, StorageError> {
-        let Some(bytes) = read_file(&self.file)? else { return Ok(None) };
+        let Some(bytes) = read_file(&self.file.path)? else { return Ok(None) };
         let (meta, _) = decode(&bytes).map_err(|e| failed(ErrorVerb::Read, e.to_string()))?;
         Ok(Some(Snapshot { meta, snapshot: Box::new(Cursor::new(bytes)) }))
     }
@@ -164,7 +165,7 @@ impl RaftStateMachine<TypeConfig> for Machine {
 
 /// Builds a snapshot of the state at one moment; the state machine goes on meanwhile.
 pub(super) struct Builder {
-    file: PathBuf,
+    file: Arc<SnapshotFile>,
     state: State,
     applied: Option<LogId>,
     membership: StoredMembership,
@@ -175,8 +176,27 @@ impl RaftSnapshotBuilder<TypeConfig> for Builder {
         let snapshot_id = self.applied.map_or_else(|| "0".to_owned(), |l| format!("{}-{}", l.leader_id.term, l.index));
         let meta = SnapshotMeta { last_log_id: self.applied, last_membership: self.membership.clone(), snapshot_id };
         let bytes = encode(&meta, &self.state.encode());
-        write_file(&self.file, &bytes)?;
+        self.file.put(self.applied, &bytes)?;
         Ok(Snapshot { meta, snapshot: Box::new(Cursor::new(bytes)) })
+    }
+}
+
+/// The one snapshot file. A builder runs beside the state machine, which may install a newer snapshot meanwhile; the
+/// log is then purged up to the newer one, so an older one must never take its place.
+struct SnapshotFile {
+    path: PathBuf,
+    newest: Mutex<Option<LogId>>,
+}
+
+impl SnapshotFile {
+    fn put(&self, id: Option<LogId>, bytes: &[u8]) -> Result<(), StorageError> {
+        let mut newest = self.newest.lock().unwrap_or_else(PoisonError::into_inner);
+        if *newest > id {
+            return Ok(());
+        }
+        write_file(&self.path, bytes)?;
+        *newest = id;
+        Ok(())
     }
 }
 

@@ -97,8 +97,9 @@ impl Link {
         read: impl FnOnce(&mut Reader<'_>) -> Result<T, CanonError>,
     ) -> Result<T, RPCError<u64, EmptyNode, E>> {
         match self.calls.call(self.target, kind, body, option.hard_ttl()).await {
+            // Not a network error: openraft would ask again at once, for ever.
             Ok(bytes) => codec::parse(&bytes, read).map_err(|e| {
-                RPCError::Network(NetworkError::new(&AnyError::error(format!("the answer does not parse: {e}"))))
+                RPCError::Unreachable(Unreachable::new(&AnyError::error(format!("the answer does not parse: {e}"))))
             }),
             // Unreachable makes openraft back off; a timeout is retried at once by its own schedule.
             Err(CallError::Unreachable(why)) => Err(RPCError::Unreachable(Unreachable::new(&AnyError::error(why)))),

@@ -9,10 +9,10 @@ use super::types::{Entry, LogEntry, LogId, StorageError, TypeConfig, Vote};
 use crate::domain::ids::NodeId;
 use crate::ledger::State;
 use crate::ledger::fixture::federation;
-use openraft::raft::AppendEntriesRequest;
-use openraft::storage::RaftLogStorage;
+use openraft::raft::{AppendEntriesRequest, VoteRequest};
+use openraft::storage::{RaftLogStorage, RaftStateMachine};
 use openraft::testing::{StoreBuilder, Suite};
-use openraft::{CommittedLeaderId, EntryPayload, RaftLogReader};
+use openraft::{CommittedLeaderId, EntryPayload, RaftLogReader, RaftSnapshotBuilder};
 use tempfile::TempDir;
 
 struct Builder;
@@ -66,6 +66,36 @@ async fn vote_entries_truncation_and_purge_survive_a_restart() {
     assert_eq!((state.last_purged_log_id, state.last_log_id), (Some(id(1, 2)), Some(id(2, 5))));
 }
 
+#[tokio::test]
+async fn what_is_read_for_one_message_is_bounded() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut log = reopen(&dir).await;
+    let big =
+        |i| LogEntry { log_id: id(1, i), payload: EntryPayload::Normal(Entry { batches: vec![vec![0; 100 << 10]] }) };
+    append(&mut log, (0..20).map(big).collect()).await;
+    let read = log.limited_get_log_entries(3, 20).await.unwrap();
+    assert_eq!(read.iter().map(|e| e.log_id.index).collect::<Vec<_>>(), [3, 4, 5, 6, 7]);
+    assert_eq!(log.limited_get_log_entries(19, 20).await.unwrap().len(), 1);
+    assert!(log.limited_get_log_entries(5, 5).await.unwrap().is_empty());
+}
+
+#[tokio::test]
+async fn an_older_snapshot_never_takes_the_place_of_a_newer_one() {
+    let dir = tempfile::tempdir().unwrap();
+    let (mut machine, _) = Machine::open(dir.path(), &federation().genesis).unwrap();
+    let blank = |i| LogEntry { log_id: id(1, i), payload: EntryPayload::Blank };
+    machine.apply([blank(0)]).await.unwrap();
+    let mut slow = machine.get_snapshot_builder().await;
+    machine.apply([blank(1)]).await.unwrap();
+    machine.get_snapshot_builder().await.build_snapshot().await.unwrap();
+    slow.build_snapshot().await.unwrap();
+    let kept = machine.get_current_snapshot().await.unwrap().unwrap();
+    assert_eq!(kept.meta.last_log_id, Some(id(1, 1)));
+    let (mut again, published) = Machine::open(dir.path(), &federation().genesis).unwrap();
+    assert_eq!(again.applied_state().await.unwrap().0, Some(id(1, 1)));
+    assert_eq!(*published.applied().borrow(), 1);
+}
+
 #[test]
 fn messages_round_trip_and_truncations_are_refused() {
     let m = AppendEntriesRequest::<TypeConfig> {
@@ -93,7 +123,7 @@ async fn the_door_refuses_what_no_honest_member_sends() {
     let door = Door { state: &state, log: &log, applied: 4, vote: Vote::new(10, voter.0) };
     let append = |node: NodeId, term: u64, entries: Vec<LogEntry>| AppendEntriesRequest::<TypeConfig> {
         vote: Vote::new_committed(term, node.0),
-        prev_log_id: None,
+        prev_log_id: entries.first().map(|e| id(1, e.log_id.index - 1)),
         entries,
         leader_commit: None,
     };
@@ -102,6 +132,24 @@ async fn the_door_refuses_what_no_honest_member_sends() {
     assert_eq!(door.append(other, &append(voter, 11, vec![])), Err(DoorError::NotSender));
     assert_eq!(door.append(NodeId(5), &append(NodeId(5), 11, vec![])), Err(DoorError::NotVoter));
     assert_eq!(door.append(voter, &append(voter, 1011, vec![])), Err(DoorError::TermLeap));
+    // Entries follow each other and are not newer than their leader; votes fit the kind of message.
+    assert_eq!(door.append(voter, &append(voter, 11, vec![entry(1, 5), entry(1, 7)])), Err(DoorError::Order));
+    assert_eq!(door.append(voter, &append(voter, 11, vec![entry(2, 5), entry(1, 6)])), Err(DoorError::Order));
+    assert_eq!(door.append(voter, &append(voter, 11, vec![entry(12, 5)])), Err(DoorError::Order));
+    let ungranted = AppendEntriesRequest { vote: Vote::new(11, voter.0), ..append(voter, 11, vec![]) };
+    assert_eq!(door.append(voter, &ungranted), Err(DoorError::VoteKind));
+    let ask = |vote| VoteRequest { vote, last_log_id: None };
+    assert_eq!(door.request(voter, &ask(Vote::new(11, voter.0))), Ok(()));
+    assert_eq!(door.request(voter, &ask(Vote::new_committed(11, voter.0))), Err(DoorError::VoteKind));
+    // All voters of the ledger are approved; one of them alone would be a quorum of its own.
+    let membership = |ids: Vec<u64>| {
+        let m = openraft::Membership::new(vec![ids.into_iter().collect()], ());
+        LogEntry { log_id: id(2, 9), payload: EntryPayload::Membership(m) }
+    };
+    let all: Vec<u64> = state.voters().iter().map(|n| n.0).collect();
+    assert!(all.len() > 1, "the fixture has several voters");
+    assert_eq!(door.append(voter, &append(voter, 11, vec![membership(all)])), Ok(()));
+    assert_eq!(door.append(voter, &append(voter, 11, vec![membership(vec![voter.0])])), Err(DoorError::Membership));
     let strangers = openraft::Membership::new(
         vec![[voter.0, 5].into()],
         std::collections::BTreeMap::from([(voter.0, openraft::EmptyNode::new()), (5, openraft::EmptyNode::new())]),

@@ -52,6 +52,9 @@ pub enum Saved {
     },
 }
 
+/// The opaque position and the state, as they were saved.
+pub type Saving = (Vec<u8>, Vec<u8>);
+
 /// The newest state that was saved, and its position.
 pub struct Materialised {
     dir: PathBuf,
@@ -102,7 +105,7 @@ impl Materialised {
     ///
     /// # Errors
     /// [`StoreError::Database`] or [`StoreError::Damaged`]: treat it as nothing saved; the next start sets it aside.
-    pub fn load(&self) -> Result<Option<(Vec<u8>, Vec<u8>)>, StoreError> {
+    pub fn load(&self) -> Result<Option<Saving>, StoreError> {
         match self.read()? {
             Some((_, payload)) => Ok(Some(part(&payload)?)),
             None => Ok(None),
