@@ -94,11 +94,17 @@ async fn recommit(core: &Core) -> bool {
 
 /// Puts the hash of the audit head on the ledger when it moved. Returns the size anchored.
 async fn anchor(core: &Core, before: u64) -> u64 {
-    let (size, root) = core.audit.head();
+    let size = core.audit.size();
     if size == before {
         return before;
     }
-    let checkpoint = digest("hufu.audit.anchor", &[core.log_name().as_bytes(), &size.to_be_bytes(), &root]);
+    let checkpoint = match core.audit.checkpoint(&core.signer, &core.log_name()) {
+        Ok(text) => digest("hufu.audit.anchor", &[text.as_bytes()]),
+        Err(error) => {
+            tracing::error!(%error, "cannot make a checkpoint of the audit log");
+            return before;
+        }
+    };
     match core.committer.submit(Command::Anchor { checkpoint }, WAIT).await {
         Ok(_) => size,
         Err(_) => before,

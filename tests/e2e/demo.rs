@@ -4,6 +4,7 @@ use serde_json::Value;
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
+use std::sync::atomic::{AtomicU16, Ordering};
 use std::time::{Duration, Instant};
 
 /// The one way to wait: a condition and a deadline.
@@ -77,6 +78,12 @@ impl Demo {
         for pid in pids {
             until("a node is gone", Duration::from_secs(2), || (!Path::new("/proc").join(&pid).exists()).then_some(()));
         }
+    }
+
+    /// SIGKILL to the demo itself.
+    pub fn kill_itself(&mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
     }
 
     pub fn dir(&self) -> &Path {
@@ -180,12 +187,15 @@ fn spawn(dir: &Path, ports: u16) -> Child {
         .unwrap()
 }
 
-/// A base above which the demo's ports are free.
+/// A base above which the demo's ports are free: below the range that outgoing connections use, and another
+/// one for every demo of this process.
 fn free_ports() -> u16 {
+    static NEXT: AtomicU16 = AtomicU16::new(0);
     until("free ports", Duration::from_secs(10), || {
-        let base = TcpListener::bind("127.0.0.1:0").ok()?.local_addr().ok()?.port();
-        let all = (0..4u16).flat_map(|i| (0..5).map(move |o| base.checked_add(10 * i + o)));
-        all.into_iter().all(|p| p.is_some_and(|p| TcpListener::bind(("127.0.0.1", p)).is_ok())).then_some(base)
+        let step = NEXT.fetch_add(1, Ordering::Relaxed);
+        let base = 20_000 + (std::process::id() as u16 % 100 + step % 100) * 50;
+        let mut all = (0..4u16).flat_map(|i| (0..5).map(move |o| base + 10 * i + o));
+        all.all(|p| TcpListener::bind(("127.0.0.1", p)).is_ok()).then_some(base)
     })
 }
 

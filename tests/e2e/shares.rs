@@ -182,3 +182,14 @@ fn one_process_for_one_folder() {
     assert_eq!(second.code, 7, "{}", second.stderr);
     assert!(second.stderr.contains("another process"), "{}", second.stderr);
 }
+
+#[test]
+fn children_end_with_the_demo_however_it_ended() {
+    let mut demo = Demo::start();
+    let pids = ["police", "state-security", "customs", "cyberspace"].map(|a| demo.pid(a));
+    demo.kill_itself();
+    for pid in pids {
+        let proc = Path::new("/proc").join(pid).join("exe");
+        until("a node ended", Duration::from_secs(5), || std::fs::read_link(&proc).is_err().then_some(()));
+    }
+}
