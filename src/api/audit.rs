@@ -45,7 +45,7 @@ impl v1::audit_server::Audit for People {
                 version: r.version,
                 action: r.action.to_string(),
                 seq: r.seq,
-                role: String::new(),
+                role: r.role.map(|r| r.to_string()).unwrap_or_default(),
             })
             .collect();
         Ok(Response::new(v1::WhoReadReply { reads }))

@@ -136,6 +136,17 @@ impl peer::vault_server::Vault for NodeServices {
     }
 }
 
+#[tonic::async_trait]
+impl peer::access_server::Access for NodeServices {
+    async fn report(&self, request: Request<peer::AccessReport>) -> Result<Response<peer::AccessReportReply>, Status> {
+        let sender = self.sender(&request)?;
+        let core = self.core()?;
+        let report = request.into_inner().report;
+        let next = core.take_report(sender.node, &sender.agency, &report).await.map_err(refuse)?;
+        Ok(Response::new(peer::AccessReportReply { next }))
+    }
+}
+
 /// Checks and holds one pushed object; the error is in words for the sender and the log.
 async fn take(core: &Core, sender: &Sender, o: &peer::Sealed) -> Result<Vec<u8>, String> {
     let peer::Sealed { envelope, grant, audience } = o;

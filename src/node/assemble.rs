@@ -5,7 +5,7 @@ use super::peers::Peers;
 use super::system::{SystemClock, SystemEntropy, end_with_parent, harden};
 use super::upkeep;
 use crate::api::{NodeGate, NodeServices, People};
-use crate::audit::{Action as AuditAction, AuditLog, Decision as Verdict, Object};
+use crate::audit::{Action as AuditAction, AuditLog, Decision as Verdict, Object, ReceivedReports};
 use crate::cluster::{Cluster, ClusterOptions, Committer, Timings};
 use crate::config::{FirstPerson, NodeConfig, read_genesis, read_text};
 use crate::domain::canon::Canon;
@@ -72,6 +72,8 @@ async fn serve(config: NodeConfig) -> Result<(), Fault> {
     let audit = Arc::new(
         AuditLog::open(&config.data.join("audit")).map_err(|e| Fault::integrity("AUDIT_FAILED", e.to_string()))?,
     );
+    let reports = ReceivedReports::open(&config.data.join("reports"))
+        .map_err(|e| Fault::integrity("AUDIT_FAILED", e.to_string()))?;
     let directory = Arc::new(Directory::open(&config.data.join("people"))?);
     first_people(&config, &directory).await?;
     let dialer = Dialer::new(credentials()?, roots.clone(), Arc::clone(&clock));
@@ -112,6 +114,7 @@ async fn serve(config: NodeConfig) -> Result<(), Fault> {
                 .max_encoding_message_size(big),
         )
         .add_service(peer::position_server::PositionServer::new(services.clone()))
+        .add_service(peer::access_server::AccessServer::new(services.clone()).max_decoding_message_size(big))
         .add_service(
             peer::vault_server::VaultServer::new(services)
                 .max_decoding_message_size(big)
@@ -148,6 +151,7 @@ async fn serve(config: NodeConfig) -> Result<(), Fault> {
         directory,
         policy: Arc::new(policy),
         audit,
+        reports,
         vault,
         authority,
         signer,
@@ -167,6 +171,7 @@ async fn serve(config: NodeConfig) -> Result<(), Fault> {
         .await?;
     gate.open(Arc::clone(&core));
     let upkeep = upkeep::start(Arc::clone(&core), peers.clone(), stopped.clone());
+    let reporting = upkeep::report(Arc::clone(&core), peers.clone(), stopped.clone());
 
     let people_tls = ServerTls::new(
         Exchange::PreferPostQuantum,
@@ -193,6 +198,7 @@ async fn serve(config: NodeConfig) -> Result<(), Fault> {
     let _ = stop.send(true);
     let _ = tokio::time::timeout(STOP_WITHIN, people_server).await;
     upkeep.abort();
+    reporting.abort();
     let _logged = core.log_node(AuditAction::Stop, &config.agency, Object::None, Verdict::Allow, "stop").await?;
     cluster.shutdown().await;
     let _ = tokio::time::timeout(STOP_WITHIN, node_server).await;

@@ -7,7 +7,7 @@ use crate::domain::ids::NodeId;
 use crate::domain::limits;
 use crate::identity::Dialer;
 use crate::ledger::node_id;
-use crate::service::{Position, Positions};
+use crate::service::{PeerReports, Position, Positions};
 use crate::vault::{Parts, PeerVault, PushState};
 use crate::wire::fault_of;
 use crate::wire::pb::peer;
@@ -133,6 +133,20 @@ impl PeerVault for Peers {
                 Err(status) => Err(fault_of(&status).message),
                 Ok(reply) => Ok(reply.into_inner().object.map(|o| (o.envelope, o.grant, o.audience))),
             }
+        })
+    }
+}
+
+impl PeerReports for Peers {
+    fn report(&self, node: NodeId, report: Vec<u8>) -> Pin<Box<dyn Future<Output = Result<u64, String>> + Send + '_>> {
+        let channel = self.bulk(node);
+        Box::pin(async move {
+            let channel = channel.ok_or_else(|| "it is not in this node's configuration".to_owned())?;
+            let mut client =
+                peer::access_client::AccessClient::new(channel).max_encoding_message_size(limits::PEER_MESSAGE_BYTES);
+            let asked = tokio::time::timeout(TRANSFER, client.report(peer::AccessReport { report }));
+            let reply = asked.await.map_err(|_| "no answer in time".to_owned())?;
+            Ok(reply.map_err(|s| fault_of(&s).message)?.into_inner().next)
         })
     }
 }

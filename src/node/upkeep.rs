@@ -4,7 +4,7 @@
 use crate::ledger::{Command, CommandReply};
 use crate::node::system::SystemEntropy;
 use crate::seal::{digest, month_of};
-use crate::service::Core;
+use crate::service::{Core, PeerReports, Told};
 use crate::vault::PeerVault;
 use std::sync::Arc;
 use std::time::Duration;
@@ -43,6 +43,27 @@ pub(super) fn start(core: Arc<Core>, peers: Arc<dyn PeerVault>, mut stopped: wat
             if anchored.0.elapsed() >= ANCHOR {
                 anchored = (Instant::now(), anchor(&core, anchored.1).await);
             }
+        }
+    })
+}
+
+/// Tells originators of accesses, beside everything else: a peer that answers slowly holds nothing up.
+pub(super) fn report(
+    core: Arc<Core>,
+    peers: Arc<dyn PeerReports>,
+    mut stopped: watch::Receiver<bool>,
+) -> JoinHandle<()> {
+    tokio::spawn(async move {
+        let mut round = interval(ROUND);
+        round.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut told = Told::default();
+        loop {
+            tokio::select! {
+                biased;
+                _ = stopped.wait_for(|s| *s) => return,
+                _ = round.tick() => {}
+            }
+            core.report_accesses(&mut told, peers.as_ref()).await;
         }
     })
 }

@@ -2,9 +2,10 @@
 
 use super::core::Core;
 use super::door::{Act, Caller};
-use crate::audit::{Action as AuditAction, Actor, Decision as Verdict, Event, Filter, Object, Stage};
+use crate::audit::{AccessEvent, Action as AuditAction, Actor, Decision as Verdict, Event, Filter, Object, Stage};
 use crate::domain::fault::Fault;
 use crate::domain::ids::{AgencyId, RecordId};
+use crate::domain::person::Role;
 use crate::domain::time::Millis;
 use crate::policy::{Action, Resource};
 use data_encoding::HEXLOWER;
@@ -41,6 +42,8 @@ pub struct ReadLine {
     pub action: AuditAction,
     /// Place in that agency's log.
     pub seq: u64,
+    /// The role acted in, as the holder states it; none from the own log.
+    pub role: Option<Role>,
 }
 
 impl Core {
@@ -59,17 +62,17 @@ impl Core {
         self.audit.search(&filter).map_err(failed)
     }
 
-    /// Who came to know a record, as far as this node's log goes.
+    /// Who came to know a record: this node's log, and for an own record what its other holders reported.
     pub async fn who_read(&self, caller: &Caller, record: RecordId) -> Result<Vec<ReadLine>, Fault> {
         let object = Object::Record { id: record, version: 0 };
         self.audit_act(caller, Action::AuditWhoRead, AuditAction::WhoRead, object).await?;
         let filter = Filter { record: Some(record), decision: Some(Verdict::Allow), ..Filter::default() };
         let events = self.audit.search(&filter).map_err(failed)?;
-        Ok(events
-            .iter()
-            .filter(|e| e.action.is_access() && e.stage != Stage::Intent)
-            .flat_map(|e| lines(e, record))
-            .collect())
+        let own = events.iter().filter(|e| e.action.is_access() && e.stage != Stage::Intent);
+        let mut all: Vec<ReadLine> = own.flat_map(|e| lines(e, record)).collect();
+        all.extend(self.reports.of(&record).iter().flat_map(|e| reported(e, record)));
+        all.sort_by(|a, b| (a.at, &a.agency, a.seq).cmp(&(b.at, &b.agency, b.seq)));
+        Ok(all)
     }
 
     /// The log as C2SP tlog-tiles: (path, content).
@@ -130,8 +133,23 @@ fn lines(event: &Event, record: RecordId) -> Vec<ReadLine> {
         version,
         action: event.action,
         seq: event.seq,
+        role: None,
     };
     event.object.records().into_iter().filter(|(id, _)| *id == record).map(|(_, v)| line(v)).collect()
+}
+
+fn reported(event: &AccessEvent, record: RecordId) -> Vec<ReadLine> {
+    let who = event.pseudonym.map_or_else(|| "node".to_owned(), |p| HEXLOWER.encode(&p));
+    let line = |version| ReadLine {
+        agency: event.agency.clone(),
+        who: who.clone(),
+        at: event.time,
+        version,
+        action: event.action,
+        seq: event.seq,
+        role: event.role,
+    };
+    event.records.iter().filter(|(id, _)| *id == record).map(|(_, v)| line(*v)).collect()
 }
 
 fn failed(e: crate::audit::AuditError) -> Fault {

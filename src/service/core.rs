@@ -1,7 +1,7 @@
 //! What every use case needs.
 
 use super::cluster::Positions;
-use crate::audit::AuditLog;
+use crate::audit::{AuditLog, ReceivedReports};
 use crate::cluster::{Cluster, Committer};
 use crate::domain::ids::{AgencyId, FederationId, NodeId};
 use crate::domain::time::{Clock, Entropy};
@@ -30,6 +30,8 @@ pub struct Core {
     pub policy: Arc<Engine>,
     /// The audit log.
     pub audit: Arc<AuditLog>,
+    /// What other holders reported of accesses to this agency's records.
+    pub reports: ReceivedReports,
     /// Held records.
     pub vault: Arc<Vault>,
     /// Signs people's certificates; only where the configuration names the authority's key.

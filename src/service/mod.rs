@@ -16,6 +16,7 @@ mod federation;
 mod persons;
 mod publish;
 mod records;
+mod reports;
 
 pub use self::core::Core;
 pub use audit::{ReadLine, SearchQuery, log_name};
@@ -24,3 +25,4 @@ pub use door::Caller;
 pub use persons::Entering;
 pub use publish::{PublishAsk, Published, Wait};
 pub use records::{HistoryLine, Listed, Opened};
+pub use reports::{PeerReports, Told};

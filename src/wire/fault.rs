@@ -132,6 +132,7 @@ const REASONS: &[&str] = &[
     "OUTSIDE_AGREEMENT",
     "NOT_A_PARTY",
     "NO_GUIDE",
+    "BAD_REPORT",
     "NOT_ALLOWED",
     "UNKNOWN_PERSON",
     "SUSPENDED",

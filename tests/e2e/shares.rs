@@ -27,6 +27,7 @@ fn one_record_from_police_to_customs() {
     assert_eq!(opened["portions"][0]["text"], BODY);
     assert_eq!(opened["label"], "机密★10年");
 
+    originator_learns_of_it(&demo, &record);
     denied_looks_like_absent(&demo, &record);
     compartments_stay_in(&demo);
     refusals_have_their_codes(&demo);
@@ -46,6 +47,17 @@ fn one_record_from_police_to_customs() {
     demo.open("police-analyst", &record).ok();
     assert_eq!(demo.publish("police-analyst", TITLE, BODY, SECRET).code, 3);
     demo.stop();
+}
+
+/// The access at customs stands in police's answer within 5 s: a pseudonym and a role, no name.
+fn originator_learns_of_it(demo: &Demo, record: &str) {
+    let line = until("police learns of the access", Duration::from_secs(5), || {
+        let reads = demo.run("police-officer", &["audit", "who-read", record]);
+        reads.lines.iter().find(|r| r["agency"] == "customs" && r["action"] == "open").cloned()
+    });
+    assert_eq!((&line["version"], &line["role"]), (&serde_json::json!(1), &serde_json::json!("analyst")));
+    let who = line["who"].as_str().unwrap();
+    assert!(who.len() == 32 && who.bytes().all(|b| b.is_ascii_hexdigit()), "a pseudonym: {who}");
 }
 
 fn denied_looks_like_absent(demo: &Demo, record: &str) {
