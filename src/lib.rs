@@ -10,6 +10,7 @@ pub mod cluster;
 pub mod config;
 pub mod domain;
 pub mod identity;
+pub mod interop;
 pub mod journal;
 pub mod ledger;
 pub mod node;

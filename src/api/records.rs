@@ -16,8 +16,16 @@ const LIST_MOST: u32 = 500;
 impl v1::records_server::Records for People {
     async fn publish(&self, request: Request<v1::PublishRequest>) -> Result<Response<v1::PublishReply>, Status> {
         let caller = self.caller(&request)?;
-        let ask = ask(request.into_inner()).map_err(refuse)?;
-        let p = self.core.publish(&caller, ask, std::sync::Arc::clone(&self.peers)).await.map_err(refuse)?;
+        let mut request = request.into_inner();
+        let source = std::mem::take(&mut request.source);
+        let ask = ask(request).map_err(refuse)?;
+        let peers = std::sync::Arc::clone(&self.peers);
+        let (result, p) = if source.is_empty() {
+            ("", self.core.publish(&caller, ask, peers).await.map_err(refuse)?)
+        } else {
+            let (imported, p) = self.core.import(&caller, &source, ask, peers).await.map_err(refuse)?;
+            (imported.as_str(), p)
+        };
         Ok(Response::new(v1::PublishReply {
             record: p.record.to_string(),
             version: p.version,
@@ -26,7 +34,7 @@ impl v1::records_server::Records for People {
             held_by: p.held_by.iter().map(ToString::to_string).collect(),
             owed: p.owed.iter().map(ToString::to_string).collect(),
             warning: p.warning.unwrap_or_default(),
-            result: String::new(),
+            result: result.to_owned(),
             incomplete: p.incomplete,
         }))
     }
@@ -126,11 +134,8 @@ fn ask(r: v1::PublishRequest) -> Result<PublishAsk, Fault> {
         wait_ms,
         timeout_ms,
         request_id,
-        source,
+        source: _,
     } = r;
-    if !source.is_empty() {
-        return Err(Fault::unavailable("NOT_SUPPORTED", "import is not available in this version"));
-    }
     let period = match (period_years, until, condition.is_empty()) {
         (0, 0, true) => None,
         (n, 0, true) => Some(Period::Years(u8::try_from(n).unwrap_or(u8::MAX))),

@@ -14,6 +14,7 @@ mod cluster;
 mod demo;
 mod federation;
 mod guide;
+mod import;
 mod node;
 mod output;
 mod person;

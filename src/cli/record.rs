@@ -1,4 +1,4 @@
-//! `hufu record publish|open|list|history|export`.
+//! `hufu record publish|open|search|list|history|export`; `import` has its own file.
 
 use super::args::Globals;
 use super::client::{Client, block_on, fault};
@@ -39,6 +39,10 @@ pub(super) enum Command {
         #[arg(long)]
         after: Option<RecordId>,
     },
+    /// Bring texts in; the same again is unchanged, an edited file is a new version of its record.
+    Import(super::import::Import),
+    /// Search titles and texts: words, "phrases", AND, OR, NOT, kind:, origin:, since:, ref:.
+    Search(Search),
     /// Versions of a record.
     History {
         id: RecordId,
@@ -55,6 +59,26 @@ pub(super) enum Command {
         #[arg(long)]
         purpose: String,
     },
+}
+
+#[derive(clap::Args)]
+pub(super) struct Search {
+    query: String,
+    /// Only this grade.
+    #[arg(long)]
+    grade: Option<Grade>,
+    #[arg(long)]
+    kind: Option<Kind>,
+    /// Only records of this agency.
+    #[arg(long)]
+    origin: Option<AgencyId>,
+    #[arg(long, value_name = "DATE")]
+    since: Option<String>,
+    #[arg(long, default_value_t = 20)]
+    limit: u32,
+    /// Why: a case number or an order.
+    #[arg(long)]
+    purpose: String,
 }
 
 #[derive(clap::Args)]
@@ -107,6 +131,8 @@ pub(super) fn run(command: Command, g: &Globals, out: &Out) -> Result<ExitCode, 
     block_on(async {
         let client = Client::connect(g).await?;
         match command {
+            Command::Import(ask) => super::import::run(ask, client, out).await,
+            Command::Search(s) => search(&client, s, g, out).await,
             Command::Publish(p) => publish(&client, *p, out).await,
             Command::Open { id, version, purpose } => open(&client, id, version, purpose, g, out).await,
             Command::List { purpose, limit, after } => {
@@ -215,6 +241,32 @@ async fn publish(client: &Client, p: Publish, out: &Out) -> Result<ExitCode, Fau
 
 fn too_large(bytes: u64) -> Fault {
     Fault::usage("BODY_TOO_LARGE", format!("the body has {bytes} bytes; the limit is {} (1 MiB)", limits::BODY_BYTES))
+}
+
+async fn search(client: &Client, s: Search, g: &Globals, out: &Out) -> Result<ExitCode, Fault> {
+    let request = v1::SearchRequest {
+        query: s.query,
+        grade: s.grade.map(|v| v.to_string()).unwrap_or_default(),
+        kind: s.kind.map(|v| v.to_string()).unwrap_or_default(),
+        origin: s.origin.map(|v| v.to_string()).unwrap_or_default(),
+        since: s.since.as_deref().map_or(Ok(0), |t| Millis::parse(t).map(|m| m.0))?,
+        limit: s.limit,
+        purpose: s.purpose,
+        fresh: g.fresh,
+    };
+    let r = client.records().search(request).await.map_err(fault)?.into_inner();
+    let rows: Vec<_> = r
+        .hits
+        .iter()
+        .map(|h| {
+            json!({"record": h.record, "version": h.version, "title": h.title, "label": h.label, "origin": h.origin,
+            "snippet": h.snippet})
+        })
+        .collect();
+    out.table(&["record", "label", "origin", "title", "snippet"], &rows);
+    let total = json!({"total": r.total, "ledger_index": r.ledger_index});
+    out.answer(&total, || format!("{} {}", out.say("共", "total"), r.total));
+    Ok(ExitCode::SUCCESS)
 }
 
 async fn open(

@@ -157,6 +157,7 @@ async fn serve(config: NodeConfig) -> Result<(), Fault> {
         signer,
         pseudonym_key: *ring.derive("pseudonym"),
         positions: peers.clone(),
+        importing: crate::service::Importing::default(),
         clock: Arc::clone(&clock),
         entropy: Mutex::new(Box::new(SystemEntropy)),
     });

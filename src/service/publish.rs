@@ -31,6 +31,7 @@ pub enum Wait {
 }
 
 /// What is asked.
+#[derive(Clone)]
 pub struct PublishAsk {
     /// Title.
     pub title: String,
@@ -89,6 +90,16 @@ pub struct Published {
     pub incomplete: bool,
 }
 
+/// Which version of which record a publish makes.
+pub(super) struct Target {
+    pub(super) record: RecordId,
+    pub(super) version: u32,
+    /// Idempotency key.
+    pub(super) request: [u8; 32],
+    /// Keyed digest of an import.
+    pub(super) content: Option<[u8; 32]>,
+}
+
 impl Core {
     /// Publishes a record.
     pub async fn publish(
@@ -97,15 +108,28 @@ impl Core {
         ask: PublishAsk,
         peers: Arc<dyn PeerVault>,
     ) -> Result<Published, Fault> {
-        let state = self.state();
-        let now = self.clock.now();
         let request = self.request_key(caller, &ask.request_id);
         if let Some((record, version)) = self.vault.by_request(&request) {
-            return self.answer_again(&state, record, version);
+            return self.answer_again(record, version, ask.timeout).await;
         }
+        let mark = origin_mark(&self.federation, &self.agency);
+        let record = RecordId::new(self.clock.now(), mark, &mut RandomOf(self));
+        self.publish_as(caller, ask, Target { record, version: 1, request, content: None }, peers).await
+    }
+
+    /// Publishes as this version of this record.
+    pub(super) async fn publish_as(
+        &self,
+        caller: &Caller,
+        ask: PublishAsk,
+        target: Target,
+        peers: Arc<dyn PeerVault>,
+    ) -> Result<Published, Fault> {
+        let state = self.state();
+        let now = self.clock.now();
         let (wait, wait_for, timeout) = (ask.wait, ask.wait_for, ask.timeout);
-        let record = RecordId::new(now, origin_mark(&self.federation, &self.agency), &mut RandomOf(self));
-        let draft = self.draft(&state, caller, ask, record, request, now)?;
+        let record = target.record;
+        let draft = self.draft(&state, caller, ask, &target, now)?;
         let owed = draft.label.audience();
         let act = Act {
             action: Action::RecordPublish,
@@ -138,14 +162,26 @@ impl Core {
     }
 
     /// The same request again: the first answer, as far as it is known now.
-    fn answer_again(&self, state: &State, record: RecordId, version: u32) -> Result<Published, Fault> {
-        let committed = state.record(&record).and_then(|v| v.iter().find(|x| x.version == version));
-        let index = committed.map(|c| c.index).ok_or_else(|| {
-            Fault::unavailable("DEADLINE", format!("`{record}` is accepted here and not committed yet"))
-                .hint("ask again: it is proposed by itself")
-        })?;
+    async fn answer_again(&self, record: RecordId, version: u32, timeout: Duration) -> Result<Published, Fault> {
+        let index = self.settle(record, version, timeout).await?;
         let own: BTreeSet<AgencyId> = [self.agency.clone()].into();
         Ok(published(record, version, index, own.clone(), own, Wait::None))
+    }
+
+    /// The index of a version that is journaled here; one that missed the ledger is proposed again.
+    pub(super) async fn settle(&self, record: RecordId, version: u32, timeout: Duration) -> Result<u64, Fault> {
+        let state = self.state();
+        let committed = state.record(&record).and_then(|v| v.iter().find(|x| x.version == version));
+        if let Some(c) = committed {
+            return Ok(c.index);
+        }
+        let command = self.vault.recommit(&state, &record, version, self.clock.now(), &mut RandomOf(self))?;
+        let command = command
+            .ok_or_else(|| Fault::integrity("NOT_OPENABLE", format!("`{record}` was accepted here and is not here")))?;
+        match self.committer.submit(command, timeout).await? {
+            (_, CommandReply::Refused(why)) => Err(refused(why)),
+            (index, _) => Ok(index),
+        }
     }
 
     fn request_key(&self, caller: &Caller, id: &[u8; 16]) -> [u8; 32] {
@@ -153,13 +189,12 @@ impl Core {
     }
 
     /// Label, agreement and meta, each checked; errors say which rule and what would do.
-    fn draft(
+    pub(super) fn draft(
         &self,
         state: &State,
         caller: &Caller,
         ask: PublishAsk,
-        record: RecordId,
-        request: [u8; 32],
+        target: &Target,
         now: Millis,
     ) -> Result<Draft, Fault> {
         check_text(&ask)?;
@@ -224,7 +259,8 @@ impl Core {
             author: caller.person().name.clone(),
         };
         let agreement = terms.map(|t| (t.id.clone(), t.version));
-        Ok(Draft { record, version: 1, label, agreement, meta, body: ask.body, request: Some(request) })
+        let Target { record, version, request, content } = *target;
+        Ok(Draft { record, version, label, agreement, meta, body: ask.body, request: Some(request), content })
     }
 
     fn terms<'a>(&self, state: &'a State, ask: &PublishAsk, now: Millis) -> Result<Option<&'a Terms>, Fault> {

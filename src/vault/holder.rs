@@ -37,6 +37,8 @@ pub struct Draft {
     pub body: Vec<u8>,
     /// Idempotency key.
     pub request: Option<[u8; 32]>,
+    /// Keyed digest of an import.
+    pub content: Option<[u8; 32]>,
 }
 
 /// A sealed object that is durable here, and what the ledger is told.
@@ -94,6 +96,11 @@ impl Vault {
         self.intake.by_request(request)
     }
 
+    /// The digest of what was imported as this version.
+    pub fn content(&self, record: &RecordId, version: u32) -> Option<[u8; 32]> {
+        self.intake.entries(record, version).iter().find_map(|e| e.content)
+    }
+
     /// Seals a record and takes it in; durable when it answers (flow step 3).
     pub async fn prepare(
         &self,
@@ -102,10 +109,10 @@ impl Vault {
         now: Millis,
         entropy: &mut dyn Entropy,
     ) -> Result<Prepared, VaultError> {
-        let request = draft.request;
+        let (request, content) = (draft.request, draft.content);
         let (prepared, pull_checks) = self.seal(state, draft, now, entropy)?;
         let object = prepared.object.clone();
-        self.intake.take(Take { object, pull_checks, request, at: now }).await?;
+        self.intake.take(Take { object, pull_checks, request, content, at: now }).await?;
         Ok(prepared)
     }
 
@@ -201,9 +208,10 @@ impl Vault {
         now: Millis,
     ) -> Result<Option<Held>, VaultError> {
         let Some(versions) = state.record(record) else { return Ok(None) };
-        let wanted = if version == 0 { versions.last() } else { versions.iter().find(|v| v.version == version) };
-        let Some(committed) = wanted.cloned() else { return Ok(None) };
-        let Some(entry) = self.entry(&committed, record) else { return Ok(None) };
+        // Without a number: the newest that is here. A version that is still on its way hides no earlier one.
+        let mut wanted = versions.iter().rev().filter(|v| version == 0 || v.version == version);
+        let found = wanted.find_map(|v| self.entry(v, record).map(|e| (v.clone(), e)));
+        let Some((committed, entry)) = found else { return Ok(None) };
         let object = self.intake.load(&entry)?;
         let opened = rules::open(&self.keys, state, &object)?;
         rules::check_agreement(state, &opened.body, committed.index)?;

@@ -16,6 +16,8 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError, RwLock, mpsc};
 use tokio::sync::oneshot;
 
+const DOMAIN: &str = "hufu.vault.intake";
+
 /// What the index says of one held version.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Entry {
@@ -31,6 +33,8 @@ pub struct Entry {
     pub at: Millis,
     /// For imports and idempotent publishes at the origin: (request id or source digest).
     pub request: Option<[u8; 32]>,
+    /// For imports: keyed digest of what was imported, so that the same again is recognised.
+    pub content: Option<[u8; 32]>,
     place: Place,
 }
 
@@ -42,6 +46,8 @@ pub struct Take {
     pub pull_checks: Vec<[u8; 32]>,
     /// Idempotency key at the origin.
     pub request: Option<[u8; 32]>,
+    /// Keyed digest of an import.
+    pub content: Option<[u8; 32]>,
     /// Now.
     pub at: Millis,
 }
@@ -199,6 +205,7 @@ impl WriterThread {
                 pull_checks: t.pull_checks.clone(),
                 at: t.at,
                 request: t.request,
+                content: t.content,
                 place: self.writer.write(&t.object.to_blob(), self.entropy.as_mut())?,
             };
             entries.push(((header.id, header.version), entry));
@@ -215,7 +222,7 @@ impl WriterThread {
 }
 
 fn write_frame(key: &(RecordId, u32), e: &Entry) -> Vec<u8> {
-    let mut w = Writer::new("hufu.vault.intake", 1);
+    let mut w = Writer::new(DOMAIN, 2);
     w.value(&key.0).u32(key.1).array(&e.header_hash).array(&e.commitment).array(&e.grant);
     w.list(e.pull_checks.iter(), |w, c| {
         w.array(c);
@@ -224,12 +231,19 @@ fn write_frame(key: &(RecordId, u32), e: &Entry) -> Vec<u8> {
     w.option(e.request.as_ref(), |w, r| {
         w.array(r);
     });
+    w.option(e.content.as_ref(), |w, c| {
+        w.array(c);
+    });
     w.u32(e.place.segment).u64(e.place.offset).u32(e.place.length).u64(e.place.slot);
     w.finish()
 }
 
 fn read_frame(bytes: &[u8]) -> Result<((RecordId, u32), Entry), CanonError> {
-    let mut r = Reader::new(bytes, "hufu.vault.intake", 1)?;
+    // Version 1 had no digest of imports.
+    let (mut r, version) = match Reader::new(bytes, DOMAIN, 2) {
+        Ok(r) => (r, 2),
+        Err(_) => (Reader::new(bytes, DOMAIN, 1)?, 1),
+    };
     let key = (RecordId::read(&mut r)?, r.u32()?);
     let entry = Entry {
         header_hash: r.array()?,
@@ -238,6 +252,7 @@ fn read_frame(bytes: &[u8]) -> Result<((RecordId, u32), Entry), CanonError> {
         pull_checks: r.list(4096, |r| r.array())?,
         at: r.value()?,
         request: r.option(|r| r.array())?,
+        content: if version == 1 { None } else { r.option(|r| r.array())? },
         place: Place { segment: r.u32()?, offset: r.u64()?, length: r.u32()?, slot: r.u64()? },
     };
     r.finish()?;

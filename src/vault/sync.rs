@@ -192,7 +192,7 @@ impl Vault {
             rules::check_agreement(state, &opened.body, c.index)?;
         }
         let pull_checks = opened.body.pull_checks.clone();
-        self.intake.take(Take { object, pull_checks, request: None, at: now }).await
+        self.intake.take(Take { object, pull_checks, request: None, content: None, at: now }).await
     }
 
     /// The object that a token names, if it is committed and names the puller's agency; None is all that

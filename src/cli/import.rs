@@ -1,0 +1,262 @@
+//! `hufu record import`.
+
+use super::client::{Client, fault};
+use super::output::Out;
+use crate::domain::fault::{Fault, FaultKind};
+use crate::domain::ids::{AgencyId, AgreementId};
+use crate::domain::label::{Compartment, Grade};
+use crate::domain::limits;
+use crate::domain::record::Kind;
+use crate::interop;
+use crate::wire::pb::v1;
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use serde_json::{Value, json};
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::time::Instant;
+
+/// Files under way at once.
+const AT_ONCE: usize = 8;
+/// A node or leader that is away is asked again for this long, for each file.
+const PATIENCE: Duration = Duration::from_secs(60);
+const PAUSE: Duration = Duration::from_millis(500);
+
+#[derive(Clone, Copy, clap::ValueEnum)]
+enum Format {
+    /// Plain or Markdown text, UTF-8.
+    Text,
+    Stix,
+    Misp,
+}
+
+#[derive(clap::Args)]
+pub(super) struct Import {
+    /// Files, or folders that are searched for .md and .txt files.
+    #[arg(required = true)]
+    paths: Vec<PathBuf>,
+    #[arg(long, value_enum)]
+    format: Format,
+    #[arg(long)]
+    grade: Option<Grade>,
+    #[arg(long = "compartment")]
+    compartments: Vec<Compartment>,
+    /// Without it the records stay with the own agency.
+    #[arg(long)]
+    agreement: Option<AgreementId>,
+    /// Narrows the agreement's parties.
+    #[arg(long, value_delimiter = ',')]
+    release: Vec<AgencyId>,
+    #[arg(long, default_value = "report")]
+    kind: Kind,
+    #[arg(long, value_name = "YEARS")]
+    period: Option<u8>,
+}
+
+/// One file: its identity is the path relative to what was named.
+struct Source {
+    file: PathBuf,
+    name: String,
+}
+
+#[derive(Default)]
+struct Counts {
+    imported: u64,
+    updated: u64,
+    unchanged: u64,
+    refused: u64,
+}
+
+pub(super) async fn run(ask: Import, client: Client, out: &Out) -> Result<ExitCode, Fault> {
+    if !matches!(ask.format, Format::Text) {
+        return Err(Fault::usage("NOT_SUPPORTED", "only `--format text` is available in this version"));
+    }
+    let grade = ask.grade.ok_or_else(|| {
+        Fault::usage("UNKNOWN_GRADE", "a text carries no grade of its own")
+            .hint("add --grade internal|confidential|secret|top-secret")
+    })?;
+    let sources = sources(&ask.paths)?;
+    let bar = progress(sources.len(), out);
+    let mut counts = Counts::default();
+    let client = Arc::new(client);
+    for group in sources.chunks(AT_ONCE) {
+        let mut running = Vec::with_capacity(group.len());
+        for source in group {
+            let request = request(&ask, grade, source, client.timeout_ms());
+            let client = Arc::clone(&client);
+            running.push(tokio::spawn(async move {
+                match request {
+                    Ok(request) => import(&client, request).await,
+                    Err(fault) => Err(fault),
+                }
+            }));
+        }
+        for (source, task) in group.iter().zip(running) {
+            let outcome = task.await.map_err(|e| Fault::internal("RUNTIME", e.to_string()))?;
+            let line = counts.take(source, outcome);
+            bar.suspend(|| out.answer(&line, || sentence(&line)));
+            bar.inc(1);
+        }
+    }
+    bar.finish_and_clear();
+    let Counts { imported, updated, unchanged, refused } = counts;
+    let total = json!({"imported": imported, "updated": updated, "unchanged": unchanged, "refused": refused});
+    out.answer(&total, || {
+        format!(
+            "{} {imported}  {} {updated}  {} {unchanged}  {} {refused}",
+            out.say("新导入", "imported"),
+            out.say("更新", "updated"),
+            out.say("未变", "unchanged"),
+            out.say("拒绝", "refused")
+        )
+    });
+    Ok(match (refused, imported + updated + unchanged) {
+        (0, _) => ExitCode::SUCCESS,
+        (_, 0) => ExitCode::from(FaultKind::Usage.exit_code()),
+        _ => ExitCode::from(FaultKind::Partial.exit_code()),
+    })
+}
+
+impl Counts {
+    fn take(&mut self, source: &Source, outcome: Result<v1::PublishReply, Fault>) -> Value {
+        match outcome {
+            Ok(r) => {
+                match r.result.as_str() {
+                    "updated" => self.updated += 1,
+                    "unchanged" => self.unchanged += 1,
+                    _ => self.imported += 1,
+                }
+                let reason = (!r.warning.is_empty()).then_some(r.warning);
+                json!({"source": source.name, "record": r.record, "version": r.version, "result": r.result, "reason": reason})
+            }
+            Err(fault) => {
+                self.refused += 1;
+                let reason = match &fault.hint {
+                    Some(hint) => format!("{}; {hint}", fault.message),
+                    None => fault.message,
+                };
+                json!({"source": source.name, "record": null, "result": "refused", "reason": reason})
+            }
+        }
+    }
+}
+
+fn sentence(line: &Value) -> String {
+    let field = |name: &str| line.get(name).and_then(Value::as_str).unwrap_or("-").to_owned();
+    let reason = line.get("reason").and_then(Value::as_str).map(|r| format!("  ({r})")).unwrap_or_default();
+    format!("{:<9}  {}  {}{reason}", field("result"), field("record"), field("source"))
+}
+
+/// Sends one file until the node has an answer. The same again is safe: the source is its identity.
+async fn import(client: &Client, request: v1::PublishRequest) -> Result<v1::PublishReply, Fault> {
+    let give_up = Instant::now() + PATIENCE;
+    let mut lost = false;
+    loop {
+        match client.records().publish(request.clone()).await.map_err(fault) {
+            Ok(mut reply) => {
+                let r = reply.get_mut();
+                // An answer that was lost did its work: it was this run that imported the file.
+                if lost && r.result == "unchanged" {
+                    r.result = if r.version > 1 { "updated" } else { "imported" }.to_owned();
+                }
+                return Ok(reply.into_inner());
+            }
+            Err(fault) if again(&fault) && Instant::now() < give_up => {
+                lost = true;
+                tokio::time::sleep(PAUSE).await;
+            }
+            Err(fault) => return Err(fault),
+        }
+    }
+}
+
+fn again(fault: &Fault) -> bool {
+    fault.kind == FaultKind::Unavailable && fault.reason != "AUDIT_FAILED" || fault.reason == "IMPORT_BUSY"
+}
+
+fn request(ask: &Import, grade: Grade, source: &Source, timeout_ms: u32) -> Result<v1::PublishRequest, Fault> {
+    let read = |e: std::io::Error| Fault::usage("UNREADABLE_FILE", format!("cannot read it: {e}"));
+    let size = std::fs::metadata(&source.file).map_err(read)?.len();
+    if size > limits::BODY_BYTES as u64 {
+        let most = limits::BODY_BYTES;
+        return Err(Fault::usage("BODY_TOO_LARGE", format!("the file has {size} bytes; the limit is {most} (1 MiB)")));
+    }
+    let stem = source.file.file_stem().map(|s| s.to_string_lossy().into_owned()).unwrap_or_default();
+    let document = interop::text(&stem, &std::fs::read(&source.file).map_err(read)?)?;
+    Ok(v1::PublishRequest {
+        title: document.title,
+        body: document.body.into_bytes(),
+        grade: grade.to_string(),
+        compartments: ask.compartments.iter().map(ToString::to_string).collect(),
+        agreement: ask.agreement.as_ref().map(ToString::to_string).unwrap_or_default(),
+        release: ask.release.iter().map(ToString::to_string).collect(),
+        kind: ask.kind.to_string(),
+        period_years: u32::from(ask.period.unwrap_or(0)),
+        wait: "one".into(),
+        wait_ms: 2000,
+        timeout_ms,
+        // Unused for imports: the source is the identity.
+        request_id: vec![0; 16],
+        source: format!("text:{}", source.name),
+        ..v1::PublishRequest::default()
+    })
+}
+
+/// Every file under the paths, sorted; what is named directly is taken whatever its ending.
+fn sources(paths: &[PathBuf]) -> Result<Vec<Source>, Fault> {
+    let mut found = Vec::new();
+    for path in paths {
+        let unreadable = |e: std::io::Error| unreadable(path, &e);
+        if std::fs::metadata(path).map_err(unreadable)?.is_dir() {
+            walk(path, path, &mut found)?;
+        } else {
+            let name = path.file_name().map(|n| n.to_string_lossy().into_owned()).unwrap_or_default();
+            found.push(Source { file: path.clone(), name });
+        }
+    }
+    found.sort_by(|a, b| a.name.cmp(&b.name));
+    let mut names = BTreeSet::new();
+    if let Some(twice) = found.iter().find(|s| !names.insert(s.name.clone())) {
+        return Err(Fault::usage("BAD_SOURCE", format!("`{}` is there twice under the named paths", twice.name))
+            .hint("the relative path is the identity of a source: import the paths one after the other"));
+    }
+    if found.is_empty() {
+        return Err(Fault::usage("BAD_SOURCE", "no .md or .txt file under the named paths"));
+    }
+    Ok(found)
+}
+
+fn walk(root: &Path, dir: &Path, found: &mut Vec<Source>) -> Result<(), Fault> {
+    for entry in std::fs::read_dir(dir).map_err(|e| unreadable(dir, &e))? {
+        let entry = entry.map_err(|e| unreadable(dir, &e))?;
+        let (path, kind) = (entry.path(), entry.file_type().map_err(|e| unreadable(dir, &e))?);
+        let text = path.extension().is_some_and(|e| e == "md" || e == "txt");
+        // Links are not followed: a loop would never end, and a link may lead out of what was named.
+        if kind.is_dir() {
+            walk(root, &path, found)?;
+        } else if kind.is_file() && text {
+            let relative = path.strip_prefix(root).unwrap_or(&path);
+            let parts: Vec<_> = relative.components().map(|c| c.as_os_str().to_string_lossy().into_owned()).collect();
+            found.push(Source { file: path.clone(), name: parts.join("/") });
+        }
+    }
+    Ok(())
+}
+
+fn unreadable(path: &Path, e: &std::io::Error) -> Fault {
+    Fault::usage("UNREADABLE_FILE", format!("cannot read `{}`: {e}", path.display()))
+}
+
+/// A bar on a terminal, nothing elsewhere.
+fn progress(files: usize, out: &Out) -> ProgressBar {
+    let bar = ProgressBar::new(files as u64);
+    if out.is_json() {
+        bar.set_draw_target(ProgressDrawTarget::hidden());
+    }
+    if let Ok(style) = ProgressStyle::with_template("{bar:40} {pos}/{len} {eta}") {
+        bar.set_style(style);
+    }
+    bar
+}

@@ -1,0 +1,12 @@
+//! Foreign material into the words of the domain: bytes in, drafts of records out.
+//!
+//! What it is: pure mapping, one file for each format. What it is not: it reads no files, knows no network and
+//! decides nothing about labels.
+//!
+//! Invariants
+//! - What cannot be read whole is refused with a reason; nothing is guessed and nothing is cut silently.
+//! - The same bytes under the same name give the same draft on every machine.
+
+mod text;
+
+pub use text::{TextDocument, text};

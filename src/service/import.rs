@@ -1,0 +1,129 @@
+//! Importing foreign material: the same source again is unchanged, an edited one is a new version of the same
+//! record, whoever of the agency imports it and from wherever.
+
+use super::core::Core;
+use super::door::{Act, Caller};
+use super::publish::{PublishAsk, Published, Target};
+use crate::audit::{Action as AuditAction, Object, Stage};
+use crate::domain::fault::Fault;
+use crate::domain::ids::RecordId;
+use crate::domain::label::Label;
+use crate::ledger::origin_mark;
+use crate::policy::{Action, Resource};
+use crate::seal::{digest, hmac};
+use crate::vault::PeerVault;
+use std::collections::BTreeSet;
+use std::sync::{Arc, Mutex, PoisonError};
+
+/// Longest identity of a source, in bytes.
+const SOURCE_BYTES: usize = 1024;
+
+/// What an import did.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Imported {
+    /// A new record.
+    New,
+    /// A new version of a known record.
+    Updated,
+    /// Nothing: it is known as it is.
+    Unchanged,
+}
+
+impl Imported {
+    /// The word in answers.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Imported::New => "imported",
+            Imported::Updated => "updated",
+            Imported::Unchanged => "unchanged",
+        }
+    }
+}
+
+/// Sources being imported at this moment; two at once would make two records of one.
+#[derive(Default)]
+pub struct Importing(Mutex<BTreeSet<[u8; 32]>>);
+
+struct Turn<'a>(&'a Importing, [u8; 32]);
+
+impl Importing {
+    fn begin(&self, source: [u8; 32]) -> Result<Turn<'_>, Fault> {
+        if self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(source) {
+            return Ok(Turn(self, source));
+        }
+        Err(Fault::conflict("IMPORT_BUSY", "somebody is importing this source at this moment").hint("ask again"))
+    }
+}
+
+impl Drop for Turn<'_> {
+    fn drop(&mut self) {
+        self.0.0.lock().unwrap_or_else(PoisonError::into_inner).remove(&self.1);
+    }
+}
+
+impl Core {
+    /// Imports one source. `source` names format and path (or foreign id) within this agency.
+    pub async fn import(
+        &self,
+        caller: &Caller,
+        source: &str,
+        ask: PublishAsk,
+        peers: Arc<dyn PeerVault>,
+    ) -> Result<(Imported, Published), Fault> {
+        if source.is_empty() || source.len() > SOURCE_BYTES {
+            return Err(Fault::usage("BAD_SOURCE", format!("a source has 1 to {SOURCE_BYTES} bytes")));
+        }
+        let request = digest("hufu.import-source", &[source.as_bytes()]);
+        // Keyed, so that nobody who copies the disk can test what was imported.
+        let content = hmac(&self.pseudonym_key, "hufu.import-content", &[ask.title.as_bytes(), &ask.body]);
+        let _turn = self.importing.begin(request)?;
+        let now = self.clock.now();
+        let Some((record, version)) = self.vault.by_request(&request) else {
+            let record =
+                RecordId::new(now, origin_mark(&self.federation, &self.agency), &mut super::publish::RandomOf(self));
+            let target = Target { record, version: 1, request, content: Some(content) };
+            return Ok((Imported::New, self.publish_as(caller, ask, target, peers).await?));
+        };
+        let state = self.state();
+        let target = Target { record, version: version.saturating_add(1), request, content: Some(content) };
+        let (label, timeout) = (self.draft(&state, caller, ask.clone(), &target, now)?.label, ask.timeout);
+        self.may_import(caller, &label, record, version).await?;
+        // A crash may have left the last version journaled and not committed.
+        let index = self.settle(record, version, timeout).await?;
+        let held = self.vault.held(&self.state(), &record, version, now)?.ok_or_else(|| {
+            Fault::integrity("NOT_OPENABLE", format!("`{record}` was imported before and is not here"))
+        })?;
+        if !same_class(&held.label, &label) {
+            return Err(Fault::refused("RELABEL_NEEDED", "it was imported before with another label")
+                .hint("import it with the same grade, compartments and agreement; relabelling takes two persons"));
+        }
+        if self.vault.content(&record, version) == Some(content) {
+            let owed = held.label.audience();
+            let held_by = [self.agency.clone()].into();
+            let same = Published { record, version, index, held_by, owed, warning: None, incomplete: false };
+            return Ok((Imported::Unchanged, same));
+        }
+        Ok((Imported::Updated, self.publish_as(caller, ask, target, peers).await?))
+    }
+
+    /// Whether a source is known is told only to those who may publish it.
+    async fn may_import(&self, caller: &Caller, label: &Label, record: RecordId, version: u32) -> Result<(), Fault> {
+        let act = Act {
+            action: Action::RecordPublish,
+            audit: AuditAction::Import,
+            object: Object::Record { id: record, version },
+            label: Some(label),
+            purpose: "",
+            origin: Some(self.agency.clone()),
+            request: self.random(),
+        };
+        let decision = self.decide(caller, act.action, Resource::Record { label: label.clone(), own: true }, "", true);
+        let _logged = self.log(caller, &act, Stage::Single, &decision).await?;
+        decision.fault().map_or(Ok(()), Err)
+    }
+}
+
+/// Whether two labels differ in nothing that an import may not change. The period runs from the new issue date.
+fn same_class(a: &Label, b: &Label) -> bool {
+    a.class_id() == b.class_id()
+}
