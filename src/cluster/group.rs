@@ -6,6 +6,7 @@ use super::door::Door;
 use super::log::LogStore;
 use super::machine::{Machine, Published};
 use super::network::{CallError, CallKind, Network, PeerCalls, write_snapshot_answer};
+use super::saver::Incidents;
 use super::types::{Raft, Vote};
 use crate::domain::canon::CanonError;
 use crate::domain::fault::Fault;
@@ -95,6 +96,7 @@ pub struct Cluster {
     raft: Raft,
     log: LogStore,
     published: Arc<Published>,
+    incidents: Incidents,
     batcher: Batcher,
     calls: Arc<dyn PeerCalls>,
     election: Duration,
@@ -105,7 +107,8 @@ impl Cluster {
     pub async fn start(o: ClusterOptions) -> Result<Cluster, ClusterError> {
         let fatal = |e: String| ClusterError::Fatal(e);
         let log = LogStore::open(&o.dir.join("log")).map_err(|e| fatal(e.to_string()))?;
-        let (machine, published) = Machine::open(&o.dir, &o.genesis).map_err(|e| fatal(e.to_string()))?;
+        let (machine, published) = Machine::open(&o.dir, &o.genesis, &log).map_err(|e| fatal(e.to_string()))?;
+        let incidents = machine.incidents();
         let config = Config {
             cluster_name: "hufu".into(),
             heartbeat_interval: o.timings.heartbeat_ms,
@@ -136,12 +139,17 @@ impl Cluster {
         let batcher = Batcher::start(o.node, raft.clone(), Arc::clone(&o.calls));
         tokio::spawn(add_learners(raft.clone(), o.node, state.learners()));
         let election = Duration::from_millis(o.timings.election_max_ms);
-        Ok(Cluster { node: o.node, raft, log, published, batcher, calls: o.calls, election })
+        Ok(Cluster { node: o.node, raft, log, published, incidents, batcher, calls: o.calls, election })
     }
 
     /// The ledger as applied here.
     pub fn state(&self) -> Arc<State> {
         self.published.state()
+    }
+
+    /// What was rebuilt since the last call, for the audit log.
+    pub fn take_incidents(&self) -> Vec<String> {
+        self.incidents.take()
     }
 
     /// Last applied index.

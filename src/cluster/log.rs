@@ -140,6 +140,22 @@ impl LogStore {
         self.live().entries.get(&index).map(|(e, _)| e.log_id)
     }
 
+    /// Whether anything was ever written here.
+    pub(super) fn begun(&self) -> bool {
+        let live = self.live();
+        live.purged.is_some() || !live.entries.is_empty()
+    }
+
+    /// Whether this log agrees that it holds, or held, this entry.
+    pub(super) fn agrees(&self, id: &LogId) -> bool {
+        let live = self.live();
+        live.entries
+            .get(&id.index)
+            .map(|(e, _)| e.log_id)
+            .or(live.purged.filter(|p| p.index >= id.index))
+            .is_some_and(|known| known.index > id.index || known == *id)
+    }
+
     fn live(&self) -> MutexGuard<'_, Live> {
         self.live.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -1,9 +1,11 @@
 //! The state machine under openraft: applies batches to the ledger, keeps digests, reads and writes snapshots.
 //!
-//! What it holds is rebuilt from the newest snapshot file and the log. A snapshot file is written aside,
+//! What it holds is rebuilt from the newest snapshot file and the log; a start is shorter by what the store kept. A snapshot file is written aside,
 //! fsynced, renamed, and its folder fsynced, before openraft is told of it; it carries a checksum.
 
 use super::codec;
+use super::log::LogStore;
+use super::saver::{Incidents, Moment, Saver};
 use super::types::{EntryReply, LogEntry, LogId, SnapshotMeta, StorageError, StoredMembership, TypeConfig};
 use crate::domain::canon::{CanonError, Reader, Writer};
 use crate::ledger::State;
@@ -59,12 +61,17 @@ pub(super) struct Machine {
     applied: Option<LogId>,
     membership: StoredMembership,
     published: Arc<Published>,
+    saver: Saver,
 }
 
 impl Machine {
-    /// The newest snapshot's state, else that of the genesis.
-    pub(super) fn open(dir: &Path, genesis: &[u8]) -> Result<(Machine, Arc<Published>), StorageError> {
+    /// The newest of what the snapshot file and the store hold, else the state of the genesis. A saved
+    /// state that the log does not know of is left aside.
+    pub(super) fn open(dir: &Path, genesis: &[u8], log: &LogStore) -> Result<(Machine, Arc<Published>), StorageError> {
         let state = State::genesis(genesis).map_err(|e| failed(ErrorVerb::Read, e.to_string()))?;
+        let begun = log.begun() || dir.join("snapshot").exists();
+        let (saver, saved) =
+            Saver::open(&dir.join("state"), begun).map_err(|e| failed(ErrorVerb::Read, e.to_string()))?;
         let (applied, _) = watch::channel(0);
         let published =
             Arc::new(Published { state: RwLock::new(Arc::new(state.clone())), digests: RwLock::default(), applied });
@@ -74,13 +81,32 @@ impl Machine {
             applied: None,
             membership: StoredMembership::default(),
             published: Arc::clone(&published),
+            saver,
         };
         if let Some(bytes) = read_file(&machine.file.path)? {
             let (meta, state) = decode(&bytes).map_err(|e| failed(ErrorVerb::Read, e.to_string()))?;
             *machine.file.newest.lock().unwrap_or_else(PoisonError::into_inner) = meta.last_log_id;
             machine.take_over(&meta, &state)?;
         }
+        if let Some((meta, state)) =
+            saved.filter(|(m, _)| m.last_log_id > machine.applied && m.last_log_id.is_some_and(|l| log.agrees(&l)))
+        {
+            // The store is a cache: what does not decode is told and left.
+            if let Err(e) = machine.take_over(&meta, &state) {
+                machine.saver.refuse(e.to_string());
+            }
+        }
         Ok((machine, published))
+    }
+
+    /// What was rebuilt, to be told in the audit log.
+    pub(super) fn incidents(&self) -> Incidents {
+        self.saver.incidents()
+    }
+
+    fn save(&self) {
+        let (applied, membership) = (self.applied, self.membership.clone());
+        self.saver.offer(Moment { applied, membership, state: self.state.clone() });
     }
 
     fn take_over(&mut self, meta: &SnapshotMeta, state: &[u8]) -> Result<(), StorageError> {
@@ -124,6 +150,7 @@ impl RaftStateMachine<TypeConfig> for Machine {
         }
         if let Some(applied) = self.applied {
             self.published.publish(&self.state, applied.index, digests);
+            self.save();
         }
         Ok(replies)
     }
@@ -153,7 +180,9 @@ impl RaftStateMachine<TypeConfig> for Machine {
             return Err(failed(ErrorVerb::Read, "a snapshot of another position or membership".into()));
         }
         self.file.put(meta.last_log_id, &bytes)?;
-        self.take_over(meta, &state)
+        self.take_over(meta, &state)?;
+        self.save();
+        Ok(())
     }
 
     async fn get_current_snapshot(&mut self) -> Result<Option<Snapshot<TypeConfig>>, StorageError> {

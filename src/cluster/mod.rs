@@ -21,6 +21,7 @@ mod group;
 mod log;
 mod machine;
 mod network;
+mod saver;
 #[cfg(test)]
 mod tests;
 mod types;

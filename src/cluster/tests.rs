@@ -21,7 +21,7 @@ impl StoreBuilder<TypeConfig, LogStore, Machine, TempDir> for Builder {
     async fn build(&self) -> Result<(TempDir, LogStore, Machine), StorageError> {
         let dir = tempfile::tempdir().unwrap();
         let log = LogStore::open(&dir.path().join("log")).unwrap();
-        let (machine, _) = Machine::open(dir.path(), &federation().genesis).unwrap();
+        let (machine, _) = Machine::open(dir.path(), &federation().genesis, &log).unwrap();
         Ok((dir, log, machine))
     }
 }
@@ -82,7 +82,8 @@ async fn what_is_read_for_one_message_is_bounded() {
 #[tokio::test]
 async fn an_older_snapshot_never_takes_the_place_of_a_newer_one() {
     let dir = tempfile::tempdir().unwrap();
-    let (mut machine, _) = Machine::open(dir.path(), &federation().genesis).unwrap();
+    let log = reopen(&dir).await;
+    let (mut machine, _) = Machine::open(dir.path(), &federation().genesis, &log).unwrap();
     let blank = |i| LogEntry { log_id: id(1, i), payload: EntryPayload::Blank };
     machine.apply([blank(0)]).await.unwrap();
     let mut slow = machine.get_snapshot_builder().await;
@@ -91,7 +92,8 @@ async fn an_older_snapshot_never_takes_the_place_of_a_newer_one() {
     slow.build_snapshot().await.unwrap();
     let kept = machine.get_current_snapshot().await.unwrap().unwrap();
     assert_eq!(kept.meta.last_log_id, Some(id(1, 1)));
-    let (mut again, published) = Machine::open(dir.path(), &federation().genesis).unwrap();
+    drop((machine, slow));
+    let (mut again, published) = Machine::open(dir.path(), &federation().genesis, &log).unwrap();
     assert_eq!(again.applied_state().await.unwrap().0, Some(id(1, 1)));
     assert_eq!(*published.applied().borrow(), 1);
 }
@@ -156,4 +158,45 @@ async fn the_door_refuses_what_no_honest_member_sends() {
     );
     let bad = LogEntry { log_id: id(2, 9), payload: EntryPayload::Membership(strangers) };
     assert_eq!(door.append(voter, &append(voter, 11, vec![bad])), Err(DoorError::Membership));
+}
+
+/// The store is a cache: overwritten with zeros it is set aside, the state comes back from snapshot and log, and the
+/// loss is told. Intact it gives the state back without either.
+#[tokio::test]
+async fn a_lost_store_is_rebuilt_and_told() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut log = reopen(&dir).await;
+    let blank = |i| LogEntry { log_id: id(1, i), payload: EntryPayload::Blank };
+    append(&mut log, (0..=3).map(blank).collect()).await;
+    {
+        let (mut machine, _) = Machine::open(dir.path(), &federation().genesis, &log).unwrap();
+        machine.incidents().take();
+        machine.apply((0..=3).map(blank)).await.unwrap();
+    }
+    {
+        let (mut machine, _) = Machine::open(dir.path(), &federation().genesis, &log).unwrap();
+        assert_eq!(machine.applied_state().await.unwrap().0, Some(id(1, 3)), "from the store alone");
+        assert!(machine.incidents().take().is_empty());
+    }
+    for file in std::fs::read_dir(dir.path().join("state")).unwrap().map(|e| e.unwrap().path()).filter(|p| p.is_file())
+    {
+        let size = std::fs::metadata(&file).unwrap().len();
+        std::fs::write(&file, vec![0; usize::try_from(size).unwrap()]).unwrap();
+    }
+    let (mut machine, _) = Machine::open(dir.path(), &federation().genesis, &log).unwrap();
+    assert_eq!(machine.applied_state().await.unwrap().0, None, "openraft applies the log again");
+    assert_eq!(machine.incidents().take().len(), 1);
+}
+
+/// A saved state that this log never had is not believed.
+#[tokio::test]
+async fn a_store_ahead_of_the_log_is_left_aside() {
+    let dir = tempfile::tempdir().unwrap();
+    let log = reopen(&dir).await;
+    {
+        let (mut machine, _) = Machine::open(dir.path(), &federation().genesis, &log).unwrap();
+        machine.apply([LogEntry { log_id: id(1, 0), payload: EntryPayload::Blank }]).await.unwrap();
+    }
+    let (mut machine, _) = Machine::open(dir.path(), &federation().genesis, &log).unwrap();
+    assert_eq!(machine.applied_state().await.unwrap().0, None);
 }

@@ -1,6 +1,7 @@
 //! What a node does by itself: introduce pair keys, scan for what it is owed, pull it, propose again what a
 //! crash left uncommitted, anchor the audit head.
 
+use crate::audit::{Action as AuditAction, Decision as Verdict, Object};
 use crate::ledger::{Command, CommandReply};
 use crate::node::system::SystemEntropy;
 use crate::seal::{digest, month_of};
@@ -31,6 +32,7 @@ pub(super) fn start(core: Arc<Core>, peers: Arc<dyn PeerVault>, mut stopped: wat
                 _ = stopped.wait_for(|s| *s) => return,
                 _ = round.tick() => {}
             }
+            tell_incidents(&core).await;
             introduce(&core).await;
             // Once after the start, when the ledger has caught up: nothing else leaves objects uncommitted.
             if !recommitted && core.cluster.status().leader.is_some() {
@@ -66,6 +68,17 @@ pub(super) fn report(
             core.report_accesses(&mut told, peers.as_ref()).await;
         }
     })
+}
+
+/// What the store lost and got back is an event of the audit log.
+async fn tell_incidents(core: &Core) {
+    for incident in core.cluster.take_incidents() {
+        let object = Object::Text(incident.chars().take(200).collect());
+        let logged = core.log_node(AuditAction::Rebuild, &core.agency, object, Verdict::Allow, "store").await;
+        if let Err(error) = logged {
+            tracing::error!(%error, %incident, "a rebuild could not be audited");
+        }
+    }
 }
 
 /// Introduces a pair key to every agency that has none from this one.
