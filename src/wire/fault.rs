@@ -62,7 +62,8 @@ pub fn fault_of(status: &Status) -> Fault {
         Code::InvalidArgument | Code::OutOfRange => FaultKind::Usage,
         Code::PermissionDenied | Code::Unauthenticated => FaultKind::Refused,
         Code::NotFound => FaultKind::NotFound,
-        Code::Unavailable | Code::DeadlineExceeded | Code::ResourceExhausted | Code::Cancelled => {
+        // Unknown comes from no node: it is the transport's word for a connection that broke amid a call.
+        Code::Unavailable | Code::DeadlineExceeded | Code::ResourceExhausted | Code::Cancelled | Code::Unknown => {
             FaultKind::Unavailable
         }
         Code::DataLoss => FaultKind::Integrity,
@@ -76,7 +77,9 @@ pub fn fault_of(status: &Status) -> Fault {
     let mut fault = Fault::new(kind, reason_word(info.as_ref().map_or("", |i| &i.reason), kind), status.message());
     fault.hint = info.and_then(|i| i.metadata.get("hint").cloned());
     if fault.message.is_empty()
-        || (fault.hint.is_none() && status.code() == Code::Unavailable && status.details().is_empty())
+        || (fault.hint.is_none()
+            && matches!(status.code(), Code::Unavailable | Code::Unknown)
+            && status.details().is_empty())
     {
         fault = Fault::unavailable("NODE_UNREACHABLE", "the node does not answer")
             .hint("is it running? see `hufu doctor`, and the profile's endpoint");

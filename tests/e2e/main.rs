@@ -4,3 +4,4 @@
 mod demo;
 mod finds;
 mod shares;
+mod survives;
