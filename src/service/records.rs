@@ -10,7 +10,7 @@ use crate::domain::limits;
 use crate::domain::time::Millis;
 use crate::ledger::State;
 use crate::policy::{Action, Decision, Resource};
-use crate::vault::{Disclosed, Held};
+use crate::vault::{Card, Disclosed, Held};
 use std::collections::BTreeSet;
 use std::time::Duration;
 
@@ -67,12 +67,13 @@ impl Core {
     /// a dummy), one durable intent, one answer (P21).
     pub async fn open(&self, caller: &Caller, record: RecordId, version: u32, purpose: &str) -> Result<Opened, Fault> {
         check_purpose(purpose)?;
-        let held = self.find(&self.state(), &record, version)?;
+        let card = self.find(&self.state(), &record, version);
         let (act, decision) =
-            self.reading(caller, Action::RecordOpen, AuditAction::Open, (record, version), held.as_ref(), purpose);
+            self.reading(caller, Action::RecordOpen, AuditAction::Open, (record, version), card.as_ref(), purpose);
         let receipt = self.log(caller, &act, Stage::Intent, &decision).await?;
-        let Some(held) = held.as_ref().filter(|_| decision.is_allow()) else { return Err(Fault::not_found()) };
-        let disclosed = self.vault.disclose(held, &receipt)?;
+        let Some(card) = card.as_ref().filter(|_| decision.is_allow()) else { return Err(Fault::not_found()) };
+        let held = self.load(card)?;
+        let disclosed = self.vault.disclose(&held, &receipt)?;
         let _outcome = self.log(caller, &act, Stage::Outcome, &decision).await?;
         Ok(Opened {
             record,
@@ -97,21 +98,15 @@ impl Core {
         let state = self.state();
         let overall = self.decide(caller, Action::RecordList, Resource::None, purpose, true);
         let mut shown = Vec::new();
-        let mut seen = BTreeSet::new();
         if overall.is_allow() {
-            let ids: BTreeSet<RecordId> = state.feed().iter().map(|(r, _)| *r).collect();
-            for record in ids.into_iter().rev().filter(|r| after.is_none_or(|a| *r < a)) {
+            for record in self.vault.records().into_iter().rev().filter(|r| after.is_none_or(|a| *r < a)) {
                 if shown.len() >= limit {
                     break;
                 }
-                // A record that does not open is the doctor's matter, not a reason to list nothing.
-                let Ok(Some(held)) = self.find(&state, &record, 0) else { continue };
-                let resource =
-                    Resource::Record { own: held.label.originator == self.agency, label: held.label.clone() };
-                if self.decide(caller, Action::RecordList, resource, purpose, held.covered).is_allow()
-                    && seen.insert(record)
-                {
-                    shown.push(held);
+                let Some(card) = self.find(&state, &record, 0) else { continue };
+                if self.may(caller, Action::RecordList, &card, purpose).is_allow() {
+                    // A record that does not open is the doctor's matter, not a reason to list nothing.
+                    shown.extend(self.load(&card).ok());
                 }
             }
         }
@@ -152,15 +147,15 @@ impl Core {
     ) -> Result<(Label, Vec<HistoryLine>), Fault> {
         check_purpose(purpose)?;
         let state = self.state();
-        let held = self.find(&state, &record, 0)?;
+        let card = self.find(&state, &record, 0);
         let (act, decision) =
-            self.reading(caller, Action::RecordHistory, AuditAction::History, (record, 0), held.as_ref(), purpose);
+            self.reading(caller, Action::RecordHistory, AuditAction::History, (record, 0), card.as_ref(), purpose);
         let _logged = self.log(caller, &act, Stage::Single, &decision).await?;
-        let Some(held) = held.as_ref().filter(|_| decision.is_allow()) else { return Err(Fault::not_found()) };
+        let Some(card) = card.as_ref().filter(|_| decision.is_allow()) else { return Err(Fault::not_found()) };
         let versions = state.record(&record).cloned().unwrap_or_default();
         let lines =
             versions.into_iter().map(|v| HistoryLine { version: v.version, index: v.index, at: v.time }).collect();
-        Ok((held.label.clone(), lines))
+        Ok((card.facts.label.clone(), lines))
     }
 
     /// The envelope as held; no key goes with it.
@@ -171,50 +166,67 @@ impl Core {
         purpose: &str,
     ) -> Result<(u32, crate::vault::Parts), Fault> {
         check_purpose(purpose)?;
-        let held = self.find(&self.state(), &record, 0)?;
+        let card = self.find(&self.state(), &record, 0);
         let (act, decision) =
-            self.reading(caller, Action::RecordExportSealed, AuditAction::Export, (record, 0), held.as_ref(), purpose);
+            self.reading(caller, Action::RecordExportSealed, AuditAction::Export, (record, 0), card.as_ref(), purpose);
         let _logged = self.log(caller, &act, Stage::Single, &decision).await?;
-        let Some(held) = held.as_ref().filter(|_| decision.is_allow()) else { return Err(Fault::not_found()) };
+        let Some(card) = card.as_ref().filter(|_| decision.is_allow()) else { return Err(Fault::not_found()) };
+        let held = self.load(card)?;
         Ok((held.committed.version, held.parts()))
     }
 
-    fn find(&self, state: &State, record: &RecordId, version: u32) -> Result<Option<Held>, Fault> {
-        match self.vault.held(state, record, version, self.clock.now()) {
-            Ok(held) => Ok(held),
-            Err(e) => {
-                // To the person a damaged object is an integrity failure only where reading would be allowed;
-                // nobody has shown that yet, so it is absent. The operator is told.
-                tracing::error!(%record, error = %e, "a held object does not verify");
-                Ok(None)
-            }
-        }
+    /// The card of a held version. A damaged object has none: nobody has shown yet that reading would be allowed,
+    /// so to the person it is absent; the operator is told.
+    pub(super) fn find(&self, state: &State, record: &RecordId, version: u32) -> Option<Card> {
+        self.vault.card(state, record, version).unwrap_or_else(|error| {
+            tracing::error!(%record, %error, "a held object does not verify");
+            None
+        })
     }
 
-    fn reading<'a>(
+    /// The object of a card that somebody may see.
+    pub(super) fn load(&self, card: &Card) -> Result<Held, Fault> {
+        let held = self.vault.held(&self.state(), &card.record, card.version, self.clock.now());
+        held.map_err(|error| {
+            tracing::error!(record = %card.record, %error, "a held object does not verify");
+            Fault::from(error)
+        })?
+        .ok_or_else(Fault::not_found)
+    }
+
+    /// The policies' answer on a held version.
+    pub(super) fn may(&self, caller: &Caller, action: Action, card: &Card, purpose: &str) -> Decision {
+        let label = &card.facts.label;
+        let covered = card.facts.covered(&self.state(), &self.agency, self.clock.now());
+        let resource = Resource::Record { own: label.originator == self.agency, label: label.clone() };
+        self.decide(caller, action, resource, purpose, covered)
+    }
+
+    /// The act and the decision of a look at a record, held or not: both do the same work (P21).
+    pub(super) fn reading<'a>(
         &self,
         caller: &Caller,
         action: Action,
         audit: AuditAction,
         (record, version): (RecordId, u32),
-        held: Option<&'a Held>,
+        card: Option<&'a Card>,
         purpose: &'a str,
     ) -> (Act<'a>, Decision) {
-        let dummy = dummy();
-        let label = held.map_or(&dummy, |h| &h.label);
-        let resource = Resource::Record { own: label.originator == self.agency, label: label.clone() };
-        let decision = self.decide(caller, action, resource, purpose, held.is_some_and(|h| h.covered));
-        let decision = match held {
-            Some(_) => decision,
-            None => Decision::Deny { rule: "absent".into(), kind: crate::policy::DenyKind::Hidden },
+        let decision = match card {
+            Some(card) => self.may(caller, action, card, purpose),
+            None => {
+                let _same_work =
+                    self.decide(caller, action, Resource::Record { own: false, label: dummy() }, purpose, false);
+                Decision::Deny { rule: "absent".into(), kind: crate::policy::DenyKind::Hidden }
+            }
         };
         let act = Act {
             action,
             audit,
-            object: Object::Record { id: record, version: held.map_or(version, |h| h.committed.version) },
-            label: held.map(|h| &h.label),
+            object: Object::Record { id: record, version: card.map_or(version, |c| c.version) },
+            label: card.map(|c| &c.facts.label),
             purpose,
-            origin: held.map(|h| h.label.originator.clone()),
+            origin: card.map(|c| c.facts.label.originator.clone()),
             request: self.random(),
         };
         (act, decision)

@@ -1,5 +1,6 @@
 //! The vault of one node: sealing what is published here, and finding what is held.
 
+use super::card::Cards;
 use super::error::VaultError;
 use super::intake::{Entry, Intake, Take};
 use super::keys::Keys;
@@ -78,12 +79,13 @@ pub struct Vault {
     pub(super) keys: Keys,
     pub(super) intake: Intake,
     pub(super) sync: Mutex<SyncState>,
+    pub(super) cards: Cards,
 }
 
 impl Vault {
     /// Puts the rooms together; nothing is read yet.
     pub fn new(keys: Keys, intake: Intake) -> Vault {
-        Vault { keys, intake, sync: Mutex::default() }
+        Vault { keys, intake, sync: Mutex::default(), cards: Cards::default() }
     }
 
     /// The node's keys.
@@ -164,6 +166,7 @@ impl Vault {
         let (Some(first), Some(second)) = (proofs.next(), proofs.next()) else {
             return Err(VaultError::Rule("a batch has fewer proofs than leaves"));
         };
+        self.cards.note(grant.commitment(), &body);
         let command = Command::Commit {
             record: d.record,
             version: d.version,
@@ -207,16 +210,20 @@ impl Vault {
         version: u32,
         now: Millis,
     ) -> Result<Option<Held>, VaultError> {
-        let Some(versions) = state.record(record) else { return Ok(None) };
-        // Without a number: the newest that is here. A version that is still on its way hides no earlier one.
-        let mut wanted = versions.iter().rev().filter(|v| version == 0 || v.version == version);
-        let found = wanted.find_map(|v| self.entry(v, record).map(|e| (v.clone(), e)));
-        let Some((committed, entry)) = found else { return Ok(None) };
+        let Some((committed, entry)) = self.newest(state, record, version) else { return Ok(None) };
         let object = self.intake.load(&entry)?;
         let opened = rules::open(&self.keys, state, &object)?;
         rules::check_agreement(state, &opened.body, committed.index)?;
-        let covered = rules::covered_now(state, &opened.body, self.keys.agency(), now);
+        let covered = self.cards.note(entry.grant, &opened.body).covered(state, self.keys.agency(), now);
         Ok(Some(Held { committed, label: opened.body.label.clone(), covered, object, opened }))
+    }
+
+    /// The wanted version with its entry; without a number the newest that is here. A version that is still on its
+    /// way hides no earlier one.
+    pub(super) fn newest(&self, state: &State, record: &RecordId, version: u32) -> Option<(VersionEntry, Entry)> {
+        let versions = state.record(record)?;
+        let mut wanted = versions.iter().rev().filter(|v| version == 0 || v.version == version);
+        wanted.find_map(|v| self.entry(v, record).map(|e| (v.clone(), e)))
     }
 
     /// The index entry that matches the ledger's commitments.

@@ -5,12 +5,15 @@ use crate::domain::ids::{AgencyId, FederationId, NodeId};
 use crate::domain::label::{Compartment, Grade};
 use crate::domain::time::{Entropy, Millis};
 use crate::ledger::State;
-use crate::seal::{AudienceKey, AudienceObject, AudienceScope, KeyRing, PairKey, PairNames, SigningKey};
+use crate::seal::{AudienceKey, AudienceObject, AudienceScope, KeyRing, PairKey, PairNames, SigningKey, sha256};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, PoisonError};
 
 /// An audience key is used for at most this long.
 const EPOCH_MS: u64 = 24 * 3600 * 1000;
+
+/// Opened audience keys that are kept.
+const OPENED: usize = 1024;
 
 type AudienceName = (Grade, BTreeSet<Compartment>, BTreeSet<AgencyId>, u64);
 
@@ -22,13 +25,15 @@ pub struct Keys {
     ring: KeyRing,
     signer: SigningKey,
     audiences: Mutex<BTreeMap<AudienceName, Arc<(AudienceObject, AudienceKey)>>>,
+    /// Opened audience keys by the digest of the whole object: another copy is opened for itself.
+    opened: Mutex<BTreeMap<[u8; 32], Arc<AudienceKey>>>,
 }
 
 impl Keys {
     /// Takes the ring of this node.
     pub fn new(agency: AgencyId, federation: FederationId, node: NodeId, ring: KeyRing) -> Result<Keys, VaultError> {
         let signer = ring.signing_key()?;
-        Ok(Keys { agency, federation, node, ring, signer, audiences: Mutex::default() })
+        Ok(Keys { agency, federation, node, ring, signer, audiences: Mutex::default(), opened: Mutex::default() })
     }
 
     /// Own agency.
@@ -96,12 +101,23 @@ impl Keys {
     }
 
     /// Opens this agency's copy of an audience key.
-    pub(super) fn open_audience(&self, object: &AudienceObject) -> Result<AudienceKey, VaultError> {
+    pub(super) fn open_audience(&self, object: &AudienceObject) -> Result<Arc<AudienceKey>, VaultError> {
+        let id = sha256(&[&object.to_bytes()]);
+        let opened = || self.opened.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(known) = opened().get(&id) {
+            return Ok(Arc::clone(known));
+        }
         let secret = self
             .ring
             .grade_secret(object.scope().grade)
             .ok_or(VaultError::Rule("the grade is above this node's ceiling"))?;
-        Ok(object.open_copy(&self.agency, &secret)?)
+        let key = Arc::new(object.open_copy(&self.agency, &secret)?);
+        let mut known = opened();
+        if known.len() >= OPENED {
+            known.pop_first();
+        }
+        known.insert(id, Arc::clone(&key));
+        Ok(key)
     }
 
     /// Own pair key towards a recipient as introduced for `month`. It is derived from the ring, so that it

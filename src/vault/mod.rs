@@ -13,6 +13,7 @@
 //! - `seal::open_portion` is called in `disclose.rs` and nowhere else (kept by `tests/tidy.rs`).
 //! - A bad object is set aside with its reason and never stops the others.
 
+mod card;
 mod disclose;
 mod error;
 mod files;
@@ -23,6 +24,7 @@ mod object;
 mod rules;
 mod sync;
 
+pub use card::{Card, Facts};
 pub use disclose::{Disclosed, DisclosedPortion};
 pub use error::VaultError;
 pub use holder::{Draft, Held, Prepared, Vault};

@@ -3,9 +3,9 @@
 use super::error::VaultError;
 use super::keys::Keys;
 use super::object::SealedObject;
-use crate::domain::ids::AgencyId;
 use crate::ledger::State;
 use crate::seal::{AudienceKey, DataKey, GrantBody};
+use std::sync::Arc;
 
 /// Media type of portion 0, the meta portion.
 pub const META_TYPE: &str = "application/vnd.hufu.meta";
@@ -13,7 +13,7 @@ pub const META_TYPE: &str = "application/vnd.hufu.meta";
 /// An object that verified and opens: its grant's body and the audience key.
 pub(super) struct Opened {
     pub(super) body: GrantBody,
-    pub(super) audience: AudienceKey,
+    pub(super) audience: Arc<AudienceKey>,
 }
 
 impl Opened {
@@ -93,20 +93,6 @@ pub(super) fn check_agreement(state: &State, body: &GrantBody, index: u64) -> Re
         return Err(VaultError::Rule("its label is outside its agreement"));
     }
     Ok(())
-}
-
-/// Whether `agency` may read under the agreement now: the originator's own people need none.
-pub(super) fn covered_now(
-    state: &State,
-    body: &GrantBody,
-    agency: &AgencyId,
-    now: crate::domain::time::Millis,
-) -> bool {
-    if body.label.originator == *agency {
-        return true;
-    }
-    let Some((id, _)) = &body.agreement else { return false };
-    state.agreement_now(id, now).is_some_and(|a| a.terms.parties.contains(agency))
 }
 
 fn node_key(state: &State, node: crate::domain::ids::NodeId) -> Result<crate::seal::PublicKey, VaultError> {

@@ -191,6 +191,7 @@ impl Vault {
             }
             rules::check_agreement(state, &opened.body, c.index)?;
         }
+        self.cards.note(object.grant.commitment(), &opened.body);
         let pull_checks = opened.body.pull_checks.clone();
         self.intake.take(Take { object, pull_checks, request: None, content: None, at: now }).await
     }

@@ -5,3 +5,4 @@ mod demo;
 mod finds;
 mod shares;
 mod survives;
+mod timing;

@@ -1,0 +1,106 @@
+//! What a decision about a held version needs, kept in memory: label and agreement, no text.
+//!
+//! A decision looks at cards alone, so that a held record that somebody may not see costs what an absent one
+//! costs (P21): one look into a map. A card is made when an object is taken in, or once after a start.
+
+use super::error::VaultError;
+use super::holder::Vault;
+use super::rules;
+use crate::domain::canon::{Canon, Writer};
+use crate::domain::ids::{AgencyId, AgreementId, RecordId};
+use crate::domain::label::Label;
+use crate::domain::time::Millis;
+use crate::ledger::{State, VersionEntry};
+use crate::seal::GrantBody;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, PoisonError, RwLock};
+
+/// What one grant says of who may read. Records under the same label and agreement share it.
+#[derive(Debug)]
+pub struct Facts {
+    /// The label.
+    pub label: Label,
+    /// Agreement and version.
+    pub agreement: Option<(AgreementId, u32)>,
+}
+
+impl Facts {
+    /// Whether `agency` may read under the agreement now: the originator's own people need none.
+    pub fn covered(&self, state: &State, agency: &AgencyId, now: Millis) -> bool {
+        if self.label.originator == *agency {
+            return true;
+        }
+        let Some((id, _)) = &self.agreement else { return false };
+        state.agreement_now(id, now).is_some_and(|a| a.terms.parties.contains(agency))
+    }
+}
+
+/// A committed version that is held.
+#[derive(Debug, Clone)]
+pub struct Card {
+    /// Record.
+    pub record: RecordId,
+    /// Version.
+    pub version: u32,
+    /// Label and agreement.
+    pub facts: Arc<Facts>,
+}
+
+/// Facts by the commitment of the grant that states them.
+#[derive(Default)]
+pub(super) struct Cards {
+    by_grant: RwLock<BTreeMap<[u8; 32], Arc<Facts>>>,
+    shared: RwLock<BTreeMap<Vec<u8>, Arc<Facts>>>,
+}
+
+impl Cards {
+    fn of(&self, grant: &[u8; 32]) -> Option<Arc<Facts>> {
+        self.by_grant.read().unwrap_or_else(PoisonError::into_inner).get(grant).cloned()
+    }
+
+    pub(super) fn note(&self, grant: [u8; 32], body: &GrantBody) -> Arc<Facts> {
+        let mut w = Writer::bare();
+        body.label.write(&mut w);
+        w.option(body.agreement.as_ref(), |w, (id, version)| {
+            w.value(id).u32(*version);
+        });
+        let mut shared = self.shared.write().unwrap_or_else(PoisonError::into_inner);
+        let facts = shared
+            .entry(w.finish())
+            .or_insert_with(|| Arc::new(Facts { label: body.label.clone(), agreement: body.agreement.clone() }));
+        let facts = Arc::clone(facts);
+        self.by_grant.write().unwrap_or_else(PoisonError::into_inner).insert(grant, Arc::clone(&facts));
+        facts
+    }
+}
+
+impl Vault {
+    /// The card of a version, or of the newest that is held if `version` is 0.
+    ///
+    /// # Errors
+    /// Only when the object had to be read and does not verify.
+    pub fn card(&self, state: &State, record: &RecordId, version: u32) -> Result<Option<Card>, VaultError> {
+        let Some((committed, entry)) = self.newest(state, record, version) else { return Ok(None) };
+        let facts = match self.cards.of(&entry.grant) {
+            Some(facts) => facts,
+            None => self.read_facts(state, &committed, &entry)?,
+        };
+        Ok(Some(Card { record: *record, version: committed.version, facts }))
+    }
+
+    fn read_facts(
+        &self,
+        state: &State,
+        committed: &VersionEntry,
+        entry: &super::intake::Entry,
+    ) -> Result<Arc<Facts>, VaultError> {
+        let opened = rules::open(&self.keys, state, &self.intake.load(entry)?)?;
+        rules::check_agreement(state, &opened.body, committed.index)?;
+        Ok(self.cards.note(entry.grant, &opened.body))
+    }
+
+    /// Every record of which a committed version is held.
+    pub fn records(&self) -> BTreeSet<RecordId> {
+        self.intake.all().into_iter().map(|(record, _)| record).collect()
+    }
+}
