@@ -16,6 +16,7 @@ pub mod ledger;
 pub mod node;
 pub mod policy;
 pub mod seal;
+pub mod search;
 pub mod service;
 pub mod store;
 pub mod vault;

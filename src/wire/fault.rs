@@ -140,6 +140,7 @@ const REASONS: &[&str] = &[
     "IMPORT_BUSY",
     "RELABEL_NEEDED",
     "NOT_OPENABLE",
+    "SEARCH_FAILED",
     "NOT_ALLOWED",
     "UNKNOWN_PERSON",
     "SUSPENDED",

@@ -1,0 +1,406 @@
+//! The indexes: adding, replacing, finding.
+
+use super::analysis;
+use super::directory::SealedDirectory;
+use super::error::SearchError;
+use super::query::{Asked, Node, Query, asked};
+use crate::domain::ids::{AgencyId, RecordId};
+use crate::domain::label::Grade;
+use crate::domain::record::{Kind, Reference};
+use crate::domain::time::{Entropy, Millis};
+use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Bound;
+use std::path::Path;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use tantivy::collector::TopDocs;
+use tantivy::query::{
+    AllQuery, BooleanQuery, BoostQuery, ConstScoreQuery, EmptyQuery, Occur, PhraseQuery, Query as Compiled, RangeQuery,
+    RegexQuery, TermQuery, TermSetQuery,
+};
+use tantivy::schema::{
+    FAST, Field, INDEXED, IndexRecordOption, STORED, Schema, TextFieldIndexing, TextOptions, Value as _,
+};
+use tantivy::tokenizer::{PreTokenizedString, Token};
+use tantivy::{DocAddress, IndexReader, IndexSettings, IndexWriter, ReloadPolicy, Searcher, TantivyDocument, Term};
+
+/// Memory of one writer, in bytes: the engine's minimum.
+const WRITER_BYTES: usize = 15_000_000;
+/// How much more a match in the title weighs.
+const TITLE_BOOST: f32 = 3.0;
+
+type Dyn = Box<dyn Compiled>;
+
+/// What is indexed of one version.
+pub struct Document {
+    /// Record.
+    pub record: RecordId,
+    /// Version.
+    pub version: u32,
+    /// Grade: which index.
+    pub grade: Grade,
+    /// Class of the label, opaque here.
+    pub class: Vec<u8>,
+    /// Scope atom, e.g. the agreement.
+    pub scope: String,
+    /// Originator.
+    pub origin: AgencyId,
+    /// Kind.
+    pub kind: Kind,
+    /// Issued.
+    pub issued: Millis,
+    /// References.
+    pub references: Vec<Reference>,
+    /// Title.
+    pub title: String,
+    /// Body.
+    pub body: String,
+}
+
+/// What a person may see at all. Empty means nothing.
+pub struct Allowed {
+    /// Classes.
+    pub classes: BTreeSet<Vec<u8>>,
+    /// Scope atoms.
+    pub scopes: BTreeSet<String>,
+    /// Only this grade, if given.
+    pub grade: Option<Grade>,
+}
+
+/// A hit, still to be authorized.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Match {
+    /// Record.
+    pub record: RecordId,
+    /// Version.
+    pub version: u32,
+    /// Higher is better.
+    pub score: f32,
+}
+
+/// The indexes of one node, one for each grade up to its ceiling.
+pub struct Indexes {
+    by_grade: BTreeMap<Grade, Index>,
+}
+
+struct Index {
+    fields: Fields,
+    reader: IndexReader,
+    writer: Mutex<IndexWriter>,
+}
+
+#[derive(Clone, Copy)]
+struct Fields {
+    record: Field,
+    version: Field,
+    class: Field,
+    scope: Field,
+    origin: Field,
+    kind: Field,
+    refs: Field,
+    issued: Field,
+    title: Field,
+    body: Field,
+}
+
+impl Indexes {
+    /// Opens an index for each grade under its key, or begins one. Answers the grades whose index did not open
+    /// and was begun anew.
+    ///
+    /// # Errors
+    /// When even an empty index cannot be made.
+    pub fn open(
+        dir: &Path,
+        keys: Vec<(Grade, [u8; 32])>,
+        entropy: Box<dyn Entropy>,
+    ) -> Result<(Indexes, Vec<Grade>), SearchError> {
+        let entropy = Arc::new(Mutex::new(entropy));
+        let (mut by_grade, mut anew) = (BTreeMap::new(), Vec::new());
+        for (grade, key) in keys {
+            let dir = dir.join(grade.to_string());
+            let io = |step| move |source| SearchError::Io { step, source };
+            std::fs::create_dir_all(&dir).map_err(io("make the folder of an index"))?;
+            let open = || Index::open(SealedDirectory::new(&dir, key, Arc::clone(&entropy)));
+            let index = match open() {
+                Ok(index) => index,
+                Err(error) => {
+                    tracing::warn!(%grade, %error, "an index is begun anew");
+                    std::fs::remove_dir_all(&dir).map_err(io("remove a broken index"))?;
+                    std::fs::create_dir_all(&dir).map_err(io("make the folder of an index"))?;
+                    anew.push(grade);
+                    open()?
+                }
+            };
+            by_grade.insert(grade, index);
+        }
+        Ok((Indexes { by_grade }, anew))
+    }
+
+    /// What is indexed: record and version. Reads every document once.
+    ///
+    /// # Errors
+    /// When an index cannot be read.
+    pub fn indexed(&self) -> Result<BTreeMap<RecordId, u32>, SearchError> {
+        let mut all = BTreeMap::new();
+        for index in self.by_grade.values() {
+            let searcher = index.reader.searcher();
+            for (segment, n) in searcher.segment_readers().iter().zip(0u32..) {
+                for doc in segment.doc_ids_alive() {
+                    let (record, version) = index.read(&searcher, DocAddress::new(n, doc))?;
+                    all.insert(record, version);
+                }
+            }
+        }
+        Ok(all)
+    }
+
+    /// Adds documents in the place of earlier versions of their records; durable when it answers.
+    ///
+    /// # Errors
+    /// When an index cannot be written. Adding the same again is safe.
+    pub fn add(&self, documents: &[Document]) -> Result<(), SearchError> {
+        for (grade, index) in &self.by_grade {
+            let mut writer = index.writer();
+            let mut changed = false;
+            for d in documents {
+                let here = d.grade == *grade;
+                if here || index.has(&d.record)? {
+                    writer.delete_term(Term::from_field_bytes(index.fields.record, d.record.as_bytes()));
+                    changed = true;
+                }
+                if here {
+                    writer.add_document(index.fields.document(d))?;
+                }
+            }
+            if changed {
+                writer.commit()?;
+                index.reader.reload()?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Takes a record out.
+    ///
+    /// # Errors
+    /// When an index cannot be written.
+    pub fn remove(&self, record: &RecordId) -> Result<(), SearchError> {
+        for index in self.by_grade.values() {
+            let mut writer = index.writer();
+            writer.delete_term(Term::from_field_bytes(index.fields.record, record.as_bytes()));
+            writer.commit()?;
+            index.reader.reload()?;
+        }
+        Ok(())
+    }
+
+    /// Classes in the indexes.
+    ///
+    /// # Errors
+    /// When an index cannot be read.
+    pub fn classes(&self) -> Result<BTreeSet<Vec<u8>>, SearchError> {
+        self.values(|f| f.class)
+    }
+
+    /// Scope atoms in the indexes.
+    ///
+    /// # Errors
+    /// When an index cannot be read.
+    pub fn scopes(&self) -> Result<BTreeSet<String>, SearchError> {
+        let utf8 = |v| String::from_utf8(v).map_err(|_| SearchError::Damaged("a scope that is no text"));
+        self.values(|f| f.scope)?.into_iter().map(utf8).collect()
+    }
+
+    fn values(&self, field: impl Fn(&Fields) -> Field) -> Result<BTreeSet<Vec<u8>>, SearchError> {
+        let io = |source| SearchError::Io { step: "read an index", source };
+        let mut all = BTreeSet::new();
+        for index in self.by_grade.values() {
+            for segment in index.reader.searcher().segment_readers() {
+                let inverted = segment.inverted_index(field(&index.fields))?;
+                let mut terms = inverted.terms().stream().map_err(io)?;
+                while terms.advance() {
+                    all.insert(terms.key().to_vec());
+                }
+            }
+        }
+        Ok(all)
+    }
+
+    /// The best `limit` matches over all grades, best first. The filter is part of the query: what is not allowed
+    /// is neither matched nor counted.
+    ///
+    /// # Errors
+    /// When an index cannot be read.
+    pub fn query(&self, query: &Query, allowed: &Allowed, limit: usize) -> Result<Vec<Match>, SearchError> {
+        let mut all: Vec<Match> = Vec::new();
+        if limit == 0 || allowed.classes.is_empty() || allowed.scopes.is_empty() {
+            return Ok(all);
+        }
+        for (_, index) in self.by_grade.iter().filter(|(g, _)| allowed.grade.is_none_or(|a| a == **g)) {
+            let f = &index.fields;
+            let classes = allowed.classes.iter().map(|c| Term::from_field_bytes(f.class, c));
+            let scopes = allowed.scopes.iter().map(|s| Term::from_field_bytes(f.scope, s.as_bytes()));
+            let filtered = BooleanQuery::new(vec![
+                (Occur::Must, f.compile(&query.root)?),
+                (Occur::Must, unscored(Box::new(TermSetQuery::new(classes)))),
+                (Occur::Must, unscored(Box::new(TermSetQuery::new(scopes)))),
+            ]);
+            let searcher = index.reader.searcher();
+            for (score, at) in searcher.search(&filtered, &TopDocs::with_limit(limit).order_by_score())? {
+                let (record, version) = index.read(&searcher, at)?;
+                all.push(Match { record, version, score });
+            }
+        }
+        all.sort_by(|a, b| b.score.total_cmp(&a.score).then(b.record.cmp(&a.record)));
+        all.truncate(limit);
+        Ok(all)
+    }
+}
+
+impl Index {
+    fn open(directory: SealedDirectory) -> Result<Index, SearchError> {
+        let (schema, fields) = Fields::schema();
+        let index = if tantivy::Index::exists(&directory).map_err(tantivy::TantivyError::from)? {
+            tantivy::Index::open(directory)?
+        } else {
+            tantivy::Index::create(directory, schema.clone(), IndexSettings::default())?
+        };
+        if index.schema() != schema {
+            return Err(SearchError::Damaged("another schema"));
+        }
+        let reader = index.reader_builder().reload_policy(ReloadPolicy::Manual).try_into()?;
+        let writer = Mutex::new(index.writer_with_num_threads(1, WRITER_BYTES)?);
+        Ok(Index { fields, reader, writer })
+    }
+
+    fn writer(&self) -> MutexGuard<'_, IndexWriter> {
+        self.writer.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn has(&self, record: &RecordId) -> Result<bool, SearchError> {
+        let term = Term::from_field_bytes(self.fields.record, record.as_bytes());
+        Ok(self.reader.searcher().doc_freq(&term)? > 0)
+    }
+
+    fn read(&self, searcher: &Searcher, at: DocAddress) -> Result<(RecordId, u32), SearchError> {
+        let doc: TantivyDocument = searcher.doc(at)?;
+        let record = doc.get_first(self.fields.record).and_then(|v| v.as_bytes().map(<[u8]>::to_vec));
+        let record: Option<[u8; 16]> = record.and_then(|b| b.try_into().ok());
+        let version = doc.get_first(self.fields.version).and_then(|v| v.as_u64()).and_then(|v| u32::try_from(v).ok());
+        match (record, version) {
+            (Some(record), Some(version)) => Ok((RecordId::from_bytes(record), version)),
+            _ => Err(SearchError::Damaged("a document without its record")),
+        }
+    }
+}
+
+impl Fields {
+    fn schema() -> (Schema, Fields) {
+        let mut b = Schema::builder();
+        // Terms are made here and not by the engine, so its tokenizer is never asked.
+        let indexing = TextFieldIndexing::default()
+            .set_tokenizer("raw")
+            .set_index_option(IndexRecordOption::WithFreqsAndPositions);
+        let text = TextOptions::default().set_indexing_options(indexing);
+        let fields = Fields {
+            record: b.add_bytes_field("record", INDEXED | STORED),
+            version: b.add_u64_field("version", STORED),
+            class: b.add_bytes_field("class", INDEXED),
+            scope: b.add_bytes_field("scope", INDEXED),
+            origin: b.add_bytes_field("origin", INDEXED),
+            kind: b.add_bytes_field("kind", INDEXED),
+            refs: b.add_bytes_field("refs", INDEXED),
+            issued: b.add_u64_field("issued", INDEXED | FAST),
+            title: b.add_text_field("title", text.clone()),
+            body: b.add_text_field("body", text),
+        };
+        (b.build(), fields)
+    }
+
+    fn document(&self, d: &Document) -> TantivyDocument {
+        let mut doc = TantivyDocument::default();
+        doc.add_bytes(self.record, d.record.as_bytes());
+        doc.add_u64(self.version, u64::from(d.version));
+        doc.add_bytes(self.class, &d.class);
+        doc.add_bytes(self.scope, d.scope.as_bytes());
+        doc.add_bytes(self.origin, d.origin.as_str().as_bytes());
+        doc.add_bytes(self.kind, d.kind.as_str().as_bytes());
+        for r in &d.references {
+            doc.add_bytes(self.refs, r.as_str().as_bytes());
+        }
+        doc.add_u64(self.issued, d.issued.0);
+        doc.add_pre_tokenized_text(self.title, tokenized(&d.title));
+        doc.add_pre_tokenized_text(self.body, tokenized(&d.body));
+        doc
+    }
+
+    fn compile(&self, node: &Node) -> Result<Dyn, SearchError> {
+        let exact = |field: Field, value: &str| -> Dyn {
+            unscored(Box::new(TermQuery::new(
+                Term::from_field_bytes(field, value.as_bytes()),
+                IndexRecordOption::Basic,
+            )))
+        };
+        Ok(match node {
+            Node::Text(text) => {
+                let title = Box::new(BoostQuery::new(self.text(self.title, text)?, TITLE_BOOST));
+                Box::new(BooleanQuery::union(vec![title, self.text(self.body, text)?]))
+            }
+            Node::Kind(k) => exact(self.kind, k.as_str()),
+            Node::Origin(a) => exact(self.origin, a.as_str()),
+            Node::Ref(r) => exact(self.refs, r.as_str()),
+            Node::Since(t) => {
+                let from = Bound::Included(Term::from_field_u64(self.issued, t.0));
+                unscored(Box::new(RangeQuery::new(from, Bound::Unbounded)))
+            }
+            Node::Or(some) => {
+                Box::new(BooleanQuery::union(some.iter().map(|n| self.compile(n)).collect::<Result<_, _>>()?))
+            }
+            Node::And(every) => {
+                let mut clauses = Vec::with_capacity(every.len() + 1);
+                for n in every {
+                    clauses.push(match n {
+                        Node::Not(n) => (Occur::MustNot, self.compile(n)?),
+                        n => (Occur::Must, self.compile(n)?),
+                    });
+                }
+                Box::new(BooleanQuery::new(with_all(clauses)))
+            }
+            Node::Not(n) => Box::new(BooleanQuery::new(with_all(vec![(Occur::MustNot, self.compile(n)?)]))),
+        })
+    }
+
+    fn text(&self, field: Field, text: &str) -> Result<Dyn, SearchError> {
+        Ok(match asked(text) {
+            // Every bigram that begins with the character, or the character at the end of a run.
+            Asked::Single(c) => Box::new(RegexQuery::from_pattern(&format!("{c}.*"), field)?),
+            Asked::Terms(terms) => match terms.as_slice() {
+                [] => Box::new(EmptyQuery),
+                [(_, only)] => {
+                    let option = IndexRecordOption::WithFreqs;
+                    Box::new(TermQuery::new(Term::from_field_text(field, only), option))
+                }
+                many => {
+                    let terms = many.iter().map(|(at, t)| (*at, Term::from_field_text(field, t))).collect();
+                    Box::new(PhraseQuery::new_with_offset(terms))
+                }
+            },
+        })
+    }
+}
+
+/// Excluding needs something to exclude from.
+fn with_all(mut clauses: Vec<(Occur, Dyn)>) -> Vec<(Occur, Dyn)> {
+    if clauses.iter().all(|(o, _)| *o == Occur::MustNot) {
+        clauses.push((Occur::Must, unscored(Box::new(AllQuery))));
+    }
+    clauses
+}
+
+fn unscored(query: Dyn) -> Dyn {
+    Box::new(ConstScoreQuery::new(query, 0.0))
+}
+
+fn tokenized(text: &str) -> PreTokenizedString {
+    let token = |t: analysis::Term| Token { position: t.position, text: t.text, ..Token::default() };
+    PreTokenizedString { text: String::new(), tokens: analysis::terms(text).into_iter().map(token).collect() }
+}
