@@ -4,7 +4,7 @@ use super::{People, decode, refuse};
 use crate::domain::fault::Fault;
 use crate::domain::label::Period;
 use crate::domain::time::Millis;
-use crate::service::{PublishAsk, Wait};
+use crate::service::{PublishAsk, SearchAsk, Wait};
 use crate::wire::pb::v1;
 use std::time::Duration;
 use tonic::{Request, Response, Status};
@@ -84,11 +84,32 @@ impl v1::records_server::Records for People {
     }
 
     async fn search(&self, request: Request<v1::SearchRequest>) -> Result<Response<v1::SearchReply>, Status> {
-        self.caller(&request)?;
-        Err(refuse(
-            Fault::unavailable("NOT_SUPPORTED", "search is not available in this version")
-                .hint("use `hufu record list`"),
-        ))
+        let caller = self.caller(&request)?;
+        let v1::SearchRequest { query, grade, kind, origin, since, limit, purpose, fresh } = request.into_inner();
+        let ask = SearchAsk {
+            query,
+            grade: decode::optional(&grade).map_err(refuse)?,
+            kind: decode::optional(&kind).map_err(refuse)?,
+            origin: decode::optional(&origin).map_err(refuse)?,
+            since: (since > 0).then_some(Millis(since)),
+            limit: limit as usize,
+            purpose,
+        };
+        self.core.barrier(fresh, Duration::from_secs(10)).await.map_err(refuse)?;
+        let found = self.core.search(&caller, ask).await.map_err(refuse)?;
+        let hits = found
+            .hits
+            .into_iter()
+            .map(|h| v1::Hit {
+                record: h.record.to_string(),
+                version: h.version,
+                title: h.title,
+                label: h.label.marking(),
+                origin: h.label.originator.to_string(),
+                snippet: h.snippet,
+            })
+            .collect();
+        Ok(Response::new(v1::SearchReply { hits, total: found.total, ledger_index: self.core.cluster.applied() }))
     }
 
     async fn history(&self, request: Request<v1::HistoryRequest>) -> Result<Response<v1::HistoryReply>, Status> {

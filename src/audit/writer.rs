@@ -10,7 +10,7 @@
 //! one, unless the disk lost what it had confirmed (P27 says what happens then).
 
 use super::error::AuditError;
-use super::event::{Decision, Event, EventDraft, Stage, set_seq};
+use super::event::{Action, Actor, Decision, Event, EventDraft, Stage, set_seq};
 use super::merkle::{Hash, Tree, empty_root, leaf_hash};
 use super::note::{Checkpoint, Note};
 use super::tiles::{CHECKPOINT, Resource, encode_bundle, encode_tile, resources};
@@ -33,6 +33,7 @@ const PAGE_BYTES: usize = 4 << 20;
 pub struct AuditReceipt {
     seq: u64,
     disclosing: bool,
+    indexing: bool,
     records: Vec<(RecordId, u32)>,
 }
 
@@ -45,6 +46,11 @@ impl AuditReceipt {
     /// Whether the event is an allowed intent to show this version of this record to a person.
     pub fn covers(&self, record: RecordId, version: u32) -> bool {
         self.disclosing && self.records.contains(&(record, version))
+    }
+
+    /// Whether the event says that this version is decrypted for the search index, and for nobody to see.
+    pub fn covers_indexing(&self, record: RecordId, version: u32) -> bool {
+        self.indexing && self.records.contains(&(record, version))
     }
 }
 
@@ -463,5 +469,7 @@ impl AuditLog {
 
 fn receipt(seq: u64, event: &Event) -> AuditReceipt {
     let disclosing = event.stage == Stage::Intent && event.decision == Decision::Allow && event.action.discloses();
-    AuditReceipt { seq, disclosing, records: event.object.records() }
+    let node = matches!(event.actor, Actor::Node { .. });
+    let indexing = node && event.action == Action::Index && event.decision == Decision::Allow;
+    AuditReceipt { seq, disclosing, indexing, records: event.object.records() }
 }

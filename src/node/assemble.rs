@@ -10,6 +10,7 @@ use crate::cluster::{Cluster, ClusterOptions, Committer, Timings};
 use crate::config::{FirstPerson, NodeConfig, read_genesis, read_text};
 use crate::domain::canon::Canon;
 use crate::domain::fault::Fault;
+use crate::domain::label::Grade;
 use crate::domain::limits;
 use crate::domain::time::Clock;
 use crate::identity::{
@@ -19,6 +20,7 @@ use crate::identity::{
 use crate::ledger::{Genesis, node_id};
 use crate::policy::Engine;
 use crate::seal::KeyRing;
+use crate::search::Indexes;
 use crate::service::Core;
 use crate::vault::{Intake, Keys, Vault};
 use crate::wire::pb::{peer, v1};
@@ -125,6 +127,7 @@ async fn serve(config: NodeConfig) -> Result<(), Fault> {
     let keys = Keys::new(config.agency.clone(), federation.clone(), node, open_ring(&config)?).map_err(Fault::from)?;
     let intake = Intake::open(&config.data.join("vault"), Box::new(SystemEntropy)).map_err(Fault::from)?;
     let vault = Arc::new(Vault::new(keys, intake));
+    let (indexes, anew) = open_indexes(&config, &ring)?;
     let incarnation = clock.now().0;
     let committer = Committer::start(
         Arc::clone(&cluster),
@@ -152,6 +155,7 @@ async fn serve(config: NodeConfig) -> Result<(), Fault> {
         policy: Arc::new(policy),
         audit,
         reports,
+        indexes,
         vault,
         authority,
         signer,
@@ -170,8 +174,14 @@ async fn serve(config: NodeConfig) -> Result<(), Fault> {
             "start",
         )
         .await?;
+    for grade in anew {
+        let object = Object::Text(format!("search index {grade}"));
+        let _logged =
+            core.log_node(AuditAction::Rebuild, &config.agency, object, Verdict::Allow, "search-index").await?;
+    }
     gate.open(Arc::clone(&core));
     let upkeep = upkeep::start(Arc::clone(&core), peers.clone(), stopped.clone());
+    let indexing = upkeep::index(Arc::clone(&core), stopped.clone());
     let reporting = upkeep::report(Arc::clone(&core), peers.clone(), stopped.clone());
 
     let people_tls = ServerTls::new(
@@ -199,6 +209,7 @@ async fn serve(config: NodeConfig) -> Result<(), Fault> {
     let _ = stop.send(true);
     let _ = tokio::time::timeout(STOP_WITHIN, people_server).await;
     upkeep.abort();
+    indexing.abort();
     reporting.abort();
     let _logged = core.log_node(AuditAction::Stop, &config.agency, Object::None, Verdict::Allow, "stop").await?;
     cluster.shutdown().await;
@@ -234,6 +245,14 @@ fn open_ring(config: &NodeConfig) -> Result<KeyRing, Fault> {
     let bytes = std::fs::read(&config.keyring)
         .map_err(|e| Fault::usage("UNREADABLE_FILE", format!("cannot read `{}`: {e}", config.keyring.display())))?;
     Ok(KeyRing::open_file(&bytes, passphrase.trim_end().as_bytes())?)
+}
+
+/// One index for each grade up to the ceiling, under a key of its own; and the grades that were begun anew.
+fn open_indexes(config: &NodeConfig, ring: &KeyRing) -> Result<(Arc<Indexes>, Vec<Grade>), Fault> {
+    let grades = Grade::ALL.into_iter().filter(|g| *g <= ring.ceiling());
+    let keys = grades.map(|g| (g, *ring.derive(&format!("search-index/{g}")))).collect();
+    let (indexes, anew) = Indexes::open(&config.data.join("search"), keys, Box::new(SystemEntropy))?;
+    Ok((Arc::new(indexes), anew))
 }
 
 /// The genesis, the certificate and the key ring must name the same node and key.

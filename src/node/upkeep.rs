@@ -5,7 +5,7 @@ use crate::audit::{Action as AuditAction, Decision as Verdict, Object};
 use crate::ledger::{Command, CommandReply};
 use crate::node::system::SystemEntropy;
 use crate::seal::{digest, month_of};
-use crate::service::{Core, PeerReports, Told};
+use crate::service::{Core, Indexing, PeerReports, Told};
 use crate::vault::PeerVault;
 use std::sync::Arc;
 use std::time::Duration;
@@ -66,6 +66,34 @@ pub(super) fn report(
                 _ = round.tick() => {}
             }
             core.report_accesses(&mut told, peers.as_ref()).await;
+        }
+    })
+}
+
+/// Keeps the search indexes up with what is held.
+pub(super) fn index(core: Arc<Core>, mut stopped: watch::Receiver<bool>) -> JoinHandle<()> {
+    tokio::spawn(async move {
+        let mut round = interval(ROUND);
+        round.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut indexing = Indexing::default();
+        loop {
+            tokio::select! {
+                biased;
+                _ = stopped.wait_for(|s| *s) => return,
+                _ = round.tick() => {}
+            }
+            loop {
+                match core.index_some(&mut indexing).await {
+                    Ok(true) if !*stopped.borrow() => {}
+                    Ok(_) => break,
+                    Err(error) => {
+                        // What was taken off the list is found again by comparing with the index.
+                        tracing::error!(%error, "indexing failed; it is tried again");
+                        indexing = Indexing::default();
+                        break;
+                    }
+                }
+            }
         }
     })
 }

@@ -10,6 +10,7 @@ use crate::identity::{Authority, Directory};
 use crate::ledger::State;
 use crate::policy::Engine;
 use crate::seal::SigningKey;
+use crate::search::Indexes;
 use crate::vault::Vault;
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -33,6 +34,8 @@ pub struct Core {
     pub audit: Arc<AuditLog>,
     /// What other holders reported of accesses to this agency's records.
     pub reports: ReceivedReports,
+    /// The search indexes.
+    pub indexes: Arc<Indexes>,
     /// Held records.
     pub vault: Arc<Vault>,
     /// Signs people's certificates; only where the configuration names the authority's key.

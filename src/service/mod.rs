@@ -18,6 +18,7 @@ mod persons;
 mod publish;
 mod records;
 mod reports;
+mod search;
 
 pub use self::core::Core;
 pub use audit::{ReadLine, SearchQuery, log_name};
@@ -28,3 +29,4 @@ pub use persons::Entering;
 pub use publish::{PublishAsk, Published, Wait};
 pub use records::{HistoryLine, Listed, Opened};
 pub use reports::{PeerReports, Told};
+pub use search::{Found, Hit, Indexing, SearchAsk};

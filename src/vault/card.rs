@@ -99,6 +99,11 @@ impl Vault {
         Ok(self.cards.note(entry.grant, &opened.body))
     }
 
+    /// Records taken in since a cursor of this start (0 at first), and the next cursor.
+    pub fn arrived_since(&self, cursor: usize) -> (Vec<RecordId>, usize) {
+        self.intake.arrived_since(cursor)
+    }
+
     /// Every record of which a committed version is held.
     pub fn records(&self) -> BTreeSet<RecordId> {
         self.intake.all().into_iter().map(|(record, _)| record).collect()

@@ -68,6 +68,16 @@ impl Held {
         self.object.envelope.header().id
     }
 
+    /// Its version.
+    pub fn version(&self) -> u32 {
+        self.committed.version
+    }
+
+    /// The agreement under which it was released.
+    pub fn agreement(&self) -> Option<&AgreementId> {
+        self.opened.body.agreement.as_ref().map(|(id, _)| id)
+    }
+
     /// The parts as they are held.
     pub fn parts(&self) -> (Vec<u8>, Vec<u8>, Vec<u8>) {
         (self.object.envelope.to_bytes(), self.object.grant.to_bytes(), self.object.audience.to_bytes())

@@ -63,10 +63,13 @@ pub(super) struct Index {
     by_version: BTreeMap<(RecordId, u32), Vec<Entry>>,
     by_request: BTreeMap<[u8; 32], (RecordId, u32)>,
     by_check: BTreeMap<[u8; 32], (RecordId, u32)>,
+    /// In the order in which they were taken in, since the start; recovery counts as taking in.
+    arrivals: Vec<RecordId>,
 }
 
 impl Index {
     fn add(&mut self, key: (RecordId, u32), entry: Entry) {
+        self.arrivals.push(key.0);
         for check in &entry.pull_checks {
             self.by_check.insert(*check, key);
         }
@@ -143,6 +146,11 @@ impl Intake {
     /// The version that a pull check names.
     pub fn by_check(&self, check: &[u8; 32]) -> Option<(RecordId, u32)> {
         self.read(|i| i.by_check.get(check).copied())
+    }
+
+    /// What was taken in since a cursor of this start, and the next cursor.
+    pub fn arrived_since(&self, cursor: usize) -> (Vec<RecordId>, usize) {
+        self.read(|i| (i.arrivals.get(cursor..).unwrap_or_default().to_vec(), i.arrivals.len()))
     }
 
     /// Every held (record, version), in order.

@@ -1,0 +1,274 @@
+//! Searching: what a person may see is decided before, inside and after the index; what is shown is audited.
+
+use super::core::Core;
+use super::door::{Act, Caller};
+use super::records::check_purpose;
+use crate::audit::{Action as AuditAction, Decision as Verdict, Object, Stage};
+use crate::domain::canon::{Canon, Reader, Writer};
+use crate::domain::fault::Fault;
+use crate::domain::ids::{AgencyId, RecordId};
+use crate::domain::label::{Grade, Label};
+use crate::domain::record::Kind;
+use crate::domain::time::Millis;
+use crate::ledger::State;
+use crate::policy::{Action, Resource};
+use crate::seal::hmac;
+use crate::search::{Allowed, Document, Match, Query};
+use crate::vault::{Card, Facts};
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+/// Most lines of one answer.
+pub const SEARCH_MOST: usize = 200;
+/// Most hits that are counted one by one; a query with more says this many.
+const COUNTED: usize = 10_000;
+/// Most documents of one commit of the index.
+const INDEX_BATCH: usize = 64;
+/// Scope atom of what needs no agreement here: the own agency's records.
+const OWN: &str = "own";
+
+/// What is looked for.
+pub struct SearchAsk {
+    /// The query.
+    pub query: String,
+    /// Only this grade.
+    pub grade: Option<Grade>,
+    /// Only this kind.
+    pub kind: Option<Kind>,
+    /// Only of this originator.
+    pub origin: Option<AgencyId>,
+    /// Only what was issued since.
+    pub since: Option<Millis>,
+    /// Most lines.
+    pub limit: usize,
+    /// 查阅事由.
+    pub purpose: String,
+}
+
+/// One hit as the person may see it.
+pub struct Hit {
+    /// Record.
+    pub record: RecordId,
+    /// Version.
+    pub version: u32,
+    /// Label.
+    pub label: Label,
+    /// Title.
+    pub title: String,
+    /// Some text around the match.
+    pub snippet: String,
+}
+
+/// What was found.
+pub struct Found {
+    /// Best first.
+    pub hits: Vec<Hit>,
+    /// Everything that matches and that the person may see.
+    pub total: u64,
+}
+
+/// Where the indexer stands.
+#[derive(Default)]
+pub struct Indexing {
+    cursor: usize,
+    pending: BTreeSet<RecordId>,
+    indexed: Option<BTreeMap<RecordId, u32>>,
+}
+
+impl Core {
+    /// Searches for a person. One intent names every record that is shown; originators are told of each snippet.
+    pub async fn search(&self, caller: &Caller, ask: SearchAsk) -> Result<Found, Fault> {
+        check_purpose(&ask.purpose)?;
+        let query = query(&ask)?;
+        let overall = self.decide(caller, Action::RecordSearch, Resource::None, &ask.purpose, true);
+        let state = self.state();
+        let visible = if overall.is_allow() { self.visible(caller, &state, &query, &ask).await? } else { Vec::new() };
+        let total = visible.len() as u64;
+        let mut shown = Vec::new();
+        for card in visible {
+            if shown.len() >= ask.limit.clamp(1, SEARCH_MOST) {
+                break;
+            }
+            // A record that does not open is the doctor's matter, not a reason to find nothing.
+            shown.extend(self.load(&card).ok());
+        }
+        let hash = hmac(&self.pseudonym_key, "hufu.search-query", &[query.canonical().as_bytes()]);
+        let act = |audit, origin, disclosed| Act {
+            action: Action::RecordSearch,
+            audit,
+            object: Object::Query { hash, disclosed },
+            label: None,
+            purpose: &ask.purpose,
+            origin,
+            request: self.random(),
+        };
+        let disclosed = shown.iter().map(|h| (h.record(), h.version())).collect();
+        let intent = act(AuditAction::Search, None, disclosed);
+        let receipt = self.log(caller, &intent, Stage::Intent, &overall).await?;
+        if let Some(fault) = overall.fault() {
+            return Err(fault);
+        }
+        let mut hits = Vec::with_capacity(shown.len());
+        let mut by_origin: BTreeMap<AgencyId, Vec<(RecordId, u32)>> = BTreeMap::new();
+        for held in shown {
+            let disclosed = self.vault.disclose(&held, &receipt)?;
+            let body = disclosed.portions.first().map(|p| String::from_utf8_lossy(&p.text).into_owned());
+            let snippet = query.snippet(body.as_deref().unwrap_or_default());
+            let (record, version) = (held.record(), held.version());
+            by_origin.entry(held.label.originator.clone()).or_default().push((record, version));
+            hits.push(Hit { record, version, label: held.label, title: disclosed.meta.title, snippet });
+        }
+        for (origin, disclosed) in by_origin {
+            let told = act(AuditAction::Snippet, Some(origin), disclosed);
+            let _outcome = self.log(caller, &told, Stage::Outcome, &overall).await?;
+        }
+        Ok(Found { hits, total })
+    }
+
+    /// Cards of the matches that the person may see, best first.
+    async fn visible(
+        &self,
+        caller: &Caller,
+        state: &State,
+        query: &Query,
+        ask: &SearchAsk,
+    ) -> Result<Vec<Card>, Fault> {
+        let allowed = Allowed {
+            classes: self.allowed_classes(caller, &ask.purpose)?,
+            scopes: self.allowed_scopes(state)?,
+            grade: ask.grade,
+        };
+        let (indexes, query) = (Arc::clone(&self.indexes), query.clone());
+        let matches: Vec<Match> = tokio::task::spawn_blocking(move || indexes.query(&query, &allowed, COUNTED))
+            .await
+            .map_err(|e| Fault::internal("INTERNAL", e.to_string()))??;
+        // One decision for each label and agreement; the facts are shared, so their address names them.
+        let mut decided: BTreeMap<*const Facts, bool> = BTreeMap::new();
+        let mut visible = Vec::new();
+        for m in matches {
+            let Some(card) = self.find(state, &m.record, 0).filter(|c| c.version == m.version) else { continue };
+            let may = *decided
+                .entry(Arc::as_ptr(&card.facts))
+                .or_insert_with(|| self.may(caller, Action::RecordSearch, &card, &ask.purpose).is_allow());
+            if may {
+                visible.push(card);
+            }
+        }
+        Ok(visible)
+    }
+
+    fn allowed_classes(&self, caller: &Caller, purpose: &str) -> Result<BTreeSet<Vec<u8>>, Fault> {
+        let mut allowed = BTreeSet::new();
+        for class in self.indexes.classes()? {
+            let Ok(label) = read_label(&class) else { continue };
+            let resource = Resource::Record { own: label.originator == self.agency, label };
+            if self.decide(caller, Action::RecordSearch, resource, purpose, true).is_allow() {
+                allowed.insert(class);
+            }
+        }
+        Ok(allowed)
+    }
+
+    /// Scopes in which this agency may read now: its own records, and agreements in force.
+    fn allowed_scopes(&self, state: &State) -> Result<BTreeSet<String>, Fault> {
+        let now = self.clock.now();
+        let in_force = |scope: &String| {
+            scope == OWN
+                || scope
+                    .parse()
+                    .ok()
+                    .and_then(|id| state.agreement_now(&id, now))
+                    .is_some_and(|a| a.terms.parties.contains(&self.agency))
+        };
+        Ok(self.indexes.scopes()?.into_iter().filter(in_force).collect())
+    }
+
+    /// Indexes what was taken in and committed since the last call, a batch at most. True if there may be more.
+    /// Crash story: before the commit of the index nothing is in it and the next start finds what is missing;
+    /// after it, adding the same again leaves one.
+    pub async fn index_some(&self, indexing: &mut Indexing) -> Result<bool, Fault> {
+        let known = match indexing.indexed.take() {
+            Some(known) => known,
+            None => self.indexes.indexed()?,
+        };
+        let known = indexing.indexed.insert(known);
+        let (arrived, cursor) = self.vault.arrived_since(indexing.cursor);
+        indexing.cursor = cursor;
+        indexing.pending.extend(arrived);
+        let state = self.state();
+        let mut batch = Vec::new();
+        for record in indexing.pending.clone() {
+            if batch.len() >= INDEX_BATCH {
+                break;
+            }
+            // Not committed yet: it stays pending.
+            let Some(card) = self.find(&state, &record, 0) else { continue };
+            indexing.pending.remove(&record);
+            if known.get(&record).is_none_or(|v| *v < card.version) {
+                batch.extend(self.load(&card).ok());
+            }
+        }
+        if batch.is_empty() {
+            return Ok(false);
+        }
+        let named: Vec<(RecordId, u32)> = batch.iter().map(|h| (h.record(), h.version())).collect();
+        let object = Object::Query { hash: [0; 32], disclosed: named.clone() };
+        let receipt = self.log_node(AuditAction::Index, &self.agency, object, Verdict::Allow, "index").await?;
+        let mut documents = Vec::with_capacity(batch.len());
+        for held in &batch {
+            let text = self.vault.text_for_index(held, &receipt)?;
+            documents.push(self.document(held, text)?);
+        }
+        let indexes = Arc::clone(&self.indexes);
+        tokio::task::spawn_blocking(move || indexes.add(&documents))
+            .await
+            .map_err(|e| Fault::internal("INTERNAL", e.to_string()))??;
+        known.extend(named);
+        Ok(true)
+    }
+
+    fn document(&self, held: &crate::vault::Held, text: crate::vault::Disclosed) -> Result<Document, Fault> {
+        let label = &held.label;
+        let scope = match held.agreement() {
+            Some(id) if label.originator != self.agency => id.to_string(),
+            _ => OWN.to_owned(),
+        };
+        let mut class = Writer::bare();
+        label.write(&mut class);
+        let body: Vec<String> = text.portions.iter().map(|p| String::from_utf8_lossy(&p.text).into_owned()).collect();
+        Ok(Document {
+            record: held.record(),
+            version: held.version(),
+            grade: label.grade,
+            class: class.finish(),
+            scope,
+            origin: label.originator.clone(),
+            kind: text.meta.kind,
+            issued: text.meta.issued,
+            references: text.meta.references,
+            title: text.meta.title,
+            body: body.join("\n"),
+        })
+    }
+}
+
+fn query(ask: &SearchAsk) -> Result<Query, Fault> {
+    let mut query = Query::parse(&ask.query)?;
+    if let Some(kind) = ask.kind {
+        query = query.kind(kind);
+    }
+    if let Some(origin) = &ask.origin {
+        query = query.origin(origin.clone());
+    }
+    if let Some(since) = ask.since {
+        query = query.since(since);
+    }
+    Ok(query)
+}
+
+fn read_label(class: &[u8]) -> Result<Label, crate::domain::canon::CanonError> {
+    let mut r = Reader::bare(class);
+    let label = Label::read(&mut r)?;
+    r.finish()?;
+    Ok(label)
+}
