@@ -71,3 +71,71 @@ fn texts_are_imported_once_each() {
     let found = std::fs::read_dir(&folder).unwrap().count();
     assert_eq!(found, 5, "the sources are left as they are");
 }
+
+#[test]
+fn texts_are_found_by_whoever_may_see_them() {
+    let demo = Demo::start();
+    demo.equal_digests("police-clerk", 4);
+    let folder = fixtures(demo.dir());
+    import(&demo, "police-analyst", &folder);
+    let search = |who: &str, query: &str| demo.run(who, &["record", "search", query, "--purpose", "CASE-7"]);
+    let titles = |ran: &Ran| -> Vec<String> {
+        let hits = ran.lines.iter().filter(|l| l["title"].is_string());
+        hits.map(|l| l["title"].as_str().unwrap().to_owned()).collect()
+    };
+    let hits = until("customs has indexed them", Duration::from_secs(10), || {
+        let r = search("customs-analyst", "\"知悉范围\"");
+        (r.code == 0 && r.ok()["total"] == 1).then_some(r)
+    });
+    assert_eq!(titles(&hits), ["演练保密规定"], "exactly the text that contains it");
+    assert!(hits.lines[0]["snippet"].as_str().unwrap().contains("知悉范围"));
+    assert_eq!(titles(&search("customs-analyst", "abc123")), ["note"], "full-width is folded");
+    assert_eq!(titles(&search("customs-analyst", "origin:customs 规定")), [""; 0]);
+
+    // The originator learns of the snippet.
+    let record = hits.lines[0]["record"].as_str().unwrap().to_owned();
+    until("police learns of the snippet", Duration::from_secs(5), || {
+        let reads = demo.run("police-officer", &["audit", "who-read", &record]);
+        reads.lines.iter().any(|r| r["agency"] == "customs" && r["action"] == "snippet").then_some(())
+    });
+
+    // A clerk finds and counts nothing; the search is an event with nothing disclosed.
+    let nothing = search("customs-clerk", "\"知悉范围\"");
+    assert_eq!((nothing.code, nothing.lines.len(), &nothing.ok()["total"]), (0, 1, &serde_json::json!(0)));
+    let events = demo.run("customs-officer", &["audit", "search", "--person", "clerk"]);
+    assert!(events.lines.iter().any(|e| e["action"] == "search" && e["record"].is_null()), "{:?}", events.lines);
+    assert_eq!(search("cyberspace-chief", "知悉").ok()["total"], 0);
+    assert_eq!(search("customs-officer", "知悉").code, 3, "officers do not search content");
+    assert_eq!(search("customs-analyst", &"(".repeat(10_000)).code, 2);
+    assert_eq!(demo.run("customs-analyst", &["record", "search", "知悉", "--purpose", ""]).code, 2);
+
+    // A new version replaces the old one; after a crash every record is found exactly once.
+    std::fs::write(folder.join("note.txt"), "改过的一段话，口令ＸＹＺ。").unwrap();
+    import(&demo, "police-analyst", &folder);
+    demo.kill("customs");
+    let _customs = demo.start_node("customs");
+    until("customs has indexed the new version", Duration::from_secs(20), || {
+        let (new, old) = (search("customs-analyst", "xyz"), search("customs-analyst", "abc123"));
+        (new.code == 0 && new.ok()["total"] == 1 && old.ok()["total"] == 0).then_some(())
+    });
+    assert_eq!(search("customs-analyst", "\"知悉范围\"").ok()["total"], 1);
+
+    if let Some(data) = std::env::var_os("HUFU_TEST_DATA") {
+        let laws = Path::new(&data).join("laws");
+        import(&demo, "police-analyst", &laws);
+        let contain = std::fs::read_dir(&laws)
+            .unwrap()
+            .filter(|e| std::fs::read_to_string(e.as_ref().unwrap().path()).unwrap().contains("知悉范围"));
+        let expected = contain.count() + 1;
+        until("exactly the texts that contain it", Duration::from_secs(30), || {
+            (search("customs-analyst", "\"知悉范围\"").ok()["total"] == expected).then_some(())
+        });
+        let first = titles(&search("customs-analyst", "国家秘密"));
+        assert!(first.iter().take(2).any(|t| t.contains("保守国家秘密法")), "{first:?}");
+    }
+    demo.run("customs-officer", &["agreement", "end", "border-2026", "--reason", "演练结束"]).ok();
+    until("after the end customs finds nothing", Duration::from_secs(5), || {
+        (search("customs-analyst", "知悉").ok()["total"] == 0).then_some(())
+    });
+    assert_ne!(search("police-analyst", "知悉").ok()["total"], 0, "the originator's own people do");
+}
