@@ -9,6 +9,7 @@ mod decode;
 mod federation;
 mod peer;
 mod persons;
+mod policy;
 mod records;
 
 pub use peer::{NodeGate, NodeServices};

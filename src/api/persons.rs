@@ -3,7 +3,7 @@
 use super::{People, decode, refuse};
 use crate::domain::fault::Fault;
 use crate::identity::Person;
-use crate::service::Entering;
+use crate::service::{Change, Entering};
 use crate::wire::pb::v1;
 use tonic::{Request, Response, Status};
 
@@ -22,6 +22,16 @@ impl v1::persons_server::Persons for People {
         let v1::ListPersonsRequest { name } = request.into_inner();
         let persons = self.core.list_persons(&caller, &name).await.map_err(refuse)?;
         Ok(Response::new(v1::ListPersonsReply { persons: persons.iter().map(view).collect() }))
+    }
+
+    async fn change(
+        &self,
+        request: Request<v1::ChangePersonRequest>,
+    ) -> Result<Response<v1::ChangePersonReply>, Status> {
+        let caller = self.caller(&request)?;
+        let (name, change) = change(request.into_inner()).map_err(refuse)?;
+        let person = self.core.change_person(&caller, &name, change).await.map_err(refuse)?;
+        Ok(Response::new(v1::ChangePersonReply { person: Some(view(&person)) }))
     }
 
     async fn suspend(
@@ -61,6 +71,32 @@ fn entering(p: v1::Person) -> Result<Entering, Fault> {
         clearance: clearance.parse()?,
         compartments: decode::set(&compartments)?,
     })
+}
+
+fn change(r: v1::ChangePersonRequest) -> Result<(String, Change), Fault> {
+    let v1::ChangePersonRequest {
+        name,
+        clearance,
+        add_roles,
+        remove_roles,
+        add_compartments,
+        remove_compartments,
+        title,
+        unit,
+    } = r;
+    if title.chars().count() > 200 || unit.chars().count() > 200 {
+        return Err(Fault::usage("BAD_PERSON", "title and unit have at most 200 characters"));
+    }
+    let change = Change {
+        clearance: decode::optional(&clearance)?,
+        add_roles: decode::set(&add_roles)?,
+        remove_roles: decode::set(&remove_roles)?,
+        add_compartments: decode::set(&add_compartments)?,
+        remove_compartments: decode::set(&remove_compartments)?,
+        title: (!title.is_empty()).then_some(title),
+        unit: (!unit.is_empty()).then_some(unit),
+    };
+    Ok((name, change))
 }
 
 fn view(p: &Person) -> v1::Person {

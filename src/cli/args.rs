@@ -1,7 +1,7 @@
 //! Arguments, global options and the way out.
 
 use super::output::{Lang, Out};
-use super::{agency, agreement, audit, cluster, demo, federation, guide, node, person, record};
+use super::{agency, agreement, audit, bench, cluster, demo, doctor, federation, guide, node, person, policy, record};
 use crate::domain::fault::Fault;
 use clap::{CommandFactory, Parser, Subcommand};
 use std::path::PathBuf;
@@ -68,6 +68,14 @@ enum Command {
     /// The state of the cluster. 集群
     #[command(subcommand)]
     Cluster(cluster::Command),
+    /// Policies. 策略
+    #[command(subcommand)]
+    Policy(policy::Command),
+    /// Load tests against a running node.
+    #[command(subcommand)]
+    Bench(bench::Command),
+    /// Look at configuration, disk, keys, clock and peers; says what to do. 诊断
+    Doctor(doctor::Doctor),
     /// Shell completions.
     Completions {
         /// bash, zsh, fish, elvish or powershell.
@@ -104,6 +112,9 @@ fn run(cli: Cli, out: &Out) -> Result<ExitCode, Fault> {
         Command::Record(c) => record::run(c, g, out),
         Command::Audit(c) => audit::run(c, g, out),
         Command::Cluster(c) => cluster::run(c, g, out),
+        Command::Policy(c) => policy::run(c, g, out),
+        Command::Bench(c) => bench::run(c, g, out),
+        Command::Doctor(ask) => doctor::run(&ask, g, out),
         Command::Completions { shell } => {
             clap_complete::generate(shell, &mut Cli::command(), "hufu", &mut std::io::stdout());
             Ok(ExitCode::SUCCESS)

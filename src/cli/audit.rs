@@ -41,9 +41,13 @@ pub(super) enum Command {
         #[arg(long)]
         out: PathBuf,
     },
-    /// Verify an exported log without any node.
+    /// Verify an exported log without any node, or the own node's log where it is.
     Verify {
-        dir: PathBuf,
+        #[arg(required_unless_present = "live", conflicts_with = "live")]
+        dir: Option<PathBuf>,
+        /// The node reads its whole log back and holds it against its tree.
+        #[arg(long)]
+        live: bool,
         /// The federation's genesis: pins the keys.
         #[arg(long)]
         genesis: Option<PathBuf>,
@@ -51,13 +55,18 @@ pub(super) enum Command {
 }
 
 pub(super) fn run(command: Command, g: &Globals, out: &Out) -> Result<ExitCode, Fault> {
-    if let Command::Verify { dir, genesis } = &command {
+    if let Command::Verify { dir: Some(dir), live: false, genesis } = &command {
         return verify(dir, genesis.as_ref(), out);
     }
     block_on(async {
         let client = Client::connect(g).await?;
         match command {
-            Command::Verify { .. } => {}
+            Command::Verify { .. } => {
+                let r = client.audit().verify(v1::AuditVerifyRequest {}).await.map_err(fault)?.into_inner();
+                let root = HEXLOWER.encode(&r.root);
+                let json = json!({"size": r.size, "root": root, "witnesses": r.witnesses, "consistent": r.consistent});
+                out.answer(&json, || format!("{} {}  {root}", out.say("一致，条目数", "consistent, entries"), r.size));
+            }
             Command::Search { person, record, agency, decision, since, limit } => {
                 let request = v1::AuditSearchRequest {
                     person: person.unwrap_or_default(),

@@ -60,6 +60,10 @@ impl Client {
         v1::audit_client::AuditClient::new(self.channel.clone()).max_decoding_message_size(8 << 20)
     }
 
+    pub(super) fn policy(&self) -> v1::policy_client::PolicyClient<Channel> {
+        v1::policy_client::PolicyClient::new(self.channel.clone())
+    }
+
     pub(super) fn cluster(&self) -> v1::cluster_client::ClusterClient<Channel> {
         v1::cluster_client::ClusterClient::new(self.channel.clone())
     }

@@ -9,15 +9,18 @@ mod agency;
 mod agreement;
 mod args;
 mod audit;
+mod bench;
 mod client;
 mod cluster;
 mod demo;
+mod doctor;
 mod federation;
 mod guide;
 mod import;
 mod node;
 mod output;
 mod person;
+mod policy;
 mod record;
 
 pub use args::main;

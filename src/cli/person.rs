@@ -58,8 +58,29 @@ pub(super) enum Command {
     List,
     /// One person.
     Show { name: String },
+    /// Change clearance, roles, compartments, title or unit, from the next call on (security officer).
+    Change(Box<ChangeArgs>),
     /// Take access away, from the next call on (security officer).
     Suspend { name: String },
+}
+
+#[derive(clap::Args)]
+pub(super) struct ChangeArgs {
+    name: String,
+    #[arg(long)]
+    clearance: Option<Grade>,
+    #[arg(long = "add-role")]
+    add_roles: Vec<Role>,
+    #[arg(long = "remove-role")]
+    remove_roles: Vec<Role>,
+    #[arg(long = "add-compartment")]
+    add_compartments: Vec<Compartment>,
+    #[arg(long = "remove-compartment")]
+    remove_compartments: Vec<Compartment>,
+    #[arg(long)]
+    title: Option<String>,
+    #[arg(long)]
+    unit: Option<String>,
 }
 
 /// What an officer enters.
@@ -118,6 +139,30 @@ pub(super) fn run(command: Command, g: &Globals, out: &Out) -> Result<ExitCode, 
             Command::Show { name } => {
                 let person = show(&client, &name).await?;
                 out.answer(&view(&person), || serde_json::to_string_pretty(&view(&person)).unwrap_or_default());
+            }
+            Command::Change(c) => {
+                let request = v1::ChangePersonRequest {
+                    name: c.name.clone(),
+                    clearance: c.clearance.map(|g| g.to_string()).unwrap_or_default(),
+                    add_roles: c.add_roles.iter().map(ToString::to_string).collect(),
+                    remove_roles: c.remove_roles.iter().map(ToString::to_string).collect(),
+                    add_compartments: c.add_compartments.iter().map(ToString::to_string).collect(),
+                    remove_compartments: c.remove_compartments.iter().map(ToString::to_string).collect(),
+                    title: c.title.clone().unwrap_or_default(),
+                    unit: c.unit.clone().unwrap_or_default(),
+                };
+                if request == (v1::ChangePersonRequest { name: c.name.clone(), ..v1::ChangePersonRequest::default() }) {
+                    return Err(Fault::usage("USAGE", "nothing to change").hint("see `hufu person change --help`"));
+                }
+                let r = client.persons().change(request).await.map_err(fault)?.into_inner();
+                let person = r.person.as_ref().map(view).unwrap_or_default();
+                if c.add_roles.iter().any(|r| matches!(r, Role::Classifier | Role::SecurityOfficer | Role::Inspector)) {
+                    out.progress(out.say(
+                        "签署职权行为的角色还须由两名保密员在账本登记：hufu person approve",
+                        "a role that signs acts must also be registered on the ledger by two officers: hufu person approve",
+                    ));
+                }
+                out.answer(&person, || serde_json::to_string_pretty(&person).unwrap_or_default());
             }
             Command::Suspend { name } => {
                 let before = show(&client, &name).await?;

@@ -18,6 +18,9 @@ const VERSION: u16 = 1;
 /// Shortest pause between two saves.
 const PAUSE: Duration = Duration::from_millis(500);
 
+/// What the store gave back: a position and an encoded state.
+type Kept = (SnapshotMeta, Vec<u8>);
+
 /// A state with its position.
 pub(super) struct Moment {
     pub(super) applied: Option<LogId>,
@@ -69,7 +72,7 @@ impl Incidents {
 impl Saver {
     /// Opens the store and starts the thread; answers what was saved, if that verifies. `begun` says that this
     /// node has applied something before, so that an empty store is a lost one.
-    pub(super) fn open(dir: &Path, begun: bool) -> Result<(Saver, Option<(SnapshotMeta, Vec<u8>)>), StoreError> {
+    pub(super) fn open(dir: &Path, begun: bool) -> Result<(Saver, Option<Kept>), StoreError> {
         let shared = Arc::new(Shared::default());
         let (mut store, opened) = Materialised::open_or_rebuild(dir)?;
         let saved = match store.load().map(|saved| saved.map(|(at, state)| (meta(&at), state))) {

@@ -201,6 +201,7 @@ async fn serve(config: NodeConfig) -> Result<(), Fault> {
                 .max_encoding_message_size(8 << 20),
         )
         .add_service(v1::audit_server::AuditServer::new(api.clone()).max_encoding_message_size(8 << 20))
+        .add_service(v1::policy_server::PolicyServer::new(api.clone()))
         .add_service(v1::cluster_server::ClusterServer::new(api));
     let people_server = tokio::spawn(router.serve_with_incoming_shutdown(people, told(stopped)));
     tracing::info!(agency = %config.agency, people = %config.listen.people, nodes = %config.listen.nodes, "serving; {}", crate::seal::SUITE_NOTICE);
@@ -253,6 +254,13 @@ fn open_indexes(config: &NodeConfig, ring: &KeyRing) -> Result<(Arc<Indexes>, Ve
     let keys = grades.map(|g| (g, *ring.derive(&format!("search-index/{g}")))).collect();
     let (indexes, anew) = Indexes::open(&config.data.join("search"), keys, Box::new(SystemEntropy))?;
     Ok((Arc::new(indexes), anew))
+}
+
+/// What a start would check of genesis, key ring and certificate, without starting; until when the certificate is valid.
+pub fn check_config(config: &NodeConfig) -> Result<crate::domain::time::Millis, Fault> {
+    let genesis = read_genesis(&config.genesis)?.verified()?;
+    check_own(config, &genesis, &open_ring(config)?)?;
+    Ok(certificate_facts(&read_text(&config.cert)?)?.not_after)
 }
 
 /// The genesis, the certificate and the key ring must name the same node and key.

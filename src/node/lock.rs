@@ -3,8 +3,9 @@
 use crate::domain::fault::Fault;
 use crate::domain::ids::NodeId;
 use rustix::fs::FlockOperation;
-use std::fs::{File, OpenOptions};
+use std::fs::{DirBuilder, File, OpenOptions};
 use std::io::{Read, Write};
+use std::os::unix::fs::DirBuilderExt;
 use std::path::Path;
 
 /// Held as long as the node runs; the kernel lets go when the process ends.
@@ -18,7 +19,7 @@ impl DataLock {
         let io = |e: std::io::Error| {
             Fault::usage("BAD_DATA_DIR", format!("cannot use data folder `{}`: {e}", data.display()))
         };
-        std::fs::create_dir_all(data).map_err(io)?;
+        DirBuilder::new().recursive(true).mode(0o700).create(data).map_err(io)?;
         let path = data.join("LOCK");
         let mut file =
             OpenOptions::new().read(true).write(true).create(true).truncate(false).open(&path).map_err(io)?;

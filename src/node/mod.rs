@@ -10,5 +10,5 @@ mod peers;
 mod system;
 mod upkeep;
 
-pub use assemble::{END_WITH_PARENT, run};
+pub use assemble::{END_WITH_PARENT, check_config, run};
 pub use system::{SystemClock, SystemEntropy};

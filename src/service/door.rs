@@ -88,14 +88,31 @@ impl Core {
         purpose: &str,
         covers: bool,
     ) -> Decision {
-        self.policy.decide(&Question {
+        self.policy.decide(&self.question(caller, action, resource, purpose, covers))
+    }
+
+    /// What the policies are asked.
+    pub(super) fn question(
+        &self,
+        caller: &Caller,
+        action: Action,
+        resource: Resource,
+        purpose: &str,
+        covers: bool,
+    ) -> Question {
+        Question {
             subject: caller.subject(),
             action,
             resource,
             purpose: purpose.to_owned(),
             agreement_covers: covers,
             in_scope: true,
-        })
+        }
+    }
+
+    /// A person as the door would see them, for an explanation. Nobody acts as this caller.
+    pub(super) fn person_as_caller(&self, name: &str) -> Option<Caller> {
+        self.directory.by_name(name).map(|person| Caller { person, agency: self.agency.clone() })
     }
 
     /// Decides an act that touches no content, logs it as one event, and answers the refusal if it is one.

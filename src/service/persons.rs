@@ -30,6 +30,24 @@ pub struct Entering {
     pub compartments: BTreeSet<Compartment>,
 }
 
+/// What an officer changes of a person; what is empty stays.
+pub struct Change {
+    /// New clearance.
+    pub clearance: Option<Grade>,
+    /// Roles given.
+    pub add_roles: BTreeSet<Role>,
+    /// Roles taken.
+    pub remove_roles: BTreeSet<Role>,
+    /// Compartments given.
+    pub add_compartments: BTreeSet<Compartment>,
+    /// Compartments taken.
+    pub remove_compartments: BTreeSet<Compartment>,
+    /// New title.
+    pub title: Option<String>,
+    /// New unit.
+    pub unit: Option<String>,
+}
+
 impl Core {
     /// Signs a request and enters the person; durable when it answers.
     pub async fn add_person(&self, caller: &Caller, new: Entering, csr_pem: &str) -> Result<(Person, String), Fault> {
@@ -73,6 +91,37 @@ impl Core {
             return Ok(self.directory.list());
         }
         Ok(vec![self.directory.by_name(name).ok_or_else(Fault::not_found)?])
+    }
+
+    /// Changes clearance, roles and compartments; durable, and in force at the next call. A role that signs acts
+    /// (P1) counts only once two officers registered the key on the ledger, which this does not do.
+    pub async fn change_person(&self, caller: &Caller, name: &str, change: Change) -> Result<Person, Fault> {
+        let _logged = self.person_act(caller, Action::PersonAdd, &format!("change {name}")).await?;
+        if caller.person().name == name {
+            return Err(Fault::refused("NOT_ALLOWED", "nobody changes his own entry").hint("another officer does it"));
+        }
+        let mut person = self.directory.by_name(name).ok_or_else(Fault::not_found)?;
+        let state = self.state();
+        let ceiling = state.agency(&self.agency).map_or(Grade::Internal, |a| a.descriptor.ceiling);
+        if change.clearance.is_some_and(|c| c > ceiling) {
+            return Err(Fault::refused("ABOVE_CEILING", format!("your agency's ceiling is {ceiling}"))
+                .hint("a clearance above the ceiling could never be used here"));
+        }
+        let Change { clearance, add_roles, remove_roles, add_compartments, remove_compartments, title, unit } = change;
+        person.clearance = clearance.unwrap_or(person.clearance);
+        person.roles.extend(add_roles);
+        person.roles.retain(|r| !remove_roles.contains(r));
+        person.compartments.extend(add_compartments);
+        person.compartments.retain(|c| !remove_compartments.contains(c));
+        person.title = title.unwrap_or(person.title);
+        person.unit = unit.unwrap_or(person.unit);
+        if person.roles.is_empty() {
+            return Err(
+                Fault::usage("BAD_PERSON", "a person holds at least one role").hint("suspend the person instead")
+            );
+        }
+        let seen = person.version;
+        Ok(self.directory.put(person, seen).await?)
     }
 
     /// Takes access away: durable, and in force at the next call.

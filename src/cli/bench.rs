@@ -1,0 +1,137 @@
+//! `hufu bench publish`: many clients, one request in flight each, over real TLS to a running node.
+
+use super::args::Globals;
+use super::client::{Client, block_on, fault};
+use super::output::Out;
+use crate::domain::fault::{Fault, FaultKind};
+use crate::domain::ids::AgreementId;
+use crate::domain::label::Grade;
+use crate::domain::time::Entropy;
+use crate::node::SystemEntropy;
+use crate::wire::pb::v1;
+use serde_json::json;
+use std::process::ExitCode;
+use std::time::Duration;
+use tokio::time::Instant;
+
+/// Not counted: connections, caches and audience keys come to rest.
+const WARM_UP: Duration = Duration::from_secs(1);
+
+#[derive(clap::Subcommand)]
+pub(super) enum Command {
+    /// Publish records and measure from request to committed answer.
+    Publish(Publish),
+}
+
+#[derive(clap::Args)]
+pub(super) struct Publish {
+    #[arg(long, default_value_t = 64, value_parser = clap::value_parser!(u32).range(1..=1024))]
+    clients: u32,
+    #[arg(long, default_value_t = 8, value_parser = clap::value_parser!(u64).range(1..=3600))]
+    seconds: u64,
+    /// Size of each body.
+    #[arg(long, default_value_t = 1024, value_parser = clap::value_parser!(u32).range(1..=1_048_576))]
+    bytes: u32,
+    #[arg(long)]
+    agreement: AgreementId,
+    #[arg(long, default_value = "secret")]
+    grade: Grade,
+    /// none: committed; one: replicated; all: complete.
+    #[arg(long, default_value = "none", value_parser = ["none", "one", "all"])]
+    wait: String,
+}
+
+/// What one client saw.
+#[derive(Default)]
+struct Seen {
+    micros: Vec<u32>,
+    errors: u64,
+    first_error: Option<String>,
+}
+
+pub(super) fn run(command: Command, g: &Globals, out: &Out) -> Result<ExitCode, Fault> {
+    let Command::Publish(ask) = command;
+    block_on(async {
+        let begin = Instant::now() + WARM_UP;
+        let end = begin + Duration::from_secs(ask.seconds);
+        let mut running = Vec::new();
+        for _ in 0..ask.clients {
+            let client = Client::connect(g).await?;
+            let request = request(&ask, client.timeout_ms());
+            running.push(tokio::spawn(one_client(client, request, begin, end)));
+        }
+        let mut all = Seen::default();
+        for task in running {
+            let seen = task.await.map_err(|e| Fault::internal("RUNTIME", e.to_string()))?;
+            all.micros.extend(seen.micros);
+            all.errors += seen.errors;
+            all.first_error = all.first_error.or(seen.first_error);
+        }
+        Ok(report(&mut all, ask.seconds, out))
+    })
+}
+
+fn request(ask: &Publish, timeout_ms: u32) -> v1::PublishRequest {
+    v1::PublishRequest {
+        title: "演练 bench".into(),
+        body: vec![0; ask.bytes as usize],
+        grade: ask.grade.to_string(),
+        agreement: ask.agreement.to_string(),
+        kind: "report".into(),
+        wait: ask.wait.clone(),
+        wait_ms: 2000,
+        timeout_ms,
+        ..v1::PublishRequest::default()
+    }
+}
+
+async fn one_client(client: Client, mut request: v1::PublishRequest, begin: Instant, end: Instant) -> Seen {
+    let mut seen = Seen::default();
+    let mut records = client.records();
+    loop {
+        let mut id = [0u8; 16];
+        SystemEntropy.fill(&mut id);
+        request.request_id = id.to_vec();
+        // Text that does not repeat: printable, from the system's randomness.
+        SystemEntropy.fill(&mut request.body);
+        request.body.iter_mut().for_each(|b| *b = b' ' + *b % 94);
+        let sent = Instant::now();
+        let outcome = records.publish(request.clone()).await;
+        let now = Instant::now();
+        if now >= end {
+            return seen;
+        }
+        match outcome {
+            Ok(_) if sent >= begin => {
+                seen.micros.push(u32::try_from(now.duration_since(sent).as_micros()).unwrap_or(u32::MAX));
+            }
+            Ok(_) => {}
+            Err(status) => {
+                seen.errors += 1;
+                seen.first_error.get_or_insert_with(|| fault(status).message);
+            }
+        }
+    }
+}
+
+fn report(all: &mut Seen, seconds: u64, out: &Out) -> ExitCode {
+    all.micros.sort_unstable();
+    let n = all.micros.len();
+    let at = |per_mille: usize| all.micros.get((n * per_mille / 1000).min(n.saturating_sub(1))).copied().unwrap_or(0);
+    let ms = |us: u32| f64::from(us) / 1000.0;
+    let per_s = (n as f64 / seconds as f64 * 10.0).round() / 10.0;
+    let (p50, p99, max) = (ms(at(500)), ms(at(990)), ms(all.micros.last().copied().unwrap_or(0)));
+    let json = json!({"op": "publish", "ops": n, "per_s": per_s, "p50_ms": p50, "p99_ms": p99, "max_ms": max,
+        "errors": all.errors});
+    if let Some(why) = &all.first_error {
+        out.progress(&format!("{}: {why}", out.say("第一个错误", "first error")));
+    }
+    out.answer(&json, || {
+        format!(
+            "publish  {n}  {per_s}/s  p50 {p50} ms  p99 {p99} ms  max {max} ms  {} {}",
+            out.say("错误", "errors"),
+            all.errors
+        )
+    });
+    if all.errors == 0 { ExitCode::SUCCESS } else { ExitCode::from(FaultKind::Partial.exit_code()) }
+}

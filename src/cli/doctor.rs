@@ -1,0 +1,249 @@
+//! `hufu doctor`: what is wrong, and what to do. Offline beside a node, online with a profile, or both.
+
+use super::args::Globals;
+use super::client::{Client, block_on, fault};
+use super::output::Out;
+use crate::config::NodeConfig;
+use crate::domain::fault::{Fault, FaultKind};
+use crate::domain::time::{Clock, Millis};
+use crate::node::{SystemClock, check_config};
+use crate::seal::SUITE_NOTICE;
+use crate::wire::pb::v1;
+use serde_json::json;
+use std::io::Write;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::time::Instant;
+
+/// Writes of the disk check.
+const SYNCS: usize = 64;
+/// Less free space than this is worth a warning, in bytes.
+const FREE: u64 = 2 << 30;
+/// A median sync under this is no disk's: the device answers before the data is safe, or it is memory.
+const TOO_FAST_US: u128 = 20;
+const SLOW_US: u128 = 20_000;
+/// 2026-01-01, before which no node of this version can run.
+const EPOCH: Millis = Millis(1_767_225_600_000);
+
+#[derive(clap::Args)]
+pub(super) struct Doctor {
+    /// Configuration of a node on this machine.
+    #[arg(long)]
+    config: Option<PathBuf>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum State {
+    Ok,
+    Warning,
+    Bad,
+}
+
+struct Finding {
+    check: &'static str,
+    state: State,
+    detail: String,
+    hint: String,
+    /// What a bad finding makes of the exit code.
+    kind: FaultKind,
+}
+
+fn ok(check: &'static str, detail: impl Into<String>) -> Finding {
+    Finding { check, state: State::Ok, detail: detail.into(), hint: String::new(), kind: FaultKind::Usage }
+}
+
+fn warning(check: &'static str, detail: impl Into<String>, hint: &str) -> Finding {
+    Finding { check, state: State::Warning, detail: detail.into(), hint: hint.into(), kind: FaultKind::Usage }
+}
+
+fn bad(check: &'static str, f: &Fault) -> Finding {
+    let hint = f.hint.clone().unwrap_or_default();
+    Finding { check, state: State::Bad, detail: f.message.clone(), hint, kind: f.kind }
+}
+
+pub(super) fn run(ask: &Doctor, g: &Globals, out: &Out) -> Result<ExitCode, Fault> {
+    if ask.config.is_none() && g.profile.is_none() {
+        return Err(
+            Fault::usage("USAGE", "nothing to look at").hint("give --config FILE of a node, --profile, or both")
+        );
+    }
+    let mut findings = vec![clock()];
+    if let Some(file) = &ask.config {
+        offline(file, &mut findings);
+    }
+    if g.profile.is_some() {
+        online(g, &mut findings);
+    }
+    findings.push(warning("suite", SUITE_NOTICE.lines().last().unwrap_or_default(), ""));
+    Ok(report(&findings, out))
+}
+
+fn report(findings: &[Finding], out: &Out) -> ExitCode {
+    let count = |s: State| findings.iter().filter(|f| f.state == s).count();
+    for f in findings {
+        let state = match f.state {
+            State::Ok => "ok",
+            State::Warning => "warning",
+            State::Bad => "bad",
+        };
+        let hint = (!f.hint.is_empty()).then_some(&f.hint);
+        out.answer(&json!({"check": f.check, "state": state, "detail": f.detail, "hint": hint}), || {
+            let hint = hint.map(|h| format!("\n         {}: {h}", out.say("处理", "do"))).unwrap_or_default();
+            format!("{state:<8} {}: {}{hint}", f.check, f.detail)
+        });
+    }
+    let (fine, warnings, wrong) = (count(State::Ok), count(State::Warning), count(State::Bad));
+    out.answer(&json!({"ok": fine, "warnings": warnings, "bad": wrong}), || {
+        format!(
+            "{} {fine}  {} {warnings}  {} {wrong}",
+            out.say("正常", "ok"),
+            out.say("提醒", "warnings"),
+            out.say("故障", "bad")
+        )
+    });
+    let worst = [FaultKind::Integrity, FaultKind::Usage, FaultKind::Refused, FaultKind::Unavailable];
+    let wrong: Vec<FaultKind> = findings.iter().filter(|f| f.state == State::Bad).map(|f| f.kind).collect();
+    match (wrong.first(), worst.into_iter().find(|k| wrong.contains(k))) {
+        (None, _) => ExitCode::SUCCESS,
+        (Some(first), None) => ExitCode::from(first.exit_code()),
+        (Some(_), Some(kind)) => ExitCode::from(kind.exit_code()),
+    }
+}
+
+fn clock() -> Finding {
+    let now = SystemClock.now();
+    if now > EPOCH {
+        return ok("clock", now.to_rfc3339());
+    }
+    bad(
+        "clock",
+        &Fault::usage("CLOCK", format!("this machine's clock says {}", now.to_rfc3339()))
+            .hint("set it, and run an NTP client"),
+    )
+}
+
+fn offline(file: &Path, findings: &mut Vec<Finding>) {
+    let config = match NodeConfig::read(file) {
+        Ok(config) => config,
+        Err(f) => return findings.push(bad("configuration", &f)),
+    };
+    findings.push(ok("configuration", format!("{} node {}", config.agency, config.node)));
+    findings.push(match check_config(&config) {
+        Ok(until) if until > SystemClock.now() => {
+            ok("keys", format!("genesis, key ring and certificate agree; valid until {}", until.to_date()))
+        }
+        Ok(until) => bad(
+            "keys",
+            &Fault::usage("EXPIRED", format!("the node's certificate ended on {}", until.to_date()))
+                .hint("issue a new one with the agency's authority"),
+        ),
+        Err(f) => bad("keys", &f),
+    });
+    findings.push(folder(&config.data));
+    findings.push(disk(&config.data));
+}
+
+fn folder(data: &Path) -> Finding {
+    let mode = match std::fs::metadata(data) {
+        Ok(m) => m.permissions().mode() & 0o777,
+        Err(e) => {
+            return warning(
+                "data",
+                format!("`{}`: {e}", data.display()),
+                "the first start makes it; later this is a loss",
+            );
+        }
+    };
+    if mode & 0o077 != 0 {
+        return warning("data", format!("`{}` is open to others (mode {mode:o})", data.display()), "chmod 700 it");
+    }
+    match rustix::fs::statvfs(data) {
+        Ok(v) if v.f_bavail.saturating_mul(v.f_frsize) < FREE => {
+            warning("data", "less than 2 GiB are free", "a full disk stops publishing, then reading: make room")
+        }
+        Ok(v) => ok("data", format!("{} GiB free", v.f_bavail.saturating_mul(v.f_frsize) >> 30)),
+        Err(e) => warning("data", format!("free space is unknown: {e}"), ""),
+    }
+}
+
+/// How long this disk takes to make 1 KiB durable.
+fn disk(data: &Path) -> Finding {
+    let file = data.join("doctor.tmp");
+    let measured = measure(&file);
+    let _ = std::fs::remove_file(&file);
+    match measured {
+        Err(e) => {
+            warning("disk", format!("cannot write to `{}`: {e}", data.display()), "run the doctor as the node's user")
+        }
+        Ok(us) if us < TOO_FAST_US => warning(
+            "disk",
+            format!("fdatasync takes {us} µs: no disk is that fast"),
+            "memory, or a write cache without protection: what is acknowledged would not survive a power cut",
+        ),
+        Ok(us) if us > SLOW_US => {
+            warning("disk", format!("fdatasync takes {us} µs"), "every acknowledged write waits for it")
+        }
+        Ok(us) => ok("disk", format!("fdatasync of 1 KiB: median {us} µs")),
+    }
+}
+
+fn measure(file: &Path) -> std::io::Result<u128> {
+    let mut f = std::fs::File::create(file)?;
+    let mut took = Vec::with_capacity(SYNCS);
+    for _ in 0..SYNCS {
+        let began = Instant::now();
+        f.write_all(&[0x5a; 1024])?;
+        f.sync_data()?;
+        took.push(began.elapsed().as_micros());
+    }
+    took.sort_unstable();
+    Ok(took.get(SYNCS / 2).copied().unwrap_or_default())
+}
+
+fn online(g: &Globals, findings: &mut Vec<Finding>) {
+    let asked = block_on(async {
+        let client = Client::connect(g).await?;
+        let who = client.persons().whoami(v1::WhoamiRequest {}).await.map_err(fault)?.into_inner();
+        let status = client.cluster().status(v1::StatusRequest {}).await.map_err(fault)?.into_inner();
+        Ok((who, status))
+    });
+    let (who, status) = match asked {
+        Ok(answers) => answers,
+        Err(f) => return findings.push(bad("node", &f)),
+    };
+    let name = who.person.map(|p| p.name).unwrap_or_default();
+    findings.push(ok("node", format!("answers {}/{name} of {}", who.agency, who.federation)));
+    findings.push(if status.leader.is_empty() {
+        let f = Fault::unavailable("NO_LEADER", "no leader: nothing can be published");
+        bad("leader", &f.hint("more than half of the voters must run and reach each other"))
+    } else {
+        ok("leader", status.leader.clone())
+    });
+    let away: Vec<&str> = status.nodes.iter().filter(|n| !n.reachable).map(|n| n.agency.as_str()).collect();
+    findings.push(if away.is_empty() {
+        ok("peers", format!("{} nodes reachable", status.nodes.len()))
+    } else {
+        warning("peers", format!("not reachable: {}", away.join(", ")), "look at these nodes and the way to them")
+    });
+    let digests: std::collections::BTreeSet<&[u8]> =
+        status.nodes.iter().filter(|n| !n.digest.is_empty()).map(|n| n.digest.as_slice()).collect();
+    findings.push(if digests.len() <= 1 {
+        ok("ledger", format!("one digest at index {}", status.digest_index))
+    } else {
+        let f = Fault::integrity("INTEGRITY", format!("nodes disagree at index {}", status.digest_index));
+        bad("ledger", &f.hint("stop publishing, compare `hufu cluster status` at every agency"))
+    });
+    for s in status.sync {
+        findings.push(if s.missing.is_empty() {
+            ok("sync", format!("{}: {} of {} held", s.origin, s.held, s.owed))
+        } else {
+            let why = s.missing.first().map(|m| m.reason.clone()).unwrap_or_default();
+            warning(
+                "sync",
+                format!("{}: {} of {} missing; {why}", s.origin, s.missing.len(), s.owed),
+                "it is tried again by itself",
+            )
+        });
+    }
+}

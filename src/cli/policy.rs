@@ -1,0 +1,76 @@
+//! `hufu policy check|explain`.
+
+use super::args::Globals;
+use super::client::{Client, block_on, fault};
+use super::output::Out;
+use crate::domain::fault::{Fault, FaultKind};
+use crate::domain::ids::RecordId;
+use crate::policy::{Action, check_dir};
+use crate::wire::pb::v1;
+use data_encoding::HEXLOWER;
+use serde_json::json;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+#[derive(clap::Subcommand)]
+pub(super) enum Command {
+    /// Validate a policy set and try its cases, without any node.
+    Check {
+        /// Folder with schema.cedarschema, *.cedar and tests/*.json; without a schema the built-in set is tried.
+        #[arg(default_value = "policies")]
+        dir: PathBuf,
+    },
+    /// Why a person of the own agency may or may not do something with a record (security officer).
+    Explain {
+        /// Name of the person; oneself if not given.
+        #[arg(long, default_value = "")]
+        person: String,
+        /// e.g. record-open.
+        #[arg(long)]
+        action: Action,
+        #[arg(long)]
+        record: RecordId,
+        /// The purpose that the person gave.
+        #[arg(long)]
+        purpose: String,
+    },
+}
+
+pub(super) fn run(command: Command, g: &Globals, out: &Out) -> Result<ExitCode, Fault> {
+    match command {
+        Command::Check { dir } => {
+            let report = check_dir(&dir)?;
+            let failed: Vec<_> = report.failed().collect();
+            let json = json!({"policy_set": report.policy_set, "cases": report.cases.len(), "failed": failed});
+            out.answer(&json, || {
+                let mut text = format!(
+                    "{} {}\n{} {}  {} {}",
+                    out.say("策略集", "policy set"),
+                    report.policy_set,
+                    out.say("用例", "cases"),
+                    report.cases.len(),
+                    out.say("未通过", "failed"),
+                    failed.len()
+                );
+                for c in &failed {
+                    text.push_str(&format!("\n{} {}: {} ≠ {}", c.file, c.name, c.expected, c.actual));
+                }
+                text
+            });
+            Ok(if failed.is_empty() { ExitCode::SUCCESS } else { ExitCode::from(FaultKind::Usage.exit_code()) })
+        }
+        Command::Explain { person, action, record, purpose } => block_on(async {
+            let client = Client::connect(g).await?;
+            let request =
+                v1::ExplainRequest { person, action: action.to_string(), record: record.to_string(), purpose };
+            let r = client.policy().explain(request).await.map_err(fault)?.into_inner();
+            let json = json!({"allow": r.allow, "rule": r.rule, "steps": r.steps,
+                "policy_set": HEXLOWER.encode(&r.policy_set)});
+            out.answer(&json, || {
+                let answer = if r.allow { out.say("允许", "allow") } else { out.say("拒绝", "deny") };
+                format!("{answer}  {}\n{}", r.rule, r.steps.join("\n"))
+            });
+            Ok(ExitCode::SUCCESS)
+        }),
+    }
+}
