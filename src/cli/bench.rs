@@ -17,6 +17,9 @@ use tokio::time::Instant;
 /// Not counted: connections, caches and audience keys come to rest.
 const WARM_UP: Duration = Duration::from_secs(1);
 
+/// A node that refuses at once is not asked at once again.
+const AFTER_ERROR: Duration = Duration::from_millis(10);
+
 #[derive(clap::Subcommand)]
 pub(super) enum Command {
     /// Publish records and measure from request to committed answer.
@@ -25,7 +28,7 @@ pub(super) enum Command {
 
 #[derive(clap::Args)]
 pub(super) struct Publish {
-    #[arg(long, default_value_t = 64, value_parser = clap::value_parser!(u32).range(1..=1024))]
+    #[arg(long, default_value_t = 64, value_parser = clap::value_parser!(u32).range(1..=512))]
     clients: u32,
     #[arg(long, default_value_t = 8, value_parser = clap::value_parser!(u64).range(1..=3600))]
     seconds: u64,
@@ -52,11 +55,14 @@ struct Seen {
 pub(super) fn run(command: Command, g: &Globals, out: &Out) -> Result<ExitCode, Fault> {
     let Command::Publish(ask) = command;
     block_on(async {
+        let mut clients = Vec::new();
+        for _ in 0..ask.clients {
+            clients.push(Client::connect(g).await?);
+        }
         let begin = Instant::now() + WARM_UP;
         let end = begin + Duration::from_secs(ask.seconds);
         let mut running = Vec::new();
-        for _ in 0..ask.clients {
-            let client = Client::connect(g).await?;
+        for client in clients {
             let request = request(&ask, client.timeout_ms());
             running.push(tokio::spawn(one_client(client, request, begin, end)));
         }
@@ -98,18 +104,19 @@ async fn one_client(client: Client, mut request: v1::PublishRequest, begin: Inst
         let sent = Instant::now();
         let outcome = records.publish(request.clone()).await;
         let now = Instant::now();
-        if now >= end {
-            return seen;
-        }
         match outcome {
-            Ok(_) if sent >= begin => {
+            Ok(_) if sent >= begin && now < end => {
                 seen.micros.push(u32::try_from(now.duration_since(sent).as_micros()).unwrap_or(u32::MAX));
             }
             Ok(_) => {}
             Err(status) => {
                 seen.errors += 1;
                 seen.first_error.get_or_insert_with(|| fault(status).message);
+                tokio::time::sleep(AFTER_ERROR).await;
             }
+        }
+        if now >= end {
+            return seen;
         }
     }
 }
@@ -117,7 +124,7 @@ async fn one_client(client: Client, mut request: v1::PublishRequest, begin: Inst
 fn report(all: &mut Seen, seconds: u64, out: &Out) -> ExitCode {
     all.micros.sort_unstable();
     let n = all.micros.len();
-    let at = |per_mille: usize| all.micros.get((n * per_mille / 1000).min(n.saturating_sub(1))).copied().unwrap_or(0);
+    let at = |per_mille: usize| all.micros.get((n * per_mille).div_ceil(1000).saturating_sub(1)).copied().unwrap_or(0);
     let ms = |us: u32| f64::from(us) / 1000.0;
     let per_s = (n as f64 / seconds as f64 * 10.0).round() / 10.0;
     let (p50, p99, max) = (ms(at(500)), ms(at(990)), ms(all.micros.last().copied().unwrap_or(0)));
@@ -133,5 +140,5 @@ fn report(all: &mut Seen, seconds: u64, out: &Out) -> ExitCode {
             all.errors
         )
     });
-    if all.errors == 0 { ExitCode::SUCCESS } else { ExitCode::from(FaultKind::Partial.exit_code()) }
+    if all.errors == 0 && n > 0 { ExitCode::SUCCESS } else { ExitCode::from(FaultKind::Partial.exit_code()) }
 }

@@ -15,6 +15,8 @@ use tokio::time::{Instant, MissedTickBehavior, interval};
 
 /// How often it looks around when nothing happens.
 const ROUND: Duration = Duration::from_millis(250);
+/// New records are found this much later at most: fewer, larger commits of the index.
+const INDEX_ROUND: Duration = Duration::from_millis(1000);
 /// Anchors come at most this often (P27).
 const ANCHOR: Duration = Duration::from_secs(10);
 const WAIT: Duration = Duration::from_secs(5);
@@ -73,7 +75,7 @@ pub(super) fn report(
 /// Keeps the search indexes up with what is held.
 pub(super) fn index(core: Arc<Core>, mut stopped: watch::Receiver<bool>) -> JoinHandle<()> {
     tokio::spawn(async move {
-        let mut round = interval(ROUND);
+        let mut round = interval(INDEX_ROUND);
         round.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut indexing = Indexing::default();
         loop {

@@ -117,7 +117,8 @@ impl tantivy::Directory for SealedDirectory {
     }
 
     fn atomic_read(&self, path: &Path) -> Result<Vec<u8>, OpenReadError> {
-        self.open(path).map(|plain| plain.to_vec()).map_err(|e| match e.kind() {
+        // The engine keeps it for as long as the file is open; wiping a copy of it would hide nothing.
+        self.open(path).map(|mut plain| std::mem::take(&mut *plain)).map_err(|e| match e.kind() {
             io::ErrorKind::NotFound => OpenReadError::FileDoesNotExist(path.to_owned()),
             _ => OpenReadError::wrap_io_error(e, path.to_owned()),
         })

@@ -76,11 +76,15 @@ impl Core {
         let mut nodes: Vec<NodeView> = state
             .nodes()
             .zip(first.into_iter().zip(second))
-            .map(|((id, n), (newest, common))| NodeView {
+            .map(|((id, n), (newest, compared))| NodeView {
                 agency: n.agency.clone(),
                 local: n.local.clone(),
                 voter: voters.contains(id),
-                position: newest.map(|p| Position { applied: p.applied, ..common.unwrap_or(p) }),
+                // A digest of another index compares with nothing.
+                position: newest.map(|p| {
+                    let digest = compared.filter(|c| c.at == common).and_then(|c| c.digest);
+                    Position { applied: p.applied, at: common, digest }
+                }),
             })
             .collect();
         nodes.sort_by(|a, b| (&a.agency, &a.local).cmp(&(&b.agency, &b.local)));

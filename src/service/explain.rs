@@ -18,12 +18,13 @@ impl Core {
         record: RecordId,
         purpose: &str,
     ) -> Result<(Explanation, [u8; 32]), Fault> {
+        let about = if person.is_empty() { caller.person().name.as_str() } else { person };
         let act = Act {
             action: Action::PolicyExplain,
             audit: AuditAction::PolicyExplain,
-            object: Object::Record { id: record, version: 0 },
+            object: Object::Text(format!("{action} {record} by {about}").chars().take(200).collect()),
             label: None,
-            purpose: "",
+            purpose,
             origin: None,
             request: self.random(),
         };
@@ -32,7 +33,6 @@ impl Core {
             return Err(Fault::usage("UNKNOWN_ACTION", format!("`{action}` does not read a record"))
                 .hint("use record-open, record-search, record-list, record-history or record-export-sealed"));
         }
-        let about = if person.is_empty() { caller.person().name.as_str() } else { person };
         let subject = self.person_as_caller(about).ok_or_else(Fault::not_found)?;
         let card = self.find(&self.state(), &record, 0).ok_or_else(Fault::not_found)?;
         let covered = card.facts.covered(&self.state(), &self.agency, self.clock.now());

@@ -48,6 +48,23 @@ pub struct Change {
     pub unit: Option<String>,
 }
 
+impl Change {
+    /// What the audit log says of it.
+    fn words(&self, name: &str) -> String {
+        let list = |sign: char, all: Vec<String>| all.iter().map(|x| format!(" {sign}{x}")).collect::<String>();
+        let texts = |all: &BTreeSet<Compartment>| all.iter().map(ToString::to_string).collect();
+        let roles = |all: &BTreeSet<Role>| all.iter().map(ToString::to_string).collect();
+        format!(
+            "change {name}{}{}{}{}{}",
+            self.clearance.map(|g| format!(" to {g}")).unwrap_or_default(),
+            list('+', roles(&self.add_roles)),
+            list('-', roles(&self.remove_roles)),
+            list('+', texts(&self.add_compartments)),
+            list('-', texts(&self.remove_compartments)),
+        )
+    }
+}
+
 impl Core {
     /// Signs a request and enters the person; durable when it answers.
     pub async fn add_person(&self, caller: &Caller, new: Entering, csr_pem: &str) -> Result<(Person, String), Fault> {
@@ -96,12 +113,20 @@ impl Core {
     /// Changes clearance, roles and compartments; durable, and in force at the next call. A role that signs acts
     /// (P1) counts only once two officers registered the key on the ledger, which this does not do.
     pub async fn change_person(&self, caller: &Caller, name: &str, change: Change) -> Result<Person, Fault> {
-        let _logged = self.person_act(caller, Action::PersonAdd, &format!("change {name}")).await?;
+        let _logged = self.person_act(caller, Action::PersonAdd, &change.words(name)).await?;
         if caller.person().name == name {
             return Err(Fault::refused("NOT_ALLOWED", "nobody changes his own entry").hint("another officer does it"));
         }
         let mut person = self.directory.by_name(name).ok_or_else(Fault::not_found)?;
         let state = self.state();
+        // What stands on the ledger is changed there, by two officers, or not at all (P1).
+        let mut signing = change.add_roles.iter().chain(&change.remove_roles).filter(|r| r.has_authority());
+        if let Some(role) = signing
+            .find(|r| change.remove_roles.contains(r) || person.roles.iter().any(|x| x.has_authority() && x != *r))
+        {
+            return Err(Fault::refused("NOT_ALLOWED", format!("`{role}` signs acts; its key stands on the ledger"))
+                .hint("suspend the person, which takes the key off the ledger, and enter a new one"));
+        }
         let ceiling = state.agency(&self.agency).map_or(Grade::Internal, |a| a.descriptor.ceiling);
         if change.clearance.is_some_and(|c| c > ceiling) {
             return Err(Fault::refused("ABOVE_CEILING", format!("your agency's ceiling is {ceiling}"))

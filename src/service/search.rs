@@ -22,8 +22,8 @@ use std::sync::Arc;
 pub const SEARCH_MOST: usize = 200;
 /// Most hits that are counted one by one; a query with more says this many.
 const COUNTED: usize = 10_000;
-/// Most documents of one commit of the index.
-const INDEX_BATCH: usize = 64;
+/// Most documents of one commit of the index: each commit costs files, syncs and later merges.
+const INDEX_BATCH: usize = 512;
 /// Scope atom of what needs no agreement here: the own agency's records.
 const OWN: &str = "own";
 

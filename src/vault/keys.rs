@@ -12,6 +12,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 /// An audience key is used for at most this long.
 const EPOCH_MS: u64 = 24 * 3600 * 1000;
 
+type Introduced = ([u8; 32], Arc<PairKey>);
+
 /// Opened audience keys that are kept.
 const OPENED: usize = 1024;
 
@@ -27,13 +29,24 @@ pub struct Keys {
     audiences: Mutex<BTreeMap<AudienceName, Arc<(AudienceObject, AudienceKey)>>>,
     /// Opened audience keys by the digest of the whole object: another copy is opened for itself.
     opened: Mutex<BTreeMap<[u8; 32], Arc<AudienceKey>>>,
+    /// Pair keys introduced to this agency: (origin, month of introduction) -> (digest of the sealed key, key).
+    introduced: Mutex<BTreeMap<(AgencyId, u32), Introduced>>,
 }
 
 impl Keys {
     /// Takes the ring of this node.
     pub fn new(agency: AgencyId, federation: FederationId, node: NodeId, ring: KeyRing) -> Result<Keys, VaultError> {
         let signer = ring.signing_key()?;
-        Ok(Keys { agency, federation, node, ring, signer, audiences: Mutex::default(), opened: Mutex::default() })
+        Ok(Keys {
+            agency,
+            federation,
+            node,
+            ring,
+            signer,
+            audiences: Mutex::default(),
+            opened: Mutex::default(),
+            introduced: Mutex::default(),
+        })
     }
 
     /// Own agency.
@@ -147,8 +160,15 @@ impl Keys {
     /// The key by which `origin` tags for this agency in `month`.
     pub(super) fn recognising_key(&self, state: &State, origin: &AgencyId, month: u32) -> Option<PairKey> {
         let (since, sealed) = introduced(state, origin, &self.agency, month)?;
+        let id = sha256(&[sealed]);
+        let mut known = self.introduced.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((_, key)) = known.get(&(origin.clone(), since)).filter(|(of, _)| *of == id) {
+            return key.at(month);
+        }
         let secret = self.ring.grade_secret(Grade::Internal)?;
-        PairKey::open(&self.names(origin, &self.agency), since, sealed, &secret).ok()?.at(month)
+        let key = Arc::new(PairKey::open(&self.names(origin, &self.agency), since, sealed, &secret).ok()?);
+        known.insert((origin.clone(), since), (id, Arc::clone(&key)));
+        key.at(month)
     }
 
     fn names(&self, origin: &AgencyId, recipient: &AgencyId) -> PairNames {

@@ -180,7 +180,7 @@ fn spawn(dir: &Path, ports: u16) -> Child {
         .arg("demo")
         .arg("--dir")
         .arg(dir)
-        .args(["--port-base", &ports.to_string()])
+        .args(["--no-sample", "--port-base", &ports.to_string()])
         .stdout(Stdio::null())
         .stderr(Stdio::inherit())
         .spawn()

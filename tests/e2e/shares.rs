@@ -33,6 +33,8 @@ fn one_record_from_police_to_customs() {
     refusals_have_their_codes(&demo);
     officers_account_and_do_not_read(&demo, &record);
     nothing_lies_where_it_may_not(&demo);
+    no_piece_of_it_lies_at_an_outsider(&demo, &record);
+    a_person_changes_and_is_suspended_at_the_next_call(&demo, &record);
 
     // All stop and start again: nothing acknowledged is lost.
     demo.restart();
@@ -149,6 +151,82 @@ fn nothing_lies_where_it_may_not(demo: &Demo) {
     let bodies = demo.dir().join("nodes/cyberspace/data/vault/bodies");
     let held: u64 = files(&bodies).iter().map(|f| std::fs::metadata(f).unwrap().len()).sum();
     assert_eq!(held, 0, "cyberspace holds nothing");
+}
+
+/// No 16 bytes of header, ciphertext, grant or wrapped keys lie at cyberspace; the record id, which the ledger
+/// carries in clear, is the one exception.
+fn no_piece_of_it_lies_at_an_outsider(demo: &Demo, record: &str) {
+    let out = demo.dir().join("sealed");
+    let export = ["record", "export", record, "--sealed", "--out", out.to_str().unwrap(), "--purpose", "CASE-1"];
+    demo.run("customs-analyst", &export).ok();
+    let sealed: Vec<u8> = files(&out).iter().flat_map(|f| std::fs::read(f).unwrap()).collect();
+    let pieces: std::collections::HashSet<&[u8]> = sealed.windows(16).filter(|w| distinct(w) > 12).collect();
+    assert!(pieces.len() > 1000, "there is something to look for");
+    let mut found = std::collections::BTreeSet::new();
+    for file in files(&demo.dir().join("nodes/cyberspace/data")) {
+        let bytes = std::fs::read(&file).unwrap();
+        found.extend(bytes.windows(16).filter(|w| pieces.contains(w)).map(<[u8]>::to_vec));
+    }
+    // What is public on the ledger: the record's id and version.
+    let hidden: Vec<_> = found.iter().filter(|w| !near_the_id(w, record)).collect();
+    assert!(hidden.is_empty(), "{hidden:?}");
+}
+
+fn distinct(bytes: &[u8]) -> usize {
+    bytes.iter().collect::<std::collections::BTreeSet<_>>().len()
+}
+
+fn near_the_id(piece: &[u8], record: &str) -> bool {
+    let text = record.strip_prefix("r-").unwrap().to_uppercase();
+    let id = data_encoding::BASE32_NOPAD.decode(text.as_bytes()).unwrap();
+    // The ledger writes the version beside the id, as a header does.
+    id.windows(9).any(|part| piece.windows(9).any(|p| p == part))
+}
+
+/// Clearance taken is taken at the next call; so is everything, on suspension.
+fn a_person_changes_and_is_suspended_at_the_next_call(demo: &Demo, record: &str) {
+    let officer = "state-security-officer";
+    demo.open("state-security-duty", record).ok();
+    demo.run(officer, &["person", "change", "duty", "--clearance", "internal"]).ok();
+    assert_eq!(demo.open("state-security-duty", record).code, 4);
+    let why =
+        ["policy", "explain", "--person", "duty", "--action", "record-open", "--record", record, "--purpose", "X"];
+    assert_eq!(demo.run(officer, &why).ok()["rule"], "lattice:grade");
+    assert_eq!(demo.run("state-security-analyst", &why).code, 3);
+    assert_eq!(demo.run(officer, &["person", "change", "officer", "--clearance", "secret"]).code, 3, "not oneself");
+    demo.run(officer, &["person", "suspend", "duty"]).ok();
+    assert_eq!(demo.open("state-security-duty", record).code, 3);
+}
+
+#[test]
+fn a_flipped_byte_on_disk_is_an_integrity_failure() {
+    let demo = Demo::start();
+    let answer = demo.publish("police-analyst", TITLE, BODY, &[SECRET, &["--wait", "all"]].concat());
+    let record = answer.ok()["record"].as_str().unwrap().to_owned();
+    let absent = format!("{}aaaaaa", record.get(..record.len() - 6).unwrap());
+    let mut segment = first_file(&demo.dir().join("nodes/customs/data/vault/bodies"));
+    let mut bytes = std::fs::read(&segment).unwrap();
+    let middle = bytes.len() / 2;
+    bytes[middle] ^= 1;
+    std::fs::write(&mut segment, bytes).unwrap();
+    assert_eq!(demo.open("customs-analyst", &record).code, 6);
+    assert_eq!(demo.open("customs-clerk", &record).stderr, demo.open("customs-clerk", &absent).stderr);
+    demo.open("state-security-analyst", &record).ok();
+}
+
+#[test]
+fn a_folder_of_another_node_is_refused() {
+    let demo = Demo::start();
+    demo.kill("police");
+    demo.kill("customs");
+    let config = demo.dir().join("nodes/customs/hufu.toml");
+    let text = std::fs::read_to_string(&config).unwrap();
+    let foreign = demo.dir().join("nodes/police/data");
+    let data = text.lines().find(|l| l.starts_with("data =")).unwrap().to_owned();
+    std::fs::write(&config, text.replace(&data, &format!("data = {:?}", foreign.to_str().unwrap()))).unwrap();
+    let second = super::demo::ran(super::demo::hufu().args(["node", "run", "--config"]).arg(&config).output().unwrap());
+    assert_eq!(second.code, 7, "{}", second.stderr);
+    assert!(second.stderr.contains("another node"), "{}", second.stderr);
 }
 
 #[test]

@@ -7,6 +7,7 @@
 mod children;
 mod files;
 mod people;
+mod sample;
 
 use super::client::block_on_here;
 use super::output::Out;
@@ -64,7 +65,11 @@ async fn make_ready(plan: &Plan, children: &mut Children, sample: bool, out: &Ou
     out.progress(out.say("等待四个节点形成共识……", "waiting for four nodes to agree …"));
     people::wait_for_leader(plan, children).await?;
     if !plan.peopled() {
-        people::settle(plan, sample, out).await?;
+        people::settle(plan, out).await?;
+        if sample {
+            out.progress(out.say("发布演练样例……", "publishing the sample …"));
+            sample::publish(plan).await?;
+        }
         plan.mark_peopled()?;
     }
     people::wait_for_equal_digests(plan, children).await?;
@@ -90,6 +95,7 @@ fn welcome(plan: &Plan, out: &Out) {
             "hufu --profile {} record publish --title 演练 --body 测试 --grade secret --agreement border-2026",
             profile("police-analyst.toml")
         ),
+        format!("hufu --profile {} record search 演练 --purpose CASE-1", profile("customs-analyst.toml")),
         format!("hufu --profile {} record open RECORD --purpose CASE-1", profile("customs-analyst.toml")),
         format!("hufu --profile {} audit search", profile("customs-officer.toml")),
     ] {

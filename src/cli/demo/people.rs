@@ -77,7 +77,7 @@ async fn officer(plan: &Plan, agency: &str, who: &str) -> Result<Client, Fault> 
 }
 
 /// Adds the personas, signs the agreements and guides.
-pub(super) async fn settle(plan: &Plan, _sample: bool, out: &Out) -> Result<(), Fault> {
+pub(super) async fn settle(plan: &Plan, out: &Out) -> Result<(), Fault> {
     out.progress(out.say("登记人员……", "registering people …"));
     for a in &AGENCIES {
         settle_people(plan, a).await?;
