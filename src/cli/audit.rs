@@ -81,7 +81,8 @@ pub(super) fn run(command: Command, g: &Globals, out: &Out) -> Result<ExitCode, 
                     .events
                     .iter()
                     .map(|e| {
-                        let record = (!e.record.is_empty()).then_some(&e.record);
+                        let record = if out.is_json() { e.record.clone() } else { shorter(&e.record) };
+                        let record = (!record.is_empty()).then_some(record);
                         let label = (!e.label.is_empty()).then_some(&e.label);
                         json!({"seq": e.seq, "at": Millis(e.at).to_rfc3339(), "actor": e.actor, "action": e.action,
                             "stage": e.stage, "record": record, "label": label, "decision": e.decision, "rule": e.rule, "purpose": e.purpose})
@@ -125,6 +126,14 @@ pub(super) fn run(command: Command, g: &Globals, out: &Out) -> Result<ExitCode, 
         }
         Ok(ExitCode::SUCCESS)
     })
+}
+
+/// The first of many records and how many more; scripts get them all.
+fn shorter(records: &str) -> String {
+    match records.split_once(',') {
+        Some((first, rest)) => format!("{first} +{}", rest.split(',').count()),
+        None => records.to_owned(),
+    }
 }
 
 fn verify(dir: &std::path::Path, genesis: Option<&PathBuf>, out: &Out) -> Result<ExitCode, Fault> {

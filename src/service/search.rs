@@ -72,6 +72,8 @@ pub struct Found {
 pub struct Indexing {
     cursor: usize,
     pending: BTreeSet<RecordId>,
+    /// Held and not committed yet: looked at again in the next round.
+    waiting: BTreeSet<RecordId>,
     indexed: Option<BTreeMap<RecordId, u32>>,
 }
 
@@ -195,21 +197,31 @@ impl Core {
         let (arrived, cursor) = self.vault.arrived_since(indexing.cursor);
         indexing.cursor = cursor;
         indexing.pending.extend(arrived);
+        let looked: Vec<RecordId> = std::iter::from_fn(|| indexing.pending.pop_first()).take(INDEX_BATCH).collect();
+        let more = !indexing.pending.is_empty();
+        if !more {
+            indexing.pending.append(&mut indexing.waiting);
+        }
         let state = self.state();
         let mut batch = Vec::new();
-        for record in indexing.pending.clone() {
-            if batch.len() >= INDEX_BATCH {
-                break;
+        // Objects are read and opened here; the other tasks of this thread go elsewhere meanwhile.
+        tokio::task::block_in_place(|| {
+            for record in looked {
+                match self.vault.card(&state, &record, 0) {
+                    Ok(None) => {
+                        indexing.waiting.insert(record);
+                    }
+                    // Not asked again before the next start: its bytes do not get better by themselves.
+                    Err(error) => tracing::error!(%record, %error, "a held object does not verify; it is not indexed"),
+                    Ok(Some(card)) if known.get(&record).is_none_or(|v| *v < card.version) => {
+                        batch.extend(self.load(&card).ok());
+                    }
+                    Ok(Some(_)) => {}
+                }
             }
-            // Not committed yet: it stays pending.
-            let Some(card) = self.find(&state, &record, 0) else { continue };
-            indexing.pending.remove(&record);
-            if known.get(&record).is_none_or(|v| *v < card.version) {
-                batch.extend(self.load(&card).ok());
-            }
-        }
+        });
         if batch.is_empty() {
-            return Ok(false);
+            return Ok(more);
         }
         let named: Vec<(RecordId, u32)> = batch.iter().map(|h| (h.record(), h.version())).collect();
         let object = Object::Query { hash: [0; 32], disclosed: named.clone() };
@@ -224,7 +236,7 @@ impl Core {
             .await
             .map_err(|e| Fault::internal("INTERNAL", e.to_string()))??;
         known.extend(named);
-        Ok(true)
+        Ok(more)
     }
 
     fn document(&self, held: &crate::vault::Held, text: crate::vault::Disclosed) -> Result<Document, Fault> {
