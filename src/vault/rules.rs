@@ -68,6 +68,13 @@ pub(super) fn open(keys: &Keys, state: &State, object: &SealedObject) -> Result<
     if tier.is_none_or(|t| body.label.grade > t) {
         return Err(rule("the label is above the originator's marking authority"));
     }
+    let lawful = match &body.label.period {
+        Some(period) => period.check(body.label.grade, header.created).is_ok(),
+        None => body.label.grade.max_years().is_none(),
+    };
+    if !lawful {
+        return Err(rule("its period is missing or over the legal maximum of its grade"));
+    }
     if body.keys.len() != header.portions.len() {
         return Err(rule("a portion has no key"));
     }
