@@ -7,6 +7,22 @@ use std::fs::{DirBuilder, File, OpenOptions};
 use std::io::{Read, Write};
 use std::os::unix::fs::DirBuilderExt;
 use std::path::Path;
+use std::time::{Duration, Instant};
+
+/// A process that was killed holds its lock until the kernel has taken all of it down; a supervisor that starts the
+/// next one at once must not be told that somebody else is there.
+const LAST_BREATH: Duration = Duration::from_secs(3);
+const TRY_AGAIN: Duration = Duration::from_millis(50);
+
+fn lock(file: &File) -> rustix::io::Result<()> {
+    let give_up = Instant::now() + LAST_BREATH;
+    loop {
+        match rustix::fs::flock(file, FlockOperation::NonBlockingLockExclusive) {
+            Err(_) if Instant::now() < give_up => std::thread::sleep(TRY_AGAIN),
+            outcome => return outcome,
+        }
+    }
+}
 
 /// Held as long as the node runs; the kernel lets go when the process ends.
 pub(super) struct DataLock {
@@ -23,7 +39,7 @@ impl DataLock {
         let path = data.join("LOCK");
         let mut file =
             OpenOptions::new().read(true).write(true).create(true).truncate(false).open(&path).map_err(io)?;
-        rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive).map_err(|_| {
+        lock(&file).map_err(|_| {
             Fault::conflict("DATA_IN_USE", format!("another process uses data folder `{}`", data.display()))
                 .hint("stop that node first; two nodes never share a folder")
         })?;

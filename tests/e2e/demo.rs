@@ -132,8 +132,16 @@ impl Demo {
 
     /// Waits until all reachable nodes hold the same digest; answers the status.
     pub fn equal_digests(&self, persona: &str, nodes: usize) -> Value {
+        let mut last = String::new();
+        let mut told = Instant::now();
         until("equal digests", Duration::from_secs(30), || {
             let status = self.run(persona, &["cluster", "status"]);
+            let now = format!("{} {:?} {}", status.code, status.lines.first(), status.stderr);
+            // A status that stays is what somebody needs who reads of a failure.
+            if now != last && told.elapsed() > Duration::from_secs(5) {
+                eprintln!("{now}");
+                (last, told) = (now, Instant::now());
+            }
             let status = status.lines.first()?.clone();
             let digests: Vec<&Value> =
                 status["nodes"].as_array()?.iter().filter(|n| n["reachable"] == true).map(|n| &n["digest"]).collect();
@@ -145,6 +153,13 @@ impl Demo {
 
 impl Drop for Demo {
     fn drop(&mut self) {
+        if std::thread::panicking() {
+            for agency in ["police", "state-security", "customs", "cyberspace"] {
+                let log = std::fs::read_to_string(self.dir.join("nodes").join(agency).join("log")).unwrap_or_default();
+                let lines: Vec<&str> = log.lines().filter(|l| !l.contains(" INFO openraft")).collect();
+                eprintln!("--- {agency}\n{}", lines[lines.len().saturating_sub(15)..].join("\n"));
+            }
+        }
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
