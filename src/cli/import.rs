@@ -1,12 +1,11 @@
 //! `hufu record import`.
 
 use super::client::{Client, fault};
+use super::marking::Marking;
 use super::output::Out;
 use crate::domain::fault::{Fault, FaultKind};
-use crate::domain::ids::{AgencyId, AgreementId};
-use crate::domain::label::{Compartment, Grade};
+use crate::domain::label::Grade;
 use crate::domain::limits;
-use crate::domain::record::Kind;
 use crate::interop;
 use crate::wire::pb::v1;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
@@ -41,16 +40,8 @@ pub(super) struct Import {
     format: Format,
     #[arg(long)]
     grade: Option<Grade>,
-    #[arg(long = "compartment")]
-    compartments: Vec<Compartment>,
-    /// Without it the records stay with the own agency.
-    #[arg(long)]
-    agreement: Option<AgreementId>,
-    /// Narrows the agreement's parties.
-    #[arg(long, value_delimiter = ',')]
-    release: Vec<AgencyId>,
-    #[arg(long, default_value = "report")]
-    kind: Kind,
+    #[command(flatten)]
+    marking: Marking,
     #[arg(long, value_name = "YEARS")]
     period: Option<u8>,
 }
@@ -189,10 +180,6 @@ fn request(ask: &Import, grade: Grade, source: &Source, timeout_ms: u32) -> Resu
         title: document.title,
         body: document.body.into_bytes(),
         grade: grade.to_string(),
-        compartments: ask.compartments.iter().map(ToString::to_string).collect(),
-        agreement: ask.agreement.as_ref().map(ToString::to_string).unwrap_or_default(),
-        release: ask.release.iter().map(ToString::to_string).collect(),
-        kind: ask.kind.to_string(),
         period_years: u32::from(ask.period.unwrap_or(0)),
         wait: "one".into(),
         wait_ms: 2000,
@@ -200,7 +187,7 @@ fn request(ask: &Import, grade: Grade, source: &Source, timeout_ms: u32) -> Resu
         // Unused for imports: the source is the identity.
         request_id: vec![0; 16],
         source: format!("text:{}", source.name),
-        ..v1::PublishRequest::default()
+        ..ask.marking.request()
     })
 }
 

@@ -17,6 +17,7 @@ mod doctor;
 mod federation;
 mod guide;
 mod import;
+mod marking;
 mod node;
 mod output;
 mod person;

@@ -156,7 +156,7 @@ pub(super) fn run(command: Command, g: &Globals, out: &Out) -> Result<ExitCode, 
                 }
                 let r = client.persons().change(request).await.map_err(fault)?.into_inner();
                 let person = r.person.as_ref().map(view).unwrap_or_default();
-                if c.add_roles.iter().any(|r| matches!(r, Role::Classifier | Role::SecurityOfficer | Role::Inspector)) {
+                if c.add_roles.iter().any(|r| r.has_authority()) {
                     out.progress(out.say(
                         "签署职权行为的角色还须由两名保密员在账本登记：hufu person approve",
                         "a role that signs acts must also be registered on the ledger by two officers: hufu person approve",

@@ -2,11 +2,12 @@
 
 use super::args::Globals;
 use super::client::{Client, block_on, fault};
+use super::marking::Marking;
 use super::output::Out;
 use crate::config::{Secrecy, write_file};
 use crate::domain::fault::Fault;
-use crate::domain::ids::{AgencyId, AgreementId, RecordId};
-use crate::domain::label::{Caveat, Compartment, Grade};
+use crate::domain::ids::{AgencyId, RecordId};
+use crate::domain::label::{Caveat, Grade};
 use crate::domain::limits;
 use crate::domain::record::{Kind, Reference};
 use crate::domain::time::{Entropy, Millis};
@@ -91,16 +92,8 @@ pub(super) struct Publish {
     body: Option<String>,
     #[arg(long)]
     grade: Grade,
-    #[arg(long = "compartment")]
-    compartments: Vec<Compartment>,
-    /// Without it the record stays with the own agency.
-    #[arg(long)]
-    agreement: Option<AgreementId>,
-    /// Narrows the agreement's parties.
-    #[arg(long, value_delimiter = ',')]
-    release: Vec<AgencyId>,
-    #[arg(long, default_value = "report")]
-    kind: Kind,
+    #[command(flatten)]
+    marking: Marking,
     #[arg(long, value_name = "YEARS", conflicts_with_all = ["until", "condition"])]
     period: Option<u8>,
     #[arg(long, value_name = "DATE", conflicts_with = "condition")]
@@ -193,19 +186,14 @@ async fn publish(client: &Client, p: Publish, out: &Out) -> Result<ExitCode, Fau
     let date = |d: &Option<String>| d.as_deref().map_or(Ok(0), |t| Millis::parse(t).map(|m| m.0));
     let mut request_id = vec![0u8; 16];
     SystemEntropy.fill(&mut request_id);
-    let texts = |items: Vec<String>| items;
     let request = v1::PublishRequest {
         title: p.title,
         body,
         grade: p.grade.to_string(),
-        compartments: texts(p.compartments.iter().map(ToString::to_string).collect()),
-        agreement: p.agreement.map(|a| a.to_string()).unwrap_or_default(),
-        release: texts(p.release.iter().map(ToString::to_string).collect()),
-        kind: p.kind.to_string(),
         period_years: u32::from(p.period.unwrap_or(0)),
         until: date(&p.until)?,
         condition: p.condition.unwrap_or_default(),
-        references: texts(p.references.iter().map(ToString::to_string).collect()),
+        references: p.references.iter().map(ToString::to_string).collect(),
         reliability: p.reliability,
         credibility: u32::from(p.credibility),
         legal_basis: p.legal_basis,
@@ -219,7 +207,7 @@ async fn publish(client: &Client, p: Publish, out: &Out) -> Result<ExitCode, Fau
         wait_ms: p.wait_seconds.saturating_mul(1000),
         timeout_ms: client.timeout_ms(),
         request_id,
-        source: String::new(),
+        ..p.marking.request()
     };
     let r = client.records().publish(request).await.map_err(fault)?.into_inner();
     let warning = (!r.warning.is_empty()).then_some(&r.warning);

@@ -1,5 +1,5 @@
 //! What a node does by itself: introduce pair keys, scan for what it is owed, pull it, propose again what a
-//! crash left uncommitted, anchor the audit head.
+//! crash left uncommitted, anchor the audit head, tell originators of accesses, index what it holds.
 
 use crate::audit::{Action as AuditAction, Decision as Verdict, Object};
 use crate::ledger::{Command, CommandReply};
@@ -17,6 +17,8 @@ use tokio::time::{Instant, MissedTickBehavior, interval};
 const ROUND: Duration = Duration::from_millis(250);
 /// New records are found this much later at most: fewer, larger commits of the index.
 const INDEX_ROUND: Duration = Duration::from_millis(1000);
+/// Each attempt to index is audited: a disk that stays full must not fill the log with them.
+const INDEX_AGAIN: Duration = Duration::from_secs(30);
 /// Anchors come at most this often (P27).
 const ANCHOR: Duration = Duration::from_secs(10);
 const WAIT: Duration = Duration::from_secs(5);
@@ -92,6 +94,7 @@ pub(super) fn index(core: Arc<Core>, mut stopped: watch::Receiver<bool>) -> Join
                         // What was taken off the list is found again by comparing with the index.
                         tracing::error!(%error, "indexing failed; it is tried again");
                         indexing = Indexing::default();
+                        round.reset_after(INDEX_AGAIN);
                         break;
                     }
                 }

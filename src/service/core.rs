@@ -4,10 +4,10 @@ use super::cluster::Positions;
 use super::import::Importing;
 use crate::audit::{AuditLog, ReceivedReports};
 use crate::cluster::{Cluster, Committer};
-use crate::domain::ids::{AgencyId, FederationId, NodeId};
+use crate::domain::ids::{AgencyId, FederationId, NodeId, RecordId};
 use crate::domain::time::{Clock, Entropy};
 use crate::identity::{Authority, Directory};
-use crate::ledger::State;
+use crate::ledger::{State, origin_mark};
 use crate::policy::Engine;
 use crate::seal::SigningKey;
 use crate::search::Indexes;
@@ -58,6 +58,13 @@ impl Core {
     /// The ledger as applied here.
     pub fn state(&self) -> Arc<State> {
         self.cluster.state()
+    }
+
+    /// A new record id of this agency.
+    pub(super) fn new_record(&self) -> RecordId {
+        let mark = origin_mark(&self.federation, &self.agency);
+        let mut entropy = self.entropy.lock().unwrap_or_else(PoisonError::into_inner);
+        RecordId::new(self.clock.now(), mark, entropy.as_mut())
     }
 
     /// Random bytes.

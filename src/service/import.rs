@@ -8,7 +8,6 @@ use crate::audit::{Action as AuditAction, Object, Stage};
 use crate::domain::fault::Fault;
 use crate::domain::ids::RecordId;
 use crate::domain::label::Label;
-use crate::ledger::origin_mark;
 use crate::policy::{Action, Resource};
 use crate::seal::{digest, hmac};
 use crate::vault::PeerVault;
@@ -79,9 +78,7 @@ impl Core {
         let _turn = self.importing.begin(request)?;
         let now = self.clock.now();
         let Some((record, version)) = self.vault.by_request(&request) else {
-            let record =
-                RecordId::new(now, origin_mark(&self.federation, &self.agency), &mut super::publish::RandomOf(self));
-            let target = Target { record, version: 1, request, content: Some(content) };
+            let target = Target { record: self.new_record(), version: 1, request, content: Some(content) };
             return Ok((Imported::New, self.publish_as(caller, ask, target, peers).await?));
         };
         let state = self.state();
@@ -93,7 +90,8 @@ impl Core {
         let held = self.vault.held(&self.state(), &record, version, now)?.ok_or_else(|| {
             Fault::integrity("NOT_OPENABLE", format!("`{record}` was imported before and is not here"))
         })?;
-        if !same_class(&held.label, &label) {
+        // The class leaves the period out: it runs from the new issue date.
+        if held.label.class_id() != label.class_id() {
             return Err(Fault::refused("RELABEL_NEEDED", "it was imported before with another label")
                 .hint("import it with the same grade, compartments and agreement; relabelling takes two persons"));
         }
@@ -109,7 +107,7 @@ impl Core {
     /// Whether a source is known is told only to those who may publish it.
     async fn may_import(&self, caller: &Caller, label: &Label, record: RecordId, version: u32) -> Result<(), Fault> {
         let act = Act {
-            action: Action::RecordPublish,
+            action: Action::RecordImport,
             audit: AuditAction::Import,
             object: Object::Record { id: record, version },
             label: Some(label),
@@ -121,9 +119,4 @@ impl Core {
         let _logged = self.log(caller, &act, Stage::Single, &decision).await?;
         decision.fault().map_or(Ok(()), Err)
     }
-}
-
-/// Whether two labels differ in nothing that an import may not change. The period runs from the new issue date.
-fn same_class(a: &Label, b: &Label) -> bool {
-    a.class_id() == b.class_id()
 }

@@ -4,7 +4,8 @@
 //! from a finished handshake and the directory, so nothing is done for somebody unknown or suspended.
 //!
 //! Invariants
-//! - Content is opened only through `vault::disclose` with the receipt of an intent that is durable.
+//! - Content is opened only through `vault::disclose` with the receipt of an intent that is durable, or of an
+//!   `index` event for the search index, which shows nothing to anybody.
 //! - A refusal to read is word for word the absence of the thing, and takes the same path (P21).
 //! - What cannot be audited is not done.
 

@@ -11,7 +11,7 @@ use crate::domain::label::{Caveat, Compartment, Grade, Label, Period};
 use crate::domain::limits;
 use crate::domain::record::{Kind, Meta, Reference};
 use crate::domain::time::Millis;
-use crate::ledger::{CommandReply, State, origin_mark};
+use crate::ledger::{CommandReply, State};
 use crate::policy::{Action, Resource};
 use crate::seal::digest;
 use crate::vault::{Draft, PeerVault, Prepared, PushState};
@@ -100,6 +100,13 @@ pub(super) struct Target {
     pub(super) content: Option<[u8; 32]>,
 }
 
+impl Target {
+    /// What the policies call it: an import brings foreign material in.
+    pub(super) fn action(&self) -> Action {
+        if self.content.is_some() { Action::RecordImport } else { Action::RecordPublish }
+    }
+}
+
 impl Core {
     /// Publishes a record.
     pub async fn publish(
@@ -112,9 +119,8 @@ impl Core {
         if let Some((record, version)) = self.vault.by_request(&request) {
             return self.answer_again(record, version, ask.timeout).await;
         }
-        let mark = origin_mark(&self.federation, &self.agency);
-        let record = RecordId::new(self.clock.now(), mark, &mut RandomOf(self));
-        self.publish_as(caller, ask, Target { record, version: 1, request, content: None }, peers).await
+        let target = Target { record: self.new_record(), version: 1, request, content: None };
+        self.publish_as(caller, ask, target, peers).await
     }
 
     /// Publishes as this version of this record.
@@ -132,7 +138,7 @@ impl Core {
         let draft = self.draft(&state, caller, ask, &target, now)?;
         let owed = draft.label.audience();
         let act = Act {
-            action: Action::RecordPublish,
+            action: target.action(),
             audit: AuditAction::Publish,
             object: Object::Record { id: record, version: draft.version },
             label: Some(&draft.label.clone()),

@@ -2,7 +2,7 @@
 
 use super::core::Core;
 use super::door::{Act, Caller};
-use crate::audit::{Action as AuditAction, Object, Stage};
+use crate::audit::{Action as AuditAction, AuditReceipt, Object, Stage};
 use crate::domain::fault::Fault;
 use crate::domain::ids::{AgencyId, RecordId};
 use crate::domain::label::{Grade, Label};
@@ -126,7 +126,7 @@ impl Core {
         }
         let mut lines = Vec::with_capacity(shown.len());
         for held in shown {
-            let disclosed = self.vault.disclose(&held, &receipt)?;
+            let Some(disclosed) = self.shown(&held, &receipt) else { continue };
             lines.push(Listed {
                 record: held.record(),
                 version: held.committed.version,
@@ -192,6 +192,14 @@ impl Core {
             Fault::from(error)
         })?
         .ok_or_else(Fault::not_found)
+    }
+
+    /// One of many records to show. What does not open is left out: the intent named it, and the operator is told.
+    pub(super) fn shown(&self, held: &Held, receipt: &AuditReceipt) -> Option<Disclosed> {
+        let disclosed = self.vault.disclose(held, receipt);
+        disclosed
+            .inspect_err(|error| tracing::error!(record = %held.record(), %error, "a held text does not open"))
+            .ok()
     }
 
     /// The policies' answer on a held version.

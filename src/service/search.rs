@@ -113,7 +113,7 @@ impl Core {
         let mut hits = Vec::with_capacity(shown.len());
         let mut by_origin: BTreeMap<AgencyId, Vec<(RecordId, u32)>> = BTreeMap::new();
         for held in shown {
-            let disclosed = self.vault.disclose(&held, &receipt)?;
+            let Some(disclosed) = self.shown(&held, &receipt) else { continue };
             let body = disclosed.portions.first().map(|p| String::from_utf8_lossy(&p.text).into_owned());
             let snippet = query.snippet(body.as_deref().unwrap_or_default());
             let (record, version) = (held.record(), held.version());
@@ -228,8 +228,11 @@ impl Core {
         let receipt = self.log_node(AuditAction::Index, &self.agency, object, Verdict::Allow, "index").await?;
         let mut documents = Vec::with_capacity(batch.len());
         for held in &batch {
-            let text = self.vault.text_for_index(held, &receipt)?;
-            documents.push(self.document(held, text)?);
+            match self.vault.text_for_index(held, &receipt) {
+                Ok(text) => documents.push(self.document(held, text)),
+                // One originator's bad text must not keep the others' out; it is not asked again before the next start.
+                Err(error) => tracing::error!(record = %held.record(), %error, "a held text does not open"),
+            }
         }
         let indexes = Arc::clone(&self.indexes);
         tokio::task::spawn_blocking(move || indexes.add(&documents))
@@ -239,7 +242,7 @@ impl Core {
         Ok(more)
     }
 
-    fn document(&self, held: &crate::vault::Held, text: crate::vault::Disclosed) -> Result<Document, Fault> {
+    fn document(&self, held: &crate::vault::Held, text: crate::vault::Disclosed) -> Document {
         let label = &held.label;
         let scope = match held.agreement() {
             Some(id) if label.originator != self.agency => id.to_string(),
@@ -248,7 +251,7 @@ impl Core {
         let mut class = Writer::bare();
         label.write(&mut class);
         let body: Vec<String> = text.portions.iter().map(|p| String::from_utf8_lossy(&p.text).into_owned()).collect();
-        Ok(Document {
+        Document {
             record: held.record(),
             version: held.version(),
             grade: label.grade,
@@ -260,7 +263,7 @@ impl Core {
             references: text.meta.references,
             title: text.meta.title,
             body: body.join("\n"),
-        })
+        }
     }
 }
 

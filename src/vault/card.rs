@@ -5,12 +5,13 @@
 
 use super::error::VaultError;
 use super::holder::Vault;
+use super::intake::Entry;
 use super::rules;
 use crate::domain::canon::{Canon, Writer};
 use crate::domain::ids::{AgencyId, AgreementId, RecordId};
 use crate::domain::label::Label;
 use crate::domain::time::Millis;
-use crate::ledger::{State, VersionEntry};
+use crate::ledger::State;
 use crate::seal::GrantBody;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, PoisonError, RwLock};
@@ -78,24 +79,20 @@ impl Vault {
     /// The card of a version, or of the newest that is held if `version` is 0.
     ///
     /// # Errors
-    /// Only when the object had to be read and does not verify.
+    /// When the object had to be read and does not verify, or no agreement covered it at its commitment.
     pub fn card(&self, state: &State, record: &RecordId, version: u32) -> Result<Option<Card>, VaultError> {
         let Some((committed, entry)) = self.newest(state, record, version) else { return Ok(None) };
         let facts = match self.cards.of(&entry.grant) {
             Some(facts) => facts,
-            None => self.read_facts(state, &committed, &entry)?,
+            None => self.read_facts(state, &entry)?,
         };
+        // What arrived before its commitment could not be held against it then.
+        rules::check_agreement(state, &facts, committed.index)?;
         Ok(Some(Card { record: *record, version: committed.version, facts }))
     }
 
-    fn read_facts(
-        &self,
-        state: &State,
-        committed: &VersionEntry,
-        entry: &super::intake::Entry,
-    ) -> Result<Arc<Facts>, VaultError> {
+    fn read_facts(&self, state: &State, entry: &Entry) -> Result<Arc<Facts>, VaultError> {
         let opened = rules::open(&self.keys, state, &self.intake.load(entry)?)?;
-        rules::check_agreement(state, &opened.body, committed.index)?;
         Ok(self.cards.note(entry.grant, &opened.body))
     }
 

@@ -223,8 +223,9 @@ impl Vault {
         let Some((committed, entry)) = self.newest(state, record, version) else { return Ok(None) };
         let object = self.intake.load(&entry)?;
         let opened = rules::open(&self.keys, state, &object)?;
-        rules::check_agreement(state, &opened.body, committed.index)?;
-        let covered = self.cards.note(entry.grant, &opened.body).covered(state, self.keys.agency(), now);
+        let facts = self.cards.note(entry.grant, &opened.body);
+        rules::check_agreement(state, &facts, committed.index)?;
+        let covered = facts.covered(state, self.keys.agency(), now);
         Ok(Some(Held { committed, label: opened.body.label.clone(), covered, object, opened }))
     }
 

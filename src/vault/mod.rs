@@ -2,7 +2,8 @@
 //!
 //! What it is: the intake of sealed objects ([`Intake`]), the keys that a node seals and opens with
 //! ([`Keys`]), the rules that every receiving node checks ([`rules`]), the sync with peers ([`Vault::sync`]),
-//! and the one function that yields plaintext for people ([`Vault::disclose`]).
+//! what a decision needs of a held version ([`Vault::card`]), and the one
+//! file that yields plaintext: for people ([`Vault::disclose`]) and for the index ([`Vault::text_for_index`]).
 //! What it is not: it decides nothing about persons; `service` does.
 //!
 //! Invariants

@@ -1,5 +1,6 @@
 //! What every receiving node checks before it holds an object (the R rules of `docs/rules.md`).
 
+use super::card::Facts;
 use super::error::VaultError;
 use super::keys::Keys;
 use super::object::SealedObject;
@@ -86,17 +87,18 @@ pub(super) fn open(keys: &Keys, state: &State, object: &SealedObject) -> Result<
 }
 
 /// Whether an agreement in force at the commit covers what was released to others, and the agency may have it.
-pub(super) fn check_agreement(state: &State, body: &GrantBody, index: u64) -> Result<(), VaultError> {
-    if body.label.release.is_empty() {
+pub(super) fn check_agreement(state: &State, facts: &Facts, index: u64) -> Result<(), VaultError> {
+    let Facts { label, agreement } = facts;
+    if label.release.is_empty() {
         return Ok(());
     }
-    let (id, version) = body.agreement.as_ref().ok_or(VaultError::Rule("it is released without an agreement"))?;
-    let agreement = state.agreement_at(id, index).ok_or(VaultError::Rule("its agreement was not in force"))?;
-    let t = &agreement.terms;
-    if t.version != *version || !body.agencies.is_subset(&t.parties) {
+    let (id, version) = agreement.as_ref().ok_or(VaultError::Rule("it is released without an agreement"))?;
+    let signed = state.agreement_at(id, index).ok_or(VaultError::Rule("its agreement was not in force"))?;
+    let t = &signed.terms;
+    if t.version != *version || !label.audience().is_subset(&t.parties) {
         return Err(VaultError::Rule("its agreement does not name these agencies"));
     }
-    if body.label.grade > t.grade || !body.label.compartments.is_subset(&t.compartments) {
+    if label.grade > t.grade || !label.compartments.is_subset(&t.compartments) {
         return Err(VaultError::Rule("its label is outside its agreement"));
     }
     Ok(())

@@ -185,13 +185,13 @@ impl Vault {
             return Ok(());
         }
         let opened = rules::open(&self.keys, state, &object)?;
+        let facts = self.cards.note(object.grant.commitment(), &opened.body);
         if let Some(c) = committed(state, &header.id, header.version) {
             if c.commitment != object.envelope.commitment() || !c.grants.contains(&object.grant.commitment()) {
                 return Err(VaultError::Rule("the ledger committed something else"));
             }
-            rules::check_agreement(state, &opened.body, c.index)?;
+            rules::check_agreement(state, &facts, c.index)?;
         }
-        self.cards.note(object.grant.commitment(), &opened.body);
         let pull_checks = opened.body.pull_checks.clone();
         self.intake.take(Take { object, pull_checks, request: None, content: None, at: now }).await
     }
