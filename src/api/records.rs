@@ -4,7 +4,7 @@ use super::{People, decode, refuse};
 use crate::domain::fault::Fault;
 use crate::domain::label::Period;
 use crate::domain::time::Millis;
-use crate::service::{PublishAsk, SearchAsk, Wait};
+use crate::service::{PortionAsk, PublishAsk, SearchAsk, Wait};
 use crate::wire::pb::v1;
 use std::time::Duration;
 use tonic::{Request, Response, Status};
@@ -137,6 +137,7 @@ fn ask(r: v1::PublishRequest) -> Result<PublishAsk, Fault> {
     let v1::PublishRequest {
         title,
         body,
+        portions,
         grade,
         compartments,
         agreement,
@@ -182,6 +183,10 @@ fn ask(r: v1::PublishRequest) -> Result<PublishAsk, Fault> {
     Ok(PublishAsk {
         title,
         body,
+        portions: portions
+            .into_iter()
+            .map(|p| Ok(PortionAsk { grade: p.grade.parse()?, text: p.text }))
+            .collect::<Result<_, Fault>>()?,
         grade: grade.parse()?,
         compartments: decode::set(&compartments)?,
         agreement: decode::optional(&agreement)?,

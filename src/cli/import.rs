@@ -164,7 +164,7 @@ async fn import(client: &Client, request: v1::PublishRequest) -> Result<v1::Publ
 }
 
 fn again(fault: &Fault) -> bool {
-    fault.kind == FaultKind::Unavailable && fault.reason != "AUDIT_FAILED" || fault.reason == "IMPORT_BUSY"
+    fault.kind == FaultKind::Unavailable && fault.reason != "AUDIT_FAILED" || fault.reason == "IN_PROGRESS"
 }
 
 fn request(ask: &Import, grade: Grade, source: &Source, timeout_ms: u32) -> Result<v1::PublishRequest, Fault> {

@@ -14,7 +14,7 @@ use crate::domain::time::{Entropy, Millis};
 use crate::node::SystemEntropy;
 use crate::wire::pb::v1;
 use serde_json::json;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 #[derive(clap::Subcommand)]
@@ -92,6 +92,10 @@ pub(super) struct Publish {
     body: Option<String>,
     #[arg(long)]
     grade: Grade,
+    /// Further texts: each FILE at a grade, that of the record or lower. Who may see only a lower one finds it as a
+    /// record of its own.
+    #[arg(long = "portion", value_name = "FILE:GRADE")]
+    portions: Vec<String>,
     #[command(flatten)]
     marking: Marking,
     #[arg(long, value_name = "YEARS", conflicts_with_all = ["until", "condition"])]
@@ -169,15 +173,7 @@ pub(super) fn run(command: Command, g: &Globals, out: &Out) -> Result<ExitCode, 
 async fn publish(client: &Client, p: Publish, out: &Out) -> Result<ExitCode, Fault> {
     let body = match (&p.body, &p.body_file) {
         (Some(text), _) => text.clone().into_bytes(),
-        (None, Some(file)) => {
-            let read =
-                |e: std::io::Error| Fault::usage("UNREADABLE_FILE", format!("cannot read `{}`: {e}", file.display()));
-            let size = std::fs::metadata(file).map_err(read)?.len();
-            if size > limits::BODY_BYTES as u64 {
-                return Err(too_large(size));
-            }
-            std::fs::read(file).map_err(read)?
-        }
+        (None, Some(file)) => text_file(file)?,
         (None, None) => return Err(Fault::usage("BAD_BODY", "no body given").hint("use --body or --body-file")),
     };
     if body.len() > limits::BODY_BYTES {
@@ -187,6 +183,7 @@ async fn publish(client: &Client, p: Publish, out: &Out) -> Result<ExitCode, Fau
     let mut request_id = vec![0u8; 16];
     SystemEntropy.fill(&mut request_id);
     let request = v1::PublishRequest {
+        portions: p.portions.iter().map(|text| portion(text)).collect::<Result<_, _>>()?,
         title: p.title,
         body,
         grade: p.grade.to_string(),
@@ -225,6 +222,25 @@ async fn publish(client: &Client, p: Publish, out: &Out) -> Result<ExitCode, Fau
         )
     });
     Ok(if r.incomplete { ExitCode::from(5) } else { ExitCode::SUCCESS })
+}
+
+fn portion(text: &str) -> Result<v1::NewPortion, Fault> {
+    let Some((file, grade)) = text.rsplit_once(':') else {
+        return Err(
+            Fault::usage("BAD_PORTION", format!("`{text}` is not FILE:GRADE")).hint("e.g. tear-line.txt:internal")
+        );
+    };
+    let grade: Grade = grade.parse()?;
+    Ok(v1::NewPortion { grade: grade.to_string(), text: text_file(Path::new(file))? })
+}
+
+fn text_file(file: &Path) -> Result<Vec<u8>, Fault> {
+    let read = |e: std::io::Error| Fault::usage("UNREADABLE_FILE", format!("cannot read `{}`: {e}", file.display()));
+    let size = std::fs::metadata(file).map_err(read)?.len();
+    if size > limits::BODY_BYTES as u64 {
+        return Err(too_large(size));
+    }
+    std::fs::read(file).map_err(read)
 }
 
 fn too_large(bytes: u64) -> Fault {

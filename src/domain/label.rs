@@ -145,6 +145,16 @@ pub enum Period {
 }
 
 impl Period {
+    /// The same period as far as a lower grade may last; none for internal, which takes none.
+    pub fn within(&self, grade: Grade, issued: Millis) -> Option<Period> {
+        let max = grade.max_years()?;
+        Some(match self {
+            Period::Years(n) => Period::Years((*n).min(max)),
+            Period::Until(t) => Period::Until((*t).min(issued.plus_years(max))),
+            Period::Condition(c) => Period::Condition(c.clone()),
+        })
+    }
+
     /// Refuses a period over the legal maximum of the grade (SSL §20), counted from `issued`.
     pub fn check(&self, grade: Grade, issued: Millis) -> Result<(), Fault> {
         let Some(max) = grade.max_years() else {

@@ -161,7 +161,7 @@ async fn serve(config: NodeConfig) -> Result<(), Fault> {
         signer,
         pseudonym_key: *ring.derive("pseudonym"),
         positions: peers.clone(),
-        importing: crate::service::Importing::default(),
+        in_progress: crate::service::InProgress::default(),
         clock: Arc::clone(&clock),
         entropy: Mutex::new(Box::new(SystemEntropy)),
     });

@@ -169,6 +169,7 @@ fn the_bytes_are_those_that_were_written_first() {
         pull_checks: vec![pull_check(&pair.pull_token(&federation, &tagged))],
         no_notification: false,
         posts: vec![[7; 16]],
+        lower: Vec::new(),
     };
     let draft = GrantDraft::create(&body, &key, agency("customs"), NodeId(7), &mut e).unwrap();
     // The proof is of another leaf; only its bytes matter here.

@@ -22,6 +22,8 @@ use std::collections::BTreeSet;
 const NAME: &str = "hufu.grant";
 const BODY: &str = "hufu.grant-body";
 const VERSION: u16 = 1;
+/// Of a body that names lower envelopes; one that names none is written as version 1.
+const WITH_LOWER: u16 = 2;
 const STEP: &str = "grant";
 /// Most bytes of a sealed grant's ciphertext.
 pub const GRANT_BYTES: usize = 1 << 20;
@@ -51,11 +53,14 @@ pub struct GrantBody {
     pub no_notification: bool,
     /// Posts named by the release (P23).
     pub posts: Vec<[u8; 16]>,
+    /// Envelopes with the record's portions of lower classes, in the author's order; they name none of it (P10).
+    pub lower: Vec<(RecordId, u32)>,
 }
 
 impl Canon for GrantBody {
     fn write(&self, w: &mut Writer) {
-        w.str(BODY).u16(VERSION).value(&self.envelope).u32(self.version).array(&self.header_hash).value(&self.label);
+        let version = if self.lower.is_empty() { VERSION } else { WITH_LOWER };
+        w.str(BODY).u16(version).value(&self.envelope).u32(self.version).array(&self.header_hash).value(&self.label);
         write_set(w, &self.agencies);
         w.option(self.agreement.as_ref(), |w, (id, version)| {
             w.value(id).u32(*version);
@@ -68,10 +73,15 @@ impl Canon for GrantBody {
         w.list(self.posts.iter(), |w, p| {
             w.array(p);
         });
+        if version == WITH_LOWER {
+            w.list(self.lower.iter(), |w, (id, version)| {
+                w.value(id).u32(*version);
+            });
+        }
     }
     fn read(r: &mut Reader<'_>) -> Result<Self, CanonError> {
-        header(r, BODY)?;
-        Ok(GrantBody {
+        let version = header(r, BODY, WITH_LOWER)?;
+        let body = GrantBody {
             envelope: r.value()?,
             version: r.u32()?,
             header_hash: r.array()?,
@@ -82,7 +92,16 @@ impl Canon for GrantBody {
             pull_checks: r.list(limits::AGENCIES, |r| r.array())?,
             no_notification: r.flag()?,
             posts: r.list(POSTS, |r| r.array())?,
-        })
+            lower: if version == WITH_LOWER {
+                r.list(limits::PORTIONS, |r| Ok((r.value()?, r.u32()?)))?
+            } else {
+                Vec::new()
+            },
+        };
+        if version == WITH_LOWER && body.lower.is_empty() {
+            return Err(CanonError::Invalid("version of a grant body"));
+        }
+        Ok(body)
     }
 }
 
@@ -196,7 +215,7 @@ impl Canon for SealedGrant {
         w.array(&self.outer.to_bytes()).array(&self.blind).value(&self.proof);
     }
     fn read(r: &mut Reader<'_>) -> Result<Self, CanonError> {
-        header(r, NAME)?;
+        header(r, NAME, VERSION)?;
         let outer = Outer {
             origin: r.value()?,
             node: r.value()?,
@@ -237,9 +256,10 @@ impl Outer {
     }
 }
 
-fn header(r: &mut Reader<'_>, name: &str) -> Result<(), CanonError> {
+fn header(r: &mut Reader<'_>, name: &str, newest: u16) -> Result<u16, CanonError> {
     let named = r.str(name.len()).map_err(|_| CanonError::Header)?;
-    if named != name || r.u16()? != VERSION { Err(CanonError::Header) } else { Ok(()) }
+    let version = r.u16()?;
+    if named != name || !(VERSION..=newest).contains(&version) { Err(CanonError::Header) } else { Ok(version) }
 }
 
 #[cfg(test)]
@@ -279,6 +299,7 @@ mod tests {
             pull_checks: vec![[6; 32]],
             no_notification: true,
             posts: vec![[7; 16]],
+            lower: Vec::new(),
         }
     }
 
@@ -339,6 +360,17 @@ mod tests {
         let body = body(&key, &mut e);
         let bytes = body.to_canon();
         assert_eq!(GrantBody::from_canon(&bytes).unwrap(), body);
+        let named = GrantBody { lower: vec![(body.envelope, 3)], ..body.clone() };
+        let with_lower = named.to_canon();
+        assert_eq!(GrantBody::from_canon(&with_lower).unwrap(), named);
+        // Version 2 is version 1 and the list behind it; an empty list has one form, that of version 1.
+        let at = 4 + BODY.len();
+        assert_eq!((&with_lower[..at], &with_lower[at..at + 2]), (&bytes[..at], &[0, 2][..]));
+        assert_eq!(with_lower[at + 2..bytes.len()], bytes[at + 2..]);
+        let mut empty = bytes.clone();
+        empty[at + 1] = 2;
+        empty.extend([0; 4]);
+        assert!(GrantBody::from_canon(&empty).is_err());
         for cut in 0..bytes.len() {
             assert!(GrantBody::from_canon(&bytes[..cut]).is_err(), "cut at {cut}");
         }

@@ -1,7 +1,7 @@
 //! What every use case needs.
 
 use super::cluster::Positions;
-use super::import::Importing;
+use super::import::InProgress;
 use crate::audit::{AuditLog, ReceivedReports};
 use crate::cluster::{Cluster, Committer};
 use crate::domain::ids::{AgencyId, FederationId, NodeId, RecordId};
@@ -46,8 +46,8 @@ pub struct Core {
     pub pseudonym_key: [u8; 32],
     /// Asks peers where they are.
     pub positions: Arc<dyn Positions>,
-    /// Imports under way.
-    pub importing: Importing,
+    /// Publishes and imports under way.
+    pub in_progress: InProgress,
     /// The clock.
     pub clock: Arc<dyn Clock>,
     /// Randomness.

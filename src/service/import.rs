@@ -39,18 +39,19 @@ impl Imported {
     }
 }
 
-/// Sources being imported at this moment; two at once would make two records of one.
+/// Requests being worked on at this moment; the same twice at once would make two records of one.
 #[derive(Default)]
-pub struct Importing(Mutex<BTreeSet<[u8; 32]>>);
+pub struct InProgress(Mutex<BTreeSet<[u8; 32]>>);
 
-struct Turn<'a>(&'a Importing, [u8; 32]);
+/// Ends the work when dropped.
+pub(super) struct Turn<'a>(&'a InProgress, [u8; 32]);
 
-impl Importing {
-    fn begin(&self, source: [u8; 32]) -> Result<Turn<'_>, Fault> {
-        if self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(source) {
-            return Ok(Turn(self, source));
+impl InProgress {
+    pub(super) fn begin(&self, request: [u8; 32]) -> Result<Turn<'_>, Fault> {
+        if self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(request) {
+            return Ok(Turn(self, request));
         }
-        Err(Fault::conflict("IMPORT_BUSY", "somebody is importing this source at this moment").hint("ask again"))
+        Err(Fault::conflict("IN_PROGRESS", "the same is being worked on at this moment").hint("ask again"))
     }
 }
 
@@ -75,7 +76,10 @@ impl Core {
         let request = digest("hufu.import-source", &[source.as_bytes()]);
         // Keyed, so that nobody who copies the disk can test what was imported.
         let content = hmac(&self.pseudonym_key, "hufu.import-content", &[ask.title.as_bytes(), &ask.body]);
-        let _turn = self.importing.begin(request)?;
+        if !ask.portions.is_empty() {
+            return Err(Fault::usage("INVALID", "an import has no portions"));
+        }
+        let _turn = self.in_progress.begin(request)?;
         let now = self.clock.now();
         let Some((record, version)) = self.vault.by_request(&request) else {
             let target = Target { record: self.new_record(), version: 1, request, content: Some(content) };

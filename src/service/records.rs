@@ -3,7 +3,7 @@
 use super::core::Core;
 use super::door::{Act, Caller};
 use crate::audit::{Action as AuditAction, AuditReceipt, Object, Stage};
-use crate::domain::fault::Fault;
+use crate::domain::fault::{Fault, FaultKind};
 use crate::domain::ids::{AgencyId, RecordId};
 use crate::domain::label::{Grade, Label};
 use crate::domain::limits;
@@ -63,15 +63,44 @@ impl Core {
         Ok(())
     }
 
-    /// Opens a record for a person. Denied and absent take one path: find (or not), decide on the label (or on
+    /// Opens a record for a person, with those portions of its lower classes that the person may see (P10). Denied and absent take one path: find (or not), decide on the label (or on
     /// a dummy), one durable intent, one answer (P21).
     pub async fn open(&self, caller: &Caller, record: RecordId, version: u32, purpose: &str) -> Result<Opened, Fault> {
         check_purpose(purpose)?;
-        let card = self.find(&self.state(), &record, version);
+        let state = self.state();
+        let card = self.find(&state, &record, version);
+        let lower = card.as_ref().map(|c| c.facts.lower.clone()).unwrap_or_default();
+        let own = self.open_part(caller, (record, version), card.as_ref(), purpose).await;
+        let mut opened = match own {
+            Ok(opened) => Some(opened),
+            // The higher part stays hidden; what the person may see of the record is shown as what it is.
+            Err(fault) if fault.kind == FaultKind::NotFound && !lower.is_empty() => None,
+            Err(fault) => return Err(fault),
+        };
+        for (part, version) in lower {
+            let card = self.find(&state, &part, version);
+            match (self.open_part(caller, (part, version), card.as_ref(), purpose).await, &mut opened) {
+                (Ok(part), Some(whole)) => whole.disclosed.portions.extend(part.disclosed.portions),
+                (Ok(part), None) => opened = Some(part),
+                (Err(fault), _) if fault.kind == FaultKind::NotFound => {}
+                (Err(fault), _) => return Err(fault),
+            }
+        }
+        opened.ok_or_else(Fault::not_found)
+    }
+
+    /// Opens one envelope of a record.
+    async fn open_part(
+        &self,
+        caller: &Caller,
+        (record, version): (RecordId, u32),
+        card: Option<&Card>,
+        purpose: &str,
+    ) -> Result<Opened, Fault> {
         let (act, decision) =
-            self.reading(caller, Action::RecordOpen, AuditAction::Open, (record, version), card.as_ref(), purpose);
+            self.reading(caller, Action::RecordOpen, AuditAction::Open, (record, version), card, purpose);
         let receipt = self.log(caller, &act, Stage::Intent, &decision).await?;
-        let Some(card) = card.as_ref().filter(|_| decision.is_allow()) else { return Err(Fault::not_found()) };
+        let Some(card) = card.filter(|_| decision.is_allow()) else { return Err(Fault::not_found()) };
         let held = self.load(card)?;
         let disclosed = self.vault.disclose(&held, &receipt)?;
         let _outcome = self.log(caller, &act, Stage::Outcome, &decision).await?;

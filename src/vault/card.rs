@@ -23,6 +23,8 @@ pub struct Facts {
     pub label: Label,
     /// Agreement and version.
     pub agreement: Option<(AgreementId, u32)>,
+    /// Envelopes of the record's lower classes, highest first (P10).
+    pub lower: Vec<(RecordId, u32)>,
 }
 
 impl Facts {
@@ -65,10 +67,14 @@ impl Cards {
         w.option(body.agreement.as_ref(), |w, (id, version)| {
             w.value(id).u32(*version);
         });
+        w.list(body.lower.iter(), |w, (id, version)| {
+            w.value(id).u32(*version);
+        });
         let mut shared = self.shared.write().unwrap_or_else(PoisonError::into_inner);
-        let facts = shared
-            .entry(w.finish())
-            .or_insert_with(|| Arc::new(Facts { label: body.label.clone(), agreement: body.agreement.clone() }));
+        let facts = shared.entry(w.finish()).or_insert_with(|| {
+            let (label, agreement) = (body.label.clone(), body.agreement.clone());
+            Arc::new(Facts { label, agreement, lower: body.lower.clone() })
+        });
         let facts = Arc::clone(facts);
         self.by_grant.write().unwrap_or_else(PoisonError::into_inner).insert(grant, Arc::clone(&facts));
         facts
@@ -82,16 +88,22 @@ impl Vault {
     /// When the object had to be read and does not verify, or no agreement covered it at its commitment.
     pub fn card(&self, state: &State, record: &RecordId, version: u32) -> Result<Option<Card>, VaultError> {
         let Some((committed, entry)) = self.newest(state, record, version) else { return Ok(None) };
-        let facts = match self.cards.of(&entry.grant) {
-            Some(facts) => facts,
-            None => self.read_facts(state, &entry)?,
-        };
+        let facts = self.facts(state, &entry)?;
         // What arrived before its commitment could not be held against it then.
         rules::check_agreement(state, &facts, committed.index)?;
         Ok(Some(Card { record: *record, version: committed.version, facts }))
     }
 
-    fn read_facts(&self, state: &State, entry: &Entry) -> Result<Arc<Facts>, VaultError> {
+    /// Lower envelopes of a version that is here, committed or not.
+    pub fn lower(&self, state: &State, record: &RecordId, version: u32) -> Result<Vec<(RecordId, u32)>, VaultError> {
+        let entry = self.intake.entries(record, version).into_iter().next();
+        entry.map_or(Ok(Vec::new()), |e| Ok(self.facts(state, &e)?.lower.clone()))
+    }
+
+    fn facts(&self, state: &State, entry: &Entry) -> Result<Arc<Facts>, VaultError> {
+        if let Some(facts) = self.cards.of(&entry.grant) {
+            return Ok(facts);
+        }
         let opened = rules::open(&self.keys, state, &self.intake.load(entry)?)?;
         Ok(self.cards.note(entry.grant, &opened.body))
     }

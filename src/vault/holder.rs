@@ -34,8 +34,10 @@ pub struct Draft {
     pub agreement: Option<(AgreementId, u32)>,
     /// Portion 0.
     pub meta: Meta,
-    /// Portion 1: the text.
-    pub body: Vec<u8>,
+    /// Portions 1 and up: texts, all under this label.
+    pub texts: Vec<Vec<u8>>,
+    /// Envelopes of the record's lower classes, taken in before this one; highest first.
+    pub lower: Vec<(RecordId, u32)>,
     /// Idempotency key.
     pub request: Option<[u8; 32]>,
     /// Keyed digest of an import.
@@ -144,10 +146,8 @@ impl Vault {
             created: now,
         };
         let meta = d.meta.to_canon();
-        let portions = [
-            PortionPlain { media_type: rules::META_TYPE, text: &meta },
-            PortionPlain { media_type: "text/plain; charset=utf-8", text: &d.body },
-        ];
+        let mut portions = vec![PortionPlain { media_type: rules::META_TYPE, text: &meta }];
+        portions.extend(d.texts.iter().map(|text| PortionPlain { media_type: "text/plain; charset=utf-8", text }));
         let (envelope, data_keys) = EnvelopeDraft::seal(&portions, &ids, entropy)?;
         let agencies = d.label.audience();
         let audience = keys.audience(state, d.label.grade, &d.label.compartments, &agencies, now, entropy)?;
@@ -170,6 +170,7 @@ impl Vault {
             pull_checks: pull_checks.clone(),
             no_notification: false,
             posts: Vec::new(),
+            lower: d.lower,
         };
         let grant = GrantDraft::create(&body, audience_key, keys.agency().clone(), keys.node(), entropy)?;
         let mut proofs = sign_batch(keys.signer(), &[envelope.hash(), grant.hash()]).into_iter();

@@ -76,6 +76,9 @@ pub(super) fn open(keys: &Keys, state: &State, object: &SealedObject) -> Result<
     if !lawful {
         return Err(rule("its period is missing or over the legal maximum of its grade"));
     }
+    if body.lower.iter().any(|(id, _)| *id == header.id || state.origin_of(id) != Some(&header.originator)) {
+        return Err(rule("it names a lower envelope of another origin"));
+    }
     if body.keys.len() != header.portions.len() {
         return Err(rule("a portion has no key"));
     }
@@ -88,7 +91,7 @@ pub(super) fn open(keys: &Keys, state: &State, object: &SealedObject) -> Result<
 
 /// Whether an agreement in force at the commit covers what was released to others, and the agency may have it.
 pub(super) fn check_agreement(state: &State, facts: &Facts, index: u64) -> Result<(), VaultError> {
-    let Facts { label, agreement } = facts;
+    let Facts { label, agreement, .. } = facts;
     if label.release.is_empty() {
         return Ok(());
     }

@@ -3,6 +3,7 @@
 
 mod demo;
 mod finds;
+mod portions;
 mod shares;
 mod survives;
 mod timing;
