@@ -37,6 +37,7 @@ pub(super) fn start(core: Arc<Core>, peers: Arc<dyn PeerVault>, mut stopped: wat
                 _ = round.tick() => {}
             }
             tell_incidents(&core).await;
+            tell_damaged(&core).await;
             introduce(&core).await;
             // Once after the start, when the ledger has caught up: nothing else leaves objects uncommitted.
             if !recommitted && core.cluster.status().leader.is_some() {
@@ -110,6 +111,17 @@ async fn tell_incidents(core: &Core) {
         let logged = core.log_node(AuditAction::Rebuild, &core.agency, object, Verdict::Allow, "store").await;
         if let Err(error) = logged {
             tracing::error!(%error, %incident, "a rebuild could not be audited");
+        }
+    }
+}
+
+/// What was found damaged on disk is an event of the audit log; it is fetched again by the sync.
+async fn tell_damaged(core: &Core) {
+    for (id, version) in core.vault.take_damaged() {
+        let object = Object::Record { id, version };
+        let logged = core.log_node(AuditAction::Quarantine, &core.agency, object, Verdict::Deny, "damaged").await;
+        if let Err(error) = logged {
+            tracing::error!(%error, record = %id, "a damaged object could not be audited");
         }
     }
 }

@@ -5,7 +5,7 @@
 
 use super::error::VaultError;
 use super::holder::Vault;
-use super::intake::Entry;
+use super::object::SealedObject;
 use super::rules;
 use crate::domain::canon::{Canon, Writer};
 use crate::domain::ids::{AgencyId, AgreementId, RecordId};
@@ -88,7 +88,10 @@ impl Vault {
     /// When the object had to be read and does not verify, or no agreement covered it at its commitment.
     pub fn card(&self, state: &State, record: &RecordId, version: u32) -> Result<Option<Card>, VaultError> {
         let Some((committed, entry)) = self.newest(state, record, version) else { return Ok(None) };
-        let facts = self.facts(state, &entry)?;
+        let facts = match self.cards.of(&entry.grant) {
+            Some(facts) => facts,
+            None => self.read_facts(state, &entry.grant, &self.load(state, &committed, record, &entry)?)?,
+        };
         // What arrived before its commitment could not be held against it then.
         rules::check_agreement(state, &facts, committed.index)?;
         Ok(Some(Card { record: *record, version: committed.version, facts }))
@@ -97,15 +100,17 @@ impl Vault {
     /// Lower envelopes of a version that is here, committed or not.
     pub fn lower(&self, state: &State, record: &RecordId, version: u32) -> Result<Vec<(RecordId, u32)>, VaultError> {
         let entry = self.intake.entries(record, version).into_iter().next();
-        entry.map_or(Ok(Vec::new()), |e| Ok(self.facts(state, &e)?.lower.clone()))
+        let Some(entry) = entry else { return Ok(Vec::new()) };
+        let facts = match self.cards.of(&entry.grant) {
+            Some(facts) => facts,
+            None => self.read_facts(state, &entry.grant, &self.intake.load(&entry)?)?,
+        };
+        Ok(facts.lower.clone())
     }
 
-    fn facts(&self, state: &State, entry: &Entry) -> Result<Arc<Facts>, VaultError> {
-        if let Some(facts) = self.cards.of(&entry.grant) {
-            return Ok(facts);
-        }
-        let opened = rules::open(&self.keys, state, &self.intake.load(entry)?)?;
-        Ok(self.cards.note(entry.grant, &opened.body))
+    fn read_facts(&self, state: &State, grant: &[u8; 32], object: &SealedObject) -> Result<Arc<Facts>, VaultError> {
+        let opened = rules::open(&self.keys, state, object)?;
+        Ok(self.cards.note(*grant, &opened.body))
     }
 
     /// Records taken in since a cursor of this start (0 at first), and the next cursor.

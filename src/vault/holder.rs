@@ -222,7 +222,7 @@ impl Vault {
         now: Millis,
     ) -> Result<Option<Held>, VaultError> {
         let Some((committed, entry)) = self.newest(state, record, version) else { return Ok(None) };
-        let object = self.intake.load(&entry)?;
+        let object = self.load(state, &committed, record, &entry)?;
         let opened = rules::open(&self.keys, state, &object)?;
         let facts = self.cards.note(entry.grant, &opened.body);
         rules::check_agreement(state, &facts, committed.index)?;

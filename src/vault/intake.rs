@@ -36,6 +36,8 @@ pub struct Entry {
     /// For imports: keyed digest of what was imported, so that the same again is recognised.
     pub content: Option<[u8; 32]>,
     place: Place,
+    /// Its bytes did not verify; in memory only, found out anew after a start.
+    damaged: bool,
 }
 
 /// One object to take in.
@@ -68,7 +70,8 @@ pub(super) struct Index {
 }
 
 impl Index {
-    fn add(&mut self, key: (RecordId, u32), entry: Entry) {
+    /// A later copy of the same object takes the place of an earlier one.
+    fn add(&mut self, key: (RecordId, u32), mut entry: Entry) {
         self.arrivals.push(key.0);
         for check in &entry.pull_checks {
             self.by_check.insert(*check, key);
@@ -77,8 +80,13 @@ impl Index {
             self.by_request.insert(request, key);
         }
         let known = self.by_version.entry(key).or_default();
-        if !known.iter().any(|e| e.header_hash == entry.header_hash && e.grant == entry.grant) {
-            known.push(entry);
+        match known.iter_mut().find(|e| e.header_hash == entry.header_hash && e.grant == entry.grant) {
+            Some(earlier) => {
+                entry.request = entry.request.or(earlier.request);
+                entry.content = entry.content.or(earlier.content);
+                *earlier = entry;
+            }
+            None => known.push(entry),
         }
     }
 }
@@ -135,7 +143,18 @@ impl Intake {
 
     /// Held objects of a version.
     pub fn entries(&self, record: &RecordId, version: u32) -> Vec<Entry> {
-        self.read(|i| i.by_version.get(&(*record, version)).cloned().unwrap_or_default())
+        let of = |i: &Index| i.by_version.get(&(*record, version)).cloned().unwrap_or_default();
+        self.read(of).into_iter().filter(|e| !e.damaged).collect()
+    }
+
+    /// Takes a copy out of use whose bytes do not verify. It counts as not held until it is taken in again. True
+    /// if it was in use.
+    pub(super) fn set_aside(&self, key: (RecordId, u32), entry: &Entry) -> bool {
+        let mut index = self.index.write().unwrap_or_else(PoisonError::into_inner);
+        let mut known = index.by_version.get_mut(&key).into_iter().flatten();
+        let Some(found) = known.find(|e| e.place == entry.place && !e.damaged) else { return false };
+        found.damaged = true;
+        true
     }
 
     /// The version that an idempotency key named before.
@@ -155,7 +174,8 @@ impl Intake {
 
     /// Every held (record, version), in order.
     pub fn all(&self) -> Vec<(RecordId, u32)> {
-        self.read(|i| i.by_version.keys().copied().collect())
+        let usable = |e: &Vec<Entry>| e.iter().any(|e| !e.damaged);
+        self.read(|i| i.by_version.iter().filter(|(_, e)| usable(e)).map(|(k, _)| *k).collect())
     }
 
     /// Reads and parses one object. Blocking: the caller is off the async threads or accepts it.
@@ -215,6 +235,7 @@ impl WriterThread {
                 request: t.request,
                 content: t.content,
                 place: self.writer.write(&t.object.to_blob(), self.entropy.as_mut())?,
+                damaged: false,
             };
             entries.push(((header.id, header.version), entry));
         }
@@ -262,6 +283,7 @@ fn read_frame(bytes: &[u8]) -> Result<((RecordId, u32), Entry), CanonError> {
         request: r.option(|r| r.array())?,
         content: if version == 1 { None } else { r.option(|r| r.array())? },
         place: Place { segment: r.u32()?, offset: r.u64()?, length: r.u32()?, slot: r.u64()? },
+        damaged: false,
     };
     r.finish()?;
     Ok((key, entry))

@@ -2,7 +2,7 @@
 
 use super::error::VaultError;
 use super::holder::Vault;
-use super::intake::Take;
+use super::intake::{Entry, Take};
 use super::object::SealedObject;
 use super::rules;
 use crate::domain::ids::{AgencyId, NodeId, RecordId};
@@ -75,6 +75,7 @@ pub(super) struct SyncState {
     /// (origin -> number held).
     held: BTreeMap<AgencyId, u64>,
     wanted: BTreeMap<(RecordId, u32), Wanted>,
+    damaged: Vec<(RecordId, u32)>,
 }
 
 #[derive(Clone)]
@@ -111,8 +112,63 @@ impl Vault {
             .collect();
         for (key, origin) in arrived {
             sync.wanted.remove(&key);
-            *sync.held.entry(origin).or_default() += 1;
+            if origin != *self.keys.agency() {
+                *sync.held.entry(origin).or_default() += 1;
+            }
         }
+    }
+
+    /// Reads a committed object. One whose bytes do not verify is taken out of use, told, and wanted again from
+    /// whoever else holds it.
+    pub(super) fn load(
+        &self,
+        state: &State,
+        committed: &VersionEntry,
+        record: &RecordId,
+        entry: &Entry,
+    ) -> Result<SealedObject, VaultError> {
+        let key = (*record, committed.version);
+        self.intake.load(entry).inspect_err(|error| {
+            if self.intake.set_aside(key, entry) {
+                tracing::error!(%record, version = key.1, %error, "a held object is damaged; it is fetched again");
+                self.want_again(state, key.0, committed);
+            }
+        })
+    }
+
+    fn want_again(&self, state: &State, record: RecordId, committed: &VersionEntry) {
+        let mut sync = self.sync.lock().unwrap_or_else(PoisonError::into_inner);
+        sync.damaged.push((record, committed.version));
+        let Some(origin) = state.origin_of(&record) else { return };
+        let own = origin == self.keys.agency();
+        let token = if own {
+            self.any_token(state, &record, committed)
+        } else {
+            self.recognise(state, origin, &record, committed)
+        };
+        let Some(token) = token else { return };
+        let (since, reason) = (committed.time, "damaged on disk here".to_owned());
+        let wanted = Wanted { origin: origin.clone(), token, since, next: Millis(0), attempts: 0, reason };
+        if sync.wanted.insert((record, committed.version), wanted).is_none() && !own {
+            let held = sync.held.entry(origin.clone()).or_default();
+            *held = held.saturating_sub(1);
+        }
+    }
+
+    /// What was found damaged since the last call.
+    pub fn take_damaged(&self) -> Vec<(RecordId, u32)> {
+        std::mem::take(&mut self.sync.lock().unwrap_or_else(PoisonError::into_inner).damaged)
+    }
+
+    /// A pull token of a record of this agency: that of any agency it was released to names it at every holder.
+    fn any_token(&self, state: &State, record: &RecordId, committed: &VersionEntry) -> Option<[u8; 32]> {
+        let of = TaggedVersion { record: *record, version: committed.version, commitment: committed.commitment };
+        let agencies = state.agencies().filter(|(a, _)| *a != self.keys.agency());
+        agencies.flat_map(|(a, _)| months(committed.time).map(move |m| (a, m))).find_map(|(a, m)| {
+            let key = self.keys.tagging_key(state, a, m)?;
+            let tag = key.tag(self.keys.federation(), &of);
+            committed.tags.contains(&tag).then(|| key.pull_token(self.keys.federation(), &of))
+        })
     }
 
     /// Pulls what is missing: from the origin, else from any other node. Returns how many arrived.
@@ -207,7 +263,7 @@ impl Vault {
         let Some((record, version)) = self.intake.by_check(&pull_check(token)) else { return Ok(None) };
         let Some(committed) = committed(state, &record, version) else { return Ok(None) };
         let Some(entry) = self.entry(committed, &record) else { return Ok(None) };
-        let object = self.intake.load(&entry)?;
+        let object = self.load(state, committed, &record, &entry)?;
         let opened = rules::open(&self.keys, state, &object)?;
         if !opened.body.agencies.contains(puller) {
             return Ok(None);
@@ -232,7 +288,7 @@ impl Vault {
         all
     }
 
-    /// The pull token, if one of the tags is ours. The origin's month may differ by one from ledger time's.
+    /// The pull token, if one of the tags is ours.
     fn recognise(
         &self,
         state: &State,
@@ -241,13 +297,18 @@ impl Vault {
         committed: &VersionEntry,
     ) -> Option<[u8; 32]> {
         let of = TaggedVersion { record: *record, version: committed.version, commitment: committed.commitment };
-        let month = month_of(committed.time);
-        [month, month.saturating_sub(1), month.saturating_add(1)].into_iter().find_map(|m| {
+        months(committed.time).into_iter().find_map(|m| {
             let key = self.keys.recognising_key(state, origin, m)?;
             let tag = key.tag(self.keys.federation(), &of);
             committed.tags.contains(&tag).then(|| key.pull_token(self.keys.federation(), &of))
         })
     }
+}
+
+/// The month of ledger time and its neighbours: the origin's own month may differ by one.
+fn months(time: Millis) -> [u32; 3] {
+    let month = month_of(time);
+    [month, month.saturating_sub(1), month.saturating_add(1)]
 }
 
 fn committed<'a>(state: &'a State, record: &RecordId, version: u32) -> Option<&'a VersionEntry> {

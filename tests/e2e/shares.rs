@@ -199,19 +199,44 @@ fn a_person_changes_and_is_suspended_at_the_next_call(demo: &Demo, record: &str)
 }
 
 #[test]
-fn a_flipped_byte_on_disk_is_an_integrity_failure() {
+fn a_flipped_byte_on_disk_is_an_integrity_failure_and_mended_from_another_holder() {
     let demo = Demo::start();
     let answer = demo.publish("police-analyst", TITLE, BODY, &[SECRET, &["--wait", "all"]].concat());
     let record = answer.ok()["record"].as_str().unwrap().to_owned();
     let absent = format!("{}aaaaaa", record.get(..record.len() - 6).unwrap());
-    let mut segment = first_file(&demo.dir().join("nodes/customs/data/vault/bodies"));
+    // The origin lets its damaged copy come back from a holder, as a holder does from it.
+    for agency in ["customs", "police"] {
+        flip_the_only_body(&demo, agency);
+        assert_eq!(demo.open(&format!("{agency}-analyst"), &record).code, 6);
+        assert_eq!(demo.open("customs-clerk", &record).stderr, demo.open("customs-clerk", &absent).stderr);
+        demo.open("state-security-analyst", &record).ok();
+        opens_again(&demo, agency, &record);
+        let events = demo.run(&format!("{agency}-officer"), &["audit", "search", "--record", &record]);
+        let told = |e: &serde_json::Value| e["action"] == "quarantine" && e["rule"] == "damaged";
+        assert_eq!(events.lines.iter().filter(|e| told(e)).count(), 1);
+    }
+
+    // Found out at the start, before anybody asks.
+    demo.kill("customs");
+    flip_the_only_body(&demo, "customs");
+    let _customs = demo.start_node("customs");
+    opens_again(&demo, "customs", &record);
+}
+
+fn opens_again(demo: &Demo, agency: &str, record: &str) {
+    until("the object is fetched again", Duration::from_secs(10), || {
+        let opened = demo.open(&format!("{agency}-analyst"), record);
+        (opened.code == 0).then(|| assert_eq!(opened.ok()["portions"][0]["text"], BODY))
+    });
+}
+
+/// Flips a byte in the middle of the copy that is in use, the last one of the segment.
+fn flip_the_only_body(demo: &Demo, agency: &str) {
+    let segment = first_file(&demo.dir().join("nodes").join(agency).join("data/vault/bodies"));
     let mut bytes = std::fs::read(&segment).unwrap();
-    let middle = bytes.len() / 2;
-    bytes[middle] ^= 1;
-    std::fs::write(&mut segment, bytes).unwrap();
-    assert_eq!(demo.open("customs-analyst", &record).code, 6);
-    assert_eq!(demo.open("customs-clerk", &record).stderr, demo.open("customs-clerk", &absent).stderr);
-    demo.open("state-security-analyst", &record).ok();
+    let end = bytes.len() - 200;
+    bytes[end] ^= 1;
+    std::fs::write(&segment, bytes).unwrap();
 }
 
 #[test]
