@@ -60,7 +60,7 @@ impl Journal {
     }
 
     /// The same over any disk.
-    pub(super) fn over(disk: Arc<dyn Disk>, options: JournalOptions) -> Result<(Journal, Recovery), JournalError> {
+    pub(crate) fn over(disk: Arc<dyn Disk>, options: JournalOptions) -> Result<(Journal, Recovery), JournalError> {
         let (core, recovery) = Core::open(Arc::clone(&disk), options)?;
         let catalog = core.catalog();
         let (orders, queue) = mpsc::channel();

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex};
 
 /// What a failing operation leaves behind.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Leaves {
+pub(crate) enum Leaves {
     /// It failed and nothing of it is on the disk.
     Nothing,
     /// It failed and is on the disk all the same.
@@ -33,7 +33,7 @@ struct State {
 
 /// Clones share the disk.
 #[derive(Clone, Default)]
-pub(super) struct FaultDisk(Arc<Mutex<State>>);
+pub(crate) struct FaultDisk(Arc<Mutex<State>>);
 
 impl FaultDisk {
     /// Lets the n-th changing operation from now on (0 is the next) fail.

@@ -42,4 +42,6 @@ pub use self::core::{Core, JournalOptions};
 pub use self::disk::{Disk, RealDisk};
 pub use self::driver::{Done, Journal};
 pub use self::error::JournalError;
+#[cfg(test)]
+pub(crate) use self::fault::{FaultDisk, Leaves};
 pub use self::recover::Recovery;

@@ -76,3 +76,21 @@ pub(crate) fn federation() -> Federation {
     }
     Federation { id: genesis.federation, police, customs, genesis: signed.to_canon(), signed }
 }
+
+/// A genesis of these founders, each signed for by the officer given with it; police and customs vote.
+pub(crate) fn signed_genesis(founders: &[(&Descriptor, Handle, &SigningKey)]) -> Vec<u8> {
+    let genesis = Genesis {
+        federation: "test".parse().unwrap(),
+        threshold: 2,
+        created: Millis(1_000_000),
+        voters: ["police".parse().unwrap(), "customs".parse().unwrap()].into(),
+        founders: founders.iter().map(|(d, _, _)| (*d).clone()).collect(),
+    };
+    genesis.check().unwrap();
+    let mut signed = SignedGenesis { body: genesis.to_bytes(), signatures: Default::default() };
+    for (d, handle, key) in founders {
+        let signature = key.sign(SIGN_GENESIS, &signed.body);
+        signed.add(d.agency.clone(), *handle, signature).unwrap();
+    }
+    signed.to_canon()
+}

@@ -26,6 +26,9 @@ pub enum VaultError {
     /// Stored bytes do not parse.
     #[error("a stored object does not parse: {0}")]
     Canon(#[from] CanonError),
+    /// A file ends before what should stand in it.
+    #[error("a stored object is cut off")]
+    Cut,
     /// An object is over the limit.
     #[error("a sealed object is over its limit")]
     TooLarge,
@@ -57,7 +60,9 @@ impl From<VaultError> for Fault {
             VaultError::TooLarge => Fault::usage("BODY_TOO_LARGE", e.to_string()),
             VaultError::Rule(_) => Fault::refused("NOT_ALLOWED", e.to_string()),
             VaultError::Receipt => Fault::internal("INTERNAL", e.to_string()),
-            VaultError::Seal(_) | VaultError::Canon(_) => Fault::integrity("UNOPENABLE", e.to_string()),
+            VaultError::Seal(_) | VaultError::Canon(_) | VaultError::Cut => {
+                Fault::integrity("UNOPENABLE", e.to_string())
+            }
         }
     }
 }

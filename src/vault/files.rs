@@ -8,13 +8,13 @@
 use super::error::VaultError;
 use crate::domain::canon::Writer;
 use crate::domain::time::Entropy;
+use crate::journal::Disk;
 use crate::seal::{open_chunks, seal_chunks};
-use std::fs::{File, OpenOptions};
-use std::os::unix::fs::FileExt;
-use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use zeroize::Zeroizing;
 
 const KEY: u64 = 32;
+const SHRED: &str = "shred";
 /// A new segment is begun above this size, in bytes.
 const SEGMENT_BYTES: u64 = 64 << 20;
 
@@ -27,90 +27,126 @@ pub(super) struct Place {
     pub(super) slot: u64,
 }
 
+/// What the intake journal knows of the files: everything behind it is garbage.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) struct Known {
+    pub(super) segment: u32,
+    /// End of the last blob in that segment, in bytes.
+    pub(super) end: u64,
+    /// Slots in use.
+    pub(super) slots: u64,
+}
+
+impl Known {
+    /// Counts a blob in.
+    pub(super) fn add(&mut self, place: &Place) {
+        let end = place.offset.saturating_add(u64::from(place.length));
+        if place.segment > self.segment {
+            (self.segment, self.end) = (place.segment, end);
+        } else if place.segment == self.segment {
+            self.end = self.end.max(end);
+        }
+        self.slots = self.slots.max(place.slot.saturating_add(1));
+    }
+}
+
 /// The writing side; owned by the intake thread.
 pub(super) struct BodyWriter {
-    dir: PathBuf,
-    segment: u32,
-    file: File,
-    end: u64,
-    keys: File,
-    slots: u64,
+    disk: Arc<dyn Disk>,
+    at: Known,
 }
 
 impl BodyWriter {
-    /// Opens behind what the intake journal knows: bytes above `end` and slots from `slots` on are garbage.
-    pub(super) fn open(dir: &Path, segment: u32, end: u64, slots: u64) -> Result<BodyWriter, VaultError> {
+    /// Opens behind what the intake journal knows and cuts the garbage off. A segment that is shorter than it was
+    /// is left as it is, for its whole blobs, and a new one begun; lost keys become zeros, which open nothing.
+    pub(super) fn open(disk: Arc<dyn Disk>, known: Known) -> Result<BodyWriter, VaultError> {
         let io = VaultError::io("open bodies");
-        std::fs::create_dir_all(dir).map_err(io)?;
-        let keys = open(&dir.join("shred"))?;
-        let file = open(&segment_path(dir, segment))?;
-        sync_dir(dir)?;
-        Ok(BodyWriter { dir: dir.to_owned(), segment, file, end, keys, slots })
-    }
-
-    /// Writes blobs, not yet durable.
-    pub(super) fn write(&mut self, blob: &[u8], entropy: &mut dyn Entropy) -> Result<Place, VaultError> {
-        let io = VaultError::io("write a body");
-        if self.end > SEGMENT_BYTES {
-            self.file.sync_data().map_err(io)?;
-            self.segment = self.segment.saturating_add(1);
-            self.file = open(&segment_path(&self.dir, self.segment))?;
-            sync_dir(&self.dir)?;
-            self.end = 0;
+        let mut writer = BodyWriter { disk, at: known };
+        let names = writer.disk.list().map_err(io)?;
+        let size = |name: &str| names.iter().any(|n| n == name).then(|| writer.disk.size(name)).transpose();
+        let keys = known.slots.saturating_mul(KEY);
+        let (shred, segment) = (size(SHRED).map_err(io)?, size(&segment_name(known.segment)).map_err(io)?);
+        match shred {
+            None => writer.disk.create(SHRED).map_err(io)?,
+            Some(size) if size > keys => writer.disk.truncate(SHRED, keys).map_err(io)?,
+            Some(_) => {}
         }
-        let slot = self.slots;
-        let mut key = Zeroizing::new([0u8; 32]);
-        entropy.fill(key.as_mut_slice());
-        let sealed = seal_chunks(&key, &context(slot), 0, blob)?;
-        let io = VaultError::io("write a body");
-        self.file.write_all_at(&sealed, self.end).map_err(io)?;
-        self.keys
-            .write_all_at(key.as_slice(), slot.saturating_mul(KEY))
-            .map_err(VaultError::io("write a shred key"))?;
-        let length = u32::try_from(sealed.len()).map_err(|_| VaultError::TooLarge)?;
-        let place = Place { segment: self.segment, offset: self.end, length, slot };
-        self.end = self.end.saturating_add(u64::from(length));
-        self.slots = self.slots.saturating_add(1);
-        Ok(place)
+        let lost = keys.saturating_sub(shred.unwrap_or(0));
+        if lost > 0 {
+            tracing::error!(bytes = lost, "shred keys are gone; the objects under them are fetched again");
+            let zeros = vec![0; usize::try_from(lost).map_err(|_| VaultError::TooLarge)?];
+            writer.disk.append(SHRED, &zeros).map_err(io)?;
+        }
+        match segment {
+            Some(size) if size >= known.end => {
+                writer.disk.truncate(&segment_name(known.segment), known.end).map_err(io)?;
+                writer.disk.sync_dir().map_err(io)?;
+            }
+            None if known.end == 0 => writer.begin(known.segment)?,
+            _ => {
+                tracing::error!(segment = known.segment, "a body segment lost its end");
+                writer.begin(known.segment.saturating_add(1))?;
+            }
+        }
+        Ok(writer)
     }
 
-    /// Makes everything written so far durable.
-    pub(super) fn sync(&mut self) -> Result<(), VaultError> {
-        self.file.sync_data().map_err(VaultError::io("sync bodies"))?;
-        self.keys.sync_data().map_err(VaultError::io("sync shred keys"))
+    /// Begins a segment; a file of that name is garbage of a crash.
+    fn begin(&mut self, segment: u32) -> Result<(), VaultError> {
+        let io = VaultError::io("begin a body segment");
+        let name = segment_name(segment);
+        if self.disk.list().map_err(io)?.contains(&name) {
+            self.disk.truncate(&name, 0).map_err(io)?;
+        } else {
+            self.disk.create(&name).map_err(io)?;
+        }
+        self.disk.sync_dir().map_err(io)?;
+        (self.at.segment, self.at.end) = (segment, 0);
+        Ok(())
+    }
+
+    /// Writes blobs, each under a new key; durable when it answers. After an error the files are in doubt, and
+    /// nothing more may be written by this writer.
+    pub(super) fn write(&mut self, blobs: &[Vec<u8>], entropy: &mut dyn Entropy) -> Result<Vec<Place>, VaultError> {
+        if self.at.end > SEGMENT_BYTES {
+            self.begin(self.at.segment.saturating_add(1))?;
+        }
+        let name = segment_name(self.at.segment);
+        let mut keys = Zeroizing::new(Vec::with_capacity(blobs.len() * KEY as usize));
+        let mut places = Vec::with_capacity(blobs.len());
+        for blob in blobs {
+            let mut key = Zeroizing::new([0u8; KEY as usize]);
+            entropy.fill(key.as_mut_slice());
+            let sealed = seal_chunks(&key, &context(self.at.slots), 0, blob)?;
+            let length = u32::try_from(sealed.len()).map_err(|_| VaultError::TooLarge)?;
+            self.disk.append(&name, &sealed).map_err(VaultError::io("write a body"))?;
+            keys.extend_from_slice(key.as_slice());
+            let place = Place { segment: self.at.segment, offset: self.at.end, length, slot: self.at.slots };
+            self.at.add(&place);
+            places.push(place);
+        }
+        self.disk.sync(&name).map_err(VaultError::io("sync bodies"))?;
+        self.disk.append(SHRED, &keys).map_err(VaultError::io("write shred keys"))?;
+        self.disk.sync(SHRED).map_err(VaultError::io("sync shred keys"))?;
+        Ok(places)
     }
 }
 
 /// Reads a blob back.
-pub(super) fn read(dir: &Path, place: &Place) -> Result<Zeroizing<Vec<u8>>, VaultError> {
-    let mut key = Zeroizing::new([0u8; 32]);
-    let keys = File::open(dir.join("shred")).map_err(VaultError::io("open shred keys"))?;
-    keys.read_exact_at(key.as_mut_slice(), place.slot.saturating_mul(KEY))
-        .map_err(VaultError::io("read a shred key"))?;
-    let mut sealed = vec![0u8; place.length as usize];
-    let file = File::open(segment_path(dir, place.segment)).map_err(VaultError::io("open a body segment"))?;
-    file.read_exact_at(&mut sealed, place.offset).map_err(VaultError::io("read a body"))?;
-    Ok(open_chunks(&key, &context(place.slot), 0, &sealed)?)
+pub(super) fn read(disk: &dyn Disk, place: &Place) -> Result<Zeroizing<Vec<u8>>, VaultError> {
+    let io = VaultError::io("read a shred key");
+    let key = Zeroizing::new(disk.read_at(SHRED, place.slot.saturating_mul(KEY), KEY as usize).map_err(io)?);
+    let key = <&[u8; KEY as usize]>::try_from(key.as_slice()).map_err(|_| VaultError::Cut)?;
+    let sealed = disk
+        .read_at(&segment_name(place.segment), place.offset, place.length as usize)
+        .map_err(VaultError::io("read a body"))?;
+    Ok(open_chunks(key, &context(place.slot), 0, &sealed)?)
 }
 
 fn context(slot: u64) -> [u8; 32] {
     crate::seal::digest("hufu.vault.body", &[&Writer::bare().u64(slot).finish()])
 }
 
-fn segment_path(dir: &Path, segment: u32) -> PathBuf {
-    dir.join(format!("{segment:08x}.body"))
-}
-
-fn open(path: &Path) -> Result<File, VaultError> {
-    OpenOptions::new()
-        .read(true)
-        .write(true)
-        .create(true)
-        .truncate(false)
-        .open(path)
-        .map_err(VaultError::io("open a body file"))
-}
-
-fn sync_dir(dir: &Path) -> Result<(), VaultError> {
-    File::open(dir).and_then(|d| d.sync_all()).map_err(VaultError::io("sync the body folder"))
+fn segment_name(segment: u32) -> String {
+    format!("{segment:08x}.body")
 }

@@ -5,14 +5,14 @@
 //! is held. A failed write or sync closes the vault (fail closed), because nobody knows what the disk has.
 
 use super::error::VaultError;
-use super::files::{BodyWriter, Place};
+use super::files::{BodyWriter, Known, Place};
 use super::object::SealedObject;
 use crate::domain::canon::{Canon, CanonError, Reader, Writer};
 use crate::domain::ids::RecordId;
 use crate::domain::time::{Entropy, Millis};
-use crate::journal::{Journal, JournalOptions};
+use crate::journal::{Disk, Journal, JournalOptions, RealDisk, Recovery};
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError, RwLock, mpsc};
 use tokio::sync::oneshot;
 
@@ -61,7 +61,7 @@ struct Job {
 
 #[derive(Default)]
 pub(super) struct Index {
-    /// (record, version) -> objects with different header hashes; only the committed one is exposed (P17).
+    /// (record, version) -> objects with different commitments; only the committed one is exposed (P17).
     by_version: BTreeMap<(RecordId, u32), Vec<Entry>>,
     by_request: BTreeMap<[u8; 32], (RecordId, u32)>,
     by_check: BTreeMap<[u8; 32], (RecordId, u32)>,
@@ -80,7 +80,7 @@ impl Index {
             self.by_request.insert(request, key);
         }
         let known = self.by_version.entry(key).or_default();
-        match known.iter_mut().find(|e| e.header_hash == entry.header_hash && e.grant == entry.grant) {
+        match known.iter_mut().find(|e| e.commitment == entry.commitment && e.grant == entry.grant) {
             Some(earlier) => {
                 entry.request = entry.request.or(earlier.request);
                 entry.content = entry.content.or(earlier.content);
@@ -94,7 +94,7 @@ impl Index {
 /// The held objects of this node.
 #[derive(Clone)]
 pub struct Intake {
-    dir: PathBuf,
+    bodies: Arc<dyn Disk>,
     index: Arc<RwLock<Index>>,
     jobs: Arc<Mutex<mpsc::Sender<Job>>>,
 }
@@ -102,24 +102,28 @@ pub struct Intake {
 impl Intake {
     /// Recovers what is held and starts the writing thread.
     pub fn open(dir: &Path, entropy: Box<dyn Entropy>) -> Result<Intake, VaultError> {
-        let (journal, recovery) = Journal::open(&dir.join("intake"), JournalOptions::default())?;
+        let journal = Journal::open(&dir.join("intake"), JournalOptions::default())?;
+        Intake::over(journal, Arc::new(RealDisk::open(&dir.join("bodies"))?), entropy)
+    }
+
+    /// The same over any journal and disk.
+    pub(super) fn over(
+        (journal, recovery): (Journal, Recovery),
+        bodies: Arc<dyn Disk>,
+        entropy: Box<dyn Entropy>,
+    ) -> Result<Intake, VaultError> {
         let mut index = Index::default();
-        let (mut segment, mut end, mut slots) = (0u32, 0u64, 0u64);
+        let mut known = Known::default();
         let mut next = recovery.first_seq;
         while next < recovery.next_seq {
             for (seq, frame) in journal.read(next, 1024, 1 << 20)? {
                 let (key, entry) = read_frame(&frame)?;
-                if entry.place.segment >= segment {
-                    segment = entry.place.segment;
-                    end = entry.place.offset.saturating_add(u64::from(entry.place.length));
-                }
-                slots = slots.max(entry.place.slot.saturating_add(1));
+                known.add(&entry.place);
                 index.add(key, entry);
                 next = seq.saturating_add(1);
             }
         }
-        let bodies = dir.join("bodies");
-        let writer = BodyWriter::open(&bodies, segment, end, slots)?;
+        let writer = BodyWriter::open(Arc::clone(&bodies), known)?;
         let index = Arc::new(RwLock::new(index));
         let (jobs, queue) = mpsc::channel();
         let thread = WriterThread { journal, writer, entropy, index: Arc::clone(&index) };
@@ -127,7 +131,7 @@ impl Intake {
             .name("vault-intake".into())
             .spawn(move || thread.run(&queue))
             .map_err(VaultError::io("start the intake thread"))?;
-        Ok(Intake { dir: bodies, index, jobs: Arc::new(Mutex::new(jobs)) })
+        Ok(Intake { bodies, index, jobs: Arc::new(Mutex::new(jobs)) })
     }
 
     /// Takes an object in; durable when it answers.
@@ -180,7 +184,7 @@ impl Intake {
 
     /// Reads and parses one object. Blocking: the caller is off the async threads or accepts it.
     pub fn load(&self, entry: &Entry) -> Result<SealedObject, VaultError> {
-        let object = SealedObject::from_blob(&super::files::read(&self.dir, &entry.place)?)?;
+        let object = SealedObject::from_blob(&super::files::read(self.bodies.as_ref(), &entry.place)?)?;
         if object.envelope.hash() == entry.header_hash {
             Ok(object)
         } else {
@@ -222,8 +226,10 @@ impl WriterThread {
     }
 
     fn write(&mut self, jobs: &[Job]) -> Result<(), VaultError> {
+        let blobs: Vec<_> = jobs.iter().map(|job| job.take.object.to_blob()).collect();
+        let places = self.writer.write(&blobs, self.entropy.as_mut())?;
         let mut entries = Vec::with_capacity(jobs.len());
-        for job in jobs {
+        for (job, place) in jobs.iter().zip(places) {
             let t = &job.take;
             let header = t.object.envelope.header();
             let entry = Entry {
@@ -234,12 +240,11 @@ impl WriterThread {
                 at: t.at,
                 request: t.request,
                 content: t.content,
-                place: self.writer.write(&t.object.to_blob(), self.entropy.as_mut())?,
+                place,
                 damaged: false,
             };
             entries.push(((header.id, header.version), entry));
         }
-        self.writer.sync()?;
         let frames = entries.iter().map(|(key, e)| write_frame(key, e)).collect();
         self.journal.append_blocking(frames)?;
         let mut index = self.index.write().unwrap_or_else(PoisonError::into_inner);

@@ -24,6 +24,9 @@ mod keys;
 mod object;
 mod rules;
 mod sync;
+#[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, reason = "test")]
+mod tests;
 
 pub use card::{Card, Facts};
 pub use disclose::{Disclosed, DisclosedPortion};

@@ -236,7 +236,7 @@ impl Vault {
             .intake
             .entries(&header.id, header.version)
             .iter()
-            .any(|e| e.header_hash == object.envelope.hash() && e.grant == object.grant.commitment())
+            .any(|e| e.commitment == object.envelope.commitment() && e.grant == object.grant.commitment())
         {
             return Ok(());
         }

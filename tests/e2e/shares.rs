@@ -206,6 +206,12 @@ fn a_flipped_byte_on_disk_is_an_integrity_failure_and_mended_from_another_holder
     let absent = format!("{}aaaaaa", record.get(..record.len() - 6).unwrap());
     // The origin lets its damaged copy come back from a holder, as a holder does from it.
     for agency in ["customs", "police"] {
+        // The index has read it: nobody but the person finds the damage.
+        until("it is indexed", Duration::from_secs(10), || {
+            let analyst = format!("{agency}-analyst");
+            let found = demo.run(&analyst, &["record", "search", "知悉范围", "--purpose", "CASE-1"]);
+            (found.ok()["total"] == 1).then_some(())
+        });
         flip_the_only_body(&demo, agency);
         assert_eq!(demo.open(&format!("{agency}-analyst"), &record).code, 6);
         assert_eq!(demo.open("customs-clerk", &record).stderr, demo.open("customs-clerk", &absent).stderr);

@@ -1,0 +1,366 @@
+//! Two agencies' vaults over one ledger: what the receiver refuses (column R of `docs/rules.md`), and what a failing
+//! disk leaves.
+
+use super::*;
+use crate::domain::agency::Tier;
+use crate::domain::agreement::Terms;
+use crate::domain::ids::{AgencyId, Handle, RecordId};
+use crate::domain::label::{Grade, Label, Period};
+use crate::domain::person::Role;
+use crate::domain::record::{Kind, Meta};
+use crate::domain::time::{Entropy, Millis};
+use crate::journal::{FaultDisk, Journal, JournalOptions, Leaves};
+use crate::ledger::fixture::signed_genesis;
+use crate::ledger::{
+    Act, Authority, Command, CommandReply, Descriptor, NodeEntry, SignedAct, SignedBatch, State, node_id, origin_mark,
+};
+use crate::seal::{KeyRing, SigningKey, digest, month_of};
+use std::sync::Arc;
+
+const NOW: Millis = Millis(1_800_000_000_000);
+
+#[derive(Clone)]
+struct Counter(u64);
+impl Entropy for Counter {
+    fn fill(&mut self, out: &mut [u8]) {
+        for block in out.chunks_mut(32) {
+            let random = digest("test.vault-entropy", &[&self.0.to_be_bytes()]);
+            block.copy_from_slice(&random[..block.len()]);
+            self.0 += 1;
+        }
+    }
+}
+
+struct Party {
+    id: AgencyId,
+    vault: Vault,
+    node_key: SigningKey,
+    officer: (Handle, SigningKey),
+    descriptor: Descriptor,
+    sequence: u64,
+}
+
+impl Party {
+    fn new(id: &str, seed: u64, tier: Tier, ceiling: Grade, disk: FaultDisk) -> Party {
+        let id: AgencyId = id.parse().unwrap();
+        let ring = KeyRing::create(ceiling, &mut Counter(seed)).unwrap();
+        let node_key = ring.signing_key().unwrap();
+        let officers = [1u8, 2].map(|n| {
+            let seed = digest("test.officer", &[id.as_str().as_bytes(), &[n]]);
+            (Handle::from_bytes([seed[0]; 16]), SigningKey::from_seed(&seed).unwrap())
+        });
+        let [officer, second] = officers;
+        let authority = |(handle, key): &(Handle, SigningKey)| Authority {
+            handle: *handle,
+            roles: [Role::SecurityOfficer].into(),
+            key: key.public(),
+        };
+        let grades = Grade::ALL.into_iter().filter(|g| *g <= ceiling);
+        let descriptor = Descriptor {
+            agency: id.clone(),
+            federation: "test".parse().unwrap(),
+            name: id.to_string(),
+            tier,
+            ceiling,
+            compartments: Default::default(),
+            root: id.as_str().into(),
+            nodes: vec![NodeEntry { local: "1".into(), key: node_key.public() }],
+            grade_keys: grades.map(|g| ring.grade_public(g).unwrap()).collect(),
+            authorities: vec![authority(&officer), authority(&second)],
+        };
+        let keys = Keys::new(id.clone(), "test".parse().unwrap(), node_id(&id, "1"), ring).unwrap();
+        let journal = Journal::over(Arc::new(FaultDisk::default()), JournalOptions::default()).unwrap();
+        let intake = Intake::over(journal, Arc::new(disk), Box::new(Counter(seed + 1))).unwrap();
+        Party { id, vault: Vault::new(keys, intake), node_key, officer, descriptor, sequence: 0 }
+    }
+
+    fn apply(&mut self, state: &mut State, index: u64, command: Command) {
+        self.sequence += 1;
+        let batch = SignedBatch {
+            federation: "test".parse().unwrap(),
+            node: node_id(&self.id, "1"),
+            incarnation: 1,
+            sequence: self.sequence,
+            not_after: 1000,
+            time: NOW,
+            commands: vec![command],
+        };
+        let reply = state.apply_batch(index, &batch.seal(&self.node_key));
+        assert!(matches!(reply.replies[..], [CommandReply::Done | CommandReply::Pending]), "{reply:?}");
+    }
+}
+
+/// Police (provincial, top-secret) and customs (secret) with an agreement up to secret, in force from index 10 on.
+struct Two {
+    police: Party,
+    customs: Party,
+    state: State,
+}
+
+fn two() -> Two {
+    two_with(Tier::Provincial, FaultDisk::default())
+}
+
+fn two_with(tier: Tier, customs_disk: FaultDisk) -> Two {
+    let mut police = Party::new("police", 1 << 20, tier, Grade::TopSecret, FaultDisk::default());
+    let mut customs = Party::new("customs", 1 << 40, Tier::Provincial, Grade::Secret, customs_disk);
+    let founders = [&customs, &police].map(|p| (&p.descriptor, p.officer.0, &p.officer.1));
+    let mut state = State::genesis(&signed_genesis(&founders)).unwrap();
+    let month = month_of(NOW);
+    let sealed = police.vault.keys().introduce(&state, &customs.id, month, &mut Counter(7)).unwrap();
+    let to = customs.id.clone();
+    police.apply(&mut state, 1, Command::Introduce { to, month, sealed });
+    let terms = Terms {
+        id: "border-2026".parse().unwrap(),
+        version: 1,
+        parties: [police.id.clone(), customs.id.clone()].into(),
+        kinds: Kind::ALL.into(),
+        grade: Grade::Secret,
+        compartments: Default::default(),
+        purpose: "演练".into(),
+        default_period_years: 10,
+        legal_basis: "演练方案".into(),
+        retention_years: 5,
+        start: Millis(0),
+        end: Millis(u64::MAX),
+    };
+    for (n, party) in [&mut police, &mut customs].into_iter().enumerate() {
+        let (handle, key) = &party.officer;
+        let act = Act::Agreement(terms.clone());
+        let act = SignedAct::sign(&"test".parse().unwrap(), &act, 0, Millis(u64::MAX), *handle, key);
+        party.apply(&mut state, 9 + n as u64, Command::Act(act));
+    }
+    Two { police, customs, state }
+}
+
+fn draft(record: RecordId, grade: Grade, release: &[&str]) -> Draft {
+    let label = Label {
+        originator: "police".parse().unwrap(),
+        grade,
+        compartments: Default::default(),
+        release: release.iter().map(|a| a.parse().unwrap()).collect(),
+        caveats: Default::default(),
+        period: grade.max_years().map(|_| Period::Years(10)),
+    };
+    let meta = Meta {
+        title: "题".into(),
+        kind: Kind::Report,
+        issued: NOW,
+        references: Vec::new(),
+        reliability: None,
+        credibility: None,
+        legal_basis: String::new(),
+        retain_until: None,
+        author: "analyst".into(),
+    };
+    let agreement = Some(("border-2026".parse().unwrap(), 1)).filter(|_| !release.is_empty());
+    let (texts, lower) = (vec!["正文".into()], Vec::new());
+    Draft { record, version: 1, label, agreement, meta, texts, lower, request: None, content: None }
+}
+
+fn record(seed: u64) -> RecordId {
+    let mark = origin_mark(&"test".parse().unwrap(), &"police".parse().unwrap());
+    RecordId::new(NOW, mark, &mut Counter(seed))
+}
+
+impl Two {
+    fn refusal(&self, prepared: Prepared) -> String {
+        let id = prepared.object.envelope.header().id;
+        let taken = block(self.customs.vault.accept(&self.state, prepared.object, NOW));
+        assert!(self.customs.vault.records().is_empty(), "nothing of `{id}` may be held");
+        taken.unwrap_err().to_string()
+    }
+
+    fn seal(&self, draft: Draft) -> Prepared {
+        block(self.police.vault.prepare(&self.state, draft, NOW, &mut Counter(1 << 30))).unwrap()
+    }
+
+    fn committed(mut self, prepared: Prepared) -> (Two, SealedObject) {
+        self.police.apply(&mut self.state, 20, prepared.command);
+        (self, prepared.object)
+    }
+}
+
+fn block<T>(future: impl Future<Output = T>) -> T {
+    tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap().block_on(future)
+}
+
+#[test]
+fn a_good_object_is_held_once_committed_and_not_exposed_before() {
+    let t = two();
+    let id = record(1);
+    let prepared = t.seal(draft(id, Grade::Secret, &["customs"]));
+    block(t.customs.vault.accept(&t.state, prepared.object.clone(), NOW)).unwrap();
+    assert!(t.customs.vault.card(&t.state, &id, 0).unwrap().is_none(), "not committed, not exposed");
+    let (t, _) = t.committed(prepared);
+    let held = t.customs.vault.held(&t.state, &id, 0, NOW).unwrap().unwrap();
+    assert!(held.covered && held.label.grade == Grade::Secret);
+    t.customs.vault.scan(&t.state, NOW);
+    assert!(t.customs.vault.owed()[&t.police.id].missing.is_empty());
+}
+
+/// A dishonest police whose ledger says that customs may hold top-secret seals for a key that customs has not.
+#[test]
+fn r_a_forged_envelope_above_the_ceiling_is_refused() {
+    let t = two();
+    let mut lying = Party::new("customs", 1 << 41, Tier::Provincial, Grade::TopSecret, FaultDisk::default());
+    lying.descriptor.grade_keys[..3].clone_from_slice(&t.customs.descriptor.grade_keys);
+    let founders = [&lying, &t.police].map(|p| (&p.descriptor, p.officer.0, &p.officer.1));
+    let mut state = State::genesis(&signed_genesis(&founders)).unwrap();
+    let month = month_of(NOW);
+    let sealed = t.police.vault.keys().introduce(&state, &t.customs.id, month, &mut Counter(8)).unwrap();
+    let mut police = Party::new("police", 1 << 20, Tier::Provincial, Grade::TopSecret, FaultDisk::default());
+    police.apply(&mut state, 1, Command::Introduce { to: t.customs.id.clone(), month, sealed });
+    let forged = draft(record(2), Grade::TopSecret, &["customs"]);
+    let forged = block(police.vault.prepare(&state, forged, NOW, &mut Counter(9))).unwrap();
+    assert_eq!(t.refusal(forged), "refused: the grade is above this node's ceiling");
+}
+
+#[test]
+fn r_a_label_above_the_originators_marking_authority_is_refused() {
+    // A county agency marks nothing secret; its own node was made not to care.
+    let t = two_with(Tier::County, FaultDisk::default());
+    let prepared = t.seal(draft(record(3), Grade::Secret, &["customs"]));
+    assert_eq!(t.refusal(prepared), "refused: the label is above the originator's marking authority");
+}
+
+#[test]
+fn r_periods_are_checked() {
+    let t = two();
+    let mut long = draft(record(4), Grade::Secret, &["customs"]);
+    long.label.period = Some(Period::Years(21));
+    let mut none = draft(record(5), Grade::Secret, &["customs"]);
+    none.label.period = None;
+    for bad in [long, none] {
+        assert!(t.refusal(t.seal(bad)).contains("period"), "over the maximum or missing");
+    }
+}
+
+#[test]
+fn r_an_agreement_in_force_at_the_commitment_must_cover_it() {
+    let none = |d: &mut Draft| d.agreement = None;
+    let other = |d: &mut Draft| d.agreement = Some(("other-2026".parse().unwrap(), 1));
+    let version = |d: &mut Draft| d.agreement = Some(("border-2026".parse().unwrap(), 2));
+    for spoil in [none as fn(&mut Draft), other, version] {
+        let t = two();
+        let id = record(6);
+        let mut bad = draft(id, Grade::Secret, &["customs"]);
+        spoil(&mut bad);
+        let prepared = t.seal(bad);
+        // It came before its commitment: held aside, and never exposed.
+        block(t.customs.vault.accept(&t.state, prepared.object.clone(), NOW)).unwrap();
+        let (t, object) = t.committed(prepared);
+        assert!(t.customs.vault.card(&t.state, &id, 0).is_err());
+        assert!(t.customs.vault.held(&t.state, &id, 0, NOW).is_err());
+        // It comes after: refused at once.
+        let late = Party::new("customs", 1 << 40, Tier::Provincial, Grade::Secret, FaultDisk::default());
+        assert!(block(late.vault.accept(&t.state, object, NOW)).is_err());
+        assert!(late.vault.records().is_empty());
+    }
+}
+
+#[test]
+fn r_what_the_ledger_did_not_commit_is_refused() {
+    let t = two();
+    let first = t.seal(draft(record(7), Grade::Secret, &["customs"]));
+    let again = block(t.police.vault.prepare(
+        &t.state,
+        draft(record(7), Grade::Secret, &["customs"]),
+        NOW,
+        &mut Counter(1 << 31),
+    ));
+    let (t, _) = t.committed(first);
+    assert_eq!(t.refusal(again.unwrap()), "refused: the ledger committed something else");
+}
+
+#[test]
+fn r_a_record_of_another_origin_is_refused() {
+    let t = two();
+    let foreign = RecordId::new(NOW, origin_mark(&"test".parse().unwrap(), &t.customs.id), &mut Counter(8));
+    let prepared = t.seal(draft(foreign, Grade::Secret, &["customs"]));
+    assert_eq!(t.refusal(prepared), "refused: the record id carries another origin");
+    let mut named = draft(record(9), Grade::Secret, &["customs"]);
+    named.lower = vec![(foreign, 1)];
+    assert_eq!(t.refusal(t.seal(named)), "refused: it names a lower envelope of another origin");
+}
+
+#[test]
+fn r_no_flipped_byte_on_the_wire_is_ever_exposed() {
+    let t = two();
+    let id = record(10);
+    let prepared = t.seal(draft(id, Grade::Secret, &["customs"]));
+    let object = prepared.object.clone();
+    let parts = [object.envelope.to_bytes(), object.grant.to_bytes(), object.audience.to_bytes()];
+    // Every byte of the grant, and every seventh of the larger parts.
+    for (part, step) in [(0, 7), (1, 1), (2, 7)] {
+        for at in (0..parts[part].len()).step_by(step) {
+            let mut bytes = parts.clone();
+            bytes[part][at] ^= 0x20;
+            let [envelope, grant, audience] = &bytes;
+            let Ok(object) = SealedObject::from_parts(envelope, grant, audience) else { continue };
+            let commitments = (object.envelope.commitment(), object.grant.commitment());
+            let taken = block(t.customs.vault.accept(&t.state, object, NOW));
+            // The blinds are under no signature. With another one it is not what the ledger commits to: set aside.
+            let other = commitments != (prepared.object.envelope.commitment(), prepared.object.grant.commitment());
+            assert!(taken.is_err() || other, "part {part}, byte {at}");
+        }
+    }
+    // None of them stands in the way of the true one, before or after the commitment.
+    let (t, _) = t.committed(prepared);
+    assert!(t.customs.vault.card(&t.state, &id, 0).unwrap().is_none());
+    block(t.customs.vault.accept(&t.state, object.clone(), NOW)).unwrap();
+    let held = t.customs.vault.held(&t.state, &id, 0, NOW).unwrap().unwrap();
+    assert_eq!(held.parts(), (object.envelope.to_bytes(), object.grant.to_bytes(), object.audience.to_bytes()));
+}
+
+/// Every changing operation on the body files fails in turn, in both ways: what was acknowledged is there after a
+/// power cut, what failed was answered as failed, and nothing is taken in any more.
+#[test]
+fn what_was_taken_survives_every_failure_of_the_body_files() {
+    let t = two();
+    let objects: Vec<_> =
+        (0..3).map(|n| t.seal(draft(record(100 + n), Grade::Internal, &["customs"])).object).collect();
+    let take = |object: &SealedObject| Take {
+        object: object.clone(),
+        pull_checks: Vec::new(),
+        request: None,
+        content: None,
+        at: NOW,
+    };
+    let mut ran = 0;
+    for (fail, leaves) in (0..).flat_map(|n| [(n, Leaves::Nothing), (n, Leaves::Everything)]) {
+        let (bodies, frames) = (FaultDisk::default(), FaultDisk::default());
+        bodies.fail_at(fail, leaves);
+        let open = |frames: FaultDisk, bodies: FaultDisk| {
+            let journal = Journal::over(Arc::new(frames), JournalOptions::default()).unwrap();
+            Intake::over(journal, Arc::new(bodies), Box::new(Counter(fail)))
+        };
+        let mut acknowledged = Vec::new();
+        let mut failed = true;
+        if let Ok(intake) = open(frames.clone(), bodies.clone()) {
+            let answers: Vec<_> = objects.iter().map(|o| block(intake.take(take(o))).is_ok()).collect();
+            assert!(answers.is_sorted_by(|a, b| a >= b), "after a failure nothing is taken: {answers:?}");
+            failed = answers.contains(&false);
+            acknowledged = objects.iter().zip(answers).filter(|(_, ok)| *ok).map(|(o, _)| o).collect();
+        }
+        let intake = open(frames.after_power_cut(), bodies.after_power_cut()).unwrap();
+        for object in acknowledged {
+            let header = object.envelope.header();
+            let entry = intake.entries(&header.id, header.version).into_iter().next().expect("acknowledged");
+            assert_eq!(intake.load(&entry).unwrap().envelope, object.envelope);
+        }
+        // What is known is readable, acknowledged or not, and it goes on.
+        for (id, version) in intake.all() {
+            for entry in intake.entries(&id, version) {
+                intake.load(&entry).unwrap();
+            }
+        }
+        block(intake.take(take(&objects[2]))).unwrap();
+        ran += 1;
+        if !failed {
+            break;
+        }
+    }
+    // Two for the shred file's and segment's creation, one of the directory, four for each object; each in two ways.
+    assert!(ran > 2 * (3 + 4 * 3), "{ran}");
+}
