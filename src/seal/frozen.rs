@@ -41,11 +41,15 @@ const PADDED_TAGS: &str = "042e6bed972a815d8bfcfbe01c19699587f1c138b055fb101c97e
 const KEY_RING: &str = "ba68ce27ef323c430e4cd169e0f0f55e3a6b3171a91328be78a643f9feaaf08c";
 
 /// Randomness for tests: block n is a digest of n. Two sources give the same bytes.
-pub(super) struct Counter(u64);
+pub(crate) struct Counter(u64);
 
 impl Counter {
     pub(super) fn new() -> Counter {
         Counter(0)
+    }
+
+    pub(crate) fn at(start: u64) -> Counter {
+        Counter(start)
     }
 }
 

@@ -53,7 +53,7 @@ pub struct GrantBody {
     pub no_notification: bool,
     /// Posts named by the release (P23).
     pub posts: Vec<[u8; 16]>,
-    /// Envelopes with the record's portions of lower classes, in the author's order; they name none of it (P10).
+    /// Envelopes with the record's portions of lower classes, highest first; they name none of it (P10).
     pub lower: Vec<(RecordId, u32)>,
 }
 

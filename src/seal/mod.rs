@@ -48,6 +48,8 @@ pub use envelope::{
     DataKey, ENVELOPE_BYTES, Envelope, EnvelopeDraft, EnvelopeIds, PortionPlain, hiding_commitment, open_portion,
 };
 pub use error::SealError;
+#[cfg(test)]
+pub(crate) use frozen::Counter;
 pub use grant::{GRANT_BYTES, GrantBody, GrantDraft, SealedGrant};
 pub use header::{Header, PortionHeader};
 pub use kem::{AudienceOpener, GradePublic, GradeSecret, open_with, seal_to};

@@ -57,7 +57,8 @@ impl Core {
         }
     }
 
-    /// Label, agreement and meta, each checked; errors say which rule and what would do.
+    /// Label, agreement and meta, each checked; errors say which rule and what would do. Texts are checked by
+    /// [`Core::drafts`].
     pub(super) fn draft(
         &self,
         state: &State,
@@ -66,7 +67,6 @@ impl Core {
         target: &Target,
         now: Millis,
     ) -> Result<Draft, Fault> {
-        check_text(&ask)?;
         let agency = state
             .agency(&self.agency)
             .ok_or_else(|| Fault::internal("INTERNAL", "the own agency is not on the ledger"))?;
@@ -221,7 +221,7 @@ fn classes(mut ask: PublishAsk, now: Millis) -> Result<(PublishAsk, Vec<PublishA
     for (grade, texts) in by_grade.into_iter().rev() {
         let mut texts = texts.into_iter();
         let Some(first) = texts.next() else { continue };
-        lower.push(PublishAsk {
+        let part = PublishAsk {
             title: title_of(&first.text),
             body: first.text,
             portions: texts.collect(),
@@ -231,7 +231,9 @@ fn classes(mut ask: PublishAsk, now: Millis) -> Result<(PublishAsk, Vec<PublishA
             reliability: None,
             credibility: None,
             ..ask.clone()
-        });
+        };
+        check_text(&part)?;
+        lower.push(part);
     }
     Ok((ask, lower))
 }

@@ -63,22 +63,27 @@ impl Core {
         Ok(())
     }
 
-    /// Opens a record for a person, with those portions of its lower classes that the person may see (P10). Denied and absent take one path: find (or not), decide on the label (or on
-    /// a dummy), one durable intent, one answer (P21).
+    /// Opens a record for a person, with those portions of its lower classes that the person may see (P10). Denied
+    /// and absent take one path: find (or not), decide on the label (or on a dummy), one durable intent, one answer
+    /// (P21). A record of which no part may be seen is denied once, however many parts it has.
     pub async fn open(&self, caller: &Caller, record: RecordId, version: u32, purpose: &str) -> Result<Opened, Fault> {
         check_purpose(purpose)?;
         let state = self.state();
         let card = self.find(&state, &record, version);
-        let lower = card.as_ref().map(|c| c.facts.lower.clone()).unwrap_or_default();
+        let lower = card.iter().flat_map(|c| &c.facts.lower);
+        let mut lower: Vec<_> = lower.map(|(id, version)| (*id, *version, self.find(&state, id, *version))).collect();
         let own = self.open_part(caller, (record, version), card.as_ref(), purpose).await;
         let mut opened = match own {
             Ok(opened) => Some(opened),
             // The higher part stays hidden; what the person may see of the record is shown as what it is.
-            Err(fault) if fault.kind == FaultKind::NotFound && !lower.is_empty() => None,
+            Err(fault) if fault.kind == FaultKind::NotFound => {
+                let may = |card: &Card| self.may(caller, Action::RecordOpen, card, purpose).is_allow();
+                lower.retain(|(_, _, card)| card.as_ref().is_some_and(may));
+                None
+            }
             Err(fault) => return Err(fault),
         };
-        for (part, version) in lower {
-            let card = self.find(&state, &part, version);
+        for (part, version, card) in lower {
             match (self.open_part(caller, (part, version), card.as_ref(), purpose).await, &mut opened) {
                 (Ok(part), Some(whole)) => whole.disclosed.portions.extend(part.disclosed.portions),
                 (Ok(part), None) => opened = Some(part),

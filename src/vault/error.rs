@@ -44,6 +44,11 @@ pub enum VaultError {
 }
 
 impl VaultError {
+    /// Whether it tells of the stored bytes, not of a disk that may answer the next time.
+    pub(super) fn is_damage(&self) -> bool {
+        !matches!(self, VaultError::Io { .. })
+    }
+
     /// Wraps an I/O error with its step.
     pub(super) fn io(step: &'static str) -> impl Fn(std::io::Error) -> VaultError + Copy {
         move |e| VaultError::Io { step, why: e.to_string() }

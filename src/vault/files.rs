@@ -134,13 +134,18 @@ impl BodyWriter {
 
 /// Reads a blob back.
 pub(super) fn read(disk: &dyn Disk, place: &Place) -> Result<Zeroizing<Vec<u8>>, VaultError> {
-    let io = VaultError::io("read a shred key");
-    let key = Zeroizing::new(disk.read_at(SHRED, place.slot.saturating_mul(KEY), KEY as usize).map_err(io)?);
+    let key = disk.read_at(SHRED, place.slot.saturating_mul(KEY), KEY as usize);
+    let key = Zeroizing::new(key.map_err(unreadable("read a shred key"))?);
     let key = <&[u8; KEY as usize]>::try_from(key.as_slice()).map_err(|_| VaultError::Cut)?;
     let sealed = disk
         .read_at(&segment_name(place.segment), place.offset, place.length as usize)
-        .map_err(VaultError::io("read a body"))?;
+        .map_err(unreadable("read a body"))?;
     Ok(open_chunks(key, &context(place.slot), 0, &sealed)?)
+}
+
+/// A file that is gone is the object's damage. Any other error may pass (too many open files) and says nothing of it.
+fn unreadable(step: &'static str) -> impl Fn(std::io::Error) -> VaultError {
+    move |e| if e.kind() == std::io::ErrorKind::NotFound { VaultError::Cut } else { VaultError::io(step)(e) }
 }
 
 fn context(slot: u64) -> [u8; 32] {

@@ -118,7 +118,7 @@ impl Vault {
         }
     }
 
-    /// Reads a committed object. One whose bytes do not verify is taken out of use, told, and wanted again from
+    /// Reads a committed object. One whose bytes do not verify, or are gone, is taken out of use, told, and wanted again from
     /// whoever else holds it.
     pub(super) fn load(
         &self,
@@ -129,7 +129,7 @@ impl Vault {
     ) -> Result<SealedObject, VaultError> {
         let key = (*record, committed.version);
         self.intake.load(entry).inspect_err(|error| {
-            if self.intake.set_aside(key, entry) {
+            if error.is_damage() && self.intake.set_aside(key, entry) {
                 tracing::error!(%record, version = key.1, %error, "a held object is damaged; it is fetched again");
                 self.want_again(state, key.0, committed);
             }

@@ -8,28 +8,16 @@ use crate::domain::ids::{AgencyId, Handle, RecordId};
 use crate::domain::label::{Grade, Label, Period};
 use crate::domain::person::Role;
 use crate::domain::record::{Kind, Meta};
-use crate::domain::time::{Entropy, Millis};
+use crate::domain::time::Millis;
 use crate::journal::{FaultDisk, Journal, JournalOptions, Leaves};
 use crate::ledger::fixture::signed_genesis;
 use crate::ledger::{
     Act, Authority, Command, CommandReply, Descriptor, NodeEntry, SignedAct, SignedBatch, State, node_id, origin_mark,
 };
-use crate::seal::{KeyRing, SigningKey, digest, month_of};
+use crate::seal::{Counter, KeyRing, SigningKey, digest, month_of};
 use std::sync::Arc;
 
 const NOW: Millis = Millis(1_800_000_000_000);
-
-#[derive(Clone)]
-struct Counter(u64);
-impl Entropy for Counter {
-    fn fill(&mut self, out: &mut [u8]) {
-        for block in out.chunks_mut(32) {
-            let random = digest("test.vault-entropy", &[&self.0.to_be_bytes()]);
-            block.copy_from_slice(&random[..block.len()]);
-            self.0 += 1;
-        }
-    }
-}
 
 struct Party {
     id: AgencyId,
@@ -43,7 +31,7 @@ struct Party {
 impl Party {
     fn new(id: &str, seed: u64, tier: Tier, ceiling: Grade, disk: FaultDisk) -> Party {
         let id: AgencyId = id.parse().unwrap();
-        let ring = KeyRing::create(ceiling, &mut Counter(seed)).unwrap();
+        let ring = KeyRing::create(ceiling, &mut Counter::at(seed)).unwrap();
         let node_key = ring.signing_key().unwrap();
         let officers = [1u8, 2].map(|n| {
             let seed = digest("test.officer", &[id.as_str().as_bytes(), &[n]]);
@@ -70,7 +58,7 @@ impl Party {
         };
         let keys = Keys::new(id.clone(), "test".parse().unwrap(), node_id(&id, "1"), ring).unwrap();
         let journal = Journal::over(Arc::new(FaultDisk::default()), JournalOptions::default()).unwrap();
-        let intake = Intake::over(journal, Arc::new(disk), Box::new(Counter(seed + 1))).unwrap();
+        let intake = Intake::over(journal, Arc::new(disk), Box::new(Counter::at(seed + 1))).unwrap();
         Party { id, vault: Vault::new(keys, intake), node_key, officer, descriptor, sequence: 0 }
     }
 
@@ -107,7 +95,7 @@ fn two_with(tier: Tier, customs_disk: FaultDisk) -> Two {
     let founders = [&customs, &police].map(|p| (&p.descriptor, p.officer.0, &p.officer.1));
     let mut state = State::genesis(&signed_genesis(&founders)).unwrap();
     let month = month_of(NOW);
-    let sealed = police.vault.keys().introduce(&state, &customs.id, month, &mut Counter(7)).unwrap();
+    let sealed = police.vault.keys().introduce(&state, &customs.id, month, &mut Counter::at(7)).unwrap();
     let to = customs.id.clone();
     police.apply(&mut state, 1, Command::Introduce { to, month, sealed });
     let terms = Terms {
@@ -160,7 +148,7 @@ fn draft(record: RecordId, grade: Grade, release: &[&str]) -> Draft {
 
 fn record(seed: u64) -> RecordId {
     let mark = origin_mark(&"test".parse().unwrap(), &"police".parse().unwrap());
-    RecordId::new(NOW, mark, &mut Counter(seed))
+    RecordId::new(NOW, mark, &mut Counter::at(seed))
 }
 
 impl Two {
@@ -172,7 +160,7 @@ impl Two {
     }
 
     fn seal(&self, draft: Draft) -> Prepared {
-        block(self.police.vault.prepare(&self.state, draft, NOW, &mut Counter(1 << 30))).unwrap()
+        block(self.police.vault.prepare(&self.state, draft, NOW, &mut Counter::at(1 << 30))).unwrap()
     }
 
     fn committed(mut self, prepared: Prepared) -> (Two, SealedObject) {
@@ -208,11 +196,11 @@ fn r_a_forged_envelope_above_the_ceiling_is_refused() {
     let founders = [&lying, &t.police].map(|p| (&p.descriptor, p.officer.0, &p.officer.1));
     let mut state = State::genesis(&signed_genesis(&founders)).unwrap();
     let month = month_of(NOW);
-    let sealed = t.police.vault.keys().introduce(&state, &t.customs.id, month, &mut Counter(8)).unwrap();
+    let sealed = t.police.vault.keys().introduce(&state, &t.customs.id, month, &mut Counter::at(8)).unwrap();
     let mut police = Party::new("police", 1 << 20, Tier::Provincial, Grade::TopSecret, FaultDisk::default());
     police.apply(&mut state, 1, Command::Introduce { to: t.customs.id.clone(), month, sealed });
     let forged = draft(record(2), Grade::TopSecret, &["customs"]);
-    let forged = block(police.vault.prepare(&state, forged, NOW, &mut Counter(9))).unwrap();
+    let forged = block(police.vault.prepare(&state, forged, NOW, &mut Counter::at(9))).unwrap();
     assert_eq!(t.refusal(forged), "refused: the grade is above this node's ceiling");
 }
 
@@ -267,7 +255,7 @@ fn r_what_the_ledger_did_not_commit_is_refused() {
         &t.state,
         draft(record(7), Grade::Secret, &["customs"]),
         NOW,
-        &mut Counter(1 << 31),
+        &mut Counter::at(1 << 31),
     ));
     let (t, _) = t.committed(first);
     assert_eq!(t.refusal(again.unwrap()), "refused: the ledger committed something else");
@@ -276,7 +264,7 @@ fn r_what_the_ledger_did_not_commit_is_refused() {
 #[test]
 fn r_a_record_of_another_origin_is_refused() {
     let t = two();
-    let foreign = RecordId::new(NOW, origin_mark(&"test".parse().unwrap(), &t.customs.id), &mut Counter(8));
+    let foreign = RecordId::new(NOW, origin_mark(&"test".parse().unwrap(), &t.customs.id), &mut Counter::at(8));
     let prepared = t.seal(draft(foreign, Grade::Secret, &["customs"]));
     assert_eq!(t.refusal(prepared), "refused: the record id carries another origin");
     let mut named = draft(record(9), Grade::Secret, &["customs"]);
@@ -333,7 +321,7 @@ fn what_was_taken_survives_every_failure_of_the_body_files() {
         bodies.fail_at(fail, leaves);
         let open = |frames: FaultDisk, bodies: FaultDisk| {
             let journal = Journal::over(Arc::new(frames), JournalOptions::default()).unwrap();
-            Intake::over(journal, Arc::new(bodies), Box::new(Counter(fail)))
+            Intake::over(journal, Arc::new(bodies), Box::new(Counter::at(fail)))
         };
         let mut acknowledged = Vec::new();
         let mut failed = true;

@@ -60,6 +60,21 @@ fn a_tear_line_goes_further_than_the_record() {
     assert_eq!(demo.open("cyberspace-analyst", record).code, 4);
     assert_eq!(demo.run("cyberspace-analyst", &["record", "search", "七号柜", "--purpose", "CASE-1"]).ok()["total"], 0);
 
+    // A record of which no part may be seen is denied like an absent one: one event, whatever parts it has.
+    let hidden = format!("{}:confidential", mid.display());
+    let base = ["record", "publish", "--title", "七号柜", "--body", TOP, "--grade", "secret"];
+    let more = ["--agreement", "tear-line", "--portion", &hidden, "--wait", "all", "--wait-seconds", "10"];
+    let hidden = demo.run("police-analyst", &[&base[..], &more].concat()).ok()["record"].as_str().unwrap().to_owned();
+    let absent = format!("{}aaaaaa", record.get(..record.len() - 6).unwrap());
+    let events = || demo.run("customs-officer", &["audit", "search", "--person", "clerk"]).lines.len();
+    let [before, denied, not_there] = [None, Some(&hidden), Some(&absent)].map(|id| {
+        if let Some(id) = id {
+            assert_eq!(demo.open("customs-clerk", id).code, 4);
+        }
+        events()
+    });
+    assert_eq!((denied - before, not_there - denied), (1, 1));
+
     // Opening the whole is an access to each part; the originator sees both.
     until("police sees every access", Duration::from_secs(5), || {
         let reads = |record: &str, agency: &str| {
