@@ -1,6 +1,7 @@
 //! `hufu.v1.Cluster`.
 
 use super::{People, refuse};
+use crate::vault::Missing;
 use crate::wire::pb::v1;
 use tonic::{Request, Response, Status};
 
@@ -30,16 +31,19 @@ impl v1::cluster_server::Cluster for People {
                 origin: origin.to_string(),
                 owed: o.owed,
                 held: o.held,
-                missing: o
-                    .missing
-                    .into_iter()
-                    .map(|m| v1::Missing {
-                        record: m.record.to_string(),
-                        version: m.version,
-                        reason: m.reason,
-                        since: m.since.0,
-                    })
-                    .collect(),
+                missing: o.missing.into_iter().map(missing).collect(),
+                unopenable: o.unopenable.into_iter().map(missing).collect(),
+            })
+            .collect();
+        let complaints = view
+            .complaints
+            .into_iter()
+            .map(|(agency, c)| v1::Complaint {
+                agency: agency.to_string(),
+                record: c.record.to_string(),
+                version: c.version,
+                reason: c.reason,
+                time: c.time.0,
             })
             .collect();
         Ok(Response::new(v1::StatusReply {
@@ -49,6 +53,11 @@ impl v1::cluster_server::Cluster for People {
             nodes,
             digest_index: view.digest_index,
             sync,
+            complaints,
         }))
     }
+}
+
+fn missing(m: Missing) -> v1::Missing {
+    v1::Missing { record: m.record.to_string(), version: m.version, reason: m.reason, since: m.since.0 }
 }

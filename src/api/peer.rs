@@ -98,13 +98,13 @@ impl peer::vault_server::Vault for NodeServices {
             // One bad object never stops the rest.
             results.push(match take(core, &sender, &o).await {
                 Ok(header_hash) => peer::PushResult { header_hash, state: "held".into(), reason: String::new() },
-                Err(reason) => {
+                Err((state, reason)) => {
                     let object = Object::Text(format!("push: {reason}").chars().take(200).collect());
                     let _logged = core
                         .log_node(AuditAction::Quarantine, &sender.agency, object, Verdict::Deny, "receiver-rules")
                         .await
                         .map_err(refuse)?;
-                    peer::PushResult { header_hash: Vec::new(), state: "refused".into(), reason }
+                    peer::PushResult { header_hash: Vec::new(), state: state.into(), reason }
                 }
             });
         }
@@ -134,6 +134,13 @@ impl peer::vault_server::Vault for NodeServices {
             .map_err(refuse)?;
         Ok(Response::new(peer::PullReply { object: Some(peer::Sealed { envelope, grant, audience }) }))
     }
+
+    async fn complain(&self, request: Request<peer::ComplainRequest>) -> Result<Response<peer::ComplainReply>, Status> {
+        let sender = self.sender(&request)?;
+        let complaint = request.into_inner().complaint;
+        self.core()?.take_complaint(sender.node, &sender.agency, &complaint).await.map_err(refuse)?;
+        Ok(Response::new(peer::ComplainReply {}))
+    }
 }
 
 #[tonic::async_trait]
@@ -147,17 +154,21 @@ impl peer::access_server::Access for NodeServices {
     }
 }
 
-/// Checks and holds one pushed object; the error is in words for the sender and the log.
-async fn take(core: &Core, sender: &Sender, o: &peer::Sealed) -> Result<Vec<u8>, String> {
+/// Checks and holds one pushed object; the error is the state and the words for the sender and the log.
+async fn take(core: &Core, sender: &Sender, o: &peer::Sealed) -> Result<Vec<u8>, (&'static str, String)> {
+    let refused = |why: &str| ("refused", why.to_owned());
     let peer::Sealed { envelope, grant, audience } = o;
     if envelope.len() + grant.len() + audience.len() > limits::PEER_MESSAGE_BYTES {
-        return Err("over the size of a message".into());
+        return Err(refused("over the size of a message"));
     }
-    let object = SealedObject::from_parts(envelope, grant, audience).map_err(|e| e.to_string())?;
+    let object = SealedObject::from_parts(envelope, grant, audience).map_err(|e| refused(&e.to_string()))?;
     if object.envelope.header().originator != sender.agency {
-        return Err("it is not the sender's own".into());
+        return Err(refused("it is not the sender's own"));
     }
     let hash = object.envelope.hash().to_vec();
-    core.vault.accept(&core.state(), object, core.clock.now()).await.map_err(|e| e.to_string())?;
+    core.vault.accept(&core.state(), object, core.clock.now()).await.map_err(|e| {
+        let state = if e.blames_object() { "unopenable" } else { "refused" };
+        (state, e.to_string())
+    })?;
     Ok(hash)
 }

@@ -183,6 +183,8 @@ actions! {
     Stream = 41 "stream";
     /// A person was told who read a record.
     WhoRead = 42 "who-read";
+    /// A node could not take an object and told its originator so, signed (P15).
+    Complaint = 43 "complaint";
 }
 
 impl Action {

@@ -28,7 +28,7 @@ mod verify;
 mod writer;
 
 #[cfg(test)]
-mod fixture;
+pub(crate) mod fixture;
 #[cfg(test)]
 mod merkle_tests;
 #[cfg(test)]

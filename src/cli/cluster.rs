@@ -34,16 +34,16 @@ pub(super) fn run(command: Command, g: &Globals, out: &Out) -> Result<ExitCode, 
             .sync
             .iter()
             .map(|s| {
-                let missing: Vec<_> = s
-                    .missing
-                    .iter()
-                    .map(|m| json!({"record": m.record, "version": m.version, "reason": m.reason, "since": Millis(m.since).to_rfc3339()}))
-                    .collect();
-                json!({"origin": s.origin, "owed": s.owed, "held": s.held, "missing": missing})
+                json!({"origin": s.origin, "owed": s.owed, "held": s.held, "missing": lines(&s.missing), "unopenable": lines(&s.unopenable)})
             })
             .collect();
+        let complaints: Vec<_> = r
+            .complaints
+            .iter()
+            .map(|c| json!({"agency": c.agency, "record": c.record, "version": c.version, "reason": c.reason, "at": Millis(c.time).to_rfc3339()}))
+            .collect();
         if out.is_json() {
-            let json = json!({"leader": leader, "term": r.term, "commit": r.commit, "nodes": nodes, "digest_index": r.digest_index, "sync": sync});
+            let json = json!({"leader": leader, "term": r.term, "commit": r.commit, "nodes": nodes, "digest_index": r.digest_index, "sync": sync, "complaints": complaints});
             out.answer(&json, String::new);
             return Ok(ExitCode::SUCCESS);
         }
@@ -61,8 +61,21 @@ pub(super) fn run(command: Command, g: &Globals, out: &Out) -> Result<ExitCode, 
         out.table(&["agency", "node", "role", "reachable", "applied", "digest"], &nodes);
         if !sync.is_empty() {
             println!();
-            out.table(&["origin", "owed", "held", "missing"], &sync);
+            out.table(&["origin", "owed", "held", "missing", "unopenable"], &sync);
+        }
+        if !complaints.is_empty() {
+            let heading =
+                out.say("其他机构收到而打不开的情报：", "Records of this agency that others received and cannot open:");
+            println!("\n{heading}");
+            out.table(&["agency", "record", "version", "reason", "at"], &complaints);
         }
         Ok(ExitCode::SUCCESS)
     })
+}
+
+fn lines(missing: &[v1::Missing]) -> Vec<serde_json::Value> {
+    missing
+        .iter()
+        .map(|m| json!({"record": m.record, "version": m.version, "reason": m.reason, "since": Millis(m.since).to_rfc3339()}))
+        .collect()
 }

@@ -22,7 +22,7 @@ use crate::policy::Engine;
 use crate::seal::KeyRing;
 use crate::search::Indexes;
 use crate::service::Core;
-use crate::vault::{Intake, Keys, Vault};
+use crate::vault::{Complaints, Intake, Keys, Vault};
 use crate::wire::pb::{peer, v1};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -76,6 +76,7 @@ async fn serve(config: NodeConfig) -> Result<(), Fault> {
     );
     let reports = ReceivedReports::open(&config.data.join("reports"))
         .map_err(|e| Fault::integrity("AUDIT_FAILED", e.to_string()))?;
+    let complaints = Complaints::open(&config.data.join("complaints")).map_err(Fault::from)?;
     let directory = Arc::new(Directory::open(&config.data.join("people"))?);
     first_people(&config, &directory).await?;
     let dialer = Dialer::new(credentials()?, roots.clone(), Arc::clone(&clock));
@@ -155,6 +156,7 @@ async fn serve(config: NodeConfig) -> Result<(), Fault> {
         policy: Arc::new(policy),
         audit,
         reports,
+        complaints,
         indexes,
         vault,
         authority,
@@ -182,7 +184,7 @@ async fn serve(config: NodeConfig) -> Result<(), Fault> {
     gate.open(Arc::clone(&core));
     let upkeep = upkeep::start(Arc::clone(&core), peers.clone(), stopped.clone());
     let indexing = upkeep::index(Arc::clone(&core), stopped.clone());
-    let reporting = upkeep::report(Arc::clone(&core), peers.clone(), stopped.clone());
+    let reporting = upkeep::report(Arc::clone(&core), peers.clone(), peers.clone(), stopped.clone());
 
     let people_tls = ServerTls::new(
         Exchange::PreferPostQuantum,

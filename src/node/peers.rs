@@ -7,7 +7,7 @@ use crate::domain::ids::NodeId;
 use crate::domain::limits;
 use crate::identity::Dialer;
 use crate::ledger::node_id;
-use crate::service::{PeerReports, Position, Positions};
+use crate::service::{PeerComplaints, PeerReports, Position, Positions};
 use crate::vault::{Parts, PeerVault, PushState};
 use crate::wire::fault_of;
 use crate::wire::pb::peer;
@@ -133,6 +133,21 @@ impl PeerVault for Peers {
                 Err(status) => Err(fault_of(&status).message),
                 Ok(reply) => Ok(reply.into_inner().object.map(|o| (o.envelope, o.grant, o.audience))),
             }
+        })
+    }
+}
+
+impl PeerComplaints for Peers {
+    fn complain(
+        &self,
+        node: NodeId,
+        complaint: Vec<u8>,
+    ) -> Pin<Box<dyn Future<Output = Result<(), String>> + Send + '_>> {
+        Box::pin(async move {
+            let mut client = self.vault(node)?;
+            let asked = tokio::time::timeout(ASK, client.complain(peer::ComplainRequest { complaint }));
+            let reply = asked.await.map_err(|_| "no answer in time".to_owned())?;
+            reply.map(|_| ()).map_err(|s| fault_of(&s).message)
         })
     }
 }

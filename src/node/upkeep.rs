@@ -5,8 +5,8 @@ use crate::audit::{Action as AuditAction, Decision as Verdict, Object};
 use crate::ledger::{Command, CommandReply};
 use crate::node::system::SystemEntropy;
 use crate::seal::{digest, month_of};
-use crate::service::{Core, Indexing, PeerReports, Told};
-use crate::vault::PeerVault;
+use crate::service::{Core, Indexing, PeerComplaints, PeerReports, Told};
+use crate::vault::{Complained, PeerVault};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::watch;
@@ -54,22 +54,24 @@ pub(super) fn start(core: Arc<Core>, peers: Arc<dyn PeerVault>, mut stopped: wat
     })
 }
 
-/// Tells originators of accesses, beside everything else: a peer that answers slowly holds nothing up.
+/// Tells originators of accesses and of what could not be taken, beside everything else: a peer that answers slowly holds nothing up.
 pub(super) fn report(
     core: Arc<Core>,
     peers: Arc<dyn PeerReports>,
+    complaints: Arc<dyn PeerComplaints>,
     mut stopped: watch::Receiver<bool>,
 ) -> JoinHandle<()> {
     tokio::spawn(async move {
         let mut round = interval(ROUND);
         round.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let mut told = Told::default();
+        let (mut told, mut complained) = (Told::default(), Complained::default());
         loop {
             tokio::select! {
                 biased;
                 _ = stopped.wait_for(|s| *s) => return,
                 _ = round.tick() => {}
             }
+            core.complain(&mut complained, complaints.as_ref()).await;
             core.report_accesses(&mut told, peers.as_ref()).await;
         }
     })

@@ -5,6 +5,7 @@ use super::door::Caller;
 use crate::domain::fault::Fault;
 use crate::domain::ids::{AgencyId, NodeId};
 use crate::policy::{Action, Resource};
+use crate::vault::Complaint;
 use std::future::Future;
 use std::pin::Pin;
 
@@ -51,6 +52,8 @@ pub struct ClusterView {
     pub nodes: Vec<NodeView>,
     /// The common index of the digests.
     pub digest_index: u64,
+    /// What other agencies could not take of this one's records (P15).
+    pub complaints: Vec<(AgencyId, Complaint)>,
 }
 
 impl Core {
@@ -94,6 +97,7 @@ impl Core {
             committed: status.committed,
             nodes,
             digest_index: common,
+            complaints: self.complaints(&state),
         })
     }
 

@@ -11,7 +11,7 @@ use crate::ledger::{State, origin_mark};
 use crate::policy::Engine;
 use crate::seal::SigningKey;
 use crate::search::Indexes;
-use crate::vault::Vault;
+use crate::vault::{Complaints, Vault};
 use std::sync::{Arc, Mutex, PoisonError};
 
 /// The rooms of one node, as `node` put them together.
@@ -34,6 +34,8 @@ pub struct Core {
     pub audit: Arc<AuditLog>,
     /// What other holders reported of accesses to this agency's records.
     pub reports: ReceivedReports,
+    /// What other nodes could not take of this agency's records.
+    pub complaints: Complaints,
     /// The search indexes.
     pub indexes: Arc<Indexes>,
     /// Held records.

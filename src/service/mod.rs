@@ -11,6 +11,7 @@
 
 mod audit;
 mod cluster;
+mod complaints;
 mod core;
 mod door;
 mod draft;
@@ -27,6 +28,7 @@ mod search;
 pub use self::core::Core;
 pub use audit::{ReadLine, SearchQuery, log_name};
 pub use cluster::{ClusterView, NodeView, Position, Positions};
+pub use complaints::PeerComplaints;
 pub use door::Caller;
 pub use import::{Imported, InProgress};
 pub use persons::{Change, Entering};

@@ -231,7 +231,10 @@ impl Core {
             match self.vault.text_for_index(held, &receipt) {
                 Ok(text) => documents.push(self.document(held, text)),
                 // One originator's bad text must not keep the others' out; it is not asked again before the next start.
-                Err(error) => tracing::error!(record = %held.record(), %error, "a held text does not open"),
+                Err(error) => {
+                    tracing::error!(record = %held.record(), %error, "a held text does not open");
+                    self.vault.refuse_held(&state, held, &error);
+                }
             }
         }
         let indexes = Arc::clone(&self.indexes);

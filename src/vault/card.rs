@@ -85,15 +85,17 @@ impl Vault {
     /// The card of a version, or of the newest that is held if `version` is 0.
     ///
     /// # Errors
-    /// When the object had to be read and does not verify, or no agreement covered it at its commitment.
+    /// When the object had to be read and does not verify, or no agreement covered it at its commitment; then it is
+    /// taken out of use.
     pub fn card(&self, state: &State, record: &RecordId, version: u32) -> Result<Option<Card>, VaultError> {
         let Some((committed, entry)) = self.newest(state, record, version) else { return Ok(None) };
         let facts = match self.cards.of(&entry.grant) {
-            Some(facts) => facts,
-            None => self.read_facts(state, &entry.grant, &self.load(state, &committed, record, &entry)?)?,
+            Some(facts) => Ok(facts),
+            None => self.read_facts(state, &entry.grant, &self.load(state, &committed, record, &entry)?),
         };
         // What arrived before its commitment could not be held against it then.
-        rules::check_agreement(state, &facts, committed.index)?;
+        let facts = facts.and_then(|f| rules::check_agreement(state, &f, committed.index).map(|()| f));
+        let facts = facts.inspect_err(|e| self.refuse_entry(state, record, &committed, &entry, e))?;
         Ok(Some(Card { record: *record, version: committed.version, facts }))
     }
 

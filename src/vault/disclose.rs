@@ -60,6 +60,10 @@ impl Vault {
             }
         }
         let meta = meta.ok_or(VaultError::Rule("the envelope has no meta portion"))?;
+        // The kind is sealed, so this is the first place where its agreement can be held against it.
+        if held.kinds.as_ref().is_some_and(|kinds| !kinds.contains(&meta.kind)) {
+            return Err(VaultError::Rule("its kind is outside its agreement"));
+        }
         Ok(Disclosed { meta, portions })
     }
 }

@@ -49,6 +49,11 @@ impl VaultError {
         !matches!(self, VaultError::Io { .. })
     }
 
+    /// Whether it tells of the object, and not of this node or its disk: then its originator is told (P15).
+    pub fn blames_object(&self) -> bool {
+        matches!(self, VaultError::Seal(_) | VaultError::Canon(_) | VaultError::TooLarge | VaultError::Rule(_))
+    }
+
     /// Wraps an I/O error with its step.
     pub(super) fn io(step: &'static str) -> impl Fn(std::io::Error) -> VaultError + Copy {
         move |e| VaultError::Io { step, why: e.to_string() }

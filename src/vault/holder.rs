@@ -10,13 +10,14 @@ use super::sync::SyncState;
 use crate::domain::canon::Canon;
 use crate::domain::ids::{AgencyId, AgreementId, RecordId};
 use crate::domain::label::Label;
-use crate::domain::record::Meta;
+use crate::domain::record::{Kind, Meta};
 use crate::domain::time::{Entropy, Millis};
 use crate::ledger::{Command, State, VersionEntry};
 use crate::seal::{
     EnvelopeDraft, EnvelopeIds, GrantBody, GrantDraft, PortionPlain, TaggedVersion, month_of, padded_tags, pull_check,
     sign_batch,
 };
+use std::collections::BTreeSet;
 use std::sync::Mutex;
 
 type Tags = Vec<[u8; 16]>;
@@ -60,6 +61,8 @@ pub struct Held {
     pub label: Label,
     /// Whether an agreement in force covers this agency now.
     pub covered: bool,
+    /// The kinds that its agreement covers; none when it needs no agreement here.
+    pub(super) kinds: Option<BTreeSet<Kind>>,
     pub(super) object: SealedObject,
     pub(super) opened: rules::Opened,
 }
@@ -197,7 +200,7 @@ impl Vault {
     fn tags(
         &self,
         state: &State,
-        agencies: &std::collections::BTreeSet<AgencyId>,
+        agencies: &BTreeSet<AgencyId>,
         of: &TaggedVersion,
         now: Millis,
     ) -> Result<(Tags, PullChecks), VaultError> {
@@ -226,8 +229,13 @@ impl Vault {
         let opened = rules::open(&self.keys, state, &object)?;
         let facts = self.cards.note(entry.grant, &opened.body);
         rules::check_agreement(state, &facts, committed.index)?;
+        let foreign = facts.label.originator != *self.keys.agency();
+        let kinds =
+            facts.agreement.as_ref().filter(|_| foreign).map(|(id, _)| {
+                state.agreement_at(id, committed.index).map(|a| a.terms.kinds.clone()).unwrap_or_default()
+            });
         let covered = facts.covered(state, self.keys.agency(), now);
-        Ok(Some(Held { committed, label: opened.body.label.clone(), covered, object, opened }))
+        Ok(Some(Held { committed, label: opened.body.label.clone(), covered, kinds, object, opened }))
     }
 
     /// The wanted version with its entry; without a number the newest that is here. A version that is still on its

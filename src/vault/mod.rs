@@ -12,9 +12,11 @@
 //! - Nothing is taken in that this agency is not entitled to, or that is above its ceiling: the node has no
 //!   key for it.
 //! - `seal::open_portion` is called in `disclose.rs` and nowhere else (kept by `tests/tidy.rs`).
-//! - A bad object is set aside with its reason and never stops the others.
+//! - A bad object is set aside with its reason, never stops the others, and its originator is told by a signed
+//!   complaint (P15).
 
 mod card;
+mod complaint;
 mod disclose;
 mod error;
 mod files;
@@ -29,6 +31,7 @@ mod sync;
 mod tests;
 
 pub use card::{Card, Facts};
+pub use complaint::{Complained, Complaint, Complaints, Refusal};
 pub use disclose::{Disclosed, DisclosedPortion};
 pub use error::VaultError;
 pub use holder::{Draft, Held, Prepared, Vault};

@@ -1,7 +1,8 @@
 //! Sync: recognising what this agency is owed, pulling what is missing, serving who is entitled.
 
+use super::complaint::{Refusal, Refusals};
 use super::error::VaultError;
-use super::holder::Vault;
+use super::holder::{Held, Vault};
 use super::intake::{Entry, Take};
 use super::object::SealedObject;
 use super::rules;
@@ -65,8 +66,10 @@ pub struct Owed {
     pub owed: u64,
     /// Of those, held and openable.
     pub held: u64,
-    /// The rest.
+    /// Of those, not here.
     pub missing: Vec<Missing>,
+    /// Of those, here once and not taken, because they do not open or break a rule (P15).
+    pub unopenable: Vec<Missing>,
 }
 
 #[derive(Default)]
@@ -76,6 +79,7 @@ pub(super) struct SyncState {
     held: BTreeMap<AgencyId, u64>,
     wanted: BTreeMap<(RecordId, u32), Wanted>,
     damaged: Vec<(RecordId, u32)>,
+    refused: Refusals,
 }
 
 #[derive(Clone)]
@@ -112,6 +116,7 @@ impl Vault {
             .collect();
         for (key, origin) in arrived {
             sync.wanted.remove(&key);
+            sync.refused.settle(&key);
             if origin != *self.keys.agency() {
                 *sync.held.entry(origin).or_default() += 1;
             }
@@ -137,8 +142,14 @@ impl Vault {
     }
 
     fn want_again(&self, state: &State, record: RecordId, committed: &VersionEntry) {
+        let damaged = (record, committed.version);
+        self.sync.lock().unwrap_or_else(PoisonError::into_inner).damaged.push(damaged);
+        self.want(state, record, committed, "damaged on disk here".to_owned());
+    }
+
+    /// Puts a version that was held back among what is missing.
+    fn want(&self, state: &State, record: RecordId, committed: &VersionEntry, reason: String) {
         let mut sync = self.sync.lock().unwrap_or_else(PoisonError::into_inner);
-        sync.damaged.push((record, committed.version));
         let Some(origin) = state.origin_of(&record) else { return };
         let own = origin == self.keys.agency();
         let token = if own {
@@ -147,7 +158,7 @@ impl Vault {
             self.recognise(state, origin, &record, committed)
         };
         let Some(token) = token else { return };
-        let (since, reason) = (committed.time, "damaged on disk here".to_owned());
+        let since = committed.time;
         let wanted = Wanted { origin: origin.clone(), token, since, next: Millis(0), attempts: 0, reason };
         if sync.wanted.insert((record, committed.version), wanted).is_none() && !own {
             let held = sync.held.entry(origin.clone()).or_default();
@@ -207,31 +218,104 @@ impl Vault {
         let own = self.keys.node();
         let (of_origin, others): (Vec<_>, Vec<_>) =
             state.nodes().filter(|(id, _)| **id != own).partition(|(_, n)| n.agency == wanted.origin);
-        let mut reason = String::new();
+        let (mut reason, mut bad) = (String::new(), None);
         for (node, n) in of_origin.into_iter().chain(others) {
             match peers.pull(*node, wanted.token).await {
                 Ok(None) => reason.push_str(&format!("{}: has none; ", n.agency)),
                 Err(why) => reason.push_str(&format!("{}: {why}; ", n.agency)),
                 Ok(Some((envelope, grant, audience))) => {
-                    let object = SealedObject::from_parts(&envelope, &grant, &audience).map_err(|e| e.to_string())?;
-                    let header = object.envelope.header();
-                    if (header.id, header.version) != (*record, version) {
-                        reason.push_str(&format!("{}: sent another object; ", n.agency));
-                        continue;
-                    }
-                    match self.accept(state, object, now).await {
+                    let mut header_hash = None;
+                    let taken = match SealedObject::from_parts(&envelope, &grant, &audience) {
+                        Err(e) => Err(e),
+                        Ok(o) if (o.envelope.header().id, o.envelope.header().version) != (*record, version) => {
+                            reason.push_str(&format!("{}: sent another object; ", n.agency));
+                            continue;
+                        }
+                        Ok(object) => {
+                            header_hash = Some(object.envelope.hash());
+                            self.take(state, object, now).await
+                        }
+                    };
+                    match taken {
                         Ok(()) => return Ok(()),
-                        Err(e) => reason.push_str(&format!("{}: {e}; ", n.agency)),
+                        Err(error) => {
+                            reason.push_str(&format!("{}: {error}; ", n.agency));
+                            if error.blames_object() {
+                                let (origin, reason) = (wanted.origin.clone(), error.to_string());
+                                bad = Some(Refusal { origin, header_hash, reason, since: now, content: false });
+                            }
+                        }
                     }
                 }
             }
         }
+        // Only when nobody has a good copy: one holder's spoilt one is not the originator's.
+        if let Some(refusal) = bad {
+            self.refuse((*record, version), refusal);
+        }
         Err(reason)
     }
 
-    /// Checks an object by the R rules and takes it in. It is exposed only once the ledger committed it.
+    fn refuse(&self, key: (RecordId, u32), refusal: Refusal) {
+        self.sync.lock().unwrap_or_else(PoisonError::into_inner).refused.note(key, refusal);
+    }
+
+    /// What this node could not take, and has no good copy of.
+    pub fn refusals(&self) -> Vec<((RecordId, u32), Refusal)> {
+        self.sync.lock().unwrap_or_else(PoisonError::into_inner).refused.all()
+    }
+
+    /// Takes a held version out of use because its content breaks a rule that only an opened object shows.
+    pub fn refuse_held(&self, state: &State, held: &Held, error: &VaultError) {
+        if let Some(entry) = self.entry(&held.committed, &held.record()) {
+            self.refuse_entry(state, &held.record(), &held.committed, &entry, error);
+        }
+    }
+
+    /// The same for one that a rule refuses before it is opened. Own records stay: nobody has a better copy.
+    pub(super) fn refuse_entry(
+        &self,
+        state: &State,
+        record: &RecordId,
+        committed: &VersionEntry,
+        entry: &Entry,
+        error: &VaultError,
+    ) {
+        let key = (*record, committed.version);
+        let Some(origin) = state.origin_of(record).filter(|o| *o != self.keys.agency()) else { return };
+        if !error.blames_object() || !self.intake.set_aside(key, entry) {
+            return;
+        }
+        let (header_hash, reason) = (Some(entry.header_hash), error.to_string());
+        tracing::error!(%record, version = key.1, %origin, %reason, "a held object is refused; its originator is told");
+        let since = committed.time;
+        self.refuse(key, Refusal { origin: origin.clone(), header_hash, reason: reason.clone(), since, content: true });
+        self.want(state, key.0, committed, reason);
+    }
+
+    /// Checks an object that its originator pushes by the R rules and takes it in. It is exposed only once the ledger
+    /// committed it. One that cannot be taken is complained of.
     pub async fn accept(&self, state: &State, object: SealedObject, now: Millis) -> Result<(), VaultError> {
         let header = object.envelope.header();
+        let (key, origin, hash) = ((header.id, header.version), header.originator.clone(), object.envelope.hash());
+        self.take(state, object, now).await.inspect_err(|error| {
+            if error.blames_object() {
+                let (header_hash, reason) = (Some(hash), error.to_string());
+                self.refuse(key, Refusal { origin, header_hash, reason, since: now, content: false });
+            }
+        })
+    }
+
+    async fn take(&self, state: &State, object: SealedObject, now: Millis) -> Result<(), VaultError> {
+        let header = object.envelope.header();
+        let key = (header.id, header.version);
+        let refused_before = {
+            let sync = self.sync.lock().unwrap_or_else(PoisonError::into_inner);
+            sync.refused.get(&key).is_some_and(|r| r.content && r.header_hash == Some(object.envelope.hash()))
+        };
+        if refused_before {
+            return Err(VaultError::Rule("its content was refused before"));
+        }
         if self
             .intake
             .entries(&header.id, header.version)
@@ -283,7 +367,12 @@ impl Vault {
         for ((record, version), w) in &sync.wanted {
             let o = all.entry(w.origin.clone()).or_default();
             o.owed += 1;
-            o.missing.push(Missing { record: *record, version: *version, reason: w.reason.clone(), since: w.since });
+            let missing =
+                |reason: &str, since| Missing { record: *record, version: *version, reason: reason.into(), since };
+            match sync.refused.get(&(*record, *version)) {
+                Some(r) => o.unopenable.push(missing(&r.reason, r.since)),
+                None => o.missing.push(missing(&w.reason, w.since)),
+            }
         }
         all
     }

@@ -2,6 +2,7 @@
 //! disk leaves.
 
 use super::*;
+use crate::audit::{Action, Actor, AuditLog, Object, Stage};
 use crate::domain::agency::Tier;
 use crate::domain::agreement::Terms;
 use crate::domain::ids::{AgencyId, Handle, RecordId};
@@ -102,7 +103,7 @@ fn two_with(tier: Tier, customs_disk: FaultDisk) -> Two {
         id: "border-2026".parse().unwrap(),
         version: 1,
         parties: [police.id.clone(), customs.id.clone()].into(),
-        kinds: Kind::ALL.into(),
+        kinds: Kind::ALL.into_iter().filter(|k| *k != Kind::Fund).collect(),
         grade: Grade::Secret,
         compartments: Default::default(),
         purpose: "演练".into(),
@@ -157,6 +158,16 @@ impl Two {
         let taken = block(self.customs.vault.accept(&self.state, prepared.object, NOW));
         assert!(self.customs.vault.records().is_empty(), "nothing of `{id}` may be held");
         taken.unwrap_err().to_string()
+    }
+
+    /// Customs has no such record, counts it as unopenable, and has a complaint to make.
+    fn is_unopenable(&self, id: RecordId, why: &str) {
+        assert!(self.customs.vault.records().is_empty());
+        let owed = &self.customs.vault.owed()[&self.police.id];
+        assert_eq!((owed.owed, owed.held, owed.missing.len()), (1, 0, 0));
+        assert!(owed.unopenable[0].record == id && owed.unopenable[0].reason.contains(why), "{owed:?}");
+        let refusals = self.customs.vault.refusals();
+        assert!(refusals.len() == 1 && refusals[0].0 == (id, 1) && refusals[0].1.origin == self.police.id);
     }
 
     fn seal(&self, draft: Draft) -> Prepared {
@@ -238,13 +249,77 @@ fn r_an_agreement_in_force_at_the_commitment_must_cover_it() {
         // It came before its commitment: held aside, and never exposed.
         block(t.customs.vault.accept(&t.state, prepared.object.clone(), NOW)).unwrap();
         let (t, object) = t.committed(prepared);
+        t.customs.vault.scan(&t.state, NOW);
         assert!(t.customs.vault.card(&t.state, &id, 0).is_err());
-        assert!(t.customs.vault.held(&t.state, &id, 0, NOW).is_err());
+        assert!(t.customs.vault.held(&t.state, &id, 0, NOW).unwrap().is_none(), "set aside");
+        t.is_unopenable(id, "agreement");
         // It comes after: refused at once.
         let late = Party::new("customs", 1 << 40, Tier::Provincial, Grade::Secret, FaultDisk::default());
         assert!(block(late.vault.accept(&t.state, object, NOW)).is_err());
         assert!(late.vault.records().is_empty());
     }
+}
+
+/// The kind is sealed: it shows only when the index opens the text, and then the record is as if it never came.
+#[test]
+fn r_a_kind_outside_the_agreement_is_refused_when_it_is_opened() {
+    let t = two();
+    let id = record(11);
+    let mut bad = draft(id, Grade::Secret, &["customs"]);
+    bad.meta.kind = Kind::Fund;
+    let prepared = t.seal(bad);
+    let (t, object) = t.committed(prepared);
+    let vault = &t.customs.vault;
+    vault.scan(&t.state, NOW);
+    block(vault.accept(&t.state, object.clone(), NOW)).unwrap();
+    vault.scan(&t.state, NOW);
+    assert_eq!(vault.owed()[&t.police.id].held, 1);
+    let held = vault.held(&t.state, &id, 0, NOW).unwrap().unwrap();
+    let dir = tempfile::tempdir().unwrap();
+    let error = block(async {
+        let audit = AuditLog::open(dir.path()).unwrap();
+        let mut event = crate::audit::fixture::draft(1);
+        (event.action, event.stage) = (Action::Index, Stage::Single);
+        event.actor = Actor::Node { agency: t.customs.id.clone(), node: node_id(&t.customs.id, "1") };
+        (event.origin, event.object) = (None, Object::Query { hash: [0; 32], disclosed: vec![(id, 1)] });
+        let receipts = audit.record(vec![event]).await.unwrap();
+        vault.text_for_index(&held, &receipts[0]).err().unwrap()
+    });
+    assert_eq!(error.to_string(), "refused: its kind is outside its agreement");
+    vault.refuse_held(&t.state, &held, &error);
+    t.is_unopenable(id, "kind");
+    // The same envelope is not taken again, from whoever it comes.
+    assert!(block(vault.accept(&t.state, object, NOW)).is_err());
+    t.is_unopenable(id, "kind");
+}
+
+/// A spoilt copy is complained of once, and forgotten when a good one arrives.
+#[test]
+fn r_a_complaint_stands_until_a_good_copy_is_here() {
+    let t = two();
+    let id = record(12);
+    let prepared = t.seal(draft(id, Grade::Secret, &["customs"]));
+    let (t, object) = t.committed(prepared);
+    let vault = &t.customs.vault;
+    vault.scan(&t.state, NOW);
+    let mut grant = object.grant.to_bytes();
+    let last = grant.len() - 1;
+    grant[last] ^= 1;
+    let (envelope, audience) = (object.envelope.to_bytes(), object.audience.to_bytes());
+    let spoilt = SealedObject::from_parts(&envelope, &grant, &audience).unwrap();
+    assert!(block(vault.accept(&t.state, spoilt, NOW)).is_err());
+    vault.scan(&t.state, NOW);
+    t.is_unopenable(id, "");
+    let mut told = Complained::default();
+    let left = told.left(vault.refusals());
+    assert_eq!(left.len(), 1);
+    told.told(left[0].0, &left[0].1);
+    assert!(told.left(vault.refusals()).is_empty(), "once");
+    block(vault.accept(&t.state, object, NOW)).unwrap();
+    vault.scan(&t.state, NOW);
+    assert!(vault.refusals().is_empty());
+    let owed = &vault.owed()[&t.police.id];
+    assert_eq!((owed.held, owed.unopenable.len()), (1, 0));
 }
 
 #[test]
