@@ -54,6 +54,7 @@ impl v1::cluster_server::Cluster for People {
             digest_index: view.digest_index,
             sync,
             complaints,
+            halted: view.halted.unwrap_or_default(),
         }))
     }
 }

@@ -43,7 +43,7 @@ pub(super) fn run(command: Command, g: &Globals, out: &Out) -> Result<ExitCode, 
             .map(|c| json!({"agency": c.agency, "record": c.record, "version": c.version, "reason": c.reason, "at": Millis(c.time).to_rfc3339()}))
             .collect();
         if out.is_json() {
-            let json = json!({"leader": leader, "term": r.term, "commit": r.commit, "nodes": nodes, "digest_index": r.digest_index, "sync": sync, "complaints": complaints});
+            let json = json!({"leader": leader, "term": r.term, "commit": r.commit, "nodes": nodes, "digest_index": r.digest_index, "sync": sync, "complaints": complaints, "halted": (!r.halted.is_empty()).then_some(&r.halted)});
             out.answer(&json, String::new);
             return Ok(ExitCode::SUCCESS);
         }
@@ -62,6 +62,9 @@ pub(super) fn run(command: Command, g: &Globals, out: &Out) -> Result<ExitCode, 
         if !sync.is_empty() {
             println!();
             out.table(&["origin", "owed", "held", "missing", "unopenable"], &sync);
+        }
+        if !r.halted.is_empty() {
+            println!("\n{} {}", out.say("账本停写：", "The ledger is closed for writing:"), r.halted);
         }
         if !complaints.is_empty() {
             let heading =

@@ -220,6 +220,17 @@ fn online(g: &Globals, findings: &mut Vec<Finding>) {
     } else {
         ok("leader", status.leader.clone())
     });
+    if !status.halted.is_empty() {
+        let f = Fault::integrity("LEDGER_HALTED", format!("closed for writing: {}", status.halted));
+        findings.push(bad("evidence", &f.hint("see `ledger/evidence` in the node's data and agree with the other agencies; moving it away and a restart open it")));
+    }
+    for c in &status.complaints {
+        findings.push(warning(
+            "complaint",
+            format!("{} cannot open {} v{}: {}", c.agency, c.record, c.version, c.reason),
+            "publish the record again",
+        ));
+    }
     let away: Vec<&str> = status.nodes.iter().filter(|n| !n.reachable).map(|n| n.agency.as_str()).collect();
     findings.push(if away.is_empty() {
         ok("peers", format!("{} nodes reachable", status.nodes.len()))
@@ -235,6 +246,10 @@ fn online(g: &Globals, findings: &mut Vec<Finding>) {
         bad("ledger", &f.hint("stop publishing, compare `hufu cluster status` at every agency"))
     });
     for s in status.sync {
+        for m in &s.unopenable {
+            let detail = format!("{}: {} v{} does not open; {}", s.origin, m.record, m.version, m.reason);
+            findings.push(warning("sync", detail, "the originator was told and publishes it again"));
+        }
         findings.push(if s.missing.is_empty() {
             ok("sync", format!("{}: {} of {} held", s.origin, s.held, s.owed))
         } else {

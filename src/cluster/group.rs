@@ -2,7 +2,8 @@
 
 use super::batcher::{Batcher, Job};
 use super::codec;
-use super::door::Door;
+use super::door::{Door, DoorError};
+use super::evidence::Evidence;
 use super::log::LogStore;
 use super::machine::{Machine, Published};
 use super::network::{CallError, CallKind, Network, PeerCalls, write_snapshot_answer};
@@ -62,6 +63,9 @@ pub enum ClusterError {
     /// A message that no honest member sends.
     #[error("refused at the door: {0}")]
     Door(String),
+    /// Somebody tried to undo what was applied.
+    #[error("the ledger is closed for writing: {0}")]
+    Halted(String),
     /// Storage or configuration failed; the node stops.
     #[error("consensus stopped: {0}")]
     Fatal(String),
@@ -74,6 +78,8 @@ impl From<ClusterError> for Fault {
                 .hint("`hufu cluster status` shows who is reachable; asking again is safe"),
             ClusterError::Malformed(_) => Fault::usage("INVALID", e.to_string()),
             ClusterError::Door(_) => Fault::refused("NOT_ALLOWED", e.to_string()),
+            ClusterError::Halted(_) => Fault::integrity("LEDGER_HALTED", e.to_string())
+                .hint("evidence is in `ledger/evidence` of the node's data; agree with the other agencies, move it away, start the node again"),
             ClusterError::Fatal(_) => Fault::unavailable("JOURNAL_FAILED", e.to_string()),
         }
     }
@@ -90,6 +96,13 @@ pub struct Status {
     pub committed: u64,
 }
 
+/// A message with what it came with.
+struct Message<'a> {
+    sender: NodeId,
+    kind: CallKind,
+    body: &'a [u8],
+}
+
 /// The group on this node.
 pub struct Cluster {
     node: NodeId,
@@ -97,6 +110,7 @@ pub struct Cluster {
     log: LogStore,
     published: Arc<Published>,
     incidents: Incidents,
+    evidence: Evidence,
     batcher: Batcher,
     calls: Arc<dyn PeerCalls>,
     election: Duration,
@@ -109,6 +123,10 @@ impl Cluster {
         let log = LogStore::open(&o.dir.join("log")).map_err(|e| fatal(e.to_string()))?;
         let (machine, published) = Machine::open(&o.dir, &o.genesis, &log).map_err(|e| fatal(e.to_string()))?;
         let incidents = machine.incidents();
+        let evidence = Evidence::open(&o.dir.join("evidence")).map_err(fatal)?;
+        if let Some(why) = evidence.halted() {
+            tracing::error!(%why, "evidence of an attempt to undo the ledger; this node writes nothing to it");
+        }
         let config = Config {
             cluster_name: "hufu".into(),
             heartbeat_interval: o.timings.heartbeat_ms,
@@ -139,7 +157,7 @@ impl Cluster {
         let batcher = Batcher::start(o.node, raft.clone(), Arc::clone(&o.calls));
         tokio::spawn(add_learners(raft.clone(), o.node, state.learners()));
         let election = Duration::from_millis(o.timings.election_max_ms);
-        Ok(Cluster { node: o.node, raft, log, published, incidents, batcher, calls: o.calls, election })
+        Ok(Cluster { node: o.node, raft, log, published, incidents, evidence, batcher, calls: o.calls, election })
     }
 
     /// The ledger as applied here.
@@ -150,6 +168,20 @@ impl Cluster {
     /// What was rebuilt since the last call, for the audit log.
     pub fn take_incidents(&self) -> Vec<String> {
         self.incidents.take()
+    }
+
+    /// What was kept as evidence since the last call: who sent it, and what it would have done.
+    pub fn take_evidence(&self) -> Vec<(NodeId, String)> {
+        self.evidence.take()
+    }
+
+    /// Why this node writes nothing to the ledger (P6); none while all is well.
+    pub fn halted(&self) -> Option<String> {
+        self.evidence.halted()
+    }
+
+    fn writable(&self) -> Result<(), ClusterError> {
+        self.halted().map_or(Ok(()), |why| Err(ClusterError::Halted(why)))
     }
 
     /// Last applied index.
@@ -182,6 +214,7 @@ impl Cluster {
         if batch.len() > limits::BATCH_BYTES + 128 {
             return Err(ClusterError::Malformed(CanonError::TooLong));
         }
+        self.writable()?;
         let (answer, outcome) = oneshot::channel();
         self.batcher.push(Job { batch, deadline, answer, forwarded: false }).await?;
         let reply = outcome.await.map_err(|_| ClusterError::Unavailable(": the node is stopping".into()))??;
@@ -196,27 +229,24 @@ impl Cluster {
         let state = self.state();
         let vote: Vote = self.raft.metrics().borrow().vote;
         let door = Door { state: &state, log: &self.log, applied: self.applied(), vote };
-        let refuse = |e: super::door::DoorError| {
-            tracing::error!(%sender, error = %e, "a message was refused at the door");
-            ClusterError::Door(e.to_string())
-        };
+        let of = Message { sender, kind, body: &body };
         let fatal = |e: String| ClusterError::Fatal(e);
         match kind {
             CallKind::Append => {
                 let m = codec::parse(&body, codec::read_append)?;
-                door.append(sender, &m).map_err(refuse)?;
+                self.admit(&of, door.append(sender, &m)).await?;
                 let reply = self.raft.append_entries(m).await.map_err(|e| fatal(e.to_string()))?;
                 Ok(codec::message(|w| codec::write_append_reply(w, &reply)))
             }
             CallKind::Vote => {
                 let m = codec::parse(&body, codec::read_vote_request)?;
-                door.request(sender, &m).map_err(refuse)?;
+                self.admit(&of, door.request(sender, &m)).await?;
                 let reply = self.raft.vote(m).await.map_err(|e| fatal(e.to_string()))?;
                 Ok(codec::message(|w| codec::write_vote_reply(w, &reply)))
             }
             CallKind::Snapshot => {
                 let m = codec::parse(&body, codec::read_snapshot)?;
-                door.snapshot(sender, &m).map_err(refuse)?;
+                self.admit(&of, door.snapshot(sender, &m)).await?;
                 let answer = match self.raft.install_snapshot(m).await {
                     Ok(reply) => Ok(reply),
                     Err(RaftError::APIError(InstallSnapshotError::SnapshotMismatch(m))) => Err(m),
@@ -232,6 +262,17 @@ impl Cluster {
                 }))
             }
         }
+    }
+
+    /// What the door said of a message; one that would undo what was applied is evidence (P6).
+    async fn admit(&self, of: &Message<'_>, checked: Result<(), DoorError>) -> Result<(), ClusterError> {
+        let Err(error) = checked else { return Ok(()) };
+        tracing::error!(sender = %of.sender, %error, "a message was refused at the door");
+        if matches!(error, DoorError::Rollback(_)) {
+            let kept = self.evidence.keep(of.sender, of.kind, &error.to_string(), of.body).await;
+            kept.map_err(|e| ClusterError::Fatal(e.to_string()))?;
+        }
+        Err(ClusterError::Door(error.to_string()))
     }
 
     /// Waits until this node has applied all that was committed when it was asked.
@@ -284,6 +325,7 @@ impl Cluster {
         let (left_ms, batches) = codec::parse(body, |r| {
             Ok((r.u64()?, r.list(4096, |r| r.bytes(limits::BATCH_BYTES + 128).map(<[u8]>::to_vec))?))
         })?;
+        self.writable()?;
         let deadline = Instant::now() + Duration::from_millis(left_ms.min(60_000));
         let mut waiting = Vec::with_capacity(batches.len());
         for batch in batches {

@@ -7,6 +7,7 @@
 //! - Vote and entries are durable before they are answered for; one journal keeps their order ([`log`]).
 //! - openraft sees no message whose sender is not the voter named in it, that rolls back what was applied, or
 //!   that brings a membership which the ledger did not approve ([`door`], P6).
+//! - A message that would roll back is kept as evidence, and this node writes nothing more ([`evidence`]).
 //! - A storage error stops openraft, and `node` then stops the process: nothing is served from a log that
 //!   cannot be read (openraft issue 1795).
 //! - A batch is answered only once it is applied on this node.
@@ -17,6 +18,7 @@ mod batcher;
 mod codec;
 mod committer;
 mod door;
+mod evidence;
 mod group;
 mod log;
 mod machine;

@@ -3,8 +3,10 @@
 
 use super::codec;
 use super::door::{Door, DoorError};
+use super::group::{Cluster, ClusterError, ClusterOptions, Timings};
 use super::log::LogStore;
 use super::machine::Machine;
+use super::network::{CallError, CallKind, PeerCalls};
 use super::types::{Entry, LogEntry, LogId, StorageError, TypeConfig, Vote};
 use crate::domain::ids::NodeId;
 use crate::ledger::State;
@@ -199,4 +201,76 @@ async fn a_store_ahead_of_the_log_is_left_aside() {
     }
     let (mut machine, _) = Machine::open(dir.path(), &federation().genesis, &log).unwrap();
     assert_eq!(machine.applied_state().await.unwrap().0, None);
+}
+
+struct Nobody;
+
+impl PeerCalls for Nobody {
+    fn call(
+        &self,
+        _: u64,
+        _: CallKind,
+        _: Vec<u8>,
+        _: std::time::Duration,
+    ) -> std::pin::Pin<Box<dyn Future<Output = Result<Vec<u8>, CallError>> + Send>> {
+        Box::pin(async { Err(CallError::Timeout) })
+    }
+}
+
+/// P6: a leader that would undo what was applied is refused, its message is kept, nothing is written any more, and a
+/// restart changes none of this.
+#[tokio::test]
+async fn a_rollback_is_kept_as_evidence_and_stops_writing() {
+    let f = federation();
+    let dir = tempfile::tempdir().unwrap();
+    let start = || {
+        Cluster::start(ClusterOptions {
+            node: f.customs.node,
+            dir: dir.path().to_owned(),
+            genesis: f.genesis.clone(),
+            timings: Timings { heartbeat_ms: 1_000, election_min_ms: 60_000, election_max_ms: 70_000 },
+            peers: [f.police.node].into(),
+            calls: std::sync::Arc::new(Nobody),
+        })
+    };
+    let leader = f.police.node;
+    let from = |term: u64, entries: Vec<LogEntry>, committed: Option<LogId>| {
+        let m = AppendEntriesRequest::<TypeConfig> {
+            vote: Vote::new_committed(term, leader.0),
+            prev_log_id: None,
+            entries,
+            leader_commit: committed,
+        };
+        codec::message(|w| codec::write_append(w, &m))
+    };
+    let id = |term, index| LogId::new(CommittedLeaderId::new(term, leader.0), index);
+    let members =
+        |voters: std::collections::BTreeSet<u64>| EntryPayload::Membership(openraft::Membership::new(vec![voters], ()));
+    let genesis = State::genesis(&f.genesis).unwrap();
+    let voters: std::collections::BTreeSet<u64> = genesis.voters().iter().map(|n| n.0).collect();
+    let zero = LogEntry { log_id: LogId::new(CommittedLeaderId::new(0, 0), 0), payload: members(voters) };
+    let one = |term| LogEntry { log_id: id(term, 1), payload: EntryPayload::Blank };
+    let append = CallKind::Append.code();
+    {
+        let cluster = start().await.unwrap();
+        cluster.handle(leader, append, from(1, vec![zero.clone(), one(1)], Some(id(1, 1)))).await.unwrap();
+        let mut applied = cluster.applied_watch();
+        applied.wait_for(|a| *a >= 1).await.unwrap();
+        let undone = cluster.handle(leader, append, from(2, vec![zero, one(2)], None)).await;
+        assert!(matches!(undone, Err(ClusterError::Door(_))), "{undone:?}");
+        assert_eq!(cluster.take_evidence().len(), 1);
+        cluster.shutdown().await;
+    }
+    let cluster = start().await.unwrap();
+    assert!(cluster.halted().unwrap().contains("index 1"));
+    let deadline = tokio::time::Instant::now() + std::time::Duration::from_secs(5);
+    assert!(matches!(cluster.propose(vec![1], deadline).await, Err(ClusterError::Halted(_))));
+    let forwarded = codec::message(|w| {
+        w.u64(1).list([vec![1u8]].iter(), |w, b| {
+            w.bytes(b);
+        });
+    });
+    let forwarded = cluster.handle(leader, CallKind::Forward.code(), forwarded).await;
+    assert!(matches!(forwarded, Err(ClusterError::Halted(_))));
+    cluster.shutdown().await;
 }

@@ -38,6 +38,7 @@ pub(super) fn start(core: Arc<Core>, peers: Arc<dyn PeerVault>, mut stopped: wat
             }
             tell_incidents(&core).await;
             tell_damaged(&core).await;
+            tell_evidence(&core).await;
             introduce(&core).await;
             // Once after the start, when the ledger has caught up: nothing else leaves objects uncommitted.
             if !recommitted && core.cluster.status().leader.is_some() {
@@ -124,6 +125,19 @@ async fn tell_damaged(core: &Core) {
         let logged = core.log_node(AuditAction::Quarantine, &core.agency, object, Verdict::Deny, "damaged").await;
         if let Err(error) = logged {
             tracing::error!(%error, record = %id, "a damaged object could not be audited");
+        }
+    }
+}
+
+/// An attempt to undo the ledger is an event of the audit log, and an alarm in the node's.
+async fn tell_evidence(core: &Core) {
+    for (sender, why) in core.cluster.take_evidence() {
+        let agency = core.state().node_agency(sender).unwrap_or_else(|| core.agency.clone());
+        tracing::error!(%sender, %agency, %why, "ALARM: a member tried to undo the ledger; this node writes nothing to it");
+        let object = Object::Text(why.chars().take(200).collect());
+        let logged = core.log_node(AuditAction::PeerRefused, &agency, object, Verdict::Deny, "door-rollback").await;
+        if let Err(error) = logged {
+            tracing::error!(%error, "evidence could not be audited");
         }
     }
 }

@@ -54,6 +54,8 @@ pub struct ClusterView {
     pub digest_index: u64,
     /// What other agencies could not take of this one's records (P15).
     pub complaints: Vec<(AgencyId, Complaint)>,
+    /// Why this node writes nothing to the ledger (P6).
+    pub halted: Option<String>,
 }
 
 impl Core {
@@ -98,6 +100,7 @@ impl Core {
             nodes,
             digest_index: common,
             complaints: self.complaints(&state),
+            halted: self.cluster.halted(),
         })
     }
 

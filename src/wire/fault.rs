@@ -105,6 +105,8 @@ fn reason_word(word: &str, kind: FaultKind) -> &'static str {
 const REASONS: &[&str] = &[
     "NOT_FOUND",
     "NO_LEADER",
+    "LEDGER_HALTED",
+    "BAD_COMPLAINT",
     "DEADLINE",
     "UNKNOWN_GRADE",
     "UNKNOWN_KIND",
