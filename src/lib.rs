@@ -14,6 +14,7 @@ pub mod interop;
 pub mod journal;
 pub mod ledger;
 pub mod node;
+pub mod notice;
 pub mod policy;
 pub mod seal;
 pub mod search;

@@ -70,6 +70,7 @@ fn view(e: &Event) -> v1::AuditEvent {
     let record = match &e.object {
         Object::Record { id, .. } => id.to_string(),
         Object::Query { disclosed, .. } => disclosed.iter().map(|(r, _)| r.to_string()).collect::<Vec<_>>().join(","),
+        Object::Notice(id) => id.to_string(),
         Object::None | Object::Text(_) => String::new(),
     };
     v1::AuditEvent {

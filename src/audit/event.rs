@@ -6,7 +6,7 @@
 use super::error::AuditError;
 use crate::domain::canon::{Canon, CanonError, Reader, Writer};
 use crate::domain::fault::Fault;
-use crate::domain::ids::{AgencyId, NodeId, RecordId};
+use crate::domain::ids::{AgencyId, NodeId, NoticeId, RecordId};
 use crate::domain::limits;
 use crate::domain::time::Millis;
 use crate::seal;
@@ -210,6 +210,7 @@ impl Action {
                 | Action::Export
                 | Action::History
                 | Action::Stream
+                | Action::NoticeOpen
         )
     }
 
@@ -309,6 +310,8 @@ pub enum Object {
     },
     /// Anything else, by name, at most 200 characters.
     Text(String),
+    /// A notice.
+    Notice(NoticeId),
 }
 
 impl Object {
@@ -317,7 +320,7 @@ impl Object {
         match self {
             Object::Record { id, version } => vec![(*id, *version)],
             Object::Query { disclosed, .. } => disclosed.clone(),
-            Object::None | Object::Text(_) => Vec::new(),
+            Object::None | Object::Text(_) | Object::Notice(_) => Vec::new(),
         }
     }
 }
@@ -537,6 +540,9 @@ fn write_object(w: &mut Writer, object: &Object) {
         Object::Text(text) => {
             w.u8(3).str(text);
         }
+        Object::Notice(id) => {
+            w.u8(4).value(id);
+        }
     }
 }
 
@@ -546,6 +552,7 @@ fn read_object(r: &mut Reader<'_>) -> Result<Object, CanonError> {
         1 => Ok(Object::Record { id: r.value()?, version: r.u32()? }),
         2 => Ok(Object::Query { hash: r.array()?, disclosed: read_records(r)? }),
         3 => Ok(Object::Text(text(r, TEXT_CHARS)?)),
+        4 => Ok(Object::Notice(r.value()?)),
         _ => Err(CanonError::Invalid("object")),
     }
 }

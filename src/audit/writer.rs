@@ -10,11 +10,11 @@
 //! one, unless the disk lost what it had confirmed (P27 says what happens then).
 
 use super::error::AuditError;
-use super::event::{Action, Actor, Decision, Event, EventDraft, Stage, set_seq};
+use super::event::{Action, Actor, Decision, Event, EventDraft, Object, Stage, set_seq};
 use super::merkle::{Hash, Tree, empty_root, leaf_hash};
 use super::note::{Checkpoint, Note};
 use super::tiles::{CHECKPOINT, Resource, encode_bundle, encode_tile, resources};
-use crate::domain::ids::{AgencyId, RecordId};
+use crate::domain::ids::{AgencyId, NoticeId, RecordId};
 use crate::domain::time::Millis;
 use crate::journal::{Journal, JournalError, JournalOptions};
 use crate::seal::SigningKey;
@@ -35,6 +35,7 @@ pub struct AuditReceipt {
     disclosing: bool,
     indexing: bool,
     records: Vec<(RecordId, u32)>,
+    notice: Option<NoticeId>,
 }
 
 impl AuditReceipt {
@@ -46,6 +47,11 @@ impl AuditReceipt {
     /// Whether the event is an allowed intent to show this version of this record to a person.
     pub fn covers(&self, record: RecordId, version: u32) -> bool {
         self.disclosing && self.records.contains(&(record, version))
+    }
+
+    /// Whether the event is an allowed intent to show this notice to a person.
+    pub fn covers_notice(&self, notice: &NoticeId) -> bool {
+        self.disclosing && self.notice.as_ref() == Some(notice)
     }
 
     /// Whether the event says that this version is decrypted for the search index, and for nobody to see.
@@ -471,5 +477,9 @@ fn receipt(seq: u64, event: &Event) -> AuditReceipt {
     let disclosing = event.stage == Stage::Intent && event.decision == Decision::Allow && event.action.discloses();
     let node = matches!(event.actor, Actor::Node { .. });
     let indexing = node && event.action == Action::Index && event.decision == Decision::Allow;
-    AuditReceipt { seq, disclosing, indexing, records: event.object.records() }
+    let notice = match event.object {
+        Object::Notice(id) => Some(id),
+        _ => None,
+    };
+    AuditReceipt { seq, disclosing, indexing, records: event.object.records(), notice }
 }

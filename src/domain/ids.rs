@@ -170,6 +170,11 @@ opaque!(
     Handle, "p-", "person handle", "BAD_HANDLE"
 );
 
+opaque!(
+    /// A notice: `n-` and the base32 of a UUIDv7 (RFC 9562 §5.7).
+    NoticeId, "n-", "notice id", "BAD_NOTICE_ID"
+);
+
 impl RecordId {
     /// A new id at `now` for an origin, whose four-byte mark the caller computes (see `ledger::origin_mark`).
     pub fn new(now: Millis, origin_mark: [u8; 4], entropy: &mut dyn Entropy) -> RecordId {

@@ -18,6 +18,7 @@ pub mod fault;
 pub mod ids;
 pub mod label;
 pub mod limits;
+pub mod notice;
 pub mod person;
 pub mod record;
 pub mod time;

@@ -1,0 +1,150 @@
+//! 通报: the words of urgent messages.
+
+use super::canon::{Canon, CanonError, Reader, Writer};
+use super::fault::Fault;
+use super::ids::NoticeId;
+use super::time::{Entropy, Millis};
+use std::{fmt, str::FromStr};
+
+/// Largest body of a notice, in bytes; more belongs into a record that is attached.
+pub const NOTICE_BODY_BYTES: usize = 64 << 10;
+/// Longest subject, in characters.
+pub const SUBJECT_CHARS: usize = 200;
+/// Most addressees of one notice.
+pub const ADDRESSEES: usize = 64;
+/// Most attached records.
+pub const ATTACHMENTS: usize = 16;
+/// Longest text of an answer, in characters.
+pub const ANSWER_CHARS: usize = 2_000;
+
+macro_rules! words {
+    ($(#[$doc:meta])* $name:ident, $what:literal, $reason:literal, $($(#[$vdoc:meta])* $variant:ident = $text:literal $zh:literal,)*) => {
+        $(#[$doc])*
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        pub enum $name {
+            $($(#[$vdoc])* $variant,)*
+        }
+
+        impl $name {
+            /// All of them, in order. The place is the code in stored bytes.
+            pub const ALL: &'static [$name] = &[$($name::$variant,)*];
+
+            /// The word of commands and answers.
+            pub fn as_str(self) -> &'static str {
+                match self { $($name::$variant => $text,)* }
+            }
+
+            /// The word on Chinese screens.
+            pub fn zh(self) -> &'static str {
+                match self { $($name::$variant => $zh,)* }
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(self.as_str())
+            }
+        }
+
+        impl FromStr for $name {
+            type Err = Fault;
+            fn from_str(text: &str) -> Result<Self, Fault> {
+                $name::ALL.iter().copied().find(|w| w.as_str() == text || w.zh() == text).ok_or_else(|| {
+                    let shown: String = text.chars().take(40).collect();
+                    let all: Vec<&str> = $name::ALL.iter().map(|w| w.as_str()).collect();
+                    Fault::usage($reason, format!("`{shown}` is no {}", $what)).hint(format!("use {}", all.join(", ")))
+                })
+            }
+        }
+
+        impl Canon for $name {
+            fn write(&self, w: &mut Writer) {
+                w.u8(*self as u8);
+            }
+            fn read(r: &mut Reader<'_>) -> Result<Self, CanonError> {
+                $name::ALL.get(usize::from(r.u8()?)).copied().ok_or(CanonError::Invalid($what))
+            }
+        }
+    };
+}
+
+words!(
+    /// 等级 of urgency, independent of the grade. The most urgent comes first.
+    Precedence, "precedence", "UNKNOWN_PRECEDENCE",
+    /// 特提: all paths at once.
+    Flash = "flash" "特提",
+    /// 特急.
+    Immediate = "immediate" "特急",
+    /// 加急.
+    Priority = "priority" "加急",
+    /// 平急.
+    Routine = "routine" "平急",
+);
+
+impl Precedence {
+    /// Undelivered for longer than this is an alarm at the sender.
+    pub fn delivery_alarm_ms(self) -> u64 {
+        match self {
+            Precedence::Flash => 10_000,
+            Precedence::Immediate => 30_000,
+            Precedence::Priority => 5 * 60_000,
+            Precedence::Routine => 3_600_000,
+        }
+    }
+
+    /// Action addressees must acknowledge within this time of its acceptance.
+    pub fn acknowledge_ms(self) -> u64 {
+        match self {
+            Precedence::Flash => 2 * 60_000,
+            Precedence::Immediate => 30 * 60_000,
+            Precedence::Priority => 3 * 3_600_000,
+            Precedence::Routine => 24 * 3_600_000,
+        }
+    }
+
+    /// Delivery is tried this long.
+    pub fn lifetime_ms(self) -> u64 {
+        match self {
+            Precedence::Flash | Precedence::Immediate => 24 * 3_600_000,
+            Precedence::Priority => 3 * 24 * 3_600_000,
+            Precedence::Routine => 7 * 24 * 3_600_000,
+        }
+    }
+}
+
+words!(
+    /// What an addressee's node says of a notice. Later states come later.
+    ReceiptState, "state of a receipt", "UNKNOWN_STATE",
+    /// Durable at the addressee.
+    Delivered = "delivered" "已送达",
+    /// Withdrawn by its sender before anybody saw it.
+    Withdrawn = "withdrawn" "已撤回",
+    /// A signed-in person's terminal confirmed that it is displayed.
+    Presented = "presented" "已呈现",
+    /// A named person took responsibility.
+    Acknowledged = "acknowledged" "已签收",
+    /// A named person answered.
+    Answered = "answered" "已答复",
+);
+
+words!(
+    /// What a person answers.
+    Answer, "answer", "UNKNOWN_ANSWER",
+    /// It was assessed.
+    Assessed = "assessed" "已研判",
+    /// It is being handled.
+    InHand = "in-hand" "办理中",
+    /// It is done.
+    Closed = "closed" "已办结",
+    /// Refused, with a reason.
+    Refused = "refused" "拒办",
+);
+
+impl NoticeId {
+    /// A new id: a UUIDv7 (RFC 9562 §5.7) of `now`.
+    pub fn new(now: Millis, entropy: &mut dyn Entropy) -> NoticeId {
+        let mut random = [0u8; 10];
+        entropy.fill(&mut random);
+        NoticeId::from_bytes(uuid::Builder::from_unix_timestamp_millis(now.0, &random).into_uuid().into_bytes())
+    }
+}

@@ -1,0 +1,41 @@
+//! What can go wrong with notices.
+
+use crate::domain::canon::CanonError;
+use crate::domain::fault::Fault;
+use crate::journal::JournalError;
+use crate::seal::SealError;
+use thiserror::Error;
+
+/// An error of the notices; which step failed, and why.
+#[derive(Debug, Clone, Error)]
+pub enum NoticeError {
+    /// The journal failed. Nothing is accepted any more.
+    #[error("the journal of notices failed: {0}")]
+    Journal(#[from] JournalError),
+    /// A letter does not verify or open.
+    #[error("a letter is not as it should be: {0}")]
+    Seal(SealError),
+    /// Bytes do not parse.
+    #[error("a letter does not parse: {0}")]
+    Canon(#[from] CanonError),
+    /// A rule refuses it.
+    #[error("refused: {0}")]
+    Rule(&'static str),
+    /// Too much lies undelivered.
+    #[error("the outbox is full")]
+    Full,
+}
+
+impl From<NoticeError> for Fault {
+    fn from(e: NoticeError) -> Fault {
+        match e {
+            NoticeError::Journal(_) => Fault::unavailable("JOURNAL_FAILED", e.to_string())
+                .hint("the node takes no notices any more; see its log and disk"),
+            NoticeError::Seal(_) => Fault::integrity("UNOPENABLE", e.to_string()),
+            NoticeError::Canon(_) => Fault::usage("INVALID", e.to_string()),
+            NoticeError::Rule(_) => Fault::refused("NOT_ALLOWED", e.to_string()),
+            NoticeError::Full => Fault::unavailable("OUTBOX_FULL", e.to_string())
+                .hint("earlier notices wait for addressees that cannot be reached; a flash is still taken"),
+        }
+    }
+}

@@ -1,0 +1,28 @@
+//! 通报: urgent messages from one agency's node to another's, and the receipts that come back.
+//!
+//! What it is: letters sealed to the addressee ([`Letter`]), signed receipts ([`Receipt`]), the pure book of what was
+//! sent, taken in and answered ([`Book`]), the pure schedule of attempts ([`Schedule`]), and the shell that makes
+//! frames durable ([`Office`]). It needs no ledger message: sender and addressee agree by receipts alone.
+//! What it is not: it decides nothing about persons, and carries nothing over the network; `service` and `node` do.
+//!
+//! Invariants
+//! - Accepted means durable in the sender's journal; delivered means durable in the addressee's, and openable.
+//! - An addressee takes a letter once, by however many paths it comes; every copy gets the same receipts.
+//! - A letter is tried until its receipt is here or it expires; an expired one is *unknown*, and a late receipt
+//!   corrects that.
+//! - A receipt is signed by a node of the addressee; acknowledged and answered by the person too (P24).
+//! - Content is opened for a person only behind a durable audit entry.
+
+mod book;
+mod error;
+mod letter;
+mod office;
+mod receipt;
+mod schedule;
+
+pub use book::{Book, End, Frame, In, Out, Step};
+pub use error::NoticeError;
+pub use letter::{Content, LETTER_BYTES, Letter, LetterDigest, LetterHeader, LetterKind};
+pub use office::{Draft, Identity, Office, Taken, Word};
+pub use receipt::{By, Receipt, SignedReceipt, person_bytes, sign_as_person};
+pub use schedule::{Schedule, Try};

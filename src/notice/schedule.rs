@@ -1,0 +1,90 @@
+//! When a letter is tried again, and by which paths. Pure; it is made anew from the book after a start.
+//!
+//! A letter is tried until its receipt is here or it expires. A flash goes by every path at once; others go direct
+//! first and by relays once the direct path has not worked. A peer that answers again makes all that waits for it
+//! due at once.
+
+use super::book::Book;
+use super::letter::LetterDigest;
+use crate::domain::ids::AgencyId;
+use crate::domain::notice::Precedence;
+use crate::domain::time::Millis;
+use std::collections::BTreeMap;
+
+/// An immediate goes by relays too after this long without a receipt.
+const IMMEDIATE_ALONE_MS: u64 = 2_000;
+/// Others after this many attempts.
+const ALONE_ATTEMPTS: u32 = 3;
+
+/// First pause and longest pause between attempts, in milliseconds.
+fn pauses(precedence: Precedence) -> (u64, u64) {
+    match precedence {
+        Precedence::Flash => (100, 500),
+        Precedence::Immediate => (200, 500),
+        Precedence::Priority => (500, 2_000),
+        Precedence::Routine => (1_000, 10_000),
+    }
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Attempt {
+    count: u32,
+    next: Millis,
+}
+
+/// One attempt that is due.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Try {
+    /// Which letter.
+    pub letter: LetterDigest,
+    /// By every relay too.
+    pub relays: bool,
+}
+
+/// The attempts of one node.
+#[derive(Debug, Default)]
+pub struct Schedule {
+    attempts: BTreeMap<LetterDigest, Attempt>,
+}
+
+impl Schedule {
+    /// What is due, most urgent first; each counts as tried. `jitter(n)` answers a number below `n`.
+    pub fn due(&mut self, book: &Book, now: Millis, mut jitter: impl FnMut(u64) -> u64) -> Vec<Try> {
+        let mut due = Vec::new();
+        let mut open = BTreeMap::new();
+        for (letter, out) in book.open() {
+            let mut attempt = self.attempts.get(&letter).copied().unwrap_or(Attempt { count: 0, next: now });
+            if attempt.next <= now {
+                let precedence = out.letter.header.precedence;
+                let relays = match precedence {
+                    Precedence::Flash => true,
+                    Precedence::Immediate => out.accepted.plus_ms(IMMEDIATE_ALONE_MS) <= now,
+                    Precedence::Priority | Precedence::Routine => attempt.count >= ALONE_ATTEMPTS,
+                };
+                due.push(Try { letter, relays });
+                let (first, longest) = pauses(precedence);
+                let pause = first.saturating_mul(1 << attempt.count.min(10)).min(longest);
+                attempt.count = attempt.count.saturating_add(1);
+                attempt.next = now.plus_ms(pause - jitter(pause / 4));
+            }
+            open.insert(letter, attempt);
+        }
+        // What is no longer open is forgotten.
+        self.attempts = open;
+        due
+    }
+
+    /// A path to an agency works again: what waits for it is due now.
+    pub fn reachable(&mut self, book: &Book, agency: &AgencyId) {
+        for (letter, attempt) in &mut self.attempts {
+            if book.out(letter).is_some_and(|o| o.letter.header.to == *agency) {
+                attempt.next = Millis(0);
+            }
+        }
+    }
+
+    /// When something is due next; none while nothing waits.
+    pub fn next(&self) -> Option<Millis> {
+        self.attempts.values().map(|a| a.next).min()
+    }
+}
