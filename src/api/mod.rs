@@ -7,12 +7,15 @@ mod audit;
 mod cluster;
 mod decode;
 mod federation;
+mod notices;
 mod peer;
 mod persons;
 mod policy;
+mod post;
 mod records;
 
 pub use peer::{NodeGate, NodeServices};
+pub use post::PostServices;
 
 use crate::domain::fault::Fault;
 use crate::identity::VerifiedPeer;

@@ -38,9 +38,9 @@ pub struct NodeServices {
 }
 
 /// Who called, as the ledger knows it.
-struct Sender {
+pub(super) struct Sender {
     node: NodeId,
-    agency: AgencyId,
+    pub(super) agency: AgencyId,
 }
 
 impl NodeServices {
@@ -49,11 +49,11 @@ impl NodeServices {
         NodeServices { cluster, gate }
     }
 
-    fn core(&self) -> Result<&Arc<Core>, Status> {
+    pub(super) fn core(&self) -> Result<&Arc<Core>, Status> {
         self.gate.0.get().ok_or_else(|| refuse(Fault::unavailable("NOT_FRESH", "this node is starting")))
     }
 
-    fn sender<T>(&self, request: &Request<T>) -> Result<Sender, Status> {
+    pub(super) fn sender<T>(&self, request: &Request<T>) -> Result<Sender, Status> {
         let refused = || refuse(Fault::refused("NOT_ALLOWED", "the ledger knows no such node"));
         let from = request.extensions().get::<VerifiedPeer>().ok_or_else(refused)?;
         let Subject::Node(local) = from.name().subject() else { return Err(refused()) };

@@ -1,7 +1,9 @@
 //! Arguments, global options and the way out.
 
 use super::output::{Lang, Out};
-use super::{agency, agreement, audit, bench, cluster, demo, doctor, federation, guide, node, person, policy, record};
+use super::{
+    agency, agreement, audit, bench, cluster, demo, doctor, federation, guide, node, notice, person, policy, record,
+};
 use crate::domain::fault::Fault;
 use clap::{CommandFactory, Parser, Subcommand};
 use std::path::PathBuf;
@@ -62,6 +64,9 @@ enum Command {
     /// Records. 情报
     #[command(subcommand)]
     Record(record::Command),
+    /// Urgent notices, point to point. 通报
+    #[command(subcommand)]
+    Notice(notice::Command),
     /// The audit log. 审计
     #[command(subcommand)]
     Audit(audit::Command),
@@ -110,6 +115,7 @@ fn run(cli: Cli, out: &Out) -> Result<ExitCode, Fault> {
         Command::Agreement(c) => agreement::run(c, g, out),
         Command::Guide(c) => guide::run(c, g, out),
         Command::Record(c) => record::run(c, g, out),
+        Command::Notice(c) => notice::run(c, g, out),
         Command::Audit(c) => audit::run(c, g, out),
         Command::Cluster(c) => cluster::run(c, g, out),
         Command::Policy(c) => policy::run(c, g, out),

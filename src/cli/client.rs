@@ -64,6 +64,10 @@ impl Client {
         v1::policy_client::PolicyClient::new(self.channel.clone())
     }
 
+    pub(super) fn notices(&self) -> v1::notices_client::NoticesClient<Channel> {
+        v1::notices_client::NoticesClient::new(self.channel.clone()).max_decoding_message_size(64 << 20)
+    }
+
     pub(super) fn cluster(&self) -> v1::cluster_client::ClusterClient<Channel> {
         v1::cluster_client::ClusterClient::new(self.channel.clone())
     }

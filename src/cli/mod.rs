@@ -19,6 +19,7 @@ mod guide;
 mod import;
 mod marking;
 mod node;
+mod notice;
 mod output;
 mod person;
 mod policy;

@@ -54,6 +54,8 @@ pub struct Listen {
     pub people: SocketAddr,
     /// Node to node.
     pub nodes: SocketAddr,
+    /// Urgent notices from other nodes.
+    pub notices: SocketAddr,
 }
 
 /// Another node and where it is.
@@ -66,6 +68,8 @@ pub struct PeerConfig {
     pub node: String,
     /// Its node-to-node listener.
     pub address: SocketAddr,
+    /// Its listener for notices.
+    pub notices: SocketAddr,
 }
 
 /// Raft timings in milliseconds.
@@ -113,8 +117,9 @@ impl NodeConfig {
 
     fn check(&self) -> Result<(), Fault> {
         let bad = |m: String| Err(Fault::usage("BAD_CONFIG", m));
-        if self.listen.people == self.listen.nodes {
-            return bad("`listen.people` and `listen.nodes` are the same address".into());
+        let Listen { people, nodes, notices } = self.listen;
+        if people == nodes || people == notices || nodes == notices {
+            return bad("two of `listen.people`, `listen.nodes` and `listen.notices` are the same address".into());
         }
         let r = &self.raft;
         if r.heartbeat_ms < 10 || r.election_min_ms < 3 * r.heartbeat_ms || r.election_max_ms <= r.election_min_ms {

@@ -1,10 +1,12 @@
 //! One node from its configuration: start in order, serve, stop in order.
 
+use super::courier;
 use super::lock::DataLock;
 use super::peers::Peers;
+use super::post::PostOffice;
 use super::system::{SystemClock, SystemEntropy, end_with_parent, harden};
 use super::upkeep;
-use crate::api::{NodeGate, NodeServices, People};
+use crate::api::{NodeGate, NodeServices, People, PostServices};
 use crate::audit::{Action as AuditAction, AuditLog, Decision as Verdict, Object, ReceivedReports};
 use crate::cluster::{Cluster, ClusterOptions, Committer, Timings};
 use crate::config::{FirstPerson, NodeConfig, read_genesis, read_text};
@@ -18,6 +20,7 @@ use crate::identity::{
     TrustRoots, certificate_facts, harden as harden_server, is_dev,
 };
 use crate::ledger::{Genesis, node_id};
+use crate::notice::{Identity, LETTER_BYTES, Office};
 use crate::policy::Engine;
 use crate::seal::KeyRing;
 use crate::search::Indexes;
@@ -28,6 +31,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
+use tokio::task::JoinHandle;
 use tonic::transport::Server;
 
 /// Environment variable with the process id of a parent whose end is this node's end (`hufu demo`).
@@ -36,6 +40,7 @@ pub const END_WITH_PARENT: &str = "HUFU_END_WITH_PARENT";
 /// Largest message of the people's API in bytes: a body of 1 MiB with its fields.
 const PEOPLE_MESSAGE_BYTES: usize = 2 << 20;
 const PEOPLE: Limits = Limits { connections: 1024, per_address: 512, handshake_ms: 5_000 };
+const NOTICES: Limits = Limits { connections: 512, per_address: 128, handshake_ms: 5_000 };
 const NODES: Limits = Limits { connections: 1024, per_address: 256, handshake_ms: 5_000 };
 /// What is under way when a node is told to stop has this long.
 const STOP_WITHIN: Duration = Duration::from_secs(2);
@@ -81,6 +86,7 @@ async fn serve(config: NodeConfig) -> Result<(), Fault> {
     first_people(&config, &directory).await?;
     let dialer = Dialer::new(credentials()?, roots.clone(), Arc::clone(&clock));
     let peers = Arc::new(Peers::new(&config, &dialer)?);
+    let post = Arc::new(PostOffice::new(&config, &dialer)?);
     let cluster = Arc::new(
         Cluster::start(ClusterOptions {
             node,
@@ -101,14 +107,19 @@ async fn serve(config: NodeConfig) -> Result<(), Fault> {
     // Nodes are served before people: consensus needs it to get anywhere.
     let (stop, stopped) = watch::channel(false);
     let gate = NodeGate::default();
-    let nodes_tls = ServerTls::new(
-        Exchange::PostQuantumOnly,
-        &credentials()?,
-        AgencyVerifier::new(federation.clone(), roots.clone(), Expected::AnyNode),
-        Arc::clone(&clock),
-    )?;
-    let nodes = bind(config.listen.nodes, nodes_tls, NODES).await?;
+    let nodes_tls = || {
+        let verifier = AgencyVerifier::new(federation.clone(), roots.clone(), Expected::AnyNode);
+        Ok::<_, Fault>(ServerTls::new(Exchange::PostQuantumOnly, &credentials()?, verifier, Arc::clone(&clock))?)
+    };
+    let nodes = bind(config.listen.nodes, nodes_tls()?, NODES).await?;
     let services = NodeServices::new(Arc::clone(&cluster), gate.clone());
+    let notices = bind(config.listen.notices, nodes_tls()?, NOTICES).await?;
+    let letters = harden_server(Server::builder()).add_service(
+        peer::post_server::PostServer::new(PostServices::new(services.clone(), post.clone()))
+            .max_decoding_message_size(2 * LETTER_BYTES)
+            .max_encoding_message_size(2 * LETTER_BYTES),
+    );
+    let notice_server = tokio::spawn(letters.serve_with_incoming_shutdown(notices, told(stopped.clone())));
     let big = limits::PEER_MESSAGE_BYTES;
     let router = harden_server(Server::builder())
         .add_service(
@@ -128,6 +139,9 @@ async fn serve(config: NodeConfig) -> Result<(), Fault> {
     let keys = Keys::new(config.agency.clone(), federation.clone(), node, open_ring(&config)?).map_err(Fault::from)?;
     let intake = Intake::open(&config.data.join("vault"), Box::new(SystemEntropy)).map_err(Fault::from)?;
     let vault = Arc::new(Vault::new(keys, intake));
+    let (federation_id, agency) = (federation.clone(), config.agency.clone());
+    let identity = Identity { federation: federation_id, agency, node };
+    let office = Office::open(&config.data.join("notices"), identity, open_ring(&config)?).map_err(Fault::from)?;
     let (indexes, anew) = open_indexes(&config, &ring)?;
     let incarnation = clock.now().0;
     let committer = Committer::start(
@@ -159,6 +173,8 @@ async fn serve(config: NodeConfig) -> Result<(), Fault> {
         complaints,
         indexes,
         vault,
+        office,
+        relayed: Default::default(),
         authority,
         signer,
         pseudonym_key: *ring.derive("pseudonym"),
@@ -186,6 +202,11 @@ async fn serve(config: NodeConfig) -> Result<(), Fault> {
     let indexing = upkeep::index(Arc::clone(&core), stopped.clone());
     let reporting = upkeep::report(Arc::clone(&core), peers.clone(), peers.clone(), stopped.clone());
 
+    let couriers = [
+        courier::start(Arc::clone(&core), post.clone(), stopped.clone()),
+        courier::alarms(Arc::clone(&core), stopped.clone()),
+    ];
+
     let people_tls = ServerTls::new(
         Exchange::PreferPostQuantum,
         &credentials()?,
@@ -204,6 +225,7 @@ async fn serve(config: NodeConfig) -> Result<(), Fault> {
         )
         .add_service(v1::audit_server::AuditServer::new(api.clone()).max_encoding_message_size(8 << 20))
         .add_service(v1::policy_server::PolicyServer::new(api.clone()))
+        .add_service(v1::notices_server::NoticesServer::new(api.clone()))
         .add_service(v1::cluster_server::ClusterServer::new(api));
     let people_server = tokio::spawn(router.serve_with_incoming_shutdown(people, told(stopped)));
     tracing::info!(agency = %config.agency, people = %config.listen.people, nodes = %config.listen.nodes, "serving; {}", crate::seal::SUITE_NOTICE);
@@ -214,9 +236,11 @@ async fn serve(config: NodeConfig) -> Result<(), Fault> {
     upkeep.abort();
     indexing.abort();
     reporting.abort();
+    couriers.iter().for_each(JoinHandle::abort);
     let _logged = core.log_node(AuditAction::Stop, &config.agency, Object::None, Verdict::Allow, "stop").await?;
     cluster.shutdown().await;
     let _ = tokio::time::timeout(STOP_WITHIN, node_server).await;
+    let _ = tokio::time::timeout(STOP_WITHIN, notice_server).await;
     Ok(())
 }
 

@@ -5,8 +5,10 @@
 //! durable at every answer and need no goodbye. The only real clock and randomness are here.
 
 mod assemble;
+mod courier;
 mod lock;
 mod peers;
+mod post;
 mod system;
 mod upkeep;
 

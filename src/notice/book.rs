@@ -101,6 +101,15 @@ pub enum Frame {
         /// When.
         at: Millis,
     },
+    /// A person's terminal confirmed that it displayed a notice.
+    Shown {
+        /// Which letter.
+        letter: LetterDigest,
+        /// Name of the person.
+        person: String,
+        /// When.
+        at: Millis,
+    },
     /// An alarm was given or an escalation made.
     Stepped {
         /// Which letter.
@@ -139,6 +148,9 @@ impl Frame {
             Frame::Stepped { letter, step, at } => {
                 w.u8(5).array(letter).u8(*step as u8).value(at);
             }
+            Frame::Shown { letter, person, at } => {
+                w.u8(6).array(letter).str(person).value(at);
+            }
         }
         w.finish()
     }
@@ -160,6 +172,7 @@ impl Frame {
                 let step = Step::ALL.get(usize::from(r.u8()?)).copied().ok_or(CanonError::Invalid("step"))?;
                 Frame::Stepped { letter, step, at: r.value()? }
             }
+            6 => Frame::Shown { letter: r.array()?, person: r.str(256)?.to_owned(), at: r.value()? },
             _ => return Err(CanonError::Invalid("frame")),
         };
         r.finish()?;
@@ -210,6 +223,8 @@ pub struct In {
     pub at: Millis,
     /// This node's receipts, in the order in which they were made.
     pub receipts: Vec<SignedReceipt>,
+    /// People whose terminals displayed it.
+    pub shown_to: BTreeSet<String>,
     /// Escalations that were made.
     pub steps: BTreeSet<Step>,
 }
@@ -249,7 +264,8 @@ impl Book {
                 if !self.received.contains_key(&digest) {
                     self.arrivals.push(digest);
                     self.by_notice.entry(letter.header.notice).or_default().push(digest);
-                    let new = In { letter, at, receipts: vec![receipt], steps: BTreeSet::new() };
+                    let new =
+                        In { letter, at, receipts: vec![receipt], shown_to: BTreeSet::new(), steps: BTreeSet::new() };
                     self.received.insert(digest, new);
                 }
             }
@@ -275,6 +291,11 @@ impl Book {
                 if let Some(out) = self.sent.get_mut(&letter) {
                     self.open.remove(&(out.letter.header.precedence, letter));
                     out.ended.get_or_insert((End::Expired, at));
+                }
+            }
+            Frame::Shown { letter, person, .. } => {
+                if let Some(entry) = self.received.get_mut(&letter) {
+                    entry.shown_to.insert(person);
                 }
             }
             Frame::Stepped { letter, step, .. } => {

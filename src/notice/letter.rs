@@ -11,7 +11,8 @@ use crate::domain::label::Grade;
 use crate::domain::notice::{ADDRESSEES, ATTACHMENTS, NOTICE_BODY_BYTES, Precedence, SUBJECT_CHARS};
 use crate::domain::time::{Entropy, Millis};
 use crate::seal::{
-    GradePublic, GradeSecret, PublicKey, SealError, Signature, SigningKey, digest, open_with, pad, seal_to, sha256, unpad,
+    GradePublic, GradeSecret, PublicKey, SealError, Signature, SigningKey, digest, open_with, pad, seal_to, sha256,
+    unpad,
 };
 use zeroize::Zeroizing;
 

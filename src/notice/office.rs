@@ -244,8 +244,9 @@ impl Office {
         // The notice itself may still be under way; its sender asks again.
         let of = of.ok_or(NoticeError::Rule("the notice that it withdraws is not here yet"))?;
         let _turn = self.turn(&of).lock().await;
-        let (state, mut receipts) =
-            self.read(|b| b.entry(&of).map(|i| (i.state(), i.receipts.clone()))).unwrap_or((ReceiptState::Delivered, vec![]));
+        let (state, mut receipts) = self
+            .read(|b| b.entry(&of).map(|i| (i.state(), i.receipts.clone())))
+            .unwrap_or((ReceiptState::Delivered, vec![]));
         if state == ReceiptState::Delivered {
             let previous = receipts.last().map(SignedReceipt::digest);
             let receipt = self.receipt(cancel.header.notice, of, ReceiptState::Withdrawn, previous, None, now);
@@ -276,7 +277,8 @@ impl Office {
             return Err(NoticeError::Rule("its sender has withdrawn it"));
         }
         let said = |r: &SignedReceipt| {
-            let same = |w: &Word| r.receipt.by.as_ref().is_some_and(|b| b.name == w.by.name) && r.receipt.answer == w.answer;
+            let same =
+                |w: &Word| r.receipt.by.as_ref().is_some_and(|b| b.name == w.by.name) && r.receipt.answer == w.answer;
             r.receipt.state == step && word.as_ref().is_none_or(same)
         };
         if entry.receipts.iter().any(said) {
@@ -302,6 +304,26 @@ impl Office {
         self.write(vec![Frame::Own { receipt, carrier, at: now }]).await?;
         self.wake.notify_one();
         Ok(())
+    }
+
+    /// A person's terminal confirmed that it displays a notice: durable when it answers, and told to the sender the first
+    /// time.
+    ///
+    /// # Errors
+    /// As [`Office::say`].
+    pub async fn shown(
+        &self,
+        state: &State,
+        letter: &LetterDigest,
+        person: &str,
+        now: Millis,
+        entropy: &mut (dyn Entropy + Send),
+    ) -> Result<(), NoticeError> {
+        if self.read(|b| b.entry(letter).is_some_and(|i| i.shown_to.contains(person))) {
+            return Ok(());
+        }
+        self.say(state, letter, ReceiptState::Presented, None, now, entropy).await?;
+        self.write(vec![Frame::Shown { letter: *letter, person: person.to_owned(), at: now }]).await
     }
 
     /// Takes receipts of addressees in. Those that do not verify are left out and told in the log.

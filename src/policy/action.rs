@@ -88,6 +88,16 @@ actions! {
     ClusterStatus = "cluster-status",
     /// Show the federation (`None`).
     FederationShow = "federation-show",
+    /// Send a notice (`Record` of the own agency, marked for its addressee).
+    NoticeSend = "notice-send",
+    /// Send one that goes by all paths at once and wakes people (`Record` as above).
+    NoticeFlash = "notice-flash",
+    /// Read a notice that came in (`Record` of its sender).
+    NoticeRead = "notice-read",
+    /// Acknowledge or answer one (`Record` of its sender).
+    NoticeAck = "notice-ack",
+    /// See what became of a notice of the own agency (`None`).
+    NoticeTrack = "notice-track",
     /// Run a load test, which publishes records (`None`).
     Bench = "bench",
 }
@@ -100,8 +110,10 @@ impl Action {
             | Action::RecordSearch
             | Action::RecordList
             | Action::RecordHistory
-            | Action::RecordExportSealed => Flow::Read,
-            Action::RecordPublish | Action::RecordImport => Flow::Write,
+            | Action::RecordExportSealed
+            | Action::NoticeRead
+            | Action::NoticeAck => Flow::Read,
+            Action::RecordPublish | Action::RecordImport | Action::NoticeSend | Action::NoticeFlash => Flow::Write,
             Action::AgreementDraft
             | Action::AgreementSign
             | Action::AgreementEnd
@@ -120,6 +132,7 @@ impl Action {
             | Action::PolicyExplain
             | Action::ClusterStatus
             | Action::FederationShow
+            | Action::NoticeTrack
             | Action::Bench => Flow::None,
         }
     }

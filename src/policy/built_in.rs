@@ -14,5 +14,6 @@ pub(super) const FILES: &[(&str, &str)] = &[
     ("60-audit.cedar", include_str!("../../policies/60-audit.cedar")),
     ("70-export.cedar", include_str!("../../policies/70-export.cedar")),
     ("80-purpose.cedar", include_str!("../../policies/80-purpose.cedar")),
+    ("85-notices.cedar", include_str!("../../policies/85-notices.cedar")),
     ("90-permits.cedar", include_str!("../../policies/90-permits.cedar")),
 ];

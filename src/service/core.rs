@@ -2,12 +2,14 @@
 
 use super::cluster::Positions;
 use super::import::InProgress;
+use super::letters::Relayed;
 use crate::audit::{AuditLog, ReceivedReports};
 use crate::cluster::{Cluster, Committer};
 use crate::domain::ids::{AgencyId, FederationId, NodeId, RecordId};
 use crate::domain::time::{Clock, Entropy};
 use crate::identity::{Authority, Directory};
 use crate::ledger::{State, origin_mark};
+use crate::notice::Office;
 use crate::policy::Engine;
 use crate::seal::SigningKey;
 use crate::search::Indexes;
@@ -40,6 +42,10 @@ pub struct Core {
     pub indexes: Arc<Indexes>,
     /// Held records.
     pub vault: Arc<Vault>,
+    /// Notices.
+    pub office: Office,
+    /// What passed through this node as a relay.
+    pub relayed: Relayed,
     /// Signs people's certificates; only where the configuration names the authority's key.
     pub authority: Option<Authority>,
     /// Signs checkpoints.

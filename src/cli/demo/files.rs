@@ -171,7 +171,12 @@ fn config(plan: &Plan, index: usize, agency: AgencyId) -> Result<NodeConfig, Fau
         .enumerate()
         .filter(|(i, _)| *i != index)
         .map(|(i, a)| {
-            Ok(PeerConfig { agency: a.id.parse()?, node: "1".into(), address: address(plan.port_base, i, 1) })
+            Ok(PeerConfig {
+                agency: a.id.parse()?,
+                node: "1".into(),
+                address: address(plan.port_base, i, 1),
+                notices: address(plan.port_base, i, 2),
+            })
         })
         .collect::<Result<_, Fault>>()?;
     Ok(NodeConfig {
@@ -186,7 +191,11 @@ fn config(plan: &Plan, index: usize, agency: AgencyId) -> Result<NodeConfig, Fau
         passphrase: "passphrase".into(),
         first_people: Some("people.json".into()),
         dev: true,
-        listen: Listen { people: address(plan.port_base, index, 0), nodes: address(plan.port_base, index, 1) },
+        listen: Listen {
+            people: address(plan.port_base, index, 0),
+            nodes: address(plan.port_base, index, 1),
+            notices: address(plan.port_base, index, 2),
+        },
         peers,
         raft: Raft::default(),
     })
@@ -199,7 +208,7 @@ fn address(base: u16, index: usize, offset: u16) -> SocketAddr {
 
 fn check_ports(base: u16) -> Result<(), Fault> {
     for i in 0..AGENCIES.len() {
-        for offset in 0..2 {
+        for offset in 0..3 {
             let a = address(base, i, offset);
             TcpListener::bind(a).map_err(|e| {
                 Fault::conflict("PORT_IN_USE", format!("cannot listen on {a}: {e}"))

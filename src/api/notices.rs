@@ -1,0 +1,190 @@
+//! `hufu.v1.Notices`.
+
+use super::{People, decode, refuse};
+use crate::domain::fault::Fault;
+use crate::domain::notice::{Answer, ReceiptState};
+use crate::seal::Signature;
+use crate::service::{NoticeAsk, NoticeLine, Tracked};
+use crate::wire::pb::v1;
+use std::time::Duration;
+use tokio::sync::mpsc;
+use tokio_stream::wrappers::ReceiverStream;
+use tonic::{Request, Response, Status};
+
+/// Most lines of an inbox.
+const INBOX_MOST: u32 = 500;
+/// Notices that a slow terminal may lag behind; the rest waits in the book.
+const AHEAD: usize = 16;
+/// Longest wait for a receipt.
+const TRACK_MOST: Duration = Duration::from_secs(3600);
+
+#[tonic::async_trait]
+impl v1::notices_server::Notices for People {
+    type WatchStream = ReceiverStream<Result<v1::Notice, Status>>;
+
+    async fn send(&self, request: Request<v1::NoticeSendRequest>) -> Result<Response<v1::NoticeSendReply>, Status> {
+        let caller = self.caller(&request)?;
+        let ask = ask(request.into_inner()).map_err(refuse)?;
+        let notice = self.core.notice_send(&caller, ask).await.map_err(refuse)?;
+        Ok(Response::new(v1::NoticeSendReply { notice: notice.to_string(), state: "accepted".into() }))
+    }
+
+    async fn watch(&self, request: Request<v1::NoticeWatchRequest>) -> Result<Response<Self::WatchStream>, Status> {
+        // Who they are is asked again for every notice: somebody suspended meanwhile gets no more.
+        self.caller(&request)?;
+        let (lines, stream) = mpsc::channel(AHEAD);
+        let people = self.clone();
+        tokio::spawn(async move {
+            if let Err(status) = people.stream(&request, &lines).await {
+                let _ = lines.send(Err(status)).await;
+            }
+        });
+        Ok(Response::new(ReceiverStream::new(stream)))
+    }
+
+    async fn inbox(&self, request: Request<v1::NoticeInboxRequest>) -> Result<Response<v1::NoticeInboxReply>, Status> {
+        let caller = self.caller(&request)?;
+        let limit = request.into_inner().limit.clamp(1, INBOX_MOST) as usize;
+        let lines = self.core.notice_inbox(&caller, limit).await.map_err(refuse)?;
+        Ok(Response::new(v1::NoticeInboxReply { notices: lines.into_iter().map(line).collect() }))
+    }
+
+    async fn show(&self, request: Request<v1::NoticeRequest>) -> Result<Response<v1::Notice>, Status> {
+        let caller = self.caller(&request)?;
+        let notice = request.into_inner().notice.parse().map_err(refuse)?;
+        self.core.notice_show(&caller, &notice).await.map(|l| Response::new(line(l))).map_err(refuse)
+    }
+
+    async fn presented(&self, request: Request<v1::NoticeRequest>) -> Result<Response<v1::NoticeDone>, Status> {
+        let caller = self.caller(&request)?;
+        let notice = request.into_inner().notice.parse().map_err(refuse)?;
+        self.core.notice_presented(&caller, &notice).await.map_err(refuse)?;
+        Ok(Response::new(v1::NoticeDone {}))
+    }
+
+    async fn words(&self, request: Request<v1::NoticeSayRequest>) -> Result<Response<v1::NoticeWords>, Status> {
+        let caller = self.caller(&request)?;
+        let v1::NoticeSayRequest { notice, answer, text, signature: _ } = request.into_inner();
+        let (notice, answer) = (notice.parse().map_err(refuse)?, said(&answer, text).map_err(refuse)?);
+        let words = self.core.notice_words(&caller, &notice, answer.as_ref()).map_err(refuse)?;
+        Ok(Response::new(v1::NoticeWords { words }))
+    }
+
+    async fn say(&self, request: Request<v1::NoticeSayRequest>) -> Result<Response<v1::NoticeDone>, Status> {
+        let caller = self.caller(&request)?;
+        let v1::NoticeSayRequest { notice, answer, text, signature } = request.into_inner();
+        let (notice, answer) = (notice.parse().map_err(refuse)?, said(&answer, text).map_err(refuse)?);
+        let signature =
+            signature.try_into().map_err(|_| refuse(Fault::usage("INVALID", "a signature has 64 bytes")))?;
+        let signature = Signature::from_bytes(signature);
+        self.core.notice_say(&caller, &notice, answer, signature).await.map_err(refuse)?;
+        Ok(Response::new(v1::NoticeDone {}))
+    }
+
+    async fn track(&self, request: Request<v1::NoticeTrackRequest>) -> Result<Response<v1::NoticeTrackReply>, Status> {
+        let caller = self.caller(&request)?;
+        let v1::NoticeTrackRequest { notice, wait, timeout_ms } = request.into_inner();
+        let notice = notice.parse().map_err(refuse)?;
+        let wait: Option<ReceiptState> = decode::optional(&wait).map_err(refuse)?;
+        let limit = Duration::from_millis(u64::from(timeout_ms)).min(TRACK_MOST);
+        let deadline = tokio::time::Instant::now() + limit;
+        let mut changes = self.core.office.changes();
+        loop {
+            changes.mark_unchanged();
+            let tracked = self.core.notice_track(&caller, &notice).await.map_err(refuse)?;
+            let reached = wait.is_none_or(|w| reached(&tracked, w));
+            if reached || tokio::time::timeout_at(deadline, changes.changed()).await.is_err() {
+                return Ok(Response::new(track(tracked, reached)));
+            }
+        }
+    }
+
+    async fn cancel(&self, request: Request<v1::NoticeCancelRequest>) -> Result<Response<v1::NoticeDone>, Status> {
+        let caller = self.caller(&request)?;
+        let v1::NoticeCancelRequest { notice, reason } = request.into_inner();
+        let notice = notice.parse().map_err(refuse)?;
+        self.core.notice_cancel(&caller, &notice, &reason).await.map_err(refuse)?;
+        Ok(Response::new(v1::NoticeDone {}))
+    }
+}
+
+impl People {
+    async fn stream(
+        &self,
+        request: &Request<v1::NoticeWatchRequest>,
+        lines: &mpsc::Sender<Result<v1::Notice, Status>>,
+    ) -> Result<(), Status> {
+        let mut changes = self.core.office.changes();
+        changes.mark_unchanged();
+        let (mut letters, mut next) = self.core.notices_unseen(&self.caller(request)?);
+        loop {
+            for letter in letters {
+                let caller = self.caller(request)?;
+                if let Some(shown) = self.core.notice_shown(&caller, letter).await.map_err(refuse)?
+                    && lines.send(Ok(line(shown))).await.is_err()
+                {
+                    return Ok(());
+                }
+            }
+            tokio::select! {
+                changed = changes.changed() => if changed.is_err() { return Ok(()) },
+                () = lines.closed() => return Ok(()),
+            }
+            (letters, next) = self.core.office.read(|b| b.arrived_since(next));
+        }
+    }
+}
+
+fn ask(request: v1::NoticeSendRequest) -> Result<NoticeAsk, Fault> {
+    let v1::NoticeSendRequest { to, info, precedence, grade, subject, body, attachments, exercise, about } = request;
+    Ok(NoticeAsk {
+        to,
+        info,
+        precedence: precedence.parse()?,
+        grade: grade.parse()?,
+        subject,
+        body,
+        attachments: attachments.iter().map(|a| a.parse()).collect::<Result<_, _>>()?,
+        exercise,
+        about: decode::optional(&about)?,
+    })
+}
+
+fn said(answer: &str, text: String) -> Result<Option<(Answer, String)>, Fault> {
+    Ok(decode::optional::<Answer>(answer)?.map(|a| (a, text)))
+}
+
+fn line(l: NoticeLine) -> v1::Notice {
+    let h = l.header;
+    v1::Notice {
+        notice: h.notice.to_string(),
+        from: h.from.to_string(),
+        precedence: h.precedence.to_string(),
+        grade: h.grade.to_string(),
+        subject: l.content.subject,
+        body: l.content.body,
+        exercise: h.exercise,
+        state: l.state.to_string(),
+        at: l.at.0,
+        ack_by: l.ack_by.map(|by| format!("{}/{by}", h.to)).unwrap_or_default(),
+        sender: format!("{}/{}", h.from, l.content.sender),
+        action: h.action,
+        attachments: l.content.attachments.iter().map(ToString::to_string).collect(),
+        about: l.content.about.map(|n| n.to_string()).unwrap_or_default(),
+        sent: h.created.0,
+    }
+}
+
+/// Whether all who count have come this far. Withdrawn and expired notices go nowhere.
+fn reached(tracked: &Tracked, wait: ReceiptState) -> bool {
+    tracked.state.parse::<ReceiptState>().is_ok_and(|s| s >= wait)
+}
+
+fn track(t: Tracked, reached: bool) -> v1::NoticeTrackReply {
+    let steps = t.lines.into_iter().map(|l| {
+        let (answer, text) = l.answer.map(|(a, text)| (a.to_string(), text)).unwrap_or_default();
+        let (agency, by) = (l.agency.to_string(), l.by.unwrap_or_default());
+        v1::NoticeStep { agency, state: l.state, at: l.at.0, by, answer, text }
+    });
+    v1::NoticeTrackReply { state: t.state, steps: steps.collect(), reached }
+}

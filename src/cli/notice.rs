@@ -1,0 +1,304 @@
+//! `hufu notice send|inbox|watch|show|ack|answer|track|cancel`.
+
+use super::act::Signer;
+use super::args::Globals;
+use super::client::{Client, block_on, fault};
+use super::output::Out;
+use crate::config::read_text;
+use crate::domain::fault::{Fault, FaultKind};
+use crate::domain::ids::{NoticeId, RecordId};
+use crate::domain::label::Grade;
+use crate::domain::notice::{Answer, Precedence, ReceiptState};
+use crate::domain::time::Millis;
+use crate::wire::pb::v1;
+use serde_json::{Value, json};
+use std::io::{IsTerminal, Write};
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::Duration;
+
+/// A watch whose node is away asks again after this long.
+const ASK_AGAIN: Duration = Duration::from_millis(500);
+
+#[derive(clap::Subcommand)]
+pub(super) enum Command {
+    /// Send a notice. 发送通报
+    Send(Send),
+    /// Notices that came in, newest first. 收件
+    Inbox {
+        /// Most lines.
+        #[arg(long, default_value_t = 100)]
+        limit: u32,
+    },
+    /// Print notices as they come in; goes on where it stopped. 值守
+    Watch {
+        /// End after this many.
+        #[arg(long)]
+        count: Option<u64>,
+    },
+    /// Show one notice.
+    Show { id: NoticeId },
+    /// Take responsibility for a notice, with one's own signature. 签收
+    Ack {
+        id: NoticeId,
+        /// Answer at the same time: assessed, in-hand, closed or refused.
+        #[arg(long)]
+        answer: Option<Answer>,
+        /// Text of the answer.
+        #[arg(long, default_value = "", requires = "answer")]
+        text: String,
+    },
+    /// Answer a notice. 答复
+    Answer {
+        id: NoticeId,
+        /// assessed, in-hand, closed or refused.
+        #[arg(long)]
+        answer: Answer,
+        /// Text; a refusal gives its reason.
+        #[arg(long, default_value = "")]
+        text: String,
+    },
+    /// What became of a notice that this agency sent. 跟踪
+    Track {
+        id: NoticeId,
+        /// Wait until all who must act have come this far.
+        #[arg(long)]
+        wait: Option<ReceiptState>,
+    },
+    /// Withdraw a notice from whoever has not seen it. 撤回
+    Cancel {
+        id: NoticeId,
+        /// Why.
+        #[arg(long, default_value = "")]
+        reason: String,
+    },
+}
+
+#[derive(clap::Args)]
+pub(super) struct Send {
+    /// Who must act: AGENCY, AGENCY/UNIT or AGENCY/PERSON.
+    #[arg(long, value_delimiter = ',', required = true)]
+    to: Vec<String>,
+    /// Who is told only.
+    #[arg(long, value_delimiter = ',')]
+    info: Vec<String>,
+    /// flash 特提, immediate 特急, priority 加急 or routine 平急.
+    #[arg(long, default_value = "routine")]
+    precedence: Precedence,
+    #[arg(long)]
+    grade: Grade,
+    #[arg(long)]
+    subject: String,
+    /// Text, up to 64 KiB.
+    #[arg(long, required_unless_present = "body_file")]
+    body: Option<String>,
+    /// File with the text, UTF-8.
+    #[arg(long, conflicts_with = "body")]
+    body_file: Option<PathBuf>,
+    /// A record that every addressee may see.
+    #[arg(long = "attach")]
+    attachments: Vec<RecordId>,
+    /// 演练: an exercise, flagged end to end.
+    #[arg(long)]
+    exercise: bool,
+    /// The notice that this one follows.
+    #[arg(long)]
+    about: Option<NoticeId>,
+}
+
+pub(super) fn run(command: Command, g: &Globals, out: &Out) -> Result<ExitCode, Fault> {
+    block_on(async {
+        if let Command::Watch { count } = command {
+            return watch(g, out, count).await;
+        }
+        let client = Client::connect(g).await?;
+        match command {
+            Command::Send(ask) => send(&client, ask, out).await?,
+            Command::Inbox { limit } => {
+                let r = client.notices().inbox(v1::NoticeInboxRequest { limit }).await.map_err(fault)?.into_inner();
+                let columns = ["notice", "from", "precedence", "grade", "subject", "exercise", "state", "at", "ack_by"];
+                out.table(&columns, &r.notices.iter().map(line).collect::<Vec<_>>());
+            }
+            Command::Watch { .. } => {}
+            Command::Show { id } => {
+                let n = client.notices().show(one(&id)).await.map_err(fault)?.into_inner();
+                out.answer(&line(&n), || text(&n, out));
+                client.notices().presented(one(&id)).await.map_err(fault)?;
+            }
+            Command::Ack { id, answer, text } => {
+                say(&client, &id, None, "").await?;
+                if let Some(answer) = answer {
+                    say(&client, &id, Some(answer), &text).await?;
+                }
+                let state = if answer.is_some() { ReceiptState::Answered } else { ReceiptState::Acknowledged };
+                done(&id, state, out);
+            }
+            Command::Answer { id, answer, text } => {
+                say(&client, &id, Some(answer), &text).await?;
+                done(&id, ReceiptState::Answered, out);
+            }
+            Command::Track { id, wait } => return track(&client, &id, wait, out).await,
+            Command::Cancel { id, reason } => {
+                let ask = v1::NoticeCancelRequest { notice: id.to_string(), reason };
+                client.notices().cancel(ask).await.map_err(fault)?;
+                out.answer(&json!({"notice": id.to_string(), "state": "cancelling"}), || {
+                    format!("{id}: {}", out.say("正在撤回；用 notice track 查看", "being withdrawn; see notice track"))
+                });
+            }
+        }
+        Ok(ExitCode::SUCCESS)
+    })
+}
+
+fn one(id: &NoticeId) -> v1::NoticeRequest {
+    v1::NoticeRequest { notice: id.to_string() }
+}
+
+fn done(id: &NoticeId, state: ReceiptState, out: &Out) {
+    out.answer(&json!({"notice": id.to_string(), "state": state.as_str()}), || {
+        format!("{id}: {}", out.say(state.zh(), state.as_str()))
+    });
+}
+
+async fn send(client: &Client, ask: Send, out: &Out) -> Result<(), Fault> {
+    let Send { to, info, precedence, grade, subject, body, body_file, attachments, exercise, about } = ask;
+    let body = match (body, body_file) {
+        (Some(text), _) => text,
+        (None, Some(file)) => read_text(&file)?,
+        (None, None) => String::new(),
+    };
+    let request = v1::NoticeSendRequest {
+        to,
+        info,
+        precedence: precedence.to_string(),
+        grade: grade.to_string(),
+        subject,
+        body,
+        attachments: attachments.iter().map(ToString::to_string).collect(),
+        exercise,
+        about: about.map(|n| n.to_string()).unwrap_or_default(),
+    };
+    let r = client.notices().send(request).await.map_err(fault)?.into_inner();
+    out.answer(&json!({"notice": r.notice, "state": r.state}), || format!("{}  {}", r.notice, r.state));
+    Ok(())
+}
+
+/// Signs with the person's own key what the node says the words are; the signature counts for nothing else.
+async fn say(client: &Client, id: &NoticeId, answer: Option<Answer>, text: &str) -> Result<(), Fault> {
+    let answer = answer.map(|a| a.to_string()).unwrap_or_default();
+    let mut ask = v1::NoticeSayRequest { notice: id.to_string(), answer, text: text.to_owned(), signature: Vec::new() };
+    let words = client.notices().words(ask.clone()).await.map_err(fault)?.into_inner().words;
+    ask.signature = Signer::key_of(client)?.as_person(&words);
+    client.notices().say(ask).await.map_err(fault)?;
+    Ok(())
+}
+
+async fn track(client: &Client, id: &NoticeId, wait: Option<ReceiptState>, out: &Out) -> Result<ExitCode, Fault> {
+    let ask = v1::NoticeTrackRequest {
+        notice: id.to_string(),
+        wait: wait.map(|w| w.to_string()).unwrap_or_default(),
+        timeout_ms: client.timeout_ms(),
+    };
+    let mut request = tonic::Request::new(ask);
+    request.set_timeout(client.timeout + Duration::from_secs(5));
+    let r = client.notices().track(request).await.map_err(fault)?.into_inner();
+    let receipts: Vec<Value> = r
+        .steps
+        .iter()
+        .map(|s| {
+            let by = (!s.by.is_empty()).then_some(&s.by);
+            let mut step = json!({"agency": s.agency, "state": s.state, "at": Millis(s.at).to_rfc3339(), "by": by});
+            if let (false, Some(fields)) = (s.answer.is_empty(), step.as_object_mut()) {
+                fields.insert("answer".into(), json!(s.answer));
+                fields.insert("text".into(), json!(s.text));
+            }
+            step
+        })
+        .collect();
+    if out.is_json() {
+        out.answer(&json!({"notice": id.to_string(), "state": r.state, "receipts": receipts}), String::new);
+    } else {
+        println!("{id}  {}", r.state);
+        out.table(&["agency", "state", "at", "by", "answer", "text"], &receipts);
+    }
+    if !r.reached {
+        let waited = wait.map(|w| w.to_string()).unwrap_or_default();
+        return Err(Fault::unavailable("DEADLINE", format!("not `{waited}` yet"))
+            .hint("it goes on by itself; ask again, or wait longer with --timeout"));
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Prints what comes in. A node that is away, or a stream that ends, is asked again; being refused ends it.
+async fn watch(g: &Globals, out: &Out, count: Option<u64>) -> Result<ExitCode, Fault> {
+    let mut printed = 0;
+    let mut away = false;
+    loop {
+        match watch_once(g, out, count, &mut printed).await {
+            Ok(()) if count.is_some_and(|c| printed >= c) => return Ok(ExitCode::SUCCESS),
+            Ok(()) => {}
+            Err(f) if f.kind == FaultKind::Unavailable || f.kind == FaultKind::Internal => {
+                if !away {
+                    out.progress(&format!(
+                        "{}: {}",
+                        out.say("节点暂不可达，继续等待", "the node is away, waiting"),
+                        f.message
+                    ));
+                }
+                away = true;
+            }
+            Err(f) => return Err(f),
+        }
+        tokio::time::sleep(ASK_AGAIN).await;
+    }
+}
+
+async fn watch_once(g: &Globals, out: &Out, count: Option<u64>, printed: &mut u64) -> Result<(), Fault> {
+    let client = Client::connect(g).await?;
+    let mut notices = client.notices();
+    let mut stream = notices.watch(v1::NoticeWatchRequest {}).await.map_err(fault)?.into_inner();
+    while count.is_none_or(|c| *printed < c) {
+        let Some(n) = stream.message().await.map_err(fault)? else { return Ok(()) };
+        out.answer(&line(&n), || text(&n, out));
+        if std::io::stdout().is_terminal() {
+            print!("\u{7}");
+        }
+        std::io::stdout().flush().map_err(|e| Fault::usage("UNWRITABLE", format!("cannot print: {e}")))?;
+        *printed += 1;
+        // Only now it is displayed.
+        client.notices().presented(v1::NoticeRequest { notice: n.notice }).await.map_err(fault)?;
+    }
+    Ok(())
+}
+
+fn line(n: &v1::Notice) -> Value {
+    let some = |text: &String| (!text.is_empty()).then(|| text.clone());
+    json!({
+        "notice": n.notice, "from": n.from, "precedence": n.precedence, "grade": n.grade, "subject": n.subject,
+        "body": n.body, "exercise": n.exercise, "state": n.state, "at": Millis(n.at).to_rfc3339(), "ack_by": some(&n.ack_by),
+        "sender": n.sender, "action": n.action, "attachments": n.attachments, "about": some(&n.about),
+        "sent": Millis(n.sent).to_rfc3339(),
+    })
+}
+
+fn text(n: &v1::Notice, out: &Out) -> String {
+    let word = |w: Option<&str>, en: &str| w.unwrap_or(en).to_owned();
+    let precedence = n.precedence.parse::<Precedence>().ok().map(Precedence::zh);
+    let precedence = out.say(precedence.unwrap_or_default(), &n.precedence).to_owned();
+    let grade = n.grade.parse::<Grade>().ok().map(|g| g.to_string());
+    let exercise = if n.exercise { out.say("【演练】", "[EXERCISE] ") } else { "" };
+    let act =
+        if n.action { out.say("须签收", "must be acknowledged") } else { out.say("抄送", "for information") };
+    let mut all = format!(
+        "{exercise}[{precedence}] {}  {}  {}  {act}\n{}\n",
+        n.notice,
+        n.sender,
+        word(grade.as_deref(), &n.grade),
+        n.subject
+    );
+    all.push_str(&n.body);
+    for record in &n.attachments {
+        all.push_str(&format!("\n{}: {record}", out.say("附件", "attached")));
+    }
+    all
+}

@@ -1,0 +1,72 @@
+//! Sends what is due, each letter by its paths, each path beside the others. It needs no leader.
+
+use crate::domain::ids::NodeId;
+use crate::node::system::SystemEntropy;
+use crate::notice::LetterDigest;
+use crate::service::{Core, PeerPost};
+use std::collections::BTreeSet;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+use tokio::time::sleep;
+
+/// Looks again at the latest after this long: alarms and escalations are due by the clock.
+const ROUND: Duration = Duration::from_millis(500);
+/// Letters under way at a time, over all paths.
+const UNDER_WAY: usize = 512;
+
+/// A path that a letter is on: direct, or by a relay.
+type OnPath = (LetterDigest, Option<NodeId>);
+
+/// Starts the task; it ends when told.
+pub(super) fn start(core: Arc<Core>, post: Arc<dyn PeerPost>, mut stopped: watch::Receiver<bool>) -> JoinHandle<()> {
+    tokio::spawn(async move {
+        let under_way: Arc<Mutex<BTreeSet<OnPath>>> = Arc::default();
+        loop {
+            send_due(&core, &post, &under_way);
+            let now = core.clock.now();
+            let next = core.office.next_try().map(|t| Duration::from_millis(t.0.saturating_sub(now.0).max(1)));
+            tokio::select! {
+                biased;
+                _ = stopped.wait_for(|s| *s) => return,
+                () = core.office.woken() => {}
+                () = sleep(next.unwrap_or(ROUND).min(ROUND)) => {}
+            }
+        }
+    })
+}
+
+/// Gives alarms and escalations when they are due.
+pub(super) fn alarms(core: Arc<Core>, mut stopped: watch::Receiver<bool>) -> JoinHandle<()> {
+    tokio::spawn(async move {
+        loop {
+            tokio::select! {
+                biased;
+                _ = stopped.wait_for(|s| *s) => return,
+                () = sleep(ROUND) => {}
+            }
+            if let Err(error) = core.notice_steps().await {
+                tracing::error!(%error, "alarms of notices cannot be kept");
+            }
+        }
+    })
+}
+
+fn send_due(core: &Arc<Core>, post: &Arc<dyn PeerPost>, under_way: &Arc<Mutex<BTreeSet<OnPath>>>) {
+    let busy = || under_way.lock().unwrap_or_else(PoisonError::into_inner);
+    for due in core.office.tries(core.clock.now(), &mut SystemEntropy) {
+        let relays = if due.relays { core.relays_for(&due.letter) } else { Vec::new() };
+        for via in std::iter::once(None).chain(relays.into_iter().map(Some)) {
+            let path = (due.letter, via);
+            if busy().len() >= UNDER_WAY || !busy().insert(path) {
+                continue;
+            }
+            let (core, post, under_way) = (Arc::clone(core), Arc::clone(post), Arc::clone(under_way));
+            tokio::spawn(async move {
+                core.post_letter(due.letter, via, post.as_ref()).await;
+                under_way.lock().unwrap_or_else(PoisonError::into_inner).remove(&path);
+            });
+        }
+    }
+}

@@ -1,0 +1,73 @@
+//! Connections for notices: one for each peer and precedence, so that nothing stands in front of a flash.
+
+use crate::config::NodeConfig;
+use crate::domain::canon::Canon;
+use crate::domain::fault::Fault;
+use crate::domain::ids::NodeId;
+use crate::domain::notice::Precedence;
+use crate::identity::Dialer;
+use crate::ledger::node_id;
+use crate::notice::{LETTER_BYTES, SignedReceipt};
+use crate::service::{PeerPost, Posted};
+use crate::wire::fault_of;
+use crate::wire::pb::peer;
+use std::collections::BTreeMap;
+use std::time::Duration;
+use tonic::transport::Channel;
+
+/// A path that does not open is tried again soon; others go meanwhile.
+const CONNECT: Duration = Duration::from_millis(800);
+const DELIVER: Duration = Duration::from_secs(2);
+/// A relay has to deliver within this.
+const RELAY: Duration = Duration::from_secs(4);
+
+/// The connections of one node.
+pub(super) struct PostOffice {
+    channels: BTreeMap<(NodeId, Precedence), Channel>,
+}
+
+impl PostOffice {
+    pub(super) fn new(config: &NodeConfig, dialer: &Dialer) -> Result<PostOffice, Fault> {
+        let mut channels = BTreeMap::new();
+        for p in &config.peers {
+            for precedence in Precedence::ALL {
+                let channel = dialer.channel(p.notices, &p.agency, &p.node, CONNECT)?;
+                channels.insert((node_id(&p.agency, &p.node), *precedence), channel);
+            }
+        }
+        Ok(PostOffice { channels })
+    }
+
+    fn client(&self, node: NodeId, precedence: Precedence) -> Result<peer::post_client::PostClient<Channel>, String> {
+        let channel = self.channels.get(&(node, precedence));
+        let channel = channel.ok_or_else(|| "it is not in this node's configuration".to_owned())?;
+        let most = 2 * LETTER_BYTES;
+        Ok(peer::post_client::PostClient::new(channel.clone())
+            .max_decoding_message_size(most)
+            .max_encoding_message_size(most))
+    }
+}
+
+impl PeerPost for PostOffice {
+    fn deliver(&self, node: NodeId, precedence: Precedence, letter: Vec<u8>) -> Posted<'_> {
+        Box::pin(async move {
+            let mut client = self.client(node, precedence)?;
+            read(tokio::time::timeout(DELIVER, client.deliver(peer::Letter { letter })).await)
+        })
+    }
+
+    fn relay(&self, via: NodeId, precedence: Precedence, letter: Vec<u8>) -> Posted<'_> {
+        Box::pin(async move {
+            let mut client = self.client(via, precedence)?;
+            read(tokio::time::timeout(RELAY, client.relay(peer::Letter { letter })).await)
+        })
+    }
+}
+
+type Answered = Result<Result<tonic::Response<peer::Receipts>, tonic::Status>, tokio::time::error::Elapsed>;
+
+fn read(answered: Answered) -> Result<Vec<SignedReceipt>, String> {
+    let reply = answered.map_err(|_| "no answer in time".to_owned())?.map_err(|s| fault_of(&s).message)?;
+    let receipts = reply.into_inner().receipts;
+    receipts.iter().map(|r| SignedReceipt::from_canon(r).map_err(|e| e.to_string())).collect()
+}

@@ -1,0 +1,173 @@
+//! Letters between nodes: taking in what is addressed to this agency, passing on what is not, alarms.
+
+use super::core::Core;
+use crate::audit::{Action as AuditAction, Decision as Verdict, Object};
+use crate::domain::canon::Canon;
+use crate::domain::fault::Fault;
+use crate::domain::ids::{AgencyId, NodeId};
+use crate::domain::notice::Precedence;
+use crate::notice::{Frame, Letter, LetterDigest, LetterKind, NoticeError, SignedReceipt, Step};
+use std::collections::BTreeMap;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::{Mutex, PoisonError};
+
+/// Receipts that a relay remembers, so that a letter passes it once.
+const REMEMBERED: usize = 10_000;
+
+/// What a letter brought: receipts, or why it was not taken, in words.
+pub type Posted<'a> = Pin<Box<dyn Future<Output = Result<Vec<SignedReceipt>, String>> + Send + 'a>>;
+
+/// Carries letters to other nodes; `node` plugs the network in.
+pub trait PeerPost: Send + Sync {
+    /// Hands a letter to a node of its addressee.
+    fn deliver(&self, node: NodeId, precedence: Precedence, letter: Vec<u8>) -> Posted<'_>;
+    /// Asks another node to pass a letter on.
+    fn relay(&self, via: NodeId, precedence: Precedence, letter: Vec<u8>) -> Posted<'_>;
+}
+
+/// What passed through this node as a relay: nothing of it is stored on disk.
+#[derive(Default)]
+pub struct Relayed(Mutex<BTreeMap<LetterDigest, Vec<SignedReceipt>>>);
+
+impl Core {
+    /// Takes a letter in that is addressed to this agency; everything it stands for is durable when it answers.
+    pub async fn take_letter(&self, sender: &AgencyId, bytes: &[u8]) -> Result<Vec<SignedReceipt>, Fault> {
+        // Whoever calls can be called: what waits for it goes now.
+        self.office.reachable(sender);
+        let letter = Letter::from_canon(bytes).map_err(NoticeError::from)?;
+        let (notice, from) = (letter.header.notice, letter.header.from.clone());
+        match self.office.take(&self.state(), letter, self.clock.now()).await {
+            Ok(taken) => {
+                if taken.new {
+                    let object = Object::Notice(notice);
+                    let action = AuditAction::NoticeReceive;
+                    let _logged = self.log_node(action, &from, object, Verdict::Allow, "delivered").await?;
+                }
+                Ok(taken.receipts)
+            }
+            Err(error) => {
+                if matches!(error, NoticeError::Rule(_) | NoticeError::Seal(_)) {
+                    tracing::warn!(%from, %notice, %error, "a letter was refused");
+                    let action = AuditAction::NoticeReceive;
+                    let rule = error.to_string();
+                    let _logged = self.log_node(action, sender, Object::Notice(notice), Verdict::Deny, &rule).await?;
+                }
+                Err(error.into())
+            }
+        }
+    }
+
+    /// Passes a letter of the caller's own agency on to its addressee: one hop, blind, and once.
+    pub async fn relay_letter(
+        &self,
+        sender: &AgencyId,
+        bytes: &[u8],
+        post: &dyn PeerPost,
+    ) -> Result<Vec<SignedReceipt>, Fault> {
+        let letter = Letter::from_canon(bytes).map_err(NoticeError::from)?;
+        let h = &letter.header;
+        if h.to == self.agency {
+            return self.take_letter(sender, bytes).await;
+        }
+        let state = self.state();
+        if h.from != *sender || !self.office.is_genuine(&state, &letter) {
+            return Err(Fault::refused("NOT_ALLOWED", "a relay passes on what its caller's own agency signed"));
+        }
+        let digest = letter.digest();
+        let known = self.relayed.0.lock().unwrap_or_else(PoisonError::into_inner).get(&digest).cloned();
+        if let Some(receipts) = known {
+            return Ok(receipts);
+        }
+        let nodes: Vec<NodeId> = state.nodes().filter(|(_, n)| n.agency == h.to).map(|(id, _)| *id).collect();
+        let mut why = String::from("the addressee has no node");
+        for node in nodes {
+            match post.deliver(node, h.precedence, bytes.to_vec()).await {
+                Ok(receipts) => {
+                    let object = Object::Notice(h.notice);
+                    let action = AuditAction::NoticeSend;
+                    let _logged = self.log_node(action, sender, object, Verdict::Allow, "relayed").await?;
+                    let mut relayed = self.relayed.0.lock().unwrap_or_else(PoisonError::into_inner);
+                    if relayed.len() >= REMEMBERED {
+                        relayed.pop_first();
+                    }
+                    relayed.insert(digest, receipts.clone());
+                    return Ok(receipts);
+                }
+                Err(error) => why = error,
+            }
+        }
+        Err(Fault::unavailable("UNREACHABLE", why))
+    }
+
+    /// Sends one letter by one path and keeps what came back. False when it did not arrive.
+    pub async fn post_letter(&self, letter: LetterDigest, via: Option<NodeId>, post: &dyn PeerPost) -> bool {
+        let Some(found) = self.office.read(|b| b.out(&letter).map(|o| o.letter.clone())) else { return true };
+        let h = &found.header;
+        let bytes = found.to_canon();
+        let state = self.state();
+        let brought = match via {
+            Some(via) => post.relay(via, h.precedence, bytes).await,
+            None if h.to == self.agency => self.take_letter(&self.agency, &bytes).await.map_err(|f| f.message),
+            None => {
+                let nodes = state.nodes().filter(|(_, n)| n.agency == h.to).map(|(id, _)| *id);
+                let mut brought = Err("the addressee has no node".to_owned());
+                for node in nodes.collect::<Vec<_>>() {
+                    brought = post.deliver(node, h.precedence, bytes.clone()).await;
+                    if brought.is_ok() {
+                        break;
+                    }
+                }
+                brought
+            }
+        };
+        match brought {
+            Ok(receipts) => {
+                let told = self.office.told(&state, receipts, self.clock.now()).await;
+                if let Err(error) = &told {
+                    tracing::error!(notice = %h.notice, to = %h.to, %error, "receipts were not taken");
+                }
+                told.is_ok() && via.is_none()
+            }
+            Err(why) => {
+                tracing::debug!(notice = %h.notice, to = %h.to, ?via, %why, "a letter did not arrive");
+                false
+            }
+        }
+    }
+
+    /// Nodes that can pass a letter on: neither this agency's nor the addressee's.
+    pub fn relays_for(&self, letter: &LetterDigest) -> Vec<NodeId> {
+        let Some(to) = self.office.read(|b| b.out(letter).map(|o| o.letter.header.to.clone())) else {
+            return Vec::new();
+        };
+        if to == self.agency {
+            return Vec::new();
+        }
+        let state = self.state();
+        state.nodes().filter(|(_, n)| n.agency != to && n.agency != self.agency).map(|(id, _)| *id).collect()
+    }
+
+    /// Ends what expired, gives alarms and escalates what is due. A failed journal is told in the log.
+    pub async fn notice_steps(&self) -> Result<(), Fault> {
+        for frame in self.office.step(self.clock.now()).await? {
+            let (letter, rule) = match frame {
+                Frame::Stepped { letter, step, .. } => (letter, step.as_str()),
+                Frame::Ended { letter, .. } => (letter, "expired"),
+                _ => continue,
+            };
+            let Some((notice, other)) = self.office.read(|b| {
+                let sent = b.out(&letter).filter(|o| o.letter.header.kind == LetterKind::Notice);
+                let sent = sent.map(|o| (o.letter.header.notice, o.letter.header.to.clone()));
+                sent.or_else(|| b.entry(&letter).map(|i| (i.letter.header.notice, i.letter.header.from.clone())))
+            }) else {
+                continue;
+            };
+            tracing::warn!(%notice, agency = %other, step = rule, "ALARM: a notice is overdue");
+            let action =
+                if rule == Step::Deputy.as_str() { AuditAction::NoticeReceive } else { AuditAction::NoticeSend };
+            let _logged = self.log_node(action, &other, Object::Notice(notice), Verdict::Allow, rule).await?;
+        }
+        Ok(())
+    }
+}
