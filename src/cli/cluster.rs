@@ -2,7 +2,7 @@
 
 use super::args::Globals;
 use super::client::{Client, block_on, fault};
-use super::output::Out;
+use super::output::{Out, outln};
 use crate::domain::fault::Fault;
 use crate::domain::time::Millis;
 use crate::wire::pb::v1;
@@ -47,7 +47,7 @@ pub(super) fn run(command: Command, g: &Globals, out: &Out) -> Result<ExitCode, 
             out.answer(&json, String::new);
             return Ok(ExitCode::SUCCESS);
         }
-        println!(
+        outln!(
             "{} {}  {} {}  {} {}  {} {}",
             out.say("主节点", "leader"),
             leader.map_or(out.say("无", "none"), String::as_str),
@@ -60,16 +60,16 @@ pub(super) fn run(command: Command, g: &Globals, out: &Out) -> Result<ExitCode, 
         );
         out.table(&["agency", "node", "role", "reachable", "applied", "digest"], &nodes);
         if !sync.is_empty() {
-            println!();
+            outln!("");
             out.table(&["origin", "owed", "held", "missing", "unopenable"], &sync);
         }
         if !r.halted.is_empty() {
-            println!("\n{} {}", out.say("账本停写：", "The ledger is closed for writing:"), r.halted);
+            outln!("\n{} {}", out.say("账本停写：", "The ledger is closed for writing:"), r.halted);
         }
         if !complaints.is_empty() {
             let heading =
                 out.say("其他机构收到而打不开的情报：", "Records of this agency that others received and cannot open:");
-            println!("\n{heading}");
+            outln!("\n{heading}");
             out.table(&["agency", "record", "version", "reason", "at"], &complaints);
         }
         Ok(ExitCode::SUCCESS)

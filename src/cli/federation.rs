@@ -2,7 +2,7 @@
 
 use super::args::Globals;
 use super::client::Client;
-use super::output::Out;
+use super::output::{Out, outln};
 use crate::config::{Profile, read_descriptor, read_genesis, write_genesis};
 use crate::domain::fault::Fault;
 use crate::domain::ids::AgencyId;
@@ -90,7 +90,7 @@ pub(super) fn run(command: Command, g: &Globals, out: &Out) -> Result<ExitCode, 
             if out.is_json() {
                 out.answer(&json, String::new);
             } else {
-                println!(
+                outln!(
                     "{} {}  {} {}",
                     out.say("共享联盟", "federation"),
                     r.federation,

@@ -3,7 +3,7 @@
 use super::act::Signer;
 use super::args::Globals;
 use super::client::{Client, block_on, fault};
-use super::output::Out;
+use super::output::{Out, outln};
 use crate::config::read_text;
 use crate::domain::fault::{Fault, FaultKind};
 use crate::domain::ids::{NoticeId, RecordId};
@@ -218,7 +218,7 @@ async fn track(client: &Client, id: &NoticeId, wait: Option<ReceiptState>, out: 
     if out.is_json() {
         out.answer(&json!({"notice": id.to_string(), "state": r.state, "receipts": receipts}), String::new);
     } else {
-        println!("{id}  {}", r.state);
+        outln!("{id}  {}", r.state);
         out.table(&["agency", "state", "at", "by", "answer", "text"], &receipts);
     }
     if !r.reached {

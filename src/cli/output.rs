@@ -2,7 +2,25 @@
 
 use crate::domain::fault::Fault;
 use serde_json::Value;
+use std::io::Write;
 use std::str::FromStr;
+
+/// `println!` that ends quietly when nobody reads any more (`hufu … | head`).
+macro_rules! outln {
+    ($($text:tt)*) => {
+        $crate::cli::output::print_line(format_args!($($text)*))
+    };
+}
+pub(super) use outln;
+
+/// Prints a line on stdout.
+pub(super) fn print_line(text: std::fmt::Arguments<'_>) {
+    let mut out = std::io::stdout().lock();
+    if writeln!(out, "{text}").is_err() {
+        // A reader that is gone needs no message; whoever counts on a full file sees the exit code.
+        std::process::exit(1);
+    }
+}
 
 /// Language of human output.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -54,14 +72,14 @@ impl Out {
 
     /// One answer: the object with `--json`, else the text.
     pub(super) fn answer(&self, json: &Value, text: impl FnOnce() -> String) {
-        if self.json { println!("{json}") } else { println!("{}", text().trim_end()) }
+        if self.json { outln!("{json}") } else { outln!("{}", text().trim_end()) }
     }
 
     /// A list: one object a line with `--json`, else a table with these columns.
     pub(super) fn table(&self, columns: &[&str], rows: &[Value]) {
         if self.json {
             for row in rows {
-                println!("{row}");
+                outln!("{row}");
             }
             return;
         }
@@ -76,7 +94,7 @@ impl Out {
                 .zip(&widths)
                 .map(|(t, w)| format!("{t}{}", " ".repeat(w.saturating_sub(width(t)))))
                 .collect();
-            println!("{}", line.join("  ").trim_end());
+            outln!("{}", line.join("  ").trim_end());
         }
     }
 

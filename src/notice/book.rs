@@ -12,7 +12,7 @@
 use super::letter::{Letter, LetterDigest, LetterKind};
 use super::receipt::SignedReceipt;
 use crate::domain::canon::{CanonError, Reader, Writer};
-use crate::domain::ids::{AgencyId, NoticeId};
+use crate::domain::ids::NoticeId;
 use crate::domain::notice::{Precedence, ReceiptState};
 use crate::domain::time::Millis;
 use std::collections::{BTreeMap, BTreeSet};
@@ -208,6 +208,22 @@ impl Out {
         self.receipts.iter().map(|r| r.receipt.state).max()
     }
 
+    /// Alarms that are due by now, given or not.
+    fn due(&self, now: Millis) -> impl Iterator<Item = Step> {
+        let h = &self.letter.header;
+        let undelivered = (Step::Undelivered, !self.is_delivered(), h.precedence.delivery_alarm_ms());
+        let silent = (Step::Unacknowledged, h.action && !self.is_acknowledged(), h.precedence.acknowledge_ms());
+        let accepted = self.accepted;
+        let due = move |(step, applies, after)| (applies && accepted.plus_ms(after) <= now).then_some(step);
+        [undelivered, silent].into_iter().filter_map(due)
+    }
+
+    /// Whether no alarm can be due any more.
+    fn is_settled(&self) -> bool {
+        let withdrawn = self.state() == Some(ReceiptState::Withdrawn);
+        withdrawn || self.is_acknowledged() || self.is_delivered() && !self.letter.header.action
+    }
+
     /// Whether somebody has acknowledged or answered.
     pub fn is_acknowledged(&self) -> bool {
         self.state().is_some_and(|s| s >= ReceiptState::Acknowledged)
@@ -235,6 +251,23 @@ impl In {
         self.receipts.iter().map(|r| r.receipt.state).max().unwrap_or(ReceiptState::Delivered)
     }
 
+    /// Escalations that are due by now, made or not; the out-of-band list is for a flash alone.
+    fn due(&self, now: Millis) -> impl Iterator<Item = Step> {
+        let precedence = self.letter.header.precedence;
+        let (at, wait) = (self.at, precedence.acknowledge_ms());
+        let last = if precedence == Precedence::Flash { 3 } else { 2 };
+        let steps = [(Step::Deputy, 1), (Step::Chain, 2), (Step::OutOfBand, 3)];
+        let due = move |(step, times): (Step, u64)| {
+            (times <= last && at.plus_ms(wait.saturating_mul(times)) <= now).then_some(step)
+        };
+        steps.into_iter().filter_map(due)
+    }
+
+    /// Whether no escalation can be due any more.
+    fn is_settled(&self) -> bool {
+        self.state() >= ReceiptState::Acknowledged || self.state() == ReceiptState::Withdrawn
+    }
+
     /// Who acknowledged first.
     pub fn acknowledged_by(&self) -> Option<&str> {
         let mut by = self.receipts.iter().filter_map(|r| r.receipt.by.as_ref());
@@ -252,6 +285,8 @@ pub struct Book {
     by_notice: BTreeMap<NoticeId, Vec<LetterDigest>>,
     /// Letters without a receipt that are still tried, most urgent first.
     open: BTreeSet<(Precedence, LetterDigest)>,
+    /// Notices, sent or received, of which an alarm or escalation may still be due.
+    unsettled: BTreeSet<LetterDigest>,
 }
 
 impl Book {
@@ -263,6 +298,9 @@ impl Book {
                 let digest = letter.digest();
                 if !self.received.contains_key(&digest) {
                     self.arrivals.push(digest);
+                    if letter.header.action {
+                        self.unsettled.insert(digest);
+                    }
                     self.by_notice.entry(letter.header.notice).or_default().push(digest);
                     let new =
                         In { letter, at, receipts: vec![receipt], shown_to: BTreeSet::new(), steps: BTreeSet::new() };
@@ -274,6 +312,9 @@ impl Book {
                     && !entry.receipts.contains(&receipt)
                 {
                     entry.receipts.push(receipt);
+                    if entry.is_settled() {
+                        self.unsettled.remove(&entry.letter.digest());
+                    }
                 }
                 if let Some(letter) = carrier {
                     self.sent(letter, String::new(), at);
@@ -285,6 +326,9 @@ impl Book {
                 if !out.receipts.contains(&receipt) {
                     out.receipts.push(receipt);
                     out.receipts.sort_by_key(|r| (r.receipt.state, r.receipt.time));
+                    if out.is_settled() {
+                        self.unsettled.remove(&out.letter.digest());
+                    }
                 }
             }
             Frame::Ended { letter, at } => {
@@ -317,6 +361,7 @@ impl Book {
         self.open.insert((letter.header.precedence, digest));
         if letter.header.kind == LetterKind::Notice {
             self.by_notice.entry(letter.header.notice).or_default().push(digest);
+            self.unsettled.insert(digest);
         }
         let receipts = Vec::new();
         let new = Out { letter, sender, accepted: at, receipts, ended: None, steps: BTreeSet::new() };
@@ -371,43 +416,14 @@ impl Book {
     }
 
     /// What is due by now: ends of what expired, alarms and escalations, as frames that are to be made durable.
-    pub fn due(&self, now: Millis, own: &AgencyId) -> Vec<Frame> {
-        let mut frames = Vec::new();
-        for (letter, out) in self.open() {
-            if out.letter.header.expires <= now {
-                frames.push(Frame::Ended { letter, at: now });
-            }
-        }
-        for (letter, out) in &self.sent {
-            let h = &out.letter.header;
-            if h.kind != LetterKind::Notice || h.from != *own || out.state() == Some(ReceiptState::Withdrawn) {
-                continue;
-            }
-            let mut step = |step, after| {
-                if out.accepted.plus_ms(after) <= now && !out.steps.contains(&step) {
-                    frames.push(Frame::Stepped { letter: *letter, step, at: now });
-                }
-            };
-            if !out.is_delivered() {
-                step(Step::Undelivered, h.precedence.delivery_alarm_ms());
-            }
-            if h.action && !out.is_acknowledged() {
-                step(Step::Unacknowledged, h.precedence.acknowledge_ms());
-            }
-        }
-        for (letter, entry) in &self.received {
-            let h = &entry.letter.header;
-            if !h.action || entry.state() >= ReceiptState::Acknowledged || entry.state() == ReceiptState::Withdrawn {
-                continue;
-            }
-            let wait = h.precedence.acknowledge_ms();
-            let last = if h.precedence == Precedence::Flash { 3 } else { 2 };
-            for (step, times) in [(Step::Deputy, 1), (Step::Chain, 2), (Step::OutOfBand, 3)] {
-                let due = entry.at.plus_ms(wait.saturating_mul(times)) <= now;
-                if due && times <= last && !entry.steps.contains(&step) {
-                    frames.push(Frame::Stepped { letter: *letter, step, at: now });
-                }
-            }
+    pub fn due(&self, now: Millis) -> Vec<Frame> {
+        let expired = self.open().filter(|(_, o)| o.letter.header.expires <= now);
+        let mut frames: Vec<Frame> = expired.map(|(letter, _)| Frame::Ended { letter, at: now }).collect();
+        for letter in &self.unsettled {
+            let out = self.sent.get(letter).into_iter().flat_map(|o| o.due(now).map(|step| (step, &o.steps)));
+            let entry = self.received.get(letter).into_iter().flat_map(|i| i.due(now).map(|step| (step, &i.steps)));
+            let new = out.chain(entry).filter(|(step, given)| !given.contains(step));
+            frames.extend(new.map(|(step, _)| Frame::Stepped { letter: *letter, step, at: now }));
         }
         frames
     }

@@ -19,6 +19,9 @@ mod letter;
 mod office;
 mod receipt;
 mod schedule;
+#[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "test")]
+mod tests;
 
 pub use book::{Book, End, Frame, In, Out, Step};
 pub use error::NoticeError;

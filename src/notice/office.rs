@@ -96,7 +96,7 @@ impl Office {
         Office::over(Journal::open(dir, JournalOptions::default())?, identity, ring)
     }
 
-    fn over(
+    pub(super) fn over(
         (journal, recovery): (Journal, Recovery),
         identity: Identity,
         ring: KeyRing,
@@ -191,8 +191,20 @@ impl Office {
         Letter::seal(header, content, key, &self.signer, entropy)
     }
 
+    /// Whether this node passes a letter on: its sender's own, genuine, and for somebody else. So it makes one hop.
+    ///
+    /// # Errors
+    /// [`NoticeError::Rule`].
+    pub fn may_relay(&self, state: &State, sender: &AgencyId, letter: &Letter) -> Result<(), NoticeError> {
+        let h = &letter.header;
+        if h.from != *sender || h.to == self.identity.agency || !self.is_genuine(state, letter) {
+            return Err(NoticeError::Rule("a relay passes on what its caller's own agency signed for somebody else"));
+        }
+        Ok(())
+    }
+
     /// Whether a letter was signed by a node of the agency that it says it is from.
-    pub fn is_genuine(&self, state: &State, letter: &Letter) -> bool {
+    fn is_genuine(&self, state: &State, letter: &Letter) -> bool {
         let h = &letter.header;
         h.federation == self.identity.federation
             && state.node(h.node).is_some_and(|n| n.agency == h.from && letter.is_signed_by(&n.key))
@@ -406,7 +418,7 @@ impl Office {
     /// # Errors
     /// A failed journal.
     pub async fn step(&self, now: Millis) -> Result<Vec<Frame>, NoticeError> {
-        let due = self.read(|b| b.due(now, &self.identity.agency));
+        let due = self.read(|b| b.due(now));
         if !due.is_empty() {
             self.write(due.clone()).await?;
         }

@@ -71,9 +71,7 @@ impl Core {
             return self.take_letter(sender, bytes).await;
         }
         let state = self.state();
-        if h.from != *sender || !self.office.is_genuine(&state, &letter) {
-            return Err(Fault::refused("NOT_ALLOWED", "a relay passes on what its caller's own agency signed"));
-        }
+        self.office.may_relay(&state, sender, &letter)?;
         let digest = letter.digest();
         let known = self.relayed.0.lock().unwrap_or_else(PoisonError::into_inner).get(&digest).cloned();
         if let Some(receipts) = known {

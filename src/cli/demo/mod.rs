@@ -10,7 +10,7 @@ mod people;
 mod sample;
 
 use super::client::block_on_here;
-use super::output::Out;
+use super::output::{Out, outln};
 use crate::domain::fault::Fault;
 use crate::node::SystemClock;
 use children::Children;
@@ -79,15 +79,15 @@ async fn make_ready(plan: &Plan, children: &mut Children, sample: bool, out: &Ou
 
 fn welcome(plan: &Plan, out: &Out) {
     let profile = |p: &str| plan.dir.join("profiles").join(p).display().to_string();
-    println!(
+    outln!(
         "{}",
         out.say(
             "演练环境已就绪（虚构数据，仅供评估）。",
             "Ready. An exercise with fictitious data, for evaluation only."
         )
     );
-    println!("{}", crate::seal::SUITE_NOTICE);
-    println!("{}", out.say("可以试试：", "Try:"));
+    outln!("{}", crate::seal::SUITE_NOTICE);
+    outln!("{}", out.say("可以试试：", "Try:"));
     for line in [
         format!("hufu --profile {} cluster status", profile("police-analyst.toml")),
         format!("hufu --profile {} federation show", profile("customs-clerk.toml")),
@@ -99,9 +99,9 @@ fn welcome(plan: &Plan, out: &Out) {
         format!("hufu --profile {} record open RECORD --purpose CASE-1", profile("customs-analyst.toml")),
         format!("hufu --profile {} audit search", profile("customs-officer.toml")),
     ] {
-        println!("  {line}");
+        outln!("  {line}");
     }
-    println!("{}", out.say("按 Ctrl-C 结束。", "Press Ctrl-C to stop."));
+    outln!("{}", out.say("按 Ctrl-C 结束。", "Press Ctrl-C to stop."));
 }
 
 async fn watch(children: &mut Children, stop: &mut Stop, out: &Out) {
