@@ -3,6 +3,7 @@
 
 mod demo;
 mod finds;
+mod notices;
 mod portions;
 mod shares;
 mod survives;

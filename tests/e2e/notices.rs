@@ -1,0 +1,218 @@
+//! Notices between real nodes: with a leader, without one, and with the direct line cut.
+
+use super::demo::{Demo, Ran, hufu, until};
+use serde_json::{Value, json};
+use std::io::{BufRead, BufReader};
+use std::process::{Child, Stdio};
+use std::sync::mpsc::{Receiver, channel};
+use std::time::{Duration, Instant};
+
+/// `hufu notice watch --json` of one persona; it ends with this.
+struct Watch {
+    child: Child,
+    lines: Receiver<Value>,
+}
+
+impl Watch {
+    fn start(demo: &Demo, persona: &str) -> Watch {
+        let profile = demo.dir().join(format!("profiles/{persona}.toml"));
+        let mut command = hufu();
+        command.args(["--json", "notice", "watch", "--profile"]).arg(profile).stdout(Stdio::piped());
+        let mut child = command.spawn().unwrap();
+        let out = BufReader::new(child.stdout.take().unwrap());
+        let (send, lines) = channel();
+        std::thread::spawn(move || {
+            for line in out.lines().map_while(Result::ok) {
+                let _ = send.send(serde_json::from_str(&line).unwrap());
+            }
+        });
+        Watch { child, lines }
+    }
+
+    fn next(&self) -> Value {
+        self.lines.recv_timeout(Duration::from_secs(10)).expect("a notice within its deadline")
+    }
+
+    fn silent(&self) -> bool {
+        self.lines.try_recv().is_err()
+    }
+}
+
+impl Drop for Watch {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+fn send(demo: &Demo, persona: &str, to: &str, precedence: &str, grade: &str, subject: &str) -> Ran {
+    let what = ["--precedence", precedence, "--grade", grade, "--subject", subject, "--body", "三号口岸，请拦查。"];
+    demo.run(persona, &[&["notice", "send", "--to", to], &what[..]].concat())
+}
+
+fn id(sent: &Ran) -> String {
+    assert_eq!(sent.ok()["state"], "accepted");
+    sent.ok()["notice"].as_str().unwrap().to_owned()
+}
+
+fn track(demo: &Demo, persona: &str, notice: &str, wait: &str, seconds: &str) -> Ran {
+    demo.run(persona, &["notice", "track", notice, "--wait", wait, "--timeout", seconds])
+}
+
+fn states(tracked: &Ran) -> Vec<(String, Option<String>)> {
+    let receipts = tracked.lines.last().unwrap()["receipts"].as_array().unwrap();
+    receipts.iter().map(|r| (r["state"].as_str().unwrap().into(), r["by"].as_str().map(str::to_owned))).collect()
+}
+
+#[test]
+fn a_flash_is_shown_acknowledged_and_answered_and_shows_to_nobody_else() {
+    let demo = Demo::start();
+    let watch = Watch::start(&demo, "customs-duty");
+    let clerk = Watch::start(&demo, "customs-clerk");
+    let notice = id(&send(&demo, "police-duty", "customs", "flash", "secret", "演练：可疑车辆"));
+    let shown = watch.next();
+    for (field, value) in
+        [("notice", notice.as_str()), ("from", "police"), ("precedence", "flash"), ("grade", "secret")]
+    {
+        assert_eq!(shown[field], value);
+    }
+    assert_eq!((&shown["body"], &shown["exercise"]), (&json!("三号口岸，请拦查。"), &json!(false)));
+    track(&demo, "police-duty", &notice, "presented", "10").ok();
+    let ack = demo.run("customs-duty", &["notice", "ack", &notice, "--answer", "in-hand", "--text", "已派员"]);
+    ack.ok();
+    let tracked = track(&demo, "police-duty", &notice, "answered", "10");
+    let by = Some("customs/duty".to_owned());
+    let expected = [("delivered", None), ("presented", None), ("acknowledged", by.clone()), ("answered", by)];
+    assert_eq!(states(&tracked), expected.map(|(s, b)| (s.to_owned(), b)));
+    assert_eq!(tracked.ok()["receipts"][3]["text"], "已派员");
+
+    // Somebody below the grade gets nothing: not in the stream, not in the inbox, and not by its id.
+    assert!(clerk.silent());
+    assert!(demo.run("customs-clerk", &["notice", "inbox"]).lines.is_empty());
+    let unknown = "n-aaaaaaaaaaaaaaaaaaaaaaaaaa";
+    let (denied, absent) = (
+        demo.run("customs-clerk", &["notice", "show", &notice]),
+        demo.run("customs-clerk", &["notice", "show", unknown]),
+    );
+    assert_eq!((denied.code, &denied.stderr), (4, &absent.stderr));
+    for word in ["ack", "show"] {
+        assert_eq!(demo.run("customs-clerk", &["notice", word, &notice]).code, 4, "{word}");
+    }
+    assert_eq!(track(&demo, "customs-duty", &notice, "delivered", "1").code, 4, "only its sender's agency follows it");
+    // A watch goes on where it stopped: what was shown to this person is not shown again.
+    drop(watch);
+    let second = id(&send(&demo, "police-duty", "customs/duty", "routine", "internal", "演练：第二件"));
+    assert_eq!(Watch::start(&demo, "customs-duty").next()["notice"], json!(second));
+
+    // Every step is in the audit log where it happened.
+    let actions = |officer: &str| -> Vec<String> {
+        let log = demo.run(officer, &["audit", "search"]);
+        log.lines
+            .iter()
+            .filter(|l| l["record"] == json!(notice))
+            .map(|l| l["action"].as_str().unwrap().into())
+            .collect()
+    };
+    assert_eq!(actions("police-officer"), ["notice-send"]);
+    let at_customs = actions("customs-officer");
+    for action in ["notice-receive", "notice-open", "notice-answer"] {
+        assert!(at_customs.iter().any(|a| a == action), "{action}: {at_customs:?}");
+    }
+
+    // Refused before it is accepted, with a reason.
+    let above = send(&demo, "police-duty", "cyberspace", "flash", "secret", "x");
+    assert!(above.code == 3 && above.stderr.contains("confidential would do"), "{}", above.stderr);
+    assert_eq!(send(&demo, "police-duty", "mars", "flash", "internal", "x").code, 2);
+    assert_eq!(
+        send(&demo, "police-duty", "customs", "flash", "top-secret", "x").code,
+        3,
+        "above the sender's clearance"
+    );
+    assert_eq!(send(&demo, "police-clerk", "customs", "routine", "internal", "x").code, 3, "a clerk sends nothing");
+    let long = demo.dir().join("long.txt");
+    std::fs::write(&long, "长".repeat(22_000)).unwrap();
+    let args = ["notice", "send", "--to", "customs", "--grade", "internal", "--subject", "x", "--body-file"];
+    let long = demo.run("police-duty", &[&args[..], &[long.to_str().unwrap()]].concat());
+    assert!(long.code == 2 && long.stderr.contains("65536") && long.stderr.contains("attach"), "{}", long.stderr);
+    let published =
+        demo.publish("police-analyst", "演练", "正文", &["--grade", "secret", "--release", "state-security"]);
+    let record = published.ok()["record"].as_str().unwrap().to_owned();
+    let attach =
+        ["notice", "send", "--to", "customs", "--grade", "secret", "--subject", "x", "--body", "x", "--attach"];
+    let attached = demo.run("police-analyst", &[&attach[..], &[&record]].concat());
+    assert!(attached.code == 3 && attached.stderr.contains("`customs`"), "{}", attached.stderr);
+}
+
+#[test]
+fn without_a_leader_and_with_the_line_cut() {
+    let demo = Demo::start();
+    // The direct line from police to customs is cut: police dials a port where nobody listens.
+    demo.kill("police");
+    let config = demo.dir().join("nodes/police/hufu.toml");
+    let text = std::fs::read_to_string(&config).unwrap();
+    let parsed: toml::Table = text.parse().unwrap();
+    let peers = parsed["peer"].as_array().unwrap();
+    let customs = peers.iter().find(|p| p["agency"].as_str() == Some("customs")).unwrap();
+    let nobody = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    std::fs::write(&config, text.replace(customs["notices"].as_str().unwrap(), &nobody.to_string())).unwrap();
+    let police = demo.start_node("police");
+    until("police serves", Duration::from_secs(20), || {
+        (demo.run("police-duty", &["notice", "inbox"]).code == 0).then_some(())
+    });
+    let watch = Watch::start(&demo, "customs-duty");
+    let began = Instant::now();
+    let notice = id(&send(&demo, "police-duty", "customs", "flash", "secret", "演练：经中转"));
+    assert_eq!(watch.next()["notice"], json!(notice));
+    assert!(began.elapsed() < Duration::from_secs(3), "a relay carries it within 3 s: {:?}", began.elapsed());
+    demo.run("customs-duty", &["notice", "ack", &notice]).ok();
+    track(&demo, "police-duty", &notice, "acknowledged", "10").ok();
+    // What a relay holds on disk tells nothing.
+    for relay in ["state-security", "cyberspace"] {
+        for file in files(&demo.dir().join("nodes").join(relay)) {
+            let bytes = std::fs::read(&file).unwrap_or_default();
+            for text in ["经中转", "请拦查"] {
+                assert!(!bytes.windows(text.len()).any(|w| w == text.as_bytes()), "{}", file.display());
+            }
+        }
+    }
+
+    // One voter is left: no leader, nothing can be published, and a flash still arrives.
+    drop(police);
+    demo.kill("state-security");
+    until("no leader is left", Duration::from_secs(20), || {
+        demo.run("customs-duty", &["cluster", "status"]).ok()["leader"].is_null().then_some(())
+    });
+    let publish = ["record", "publish", "--title", "x", "--body", "x", "--grade", "internal", "--timeout", "1"];
+    assert_eq!(demo.run("customs-analyst", &publish).code, 5);
+    let notice = id(&send(&demo, "customs-duty", "cyberspace", "flash", "internal", "演练：无主节点"));
+    track(&demo, "customs-duty", &notice, "delivered", "10").ok();
+    demo.run("cyberspace-duty", &["notice", "ack", &notice]).ok();
+    let tracked = track(&demo, "customs-duty", &notice, "acknowledged", "10");
+    assert_eq!(states(&tracked)[1], ("acknowledged".into(), Some("cyberspace/duty".into())));
+
+    // Accepted for somebody who is away: it waits, the waiting is told, and it arrives when the path is back.
+    let waiting = id(&send(&demo, "customs-duty", "state-security", "immediate", "secret", "演练：等待"));
+    let early = track(&demo, "customs-duty", &waiting, "delivered", "1");
+    assert_eq!((early.code, &early.lines[0]["state"]), (5, &json!("accepted")));
+    let _state_security = demo.start_node("state-security");
+    track(&demo, "customs-duty", &waiting, "delivered", "20").ok();
+    let withdrawn = demo.run("customs-duty", &["notice", "cancel", &waiting, "--reason", "演练结束"]);
+    withdrawn.ok();
+    until("it is withdrawn", Duration::from_secs(10), || {
+        let t = demo.run("customs-duty", &["notice", "track", &waiting]);
+        (t.ok()["state"] == "cancelled").then_some(())
+    });
+    assert_eq!(demo.run("state-security-duty", &["notice", "show", &waiting]).code, 4);
+}
+
+fn files(dir: &std::path::Path) -> Vec<std::path::PathBuf> {
+    let mut found = Vec::new();
+    for entry in std::fs::read_dir(dir).unwrap().map(Result::unwrap) {
+        if entry.file_type().unwrap().is_dir() {
+            found.extend(files(&entry.path()));
+        } else {
+            found.push(entry.path());
+        }
+    }
+    found
+}
