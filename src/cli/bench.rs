@@ -1,4 +1,4 @@
-//! `hufu bench publish`: many clients, one request in flight each, over real TLS to a running node.
+//! `hufu bench publish|notice`: many clients, one request in flight each, over real TLS to a running node.
 
 use super::args::Globals;
 use super::client::{Client, block_on, fault};
@@ -15,7 +15,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 /// Not counted: connections, caches and audience keys come to rest.
-const WARM_UP: Duration = Duration::from_secs(1);
+pub(super) const WARM_UP: Duration = Duration::from_secs(1);
 
 /// A node that refuses at once is not asked at once again.
 const AFTER_ERROR: Duration = Duration::from_millis(10);
@@ -24,6 +24,8 @@ const AFTER_ERROR: Duration = Duration::from_millis(10);
 pub(super) enum Command {
     /// Publish records and measure from request to committed answer.
     Publish(Publish),
+    /// Send notices, as exercises, and measure from accepted to the line on the receiver's stream.
+    Notice(super::bench_notice::Notice),
 }
 
 #[derive(clap::Args)]
@@ -46,14 +48,38 @@ pub(super) struct Publish {
 
 /// What one client saw.
 #[derive(Default)]
-struct Seen {
+pub(super) struct Seen {
     micros: Vec<u32>,
     errors: u64,
     first_error: Option<String>,
 }
 
+impl Seen {
+    /// One operation that counts.
+    pub(super) fn took(&mut self, time: Duration) {
+        self.micros.push(u32::try_from(time.as_micros()).unwrap_or(u32::MAX));
+    }
+
+    /// One that failed; a node that refuses at once is not asked at once again.
+    pub(super) async fn failed(&mut self, why: String) {
+        self.errors += 1;
+        self.first_error.get_or_insert(why);
+        tokio::time::sleep(AFTER_ERROR).await;
+    }
+
+    /// What another client saw.
+    pub(super) fn add(&mut self, other: Seen) {
+        self.micros.extend(other.micros);
+        self.errors += other.errors;
+        self.first_error = self.first_error.take().or(other.first_error);
+    }
+}
+
 pub(super) fn run(command: Command, g: &Globals, out: &Out) -> Result<ExitCode, Fault> {
-    let Command::Publish(ask) = command;
+    let ask = match command {
+        Command::Publish(ask) => ask,
+        Command::Notice(ask) => return super::bench_notice::run(&ask, g, out),
+    };
     block_on(async {
         let mut clients = Vec::new();
         for _ in 0..ask.clients {
@@ -68,12 +94,9 @@ pub(super) fn run(command: Command, g: &Globals, out: &Out) -> Result<ExitCode, 
         }
         let mut all = Seen::default();
         for task in running {
-            let seen = task.await.map_err(|e| Fault::internal("RUNTIME", e.to_string()))?;
-            all.micros.extend(seen.micros);
-            all.errors += seen.errors;
-            all.first_error = all.first_error.or(seen.first_error);
+            all.add(task.await.map_err(|e| Fault::internal("RUNTIME", e.to_string()))?);
         }
-        Ok(report(&mut all, ask.seconds, out))
+        Ok(report("publish", &mut all, ask.seconds, out))
     })
 }
 
@@ -106,13 +129,11 @@ async fn one_client(client: Client, mut request: v1::PublishRequest, begin: Inst
         let now = Instant::now();
         match outcome {
             Ok(_) if sent >= begin && now < end => {
-                seen.micros.push(u32::try_from(now.duration_since(sent).as_micros()).unwrap_or(u32::MAX));
+                seen.took(now.duration_since(sent));
             }
             Ok(_) => {}
             Err(status) => {
-                seen.errors += 1;
-                seen.first_error.get_or_insert_with(|| fault(status).message);
-                tokio::time::sleep(AFTER_ERROR).await;
+                seen.failed(fault(status).message).await;
             }
         }
         if now >= end {
@@ -121,21 +142,21 @@ async fn one_client(client: Client, mut request: v1::PublishRequest, begin: Inst
     }
 }
 
-fn report(all: &mut Seen, seconds: u64, out: &Out) -> ExitCode {
+pub(super) fn report(op: &str, all: &mut Seen, seconds: u64, out: &Out) -> ExitCode {
     all.micros.sort_unstable();
     let n = all.micros.len();
     let at = |per_mille: usize| all.micros.get((n * per_mille).div_ceil(1000).saturating_sub(1)).copied().unwrap_or(0);
     let ms = |us: u32| f64::from(us) / 1000.0;
     let per_s = (n as f64 / seconds as f64 * 10.0).round() / 10.0;
     let (p50, p99, max) = (ms(at(500)), ms(at(990)), ms(all.micros.last().copied().unwrap_or(0)));
-    let json = json!({"op": "publish", "ops": n, "per_s": per_s, "p50_ms": p50, "p99_ms": p99, "max_ms": max,
+    let json = json!({"op": op, "ops": n, "per_s": per_s, "p50_ms": p50, "p99_ms": p99, "max_ms": max,
         "errors": all.errors});
     if let Some(why) = &all.first_error {
         out.progress(&format!("{}: {why}", out.say("第一个错误", "first error")));
     }
     out.answer(&json, || {
         format!(
-            "publish  {n}  {per_s}/s  p50 {p50} ms  p99 {p99} ms  max {max} ms  {} {}",
+            "{op}  {n}  {per_s}/s  p50 {p50} ms  p99 {p99} ms  max {max} ms  {} {}",
             out.say("错误", "errors"),
             all.errors
         )

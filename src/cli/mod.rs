@@ -10,6 +10,7 @@ mod agreement;
 mod args;
 mod audit;
 mod bench;
+mod bench_notice;
 mod client;
 mod cluster;
 mod demo;
