@@ -2,7 +2,8 @@
 
 use super::{People, decode, refuse};
 use crate::domain::fault::Fault;
-use crate::domain::notice::{Answer, ReceiptState};
+use crate::domain::notice::{Answer, ReceiptState, Warning};
+use crate::domain::time::Millis;
 use crate::seal::Signature;
 use crate::service::{NoticeAsk, NoticeLine, Tracked};
 use crate::wire::pb::v1;
@@ -136,7 +137,8 @@ impl People {
 }
 
 fn ask(request: v1::NoticeSendRequest) -> Result<NoticeAsk, Fault> {
-    let v1::NoticeSendRequest { to, info, precedence, grade, subject, body, attachments, exercise, about } = request;
+    let v1::NoticeSendRequest { to, info, precedence, grade, subject, body, attachments, exercise, about, warning } =
+        request;
     Ok(NoticeAsk {
         to,
         info,
@@ -147,7 +149,21 @@ fn ask(request: v1::NoticeSendRequest) -> Result<NoticeAsk, Fault> {
         attachments: attachments.iter().map(|a| a.parse()).collect::<Result<_, _>>()?,
         exercise,
         about: decode::optional(&about)?,
+        warning: warning.map(read_warning).transpose()?,
     })
+}
+
+fn read_warning(w: v1::Warning) -> Result<Warning, Fault> {
+    let v1::Warning { level, kind, area, measures, start, end, issuer: _, tier: _ } = w;
+    let (issuer, tier) = Default::default();
+    let (start, end) = (Millis(start), Millis(end));
+    Ok(Warning { level: level.parse()?, kind: kind.parse()?, area, measures, start, end, issuer, tier })
+}
+
+fn write_warning(w: Warning) -> v1::Warning {
+    let Warning { level, kind, area, measures, start, end, issuer, tier } = w;
+    let (level, kind) = (level.to_string(), kind.to_string());
+    v1::Warning { level, kind, area, measures, start: start.0, end: end.0, issuer, tier }
 }
 
 fn said(answer: &str, text: String) -> Result<Option<(Answer, String)>, Fault> {
@@ -172,6 +188,8 @@ fn line(l: NoticeLine) -> v1::Notice {
         attachments: l.content.attachments.iter().map(ToString::to_string).collect(),
         about: l.content.about.map(|n| n.to_string()).unwrap_or_default(),
         sent: h.created.0,
+        warning: l.content.warning.map(write_warning),
+        addressees: l.content.addressees,
     }
 }
 

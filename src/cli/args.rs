@@ -3,6 +3,7 @@
 use super::output::{Lang, Out};
 use super::{
     agency, agreement, audit, bench, cluster, demo, doctor, federation, guide, node, notice, person, policy, record,
+    warning,
 };
 use crate::domain::fault::Fault;
 use clap::{CommandFactory, Parser, Subcommand};
@@ -67,6 +68,9 @@ enum Command {
     /// Urgent notices, point to point. 通报
     #[command(subcommand)]
     Notice(notice::Command),
+    /// Warnings to units. 预警
+    #[command(subcommand)]
+    Warning(warning::Command),
     /// The audit log. 审计
     #[command(subcommand)]
     Audit(audit::Command),
@@ -116,6 +120,7 @@ fn run(cli: Cli, out: &Out) -> Result<ExitCode, Fault> {
         Command::Guide(c) => guide::run(c, g, out),
         Command::Record(c) => record::run(c, g, out),
         Command::Notice(c) => notice::run(c, g, out),
+        Command::Warning(c) => warning::run(c, g, out),
         Command::Audit(c) => audit::run(c, g, out),
         Command::Cluster(c) => cluster::run(c, g, out),
         Command::Policy(c) => policy::run(c, g, out),

@@ -25,5 +25,6 @@ mod output;
 mod person;
 mod policy;
 mod record;
+mod warning;
 
 pub use args::main;

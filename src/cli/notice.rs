@@ -8,7 +8,7 @@ use crate::config::read_text;
 use crate::domain::fault::{Fault, FaultKind};
 use crate::domain::ids::{NoticeId, RecordId};
 use crate::domain::label::Grade;
-use crate::domain::notice::{Answer, Precedence, ReceiptState};
+use crate::domain::notice::{Answer, Precedence, ReceiptState, WarningKind, WarningLevel};
 use crate::domain::time::Millis;
 use crate::wire::pb::v1;
 use serde_json::{Value, json};
@@ -177,6 +177,7 @@ async fn send(client: &Client, ask: Send, out: &Out) -> Result<(), Fault> {
         attachments: attachments.iter().map(ToString::to_string).collect(),
         exercise,
         about: about.map(|n| n.to_string()).unwrap_or_default(),
+        warning: None,
     };
     let r = client.notices().send(request).await.map_err(fault)?.into_inner();
     out.answer(&json!({"notice": r.notice, "state": r.state}), || format!("{}  {}", r.notice, r.state));
@@ -277,7 +278,10 @@ fn line(n: &v1::Notice) -> Value {
         "notice": n.notice, "from": n.from, "precedence": n.precedence, "grade": n.grade, "subject": n.subject,
         "body": n.body, "exercise": n.exercise, "state": n.state, "at": Millis(n.at).to_rfc3339(), "ack_by": some(&n.ack_by),
         "sender": n.sender, "action": n.action, "attachments": n.attachments, "about": some(&n.about),
-        "sent": Millis(n.sent).to_rfc3339(),
+        "sent": Millis(n.sent).to_rfc3339(), "warning": n.warning.as_ref().map(|w| json!({
+            "level": w.level, "kind": w.kind, "area": w.area, "measures": w.measures, "issuer": w.issuer, "tier": w.tier,
+            "start": Millis(w.start).to_rfc3339(), "end": Millis(w.end).to_rfc3339(),
+        })),
     })
 }
 
@@ -296,6 +300,19 @@ fn text(n: &v1::Notice, out: &Out) -> String {
         word(grade.as_deref(), &n.grade),
         n.subject
     );
+    if let Some(w) = &n.warning {
+        let level = w.level.parse::<WarningLevel>().ok().map(WarningLevel::zh).unwrap_or_default();
+        let kind = w.kind.parse::<WarningKind>().ok().map(WarningKind::zh).unwrap_or_default();
+        let (until, to_do) = (Millis(w.end).to_rfc3339(), out.say("措施", "measures"));
+        all.push_str(&format!(
+            "{}{}  {}  {} → {until}\n",
+            out.say(level, &w.level),
+            out.say(kind, &w.kind),
+            w.area,
+            Millis(w.start).to_rfc3339()
+        ));
+        all.push_str(&format!("{to_do}: {}\n", w.measures));
+    }
     all.push_str(&n.body);
     for record in &n.attachments {
         all.push_str(&format!("\n{}: {record}", out.say("附件", "attached")));

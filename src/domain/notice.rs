@@ -140,6 +140,105 @@ words!(
     Refused = "refused" "拒办",
 );
 
+words!(
+    /// 预警级别; red is the highest.
+    WarningLevel, "level of warning", "UNKNOWN_LEVEL",
+    /// 红色.
+    Red = "red" "红色",
+    /// 橙色.
+    Orange = "orange" "橙色",
+    /// 黄色.
+    Yellow = "yellow" "黄色",
+    /// 蓝色.
+    Blue = "blue" "蓝色",
+);
+
+impl WarningLevel {
+    /// How urgently a warning goes out unless its issuer says otherwise.
+    pub fn precedence(self) -> Precedence {
+        match self {
+            WarningLevel::Red => Precedence::Flash,
+            WarningLevel::Orange => Precedence::Immediate,
+            WarningLevel::Yellow => Precedence::Priority,
+            WarningLevel::Blue => Precedence::Routine,
+        }
+    }
+}
+
+words!(
+    /// Place of a warning in its chain.
+    WarningKind, "kind of warning", "UNKNOWN_KIND",
+    /// The first.
+    Alert = "alert" "发布",
+    /// Takes the place of an earlier one.
+    Update = "update" "更新",
+    /// Ends an earlier one.
+    Cancel = "cancel" "解除",
+);
+
+/// 预警: what a notice says beyond its text when it is a warning.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Warning {
+    /// Level.
+    pub level: WarningLevel,
+    /// Place in the chain; the notice names the earlier one.
+    pub kind: WarningKind,
+    /// Where, in words, 1 to 200 characters.
+    pub area: String,
+    /// What to do, at most 2,000 characters.
+    pub measures: String,
+    /// From when.
+    pub start: Millis,
+    /// Until when.
+    pub end: Millis,
+    /// Name of the agency that issues it.
+    pub issuer: String,
+    /// Its tier.
+    pub tier: String,
+}
+
+/// Longest area, in characters.
+pub const AREA_CHARS: usize = 200;
+/// Longest measures, in characters.
+pub const MEASURES_CHARS: usize = 2_000;
+
+impl Warning {
+    /// Refuses what could not be issued.
+    pub fn check(&self) -> Result<(), Fault> {
+        let bad = |m: String| Err(Fault::usage("BAD_WARNING", m));
+        let area = self.area.chars().count();
+        if self.area.trim().is_empty() || area > AREA_CHARS {
+            return bad(format!("the area has 1 to {AREA_CHARS} characters"));
+        }
+        if self.measures.chars().count() > MEASURES_CHARS {
+            return bad(format!("the measures have at most {MEASURES_CHARS} characters"));
+        }
+        if self.end <= self.start {
+            return bad("the warning ends before it starts".into());
+        }
+        Ok(())
+    }
+}
+
+impl Canon for Warning {
+    fn write(&self, w: &mut Writer) {
+        let Warning { level, kind, area, measures, start, end, issuer, tier } = self;
+        w.value(level).value(kind).str(area).str(measures).value(start).value(end).str(issuer).str(tier);
+    }
+    fn read(r: &mut Reader<'_>) -> Result<Self, CanonError> {
+        Ok(Warning {
+            level: r.value()?,
+            kind: r.value()?,
+            area: r.str(AREA_CHARS * 4)?.to_owned(),
+            measures: r.str(MEASURES_CHARS * 4)?.to_owned(),
+            start: r.value()?,
+            end: r.value()?,
+            issuer: r.str(400)?.to_owned(),
+            tier: r.str(64)?.to_owned(),
+        })
+    }
+}
+
 impl NoticeId {
     /// A new id: a UUIDv7 (RFC 9562 §5.7) of `now`.
     pub fn new(now: Millis, entropy: &mut dyn Entropy) -> NoticeId {

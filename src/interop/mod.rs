@@ -1,4 +1,4 @@
-//! Foreign material into the words of the domain: bytes in, drafts of records out.
+//! Foreign material into the words of the domain and back: bytes in, drafts of records out; warnings out as CAP.
 //!
 //! What it is: pure mapping, one file for each format. What it is not: it reads no files, knows no network and
 //! decides nothing about labels.
@@ -7,6 +7,8 @@
 //! - What cannot be read whole is refused with a reason; nothing is guessed and nothing is cut silently.
 //! - The same bytes under the same name give the same draft on every machine.
 
+mod cap;
 mod text;
 
+pub use cap::{CapAlert, cap};
 pub use text::{TextDocument, text};

@@ -8,7 +8,7 @@ use super::error::NoticeError;
 use crate::domain::canon::{Canon, CanonError, Reader, Writer};
 use crate::domain::ids::{AgencyId, FederationId, NodeId, NoticeId, RecordId};
 use crate::domain::label::Grade;
-use crate::domain::notice::{ADDRESSEES, ATTACHMENTS, NOTICE_BODY_BYTES, Precedence, SUBJECT_CHARS};
+use crate::domain::notice::{ADDRESSEES, ATTACHMENTS, NOTICE_BODY_BYTES, Precedence, SUBJECT_CHARS, Warning};
 use crate::domain::time::{Entropy, Millis};
 use crate::seal::{
     GradePublic, GradeSecret, PublicKey, SealError, Signature, SigningKey, digest, open_with, pad, seal_to, sha256,
@@ -188,12 +188,14 @@ pub struct Content {
     pub attachments: Vec<RecordId>,
     /// The notice that this one updates or follows.
     pub about: Option<NoticeId>,
+    /// Set when it is a warning.
+    pub warning: Option<Warning>,
 }
 
 impl Content {
     /// The bytes that are sealed.
     pub fn to_bytes(&self) -> Vec<u8> {
-        let Content { subject, body, sender, desks, addressees, attachments, about } = self;
+        let Content { subject, body, sender, desks, addressees, attachments, about, warning } = self;
         let strings = |w: &mut Writer, all: &[String]| {
             w.list(all.iter(), |w, s| {
                 w.str(s);
@@ -208,6 +210,9 @@ impl Content {
         });
         w.option(about.as_ref(), |w, n| {
             w.value(n);
+        });
+        w.option(warning.as_ref(), |w, x| {
+            w.value(x);
         });
         w.finish()
     }
@@ -227,6 +232,7 @@ impl Content {
             addressees: strings(&mut r)?,
             attachments: r.list(ATTACHMENTS, |r| r.value())?,
             about: r.option(|r| r.value())?,
+            warning: r.option(|r| r.value())?,
         };
         r.finish()?;
         Ok(content)

@@ -95,6 +95,7 @@ fn draft(notice: NoticeId, to: &AgencyId, precedence: Precedence) -> Draft {
         addressees: vec![to.to_string()],
         attachments: Vec::new(),
         about: None,
+        warning: None,
     };
     Draft {
         notice,

@@ -8,7 +8,7 @@ use crate::domain::fault::Fault;
 use crate::domain::ids::{AgencyId, NoticeId, RecordId};
 use crate::domain::label::{Grade, Label, Period};
 use crate::domain::notice::{
-    ADDRESSEES, ANSWER_CHARS, ATTACHMENTS, Answer, NOTICE_BODY_BYTES, Precedence, ReceiptState, SUBJECT_CHARS,
+    ADDRESSEES, ANSWER_CHARS, ATTACHMENTS, Answer, NOTICE_BODY_BYTES, Precedence, ReceiptState, SUBJECT_CHARS, Warning,
 };
 use crate::domain::time::Millis;
 use crate::ledger::State;
@@ -39,6 +39,8 @@ pub struct NoticeAsk {
     pub exercise: bool,
     /// The notice that it updates or follows.
     pub about: Option<NoticeId>,
+    /// Set for a warning; issuer and tier are filled in from the ledger.
+    pub warning: Option<Warning>,
 }
 
 /// A notice as a person sees it.
@@ -92,6 +94,11 @@ impl Core {
         check(&ask)?;
         let state = self.state();
         let addressees = addressees(&state, &ask)?;
+        let warning = ask.warning.clone().map(|w| {
+            let of = state.agency(&self.agency).map(|a| (a.descriptor.name.clone(), a.descriptor.tier.to_string()));
+            let (issuer, tier) = of.unwrap_or_default();
+            Warning { issuer, tier, ..w }
+        });
         let agencies: BTreeSet<AgencyId> = addressees.keys().cloned().collect();
         self.check_attachments(caller, &state, &ask.attachments, &agencies)?;
         let notice = NoticeId::new(self.clock.now(), &mut RandomOf(self));
@@ -122,6 +129,7 @@ impl Core {
                 addressees: written.clone(),
                 attachments: ask.attachments.clone(),
                 about: ask.about,
+                warning: warning.clone(),
             },
         });
         let sender = &caller.person().name;
@@ -321,6 +329,7 @@ impl Core {
                     addressees: Vec::new(),
                     attachments: Vec::new(),
                     about: Some(*notice),
+                    warning: None,
                 },
             }
         });
@@ -354,6 +363,9 @@ fn check(ask: &NoticeAsk) -> Result<(), Fault> {
     if ask.to.len() + ask.info.len() > ADDRESSEES || ask.attachments.len() > ATTACHMENTS {
         let limit = format!("a notice has at most {ADDRESSEES} addressees and {ATTACHMENTS} attached records");
         return Err(Fault::usage("TOO_MANY", limit));
+    }
+    if let Some(warning) = &ask.warning {
+        warning.check()?;
     }
     if ask.to.is_empty() {
         return Err(Fault::usage("NO_ADDRESSEE", "nobody would have to act on it").hint("give --to"));

@@ -1,0 +1,255 @@
+//! `hufu warning issue|list|cancel`: notices that are warnings, and the same as CAP 1.2.
+
+use super::args::Globals;
+use super::client::{Client, block_on, fault};
+use super::output::Out;
+use crate::config::read_text;
+use crate::domain::fault::{Fault, FaultKind};
+use crate::domain::ids::NoticeId;
+use crate::domain::label::Grade;
+use crate::domain::notice::{Precedence, Warning, WarningKind, WarningLevel};
+use crate::domain::time::{Clock, Millis};
+use crate::interop::{CapAlert, cap};
+use crate::node::SystemClock;
+use crate::wire::pb::v1;
+use serde_json::{Value, json};
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::time::Duration;
+use tokio::time::{Instant, sleep};
+
+const DAY_MS: u64 = 24 * 3_600_000;
+/// The own copy comes by the same way as everybody's.
+const OWN_COPY: Duration = Duration::from_secs(5);
+
+#[derive(clap::Subcommand)]
+pub(super) enum Command {
+    /// Issue a warning, or update an earlier one. 发布预警
+    Issue(Box<Issue>),
+    /// Warnings of this agency and to it, newest first.
+    List,
+    /// End a warning for everybody who got it. 解除预警
+    Cancel {
+        id: NoticeId,
+        /// Why.
+        #[arg(long)]
+        reason: String,
+        /// Write it as CAP 1.2.
+        #[arg(long, value_name = "FILE")]
+        cap: Option<PathBuf>,
+    },
+}
+
+#[derive(clap::Args)]
+pub(super) struct Issue {
+    /// red 红, orange 橙, yellow 黄 or blue 蓝.
+    #[arg(long)]
+    level: WarningLevel,
+    /// Units that must act: AGENCY, AGENCY/UNIT or AGENCY/PERSON.
+    #[arg(long, value_delimiter = ',', required = true)]
+    to: Vec<String>,
+    /// Who is told only; the own agency always is.
+    #[arg(long, value_delimiter = ',')]
+    info: Vec<String>,
+    #[arg(long, default_value = "internal")]
+    grade: Grade,
+    #[arg(long)]
+    subject: String,
+    #[arg(long, required_unless_present = "body_file")]
+    body: Option<String>,
+    #[arg(long, conflicts_with = "body")]
+    body_file: Option<PathBuf>,
+    /// Where, in words.
+    #[arg(long)]
+    area: String,
+    /// What to do.
+    #[arg(long, default_value = "")]
+    measures: String,
+    /// From when; now by default.
+    #[arg(long)]
+    start: Option<String>,
+    /// Until when; a day after the start by default.
+    #[arg(long)]
+    end: Option<String>,
+    /// How urgently; by default red goes as flash, orange immediate, yellow priority, blue routine.
+    #[arg(long)]
+    precedence: Option<Precedence>,
+    /// The warning that this one updates.
+    #[arg(long, value_name = "ID")]
+    update: Option<NoticeId>,
+    /// 演练: an exercise, flagged end to end.
+    #[arg(long)]
+    exercise: bool,
+    /// Write it as CAP 1.2.
+    #[arg(long, value_name = "FILE")]
+    cap: Option<PathBuf>,
+}
+
+pub(super) fn run(command: Command, g: &Globals, out: &Out) -> Result<ExitCode, Fault> {
+    block_on(async {
+        let client = Client::connect(g).await?;
+        match command {
+            Command::Issue(ask) => issue(&client, *ask, out).await?,
+            Command::List => list(&client, out).await?,
+            Command::Cancel { id, reason, cap } => cancel(&client, &id, reason, cap.as_deref(), out).await?,
+        }
+        Ok(ExitCode::SUCCESS)
+    })
+}
+
+async fn issue(client: &Client, ask: Issue, out: &Out) -> Result<(), Fault> {
+    let now = SystemClock.now();
+    let start = ask.start.map_or(Ok(now), |t| Millis::parse(&t))?;
+    let end = ask.end.map_or(Ok(start.plus_ms(DAY_MS)), |t| Millis::parse(&t))?;
+    let kind = if ask.update.is_some() { WarningKind::Update } else { WarningKind::Alert };
+    let earlier = match &ask.update {
+        Some(id) => Some(shown(client, id).await?),
+        None => None,
+    };
+    if earlier.as_ref().is_some_and(|e| e.warning.is_none() || e.from != client.agency.to_string()) {
+        return Err(Fault::usage("NOT_A_WARNING", "only a warning of the own agency can be updated"));
+    }
+    let request = v1::NoticeSendRequest {
+        to: ask.to,
+        info: ask.info,
+        precedence: ask.precedence.unwrap_or(ask.level.precedence()).to_string(),
+        grade: ask.grade.to_string(),
+        subject: ask.subject,
+        body: match (ask.body, ask.body_file) {
+            (Some(text), _) => text,
+            (None, Some(file)) => read_text(&file)?,
+            (None, None) => String::new(),
+        },
+        exercise: ask.exercise,
+        about: ask.update.map(|n| n.to_string()).unwrap_or_default(),
+        warning: Some(v1::Warning {
+            level: ask.level.to_string(),
+            kind: kind.to_string(),
+            area: ask.area,
+            measures: ask.measures,
+            start: start.0,
+            end: end.0,
+            ..v1::Warning::default()
+        }),
+        ..v1::NoticeSendRequest::default()
+    };
+    send(client, request, earlier.as_ref(), ask.cap.as_deref(), out).await
+}
+
+async fn cancel(client: &Client, id: &NoticeId, reason: String, cap: Option<&Path>, out: &Out) -> Result<(), Fault> {
+    let earlier = shown(client, id).await?;
+    let warning = earlier.warning.clone().filter(|_| earlier.from == client.agency.to_string());
+    let warning =
+        warning.ok_or_else(|| Fault::usage("NOT_A_WARNING", "only a warning of the own agency can be ended"))?;
+    let request = v1::NoticeSendRequest {
+        to: earlier.addressees.clone(),
+        precedence: earlier.precedence.clone(),
+        grade: earlier.grade.clone(),
+        subject: format!("解除：{}", earlier.subject),
+        body: reason,
+        exercise: earlier.exercise,
+        about: id.to_string(),
+        warning: Some(v1::Warning { kind: WarningKind::Cancel.to_string(), ..warning }),
+        ..v1::NoticeSendRequest::default()
+    };
+    send(client, request, Some(&earlier), cap, out).await
+}
+
+/// Sends it with a copy for the own agency, from which list, update and CAP are made.
+async fn send(
+    client: &Client,
+    mut request: v1::NoticeSendRequest,
+    earlier: Option<&v1::Notice>,
+    cap: Option<&Path>,
+    out: &Out,
+) -> Result<(), Fault> {
+    let own = client.agency.to_string();
+    let all = request.to.iter().chain(&request.info);
+    if !all.clone().any(|a| *a == own) {
+        request.info.push(own);
+    }
+    let r = client.notices().send(request).await.map_err(fault)?.into_inner();
+    if let Some(file) = cap {
+        let copy = own_copy(client, &r.notice.parse()?).await?;
+        let federation = client.federation().show(v1::ShowFederationRequest {}).await.map_err(fault)?.into_inner();
+        let text = document(&copy, earlier, &federation.federation)?;
+        std::fs::write(file, text)
+            .map_err(|e| Fault::usage("UNWRITABLE_FILE", format!("cannot write `{}`: {e}", file.display())))?;
+    }
+    out.answer(&json!({"notice": r.notice, "state": r.state}), || format!("{}  {}", r.notice, r.state));
+    Ok(())
+}
+
+async fn shown(client: &Client, id: &NoticeId) -> Result<v1::Notice, Fault> {
+    let ask = v1::NoticeRequest { notice: id.to_string() };
+    Ok(client.notices().show(ask).await.map_err(fault)?.into_inner())
+}
+
+async fn own_copy(client: &Client, id: &NoticeId) -> Result<v1::Notice, Fault> {
+    let deadline = Instant::now() + OWN_COPY;
+    loop {
+        match shown(client, id).await {
+            Err(f) if f.kind == FaultKind::NotFound && Instant::now() < deadline => {
+                sleep(Duration::from_millis(20)).await
+            }
+            other => return other,
+        }
+    }
+}
+
+fn document(n: &v1::Notice, earlier: Option<&v1::Notice>, federation: &str) -> Result<String, Fault> {
+    let w = n.warning.clone().ok_or_else(|| Fault::internal("INTERNAL", "the warning came back without itself"))?;
+    let warning = Warning {
+        level: w.level.parse()?,
+        kind: w.kind.parse()?,
+        area: w.area,
+        measures: w.measures,
+        start: Millis(w.start),
+        end: Millis(w.end),
+        issuer: w.issuer,
+        tier: w.tier,
+    };
+    let alert = CapAlert {
+        identifier: &n.notice,
+        sender: &format!("{}.{federation}", n.from),
+        sent: Millis(n.sent),
+        exercise: n.exercise,
+        grade: n.grade.parse()?,
+        headline: &n.subject,
+        description: &n.body,
+        warning: &warning,
+        earlier: earlier.map(|e| (e.notice.as_str(), Millis(e.sent))),
+    };
+    cap(&alert).map_err(|e| Fault::internal("ENCODE", e.to_string()))
+}
+
+async fn list(client: &Client, out: &Out) -> Result<(), Fault> {
+    let r = client.notices().inbox(v1::NoticeInboxRequest { limit: 500 }).await.map_err(fault)?.into_inner();
+    let now = SystemClock.now().0;
+    let mut followed: BTreeMap<String, String> = BTreeMap::new();
+    let mut rows: Vec<Value> = Vec::new();
+    for n in &r.notices {
+        let Some(w) = &n.warning else { continue };
+        let state = match followed.get(&n.notice) {
+            Some(kind) if kind == WarningKind::Cancel.as_str() => "cancelled",
+            Some(_) => "updated",
+            None if w.kind == WarningKind::Cancel.as_str() => "cancel",
+            None if w.end <= now => "ended",
+            None => "in-force",
+        };
+        // Newest first: what follows a warning was seen before it. Only its own issuer's word counts.
+        let own = |m: &&v1::Notice| m.notice == n.about && m.from == n.from;
+        if r.notices.iter().any(|m| own(&m)) {
+            followed.entry(n.about.clone()).or_insert_with(|| w.kind.clone());
+        }
+        let about = (!n.about.is_empty()).then_some(&n.about);
+        rows.push(json!({
+            "notice": n.notice, "level": w.level, "kind": w.kind, "state": state, "area": w.area, "subject": n.subject,
+            "measures": w.measures, "start": Millis(w.start).to_rfc3339(), "end": Millis(w.end).to_rfc3339(),
+            "issuer": w.issuer, "tier": w.tier, "from": n.from, "grade": n.grade, "exercise": n.exercise, "about": about,
+        }));
+    }
+    out.table(&["notice", "level", "state", "area", "subject", "start", "end", "issuer", "exercise"], &rows);
+    Ok(())
+}
