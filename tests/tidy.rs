@@ -150,3 +150,22 @@ fn one_caller_of_the_opening_function() {
         .collect();
     assert_eq!(callers, ["vault/disclose.rs"]);
 }
+
+/// A reason that `wire` does not list reaches people as a general word, so that scripts cannot tell it from others.
+#[test]
+fn every_reason_of_a_refusal_crosses_the_wire() {
+    let listed = std::fs::read_to_string(root().join("src/wire/fault.rs")).unwrap();
+    let rooms = ["domain", "service", "notice", "vault", "cluster"];
+    let mut missing = Vec::new();
+    let ours = |file: &str, room: &str| rooms.contains(&room) && !file.ends_with("tests.rs");
+    for (file, _, text) in all().into_iter().filter(|(file, room, _)| ours(file, room)) {
+        for literal in text.split('"').skip(1).step_by(2) {
+            let words = literal.len() > 4 && literal.contains('_');
+            let reason = words && literal.chars().all(|c| c.is_ascii_uppercase() || c == '_');
+            if reason && !listed.contains(&format!("\"{literal}\"")) {
+                missing.push(format!("{file}: {literal}"));
+            }
+        }
+    }
+    assert!(missing.is_empty(), "add them to REASONS in wire/fault.rs: {missing:#?}");
+}

@@ -5,7 +5,7 @@ use crate::domain::fault::Fault;
 use crate::domain::notice::{Answer, ReceiptState, Warning};
 use crate::domain::time::Millis;
 use crate::seal::Signature;
-use crate::service::{NoticeAsk, NoticeLine, Tracked};
+use crate::service::{Lead, NoticeAsk, NoticeLine, Tracked};
 use crate::wire::pb::v1;
 use std::time::Duration;
 use tokio::sync::mpsc;
@@ -137,8 +137,19 @@ impl People {
 }
 
 fn ask(request: v1::NoticeSendRequest) -> Result<NoticeAsk, Fault> {
-    let v1::NoticeSendRequest { to, info, precedence, grade, subject, body, attachments, exercise, about, warning } =
-        request;
+    let v1::NoticeSendRequest {
+        to,
+        info,
+        precedence,
+        grade,
+        subject,
+        body,
+        attachments,
+        exercise,
+        about,
+        warning,
+        lead,
+    } = request;
     Ok(NoticeAsk {
         to,
         info,
@@ -149,6 +160,7 @@ fn ask(request: v1::NoticeSendRequest) -> Result<NoticeAsk, Fault> {
         attachments: attachments.iter().map(|a| a.parse()).collect::<Result<_, _>>()?,
         exercise,
         about: decode::optional(&about)?,
+        lead,
         warning: warning.map(read_warning).transpose()?,
     })
 }
@@ -164,6 +176,10 @@ fn write_warning(w: Warning) -> v1::Warning {
     let Warning { level, kind, area, measures, start, end, issuer, tier } = w;
     let (level, kind) = (level.to_string(), kind.to_string());
     v1::Warning { level, kind, area, measures, start: start.0, end: end.0, issuer, tier }
+}
+
+fn clock(lead: Lead) -> v1::Lead {
+    v1::Lead { stage: lead.stage.to_owned(), due: lead.due.0, met: lead.met }
 }
 
 fn said(answer: &str, text: String) -> Result<Option<(Answer, String)>, Fault> {
@@ -190,6 +206,8 @@ fn line(l: NoticeLine) -> v1::Notice {
         sent: h.created.0,
         warning: l.content.warning.map(write_warning),
         addressees: l.content.addressees,
+        escalated: l.escalated.into_iter().map(str::to_owned).collect(),
+        lead: l.lead.map(clock),
     }
 }
 
@@ -204,5 +222,5 @@ fn track(t: Tracked, reached: bool) -> v1::NoticeTrackReply {
         let (agency, by) = (l.agency.to_string(), l.by.unwrap_or_default());
         v1::NoticeStep { agency, state: l.state, at: l.at.0, by, answer, text }
     });
-    v1::NoticeTrackReply { state: t.state, steps: steps.collect(), reached }
+    v1::NoticeTrackReply { state: t.state, steps: steps.collect(), reached, lead: t.lead.map(clock) }
 }

@@ -9,7 +9,8 @@ use crate::domain::fault::{Fault, FaultKind};
 use crate::domain::ids::{NoticeId, RecordId};
 use crate::domain::label::Grade;
 use crate::domain::notice::{Answer, Precedence, ReceiptState, WarningKind, WarningLevel};
-use crate::domain::time::Millis;
+use crate::domain::time::{Clock, Millis};
+use crate::node::SystemClock;
 use crate::wire::pb::v1;
 use serde_json::{Value, json};
 use std::io::{IsTerminal, Write};
@@ -101,6 +102,9 @@ pub(super) struct Send {
     /// 演练: an exercise, flagged end to end.
     #[arg(long)]
     exercise: bool,
+    /// 线索: all whom it concerns must acknowledge within 30 minutes.
+    #[arg(long)]
+    lead: bool,
     /// The notice that this one follows.
     #[arg(long)]
     about: Option<NoticeId>,
@@ -161,7 +165,7 @@ fn done(id: &NoticeId, state: ReceiptState, out: &Out) {
 }
 
 async fn send(client: &Client, ask: Send, out: &Out) -> Result<(), Fault> {
-    let Send { to, info, precedence, grade, subject, body, body_file, attachments, exercise, about } = ask;
+    let Send { to, info, precedence, grade, subject, body, body_file, attachments, exercise, lead, about } = ask;
     let body = match (body, body_file) {
         (Some(text), _) => text,
         (None, Some(file)) => read_text(&file)?,
@@ -178,6 +182,7 @@ async fn send(client: &Client, ask: Send, out: &Out) -> Result<(), Fault> {
         exercise,
         about: about.map(|n| n.to_string()).unwrap_or_default(),
         warning: None,
+        lead,
     };
     let r = client.notices().send(request).await.map_err(fault)?.into_inner();
     out.answer(&json!({"notice": r.notice, "state": r.state}), || format!("{}  {}", r.notice, r.state));
@@ -217,9 +222,12 @@ async fn track(client: &Client, id: &NoticeId, wait: Option<ReceiptState>, out: 
         })
         .collect();
     if out.is_json() {
-        out.answer(&json!({"notice": id.to_string(), "state": r.state, "receipts": receipts}), String::new);
+        out.answer(&json!({"notice": id.to_string(), "state": r.state, "receipts": receipts, "lead": r.lead.as_ref().map(clock)}), String::new);
     } else {
         outln!("{id}  {}", r.state);
+        if let Some(lead) = &r.lead {
+            outln!("{}: {}", out.say("线索时限", "lead"), clock(lead));
+        }
         out.table(&["agency", "state", "at", "by", "answer", "text"], &receipts);
     }
     if !r.reached {
@@ -278,11 +286,17 @@ fn line(n: &v1::Notice) -> Value {
         "notice": n.notice, "from": n.from, "precedence": n.precedence, "grade": n.grade, "subject": n.subject,
         "body": n.body, "exercise": n.exercise, "state": n.state, "at": Millis(n.at).to_rfc3339(), "ack_by": some(&n.ack_by),
         "sender": n.sender, "action": n.action, "attachments": n.attachments, "about": some(&n.about),
-        "sent": Millis(n.sent).to_rfc3339(), "warning": n.warning.as_ref().map(|w| json!({
+        "escalated": n.escalated, "lead": n.lead.as_ref().map(clock), "sent": Millis(n.sent).to_rfc3339(), "warning": n.warning.as_ref().map(|w| json!({
             "level": w.level, "kind": w.kind, "area": w.area, "measures": w.measures, "issuer": w.issuer, "tier": w.tier,
             "start": Millis(w.start).to_rfc3339(), "end": Millis(w.end).to_rfc3339(),
         })),
     })
+}
+
+/// A lead's clock, with the seconds that are left; negative when it is over.
+fn clock(lead: &v1::Lead) -> Value {
+    let left = (i128::from(lead.due) - i128::from(SystemClock.now().0)) / 1000;
+    json!({"stage": lead.stage, "due": Millis(lead.due).to_rfc3339(), "left_s": left as i64, "met": lead.met})
 }
 
 fn text(n: &v1::Notice, out: &Out) -> String {

@@ -169,8 +169,15 @@ async fn send(
     if !all.clone().any(|a| *a == own) {
         request.info.push(own);
     }
+    let grade: Grade = request.grade.parse()?;
     let r = client.notices().send(request).await.map_err(fault)?.into_inner();
     if let Some(file) = cap {
+        if grade == Grade::TopSecret {
+            return Err(Fault::refused(
+                "NO_EXPORT",
+                "what is top-secret is not written to a file (SSR §29); the warning is out",
+            ));
+        }
         let copy = own_copy(client, &r.notice.parse()?).await?;
         let federation = client.federation().show(v1::ShowFederationRequest {}).await.map_err(fault)?.into_inner();
         let text = document(&copy, earlier, &federation.federation)?;

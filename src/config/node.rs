@@ -3,6 +3,7 @@
 use super::read_text;
 use crate::domain::fault::Fault;
 use crate::domain::ids::AgencyId;
+use crate::domain::notice::Deadlines;
 use serde::{Deserialize, Serialize};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -44,6 +45,44 @@ pub struct NodeConfig {
     /// Raft timings.
     #[serde(default)]
     pub raft: Raft,
+    /// Urgent notices.
+    #[serde(default)]
+    pub notices: Notices,
+}
+
+/// Urgent notices: deadlines and whom to wake. The four values of a list are flash, immediate, priority, routine.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Notices {
+    /// Accepted → delivered, in seconds; later is an alarm at the sender.
+    pub deliver_s: [u64; 4],
+    /// Accepted → acknowledged, in seconds; later is an alarm at the sender, and wakes the duty chain at the addressee.
+    pub acknowledge_s: [u64; 4],
+    /// Program and arguments that wake people; it gets one JSON object on standard input, without content.
+    pub command: Vec<String>,
+    /// Called first when nobody acknowledges.
+    pub deputy: Vec<String>,
+    /// Called next.
+    pub chain: Vec<String>,
+    /// Called at last, for a flash.
+    pub out_of_band: Vec<String>,
+}
+
+impl Default for Notices {
+    fn default() -> Self {
+        let Deadlines { deliver_ms, acknowledge_ms } = Deadlines::default();
+        let (deliver_s, acknowledge_s) = (deliver_ms.map(|ms| ms / 1000), acknowledge_ms.map(|ms| ms / 1000));
+        let none = Vec::new;
+        Notices { deliver_s, acknowledge_s, command: none(), deputy: none(), chain: none(), out_of_band: none() }
+    }
+}
+
+impl Notices {
+    /// The deadlines in milliseconds.
+    pub fn deadlines(&self) -> Deadlines {
+        let ms = |s: u64| s.saturating_mul(1000);
+        Deadlines { deliver_ms: self.deliver_s.map(ms), acknowledge_ms: self.acknowledge_s.map(ms) }
+    }
 }
 
 /// Listeners, each with its own budget.
@@ -124,6 +163,9 @@ impl NodeConfig {
         let r = &self.raft;
         if r.heartbeat_ms < 10 || r.election_min_ms < 3 * r.heartbeat_ms || r.election_max_ms <= r.election_min_ms {
             return bad("raft timings: the election timeout must be at least three heartbeats, and its maximum above its minimum".into());
+        }
+        if self.notices.deliver_s.contains(&0) || self.notices.acknowledge_s.contains(&0) {
+            return bad("a deadline of notices is at least one second".into());
         }
         for p in &self.peers {
             if p.agency == self.agency && p.node == self.node {

@@ -82,26 +82,6 @@ words!(
 );
 
 impl Precedence {
-    /// Undelivered for longer than this is an alarm at the sender.
-    pub fn delivery_alarm_ms(self) -> u64 {
-        match self {
-            Precedence::Flash => 10_000,
-            Precedence::Immediate => 30_000,
-            Precedence::Priority => 5 * 60_000,
-            Precedence::Routine => 3_600_000,
-        }
-    }
-
-    /// Action addressees must acknowledge within this time of its acceptance.
-    pub fn acknowledge_ms(self) -> u64 {
-        match self {
-            Precedence::Flash => 2 * 60_000,
-            Precedence::Immediate => 30 * 60_000,
-            Precedence::Priority => 3 * 3_600_000,
-            Precedence::Routine => 24 * 3_600_000,
-        }
-    }
-
     /// Delivery is tried this long.
     pub fn lifetime_ms(self) -> u64 {
         match self {
@@ -111,6 +91,37 @@ impl Precedence {
         }
     }
 }
+
+/// Times within which something must happen, in milliseconds; by configuration, since public sources differ.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Deadlines {
+    /// Accepted → delivered, for each precedence in order: later is an alarm at the sender.
+    pub deliver_ms: [u64; 4],
+    /// Accepted → acknowledged by those who must act: later is an alarm at the sender and an escalation at the addressee.
+    pub acknowledge_ms: [u64; 4],
+}
+
+impl Default for Deadlines {
+    fn default() -> Self {
+        const MINUTE: u64 = 60_000;
+        Deadlines {
+            deliver_ms: [10_000, 30_000, 5 * MINUTE, 60 * MINUTE],
+            acknowledge_ms: [2 * MINUTE, 30 * MINUTE, 180 * MINUTE, 1440 * MINUTE],
+        }
+    }
+}
+
+impl Deadlines {
+    /// Deliver and acknowledge, for one precedence.
+    pub fn of(&self, precedence: Precedence) -> (u64, u64) {
+        let at = precedence as usize;
+        let pick = |all: &[u64; 4]| all.get(at).copied().unwrap_or(u64::MAX);
+        (pick(&self.deliver_ms), pick(&self.acknowledge_ms))
+    }
+}
+
+/// A lead must be acknowledged by all whom it concerns within this time.
+pub const LEAD_MS: u64 = 30 * 60_000;
 
 words!(
     /// What an addressee's node says of a notice. Later states come later.

@@ -1,6 +1,7 @@
 //! One node from its configuration: start in order, serve, stop in order.
 
 use super::courier;
+use super::hook::Hook;
 use super::lock::DataLock;
 use super::peers::Peers;
 use super::post::PostOffice;
@@ -24,7 +25,7 @@ use crate::notice::{Identity, LETTER_BYTES, Office};
 use crate::policy::Engine;
 use crate::seal::KeyRing;
 use crate::search::Indexes;
-use crate::service::Core;
+use crate::service::{Core, DutyChain};
 use crate::vault::{Complaints, Intake, Keys, Vault};
 use crate::wire::pb::{peer, v1};
 use std::sync::{Arc, Mutex};
@@ -141,7 +142,8 @@ async fn serve(config: NodeConfig) -> Result<(), Fault> {
     let vault = Arc::new(Vault::new(keys, intake));
     let (federation_id, agency) = (federation.clone(), config.agency.clone());
     let identity = Identity { federation: federation_id, agency, node };
-    let office = Office::open(&config.data.join("notices"), identity, open_ring(&config)?).map_err(Fault::from)?;
+    let office = Office::open(&config.data.join("notices"), identity, open_ring(&config)?, config.notices.deadlines())
+        .map_err(Fault::from)?;
     let (indexes, anew) = open_indexes(&config, &ring)?;
     let incarnation = clock.now().0;
     let committer = Committer::start(
@@ -175,6 +177,12 @@ async fn serve(config: NodeConfig) -> Result<(), Fault> {
         vault,
         office,
         relayed: Default::default(),
+        bell: Arc::new(Hook::start(config.notices.command.clone())),
+        duty: DutyChain {
+            deputy: config.notices.deputy.clone(),
+            chain: config.notices.chain.clone(),
+            out_of_band: config.notices.out_of_band.clone(),
+        },
         authority,
         signer,
         pseudonym_key: *ring.derive("pseudonym"),

@@ -6,6 +6,7 @@
 
 mod assemble;
 mod courier;
+mod hook;
 mod lock;
 mod peers;
 mod post;

@@ -13,7 +13,7 @@ use super::letter::{Letter, LetterDigest, LetterKind};
 use super::receipt::SignedReceipt;
 use crate::domain::canon::{CanonError, Reader, Writer};
 use crate::domain::ids::NoticeId;
-use crate::domain::notice::{Precedence, ReceiptState};
+use crate::domain::notice::{Deadlines, Precedence, ReceiptState};
 use crate::domain::time::Millis;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -209,10 +209,11 @@ impl Out {
     }
 
     /// Alarms that are due by now, given or not.
-    fn due(&self, now: Millis) -> impl Iterator<Item = Step> {
+    fn due(&self, now: Millis, deadlines: &Deadlines) -> impl Iterator<Item = Step> + use<> {
+        let (deliver, acknowledge) = deadlines.of(self.letter.header.precedence);
         let h = &self.letter.header;
-        let undelivered = (Step::Undelivered, !self.is_delivered(), h.precedence.delivery_alarm_ms());
-        let silent = (Step::Unacknowledged, h.action && !self.is_acknowledged(), h.precedence.acknowledge_ms());
+        let undelivered = (Step::Undelivered, !self.is_delivered(), deliver);
+        let silent = (Step::Unacknowledged, h.action && !self.is_acknowledged(), acknowledge);
         let accepted = self.accepted;
         let due = move |(step, applies, after)| (applies && accepted.plus_ms(after) <= now).then_some(step);
         [undelivered, silent].into_iter().filter_map(due)
@@ -252,9 +253,9 @@ impl In {
     }
 
     /// Escalations that are due by now, made or not; the out-of-band list is for a flash alone.
-    fn due(&self, now: Millis) -> impl Iterator<Item = Step> {
+    fn due(&self, now: Millis, deadlines: &Deadlines) -> impl Iterator<Item = Step> + use<> {
         let precedence = self.letter.header.precedence;
-        let (at, wait) = (self.at, precedence.acknowledge_ms());
+        let (at, (_, wait)) = (self.at, deadlines.of(precedence));
         let last = if precedence == Precedence::Flash { 3 } else { 2 };
         let steps = [(Step::Deputy, 1), (Step::Chain, 2), (Step::OutOfBand, 3)];
         let due = move |(step, times): (Step, u64)| {
@@ -416,12 +417,14 @@ impl Book {
     }
 
     /// What is due by now: ends of what expired, alarms and escalations, as frames that are to be made durable.
-    pub fn due(&self, now: Millis) -> Vec<Frame> {
+    pub fn due(&self, now: Millis, deadlines: &Deadlines) -> Vec<Frame> {
         let expired = self.open().filter(|(_, o)| o.letter.header.expires <= now);
         let mut frames: Vec<Frame> = expired.map(|(letter, _)| Frame::Ended { letter, at: now }).collect();
         for letter in &self.unsettled {
-            let out = self.sent.get(letter).into_iter().flat_map(|o| o.due(now).map(|step| (step, &o.steps)));
-            let entry = self.received.get(letter).into_iter().flat_map(|i| i.due(now).map(|step| (step, &i.steps)));
+            let out =
+                self.sent.get(letter).into_iter().flat_map(|o| o.due(now, deadlines).map(|step| (step, &o.steps)));
+            let entry =
+                self.received.get(letter).into_iter().flat_map(|i| i.due(now, deadlines).map(|step| (step, &i.steps)));
             let new = out.chain(entry).filter(|(step, given)| !given.contains(step));
             frames.extend(new.map(|(step, _)| Frame::Stepped { letter: *letter, step, at: now }));
         }

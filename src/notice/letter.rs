@@ -57,6 +57,8 @@ pub struct LetterHeader {
     pub exercise: bool,
     /// Whether the addressee must acknowledge (action) or is told only (information).
     pub action: bool,
+    /// 线索: the addressee has 30 minutes to acknowledge it.
+    pub lead: bool,
     /// Grade; the content is sealed to the addressee's key of it.
     pub grade: Grade,
     /// When it was accepted, by the sender's clock.
@@ -81,10 +83,10 @@ impl Canon for LetterKind {
 
 impl Canon for LetterHeader {
     fn write(&self, w: &mut Writer) {
-        let LetterHeader { federation, from, node, to, notice, kind, precedence, exercise, action, grade, .. } = self;
-        let LetterHeader { created, expires, .. } = self;
+        let LetterHeader { federation, from, node, to, notice, kind, precedence, exercise, action, lead, .. } = self;
+        let LetterHeader { grade, created, expires, .. } = self;
         w.value(federation).value(from).value(node).value(to).value(notice).value(kind).value(precedence);
-        w.flag(*exercise).flag(*action).value(grade).value(created).value(expires);
+        w.flag(*exercise).flag(*action).flag(*lead).value(grade).value(created).value(expires);
     }
     fn read(r: &mut Reader<'_>) -> Result<Self, CanonError> {
         Ok(LetterHeader {
@@ -97,6 +99,7 @@ impl Canon for LetterHeader {
             precedence: r.value()?,
             exercise: r.flag()?,
             action: r.flag()?,
+            lead: r.flag()?,
             grade: r.value()?,
             created: r.value()?,
             expires: r.value()?,

@@ -12,7 +12,7 @@ use super::schedule::{Schedule, Try};
 use crate::audit::AuditReceipt;
 use crate::domain::canon::Canon;
 use crate::domain::ids::{AgencyId, FederationId, NodeId, NoticeId};
-use crate::domain::notice::{Answer, Precedence, ReceiptState};
+use crate::domain::notice::{Answer, Deadlines, Precedence, ReceiptState};
 use crate::domain::time::{Entropy, Millis};
 use crate::journal::{Journal, JournalOptions, Recovery};
 use crate::ledger::State;
@@ -52,6 +52,8 @@ pub struct Draft {
     pub exercise: bool,
     /// Whether it must be acknowledged.
     pub action: bool,
+    /// 线索, with its clock.
+    pub lead: bool,
     /// Grade.
     pub grade: crate::domain::label::Grade,
     /// What it says; the canonical bytes are sealed.
@@ -82,6 +84,7 @@ pub struct Office {
     journal: Journal,
     book: RwLock<Book>,
     schedule: Mutex<Schedule>,
+    deadlines: Deadlines,
     turns: [tokio::sync::Mutex<()>; TURNS],
     changed: watch::Sender<u64>,
     wake: Notify,
@@ -92,14 +95,15 @@ impl Office {
     ///
     /// # Errors
     /// [`NoticeError::Journal`] or [`NoticeError::Canon`] when the journal is damaged.
-    pub fn open(dir: &Path, identity: Identity, ring: KeyRing) -> Result<Office, NoticeError> {
-        Office::over(Journal::open(dir, JournalOptions::default())?, identity, ring)
+    pub fn open(dir: &Path, identity: Identity, ring: KeyRing, deadlines: Deadlines) -> Result<Office, NoticeError> {
+        Office::over(Journal::open(dir, JournalOptions::default())?, identity, ring, deadlines)
     }
 
     pub(super) fn over(
         (journal, recovery): (Journal, Recovery),
         identity: Identity,
         ring: KeyRing,
+        deadlines: Deadlines,
     ) -> Result<Office, NoticeError> {
         let mut book = Book::default();
         let mut next = recovery.first_seq;
@@ -116,6 +120,7 @@ impl Office {
             journal,
             book: RwLock::new(book),
             schedule: Mutex::default(),
+            deadlines,
             turns: std::array::from_fn(|_| tokio::sync::Mutex::default()),
             changed: watch::channel(0).0,
             wake: Notify::new(),
@@ -166,6 +171,7 @@ impl Office {
                 precedence: d.precedence,
                 exercise: d.exercise,
                 action: d.action,
+                lead: d.lead,
                 grade: d.grade,
                 created: now,
                 expires: now.plus_ms(d.precedence.lifetime_ms()),
@@ -308,6 +314,7 @@ impl Office {
             to: h.from.clone(),
             kind: LetterKind::Receipt,
             action: false,
+            lead: false,
             created: now,
             expires: now.plus_ms(h.precedence.lifetime_ms()),
             ..h.clone()
@@ -418,7 +425,7 @@ impl Office {
     /// # Errors
     /// A failed journal.
     pub async fn step(&self, now: Millis) -> Result<Vec<Frame>, NoticeError> {
-        let due = self.read(|b| b.due(now));
+        let due = self.read(|b| b.due(now, &self.deadlines));
         if !due.is_empty() {
             self.write(due.clone()).await?;
         }
@@ -442,6 +449,11 @@ impl Office {
     /// [`NoticeError::Seal`] when it does not open.
     pub fn desks(&self, entry: &In) -> Result<Vec<String>, NoticeError> {
         Ok(Content::from_bytes(&self.content(&entry.letter)?)?.desks)
+    }
+
+    /// Within which times something must happen.
+    pub fn deadlines(&self) -> &Deadlines {
+        &self.deadlines
     }
 
     /// Letters of a notice that this node sent.

@@ -6,7 +6,7 @@ use crate::domain::agency::Tier;
 use crate::domain::canon::Canon;
 use crate::domain::ids::{AgencyId, Handle, NodeId, NoticeId};
 use crate::domain::label::Grade;
-use crate::domain::notice::{Answer, Precedence, ReceiptState};
+use crate::domain::notice::{Answer, Deadlines, Precedence, ReceiptState};
 use crate::domain::person::Role;
 use crate::domain::time::{Entropy, Millis};
 use crate::journal::{FaultDisk, Journal, JournalOptions};
@@ -36,7 +36,7 @@ impl Party {
         let journal = Journal::over(Arc::new(self.disk.clone()), JournalOptions::default()).unwrap();
         let federation = "test".parse().unwrap();
         let identity = Identity { federation, agency: self.id.clone(), node: node_id(&self.id, "1") };
-        self.office = Some(Office::over(journal, identity, self.ring()).unwrap());
+        self.office = Some(Office::over(journal, identity, self.ring(), Deadlines::default()).unwrap());
     }
 
     /// The power goes: what was not synced is gone.
@@ -104,6 +104,7 @@ fn draft(notice: NoticeId, to: &AgencyId, precedence: Precedence) -> Draft {
         precedence,
         exercise: true,
         action: true,
+        lead: false,
         grade: Grade::Secret,
         content,
     }

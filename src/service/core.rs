@@ -1,5 +1,6 @@
 //! What every use case needs.
 
+use super::bell::{Bell, DutyChain};
 use super::cluster::Positions;
 use super::import::InProgress;
 use super::letters::Relayed;
@@ -44,6 +45,10 @@ pub struct Core {
     pub vault: Arc<Vault>,
     /// Notices.
     pub office: Office,
+    /// Wakes people up.
+    pub bell: Arc<dyn Bell>,
+    /// Whom to call when nobody acknowledges.
+    pub duty: DutyChain,
     /// What passed through this node as a relay.
     pub relayed: Relayed,
     /// Signs people's certificates; only where the configuration names the authority's key.

@@ -1,12 +1,13 @@
 //! Letters between nodes: taking in what is addressed to this agency, passing on what is not, alarms.
 
+use super::bell::Ring;
 use super::core::Core;
 use crate::audit::{Action as AuditAction, Decision as Verdict, Object};
 use crate::domain::canon::Canon;
 use crate::domain::fault::Fault;
 use crate::domain::ids::{AgencyId, NodeId};
 use crate::domain::notice::Precedence;
-use crate::notice::{Frame, Letter, LetterDigest, LetterKind, NoticeError, SignedReceipt, Step};
+use crate::notice::{Frame, Letter, LetterDigest, LetterHeader, LetterKind, NoticeError, SignedReceipt, Step};
 use std::collections::BTreeMap;
 use std::future::Future;
 use std::pin::Pin;
@@ -37,12 +38,14 @@ impl Core {
         self.office.reachable(sender);
         let letter = Letter::from_canon(bytes).map_err(NoticeError::from)?;
         let (notice, from) = (letter.header.notice, letter.header.from.clone());
+        let ring = ring("received", &letter.header, &from, Vec::new());
         match self.office.take(&self.state(), letter, self.clock.now()).await {
             Ok(taken) => {
                 if taken.new {
                     let object = Object::Notice(notice);
                     let action = AuditAction::NoticeReceive;
                     let _logged = self.log_node(action, &from, object, Verdict::Allow, "delivered").await?;
+                    self.bell.ring(ring);
                 }
                 Ok(taken.receipts)
             }
@@ -149,23 +152,34 @@ impl Core {
     /// Ends what expired, gives alarms and escalates what is due. A failed journal is told in the log.
     pub async fn notice_steps(&self) -> Result<(), Fault> {
         for frame in self.office.step(self.clock.now()).await? {
-            let (letter, rule) = match frame {
-                Frame::Stepped { letter, step, .. } => (letter, step.as_str()),
-                Frame::Ended { letter, .. } => (letter, "expired"),
+            let (letter, rule, step) = match frame {
+                Frame::Stepped { letter, step, .. } => (letter, step.as_str(), Some(step)),
+                Frame::Ended { letter, .. } => (letter, "expired", None),
                 _ => continue,
             };
-            let Some((notice, other)) = self.office.read(|b| {
-                let sent = b.out(&letter).filter(|o| o.letter.header.kind == LetterKind::Notice);
-                let sent = sent.map(|o| (o.letter.header.notice, o.letter.header.to.clone()));
-                sent.or_else(|| b.entry(&letter).map(|i| (i.letter.header.notice, i.letter.header.from.clone())))
-            }) else {
-                continue;
+            let found = self.office.read(|b| {
+                let sent = b.out(&letter).map(|o| (o.letter.header.clone(), o.letter.header.to.clone()));
+                sent.or_else(|| b.entry(&letter).map(|i| (i.letter.header.clone(), i.letter.header.from.clone())))
+            });
+            let Some((header, other)) = found.filter(|(h, _)| h.kind == LetterKind::Notice) else { continue };
+            tracing::warn!(notice = %header.notice, agency = %other, step = rule, "ALARM: a notice is overdue");
+            let object = Object::Notice(header.notice);
+            let received = header.to == self.agency;
+            let action = if received { AuditAction::NoticeReceive } else { AuditAction::NoticeSend };
+            let _logged = self.log_node(action, &other, object, Verdict::Allow, rule).await?;
+            let call = match step {
+                Some(Step::Deputy) => self.duty.deputy.clone(),
+                Some(Step::Chain) => self.duty.chain.clone(),
+                Some(Step::OutOfBand) => self.duty.out_of_band.clone(),
+                _ => Vec::new(),
             };
-            tracing::warn!(%notice, agency = %other, step = rule, "ALARM: a notice is overdue");
-            let action =
-                if rule == Step::Deputy.as_str() { AuditAction::NoticeReceive } else { AuditAction::NoticeSend };
-            let _logged = self.log_node(action, &other, Object::Notice(notice), Verdict::Allow, rule).await?;
+            self.bell.ring(ring(rule, &header, &other, call));
         }
         Ok(())
     }
+}
+
+fn ring(event: &'static str, h: &LetterHeader, agency: &AgencyId, call: Vec<String>) -> Ring {
+    let (notice, precedence, grade, exercise) = (h.notice, h.precedence, h.grade, h.exercise);
+    Ring { event, notice, agency: agency.clone(), precedence, grade, exercise, call }
 }

@@ -10,6 +10,7 @@
 //! - What cannot be audited is not done.
 
 mod audit;
+mod bell;
 mod cluster;
 mod complaints;
 mod core;
@@ -29,12 +30,13 @@ mod search;
 
 pub use self::core::Core;
 pub use audit::{ReadLine, SearchQuery, log_name};
+pub use bell::{Bell, DutyChain, Ring};
 pub use cluster::{ClusterView, NodeView, Position, Positions};
 pub use complaints::PeerComplaints;
 pub use door::Caller;
 pub use import::{Imported, InProgress};
 pub use letters::{PeerPost, Posted, Relayed};
-pub use notices::{NoticeAsk, NoticeLine, TrackLine, Tracked};
+pub use notices::{Lead, NoticeAsk, NoticeLine, TrackLine, Tracked};
 pub use persons::{Change, Entering};
 pub use publish::{PortionAsk, PublishAsk, Published, Wait};
 pub use records::{HistoryLine, Listed, Opened};

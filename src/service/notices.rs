@@ -8,12 +8,13 @@ use crate::domain::fault::Fault;
 use crate::domain::ids::{AgencyId, NoticeId, RecordId};
 use crate::domain::label::{Grade, Label, Period};
 use crate::domain::notice::{
-    ADDRESSEES, ANSWER_CHARS, ATTACHMENTS, Answer, NOTICE_BODY_BYTES, Precedence, ReceiptState, SUBJECT_CHARS, Warning,
+    ADDRESSEES, ANSWER_CHARS, ATTACHMENTS, Answer, Deadlines, LEAD_MS, NOTICE_BODY_BYTES, Precedence, ReceiptState,
+    SUBJECT_CHARS, Warning,
 };
 use crate::domain::time::Millis;
 use crate::ledger::State;
 use crate::notice::{
-    By, Content, Draft, End, In, LetterDigest, LetterHeader, LetterKind, Out, Step, Word, person_bytes,
+    By, Content, Draft, End, In, LetterDigest, LetterHeader, LetterKind, Out, Receipt, Step, Word, person_bytes,
 };
 use crate::policy::{Action, Decision, Resource};
 use crate::seal::{PublicKey, Signature};
@@ -39,6 +40,8 @@ pub struct NoticeAsk {
     pub exercise: bool,
     /// The notice that it updates or follows.
     pub about: Option<NoticeId>,
+    /// 线索: all whom it concerns must acknowledge within 30 minutes.
+    pub lead: bool,
     /// Set for a warning; issuer and tier are filled in from the ledger.
     pub warning: Option<Warning>,
 }
@@ -57,6 +60,52 @@ pub struct NoticeLine {
     pub at: Millis,
     /// Who acknowledged first.
     pub ack_by: Option<String>,
+    /// Who was called because nobody acknowledged: deputy, chain, out-of-band.
+    pub escalated: Vec<&'static str>,
+    /// The clock of a lead.
+    pub lead: Option<Lead>,
+}
+
+/// The stages of a lead, in order.
+const STAGES: [&str; 5] = ["pushed", "acknowledged", "assessed", "handled", "feedback"];
+
+/// A lead's clock: pushed → acknowledged → assessed → handled → feedback.
+pub struct Lead {
+    /// How far it has come.
+    pub stage: &'static str,
+    /// By when all whom it concerns must have acknowledged it.
+    pub due: Millis,
+    /// Whether they have, or did in time.
+    pub met: bool,
+}
+
+impl Lead {
+    /// The clock by receipts: (state, time, answer, whether the answer has a text). One that is late is late for good.
+    fn of<'a>(sent: Millis, receipts: impl Iterator<Item = &'a Receipt>) -> Lead {
+        let due = sent.plus_ms(LEAD_MS);
+        let (mut rank, mut met) = (0, false);
+        for r in receipts {
+            met |= r.state >= ReceiptState::Acknowledged && r.time <= due;
+            rank = rank.max(match (&r.answer, r.state) {
+                (Some((Answer::Closed, text)), _) if !text.trim().is_empty() => 4,
+                (Some((Answer::Closed | Answer::InHand, _)), _) => 3,
+                (Some(_), _) => 2,
+                (None, ReceiptState::Acknowledged) => 1,
+                (None, _) => 0,
+            });
+        }
+        Lead { stage: STAGES.get(rank).copied().unwrap_or("pushed"), due, met }
+    }
+
+    /// The clock of several addressees is that of the slowest.
+    fn slowest(all: impl Iterator<Item = Lead>) -> Option<Lead> {
+        let rank = |l: &Lead| STAGES.iter().position(|s| *s == l.stage);
+        all.reduce(|a, b| {
+            let met = a.met && b.met;
+            let slow = if rank(&a) <= rank(&b) { a } else { b };
+            Lead { met, ..slow }
+        })
+    }
 }
 
 /// What became of a notice.
@@ -65,6 +114,8 @@ pub struct Tracked {
     pub state: String,
     /// All receipts and alarms, oldest first.
     pub lines: Vec<TrackLine>,
+    /// The clock of a lead, of the slowest who must act.
+    pub lead: Option<Lead>,
 }
 
 /// One step.
@@ -120,6 +171,7 @@ impl Core {
             precedence: ask.precedence,
             exercise: ask.exercise,
             action: a.action,
+            lead: ask.lead,
             grade: ask.grade,
             content: Content {
                 subject: ask.subject.clone(),
@@ -203,7 +255,10 @@ impl Core {
         let receipt = self.log(caller, &act, Stage::Intent, &decision).await?;
         let content = self.office.disclose(&entry, &receipt)?;
         let (state, ack_by) = (entry.state(), entry.acknowledged_by().map(str::to_owned));
-        Ok(Some(NoticeLine { letter, header: entry.letter.header, content, state, at: entry.at, ack_by }))
+        let escalated = entry.steps.iter().map(|s| s.as_str()).collect();
+        let clock = || Lead::of(h.created, entry.receipts.iter().map(|r| &r.receipt));
+        let lead = h.lead.then(clock);
+        Ok(Some(NoticeLine { letter, header: h.clone(), content, state, at: entry.at, ack_by, escalated, lead }))
     }
 
     /// The lattice on the notice's label, with its desks as the need-to-know scope: a desk or person that is named,
@@ -289,7 +344,7 @@ impl Core {
     /// What became of a notice of this agency.
     pub async fn notice_track(&self, caller: &Caller, notice: &NoticeId) -> Result<Tracked, Fault> {
         let sent = self.notice_own(caller, notice)?;
-        Ok(tracked(&sent))
+        Ok(tracked(&sent, self.office.deadlines()))
     }
 
     /// Withdraws a notice from whoever has not seen it yet.
@@ -320,6 +375,7 @@ impl Core {
                 precedence: h.precedence,
                 exercise: h.exercise,
                 action: false,
+                lead: false,
                 grade: h.grade,
                 content: Content {
                     subject: reason.chars().take(SUBJECT_CHARS).collect(),
@@ -416,7 +472,7 @@ fn notice_label(from: &AgencyId, grade: Grade, to: BTreeSet<AgencyId>) -> Label 
     }
 }
 
-fn tracked(sent: &[(LetterDigest, Out)]) -> Tracked {
+fn tracked(sent: &[(LetterDigest, Out)], deadlines: &Deadlines) -> Tracked {
     let mut lines: Vec<TrackLine> = Vec::new();
     for (_, out) in sent {
         let agency = &out.letter.header.to;
@@ -429,15 +485,17 @@ fn tracked(sent: &[(LetterDigest, Out)]) -> Tracked {
         }));
         let alarm =
             |state: &str, at| TrackLine { agency: agency.clone(), state: state.into(), at, by: None, answer: None };
-        let p = out.letter.header.precedence;
+        let (deliver, acknowledge) = deadlines.of(out.letter.header.precedence);
         lines.extend(out.steps.iter().map(|s| {
-            let after = if *s == Step::Undelivered { p.delivery_alarm_ms() } else { p.acknowledge_ms() };
+            let after = if *s == Step::Undelivered { deliver } else { acknowledge };
             alarm(s.as_str(), out.accepted.plus_ms(after))
         }));
         lines.extend(out.ended.filter(|_| !out.is_delivered()).map(|(End::Expired, at)| alarm("expired", at)));
     }
     lines.sort_by_key(|l| l.at);
-    Tracked { state: overall(sent), lines }
+    let leads = sent.iter().map(|(_, o)| o).filter(|o| o.letter.header.lead && o.letter.header.action);
+    let lead = Lead::slowest(leads.map(|o| Lead::of(o.accepted, o.receipts.iter().map(|r| &r.receipt))));
+    Tracked { state: overall(sent), lines, lead }
 }
 
 /// What all who must act have reached; of a notice that nobody must act on, what all have reached.

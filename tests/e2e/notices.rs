@@ -216,3 +216,113 @@ fn files(dir: &std::path::Path) -> Vec<std::path::PathBuf> {
     }
     found
 }
+
+/// Nobody acknowledges: the sender is alarmed and the addressee's duty chain is called, on time, over a restart of both.
+#[test]
+fn what_nobody_acknowledges_escalates_over_a_restart() {
+    let demo = Demo::start();
+    let rung = demo.dir().join("rung.jsonl");
+    for agency in ["police", "customs"] {
+        demo.kill(agency);
+        let config = demo.dir().join("nodes").join(agency).join("hufu.toml");
+        let mut table: toml::Table = std::fs::read_to_string(&config).unwrap().parse().unwrap();
+        let notices = format!(
+            "acknowledge_s = [4, 60, 60, 60]\ncommand = ['/bin/sh', '-c', 'cat >> {}.{agency}']\ndeputy = ['li']",
+            rung.display()
+        );
+        table.insert("notices".into(), toml::Value::Table(notices.parse().unwrap()));
+        std::fs::write(&config, toml::to_string(&table).unwrap()).unwrap();
+    }
+    let serves = |persona: &str| {
+        until("a node serves", Duration::from_secs(20), || {
+            (demo.run(persona, &["notice", "inbox"]).code == 0).then_some(())
+        });
+    };
+    let police = demo.start_node("police");
+    let customs = demo.start_node("customs");
+    serves("police-duty");
+    serves("customs-duty");
+    let args = ["notice", "send", "--to", "customs", "--precedence", "flash", "--grade", "secret", "--lead"];
+    let sent = demo.run("police-duty", &[&args[..], &["--subject", "演练：线索", "--body", "线索"]].concat());
+    let accepted = Instant::now();
+    let notice = id(&sent);
+    track(&demo, "police-duty", &notice, "delivered", "10").ok();
+    drop((police, customs));
+    let (_police, _customs) = (demo.start_node("police"), demo.start_node("customs"));
+    serves("police-duty");
+    let step = |name: &str, persona: &str| {
+        until(name, Duration::from_secs(15), || {
+            let t = demo.run(persona, &["notice", "track", &notice]);
+            states(&t).iter().any(|(s, _)| s == name).then_some(t)
+        })
+    };
+    let tracked = step("unacknowledged", "police-duty");
+    assert!(accepted.elapsed() >= Duration::from_secs(4), "not before its time");
+    assert_eq!(tracked.ok()["lead"]["stage"], "pushed");
+    assert!(tracked.ok()["lead"]["left_s"].as_i64().unwrap() > 1_700, "30 minutes in all");
+    serves("customs-duty");
+    let inbox = until("the deputy is called", Duration::from_secs(15), || {
+        let inbox = demo.run("customs-duty", &["notice", "inbox"]);
+        (inbox.ok()["escalated"] == json!(["deputy"])).then_some(inbox)
+    });
+    assert_eq!(inbox.ok()["lead"]["met"], json!(false));
+    let calls = |agency: &str| -> Vec<Value> {
+        let text = std::fs::read_to_string(format!("{}.{agency}", rung.display())).unwrap_or_default();
+        assert!(!text.contains("线索"), "the command learns nothing of what a notice says");
+        text.lines().map(|l| serde_json::from_str(l).unwrap()).collect()
+    };
+    until("the commands have run", Duration::from_secs(10), || {
+        let called = calls("customs").iter().any(|c| c["event"] == "deputy" && c["call"] == json!(["li"]));
+        let alarmed = calls("police").iter().any(|c| c["event"] == "unacknowledged");
+        (called && alarmed && calls("customs").iter().any(|c| c["event"] == "received")).then_some(())
+    });
+    demo.run("customs-duty", &["notice", "ack", &notice, "--answer", "closed", "--text", "已办结，反馈如下"]).ok();
+    let tracked = track(&demo, "police-duty", &notice, "answered", "10");
+    assert_eq!((&tracked.ok()["lead"]["stage"], &tracked.ok()["lead"]["met"]), (&json!("feedback"), &json!(true)));
+}
+
+#[test]
+fn a_warning_is_issued_updated_and_ended_and_is_valid_cap() {
+    let demo = Demo::start();
+    let cap = |n: u32| demo.dir().join(format!("{n}.cap"));
+    let what = ["--area", "三号口岸", "--measures", "加强查验", "--body", "可疑车辆", "--exercise"];
+    let issue = |level: &str, subject: &str, more: &[&str]| {
+        let args =
+            ["warning", "issue", "--level", level, "--to", "customs/值班室,state-security", "--subject", subject];
+        demo.run("police-duty", &[&args[..], &what[..], more].concat())
+    };
+    let first = id(&issue("orange", "演练：口岸预警", &["--cap", cap(1).to_str().unwrap()]));
+    let second = id(&issue("red", "演练：升级", &["--update", &first, "--cap", cap(2).to_str().unwrap()]));
+    let last = cap(3);
+    let end = ["warning", "cancel", &second, "--reason", "演练结束", "--cap", last.to_str().unwrap()];
+    let third = id(&demo.run("police-duty", &end));
+    let list = |persona: &str| -> Vec<(Value, Value, Value)> {
+        let list = demo.run(persona, &["warning", "list"]);
+        assert_eq!(list.code, 0, "{}", list.stderr);
+        list.lines.iter().map(|l| (l["notice"].clone(), l["level"].clone(), l["state"].clone())).collect()
+    };
+    let line = |n: &str, level: &str, state: &str| (json!(n), json!(level), json!(state));
+    let expected =
+        [line(&third, "red", "cancel"), line(&second, "red", "cancelled"), line(&first, "orange", "updated")];
+    for persona in ["police-analyst", "customs-duty", "state-security-duty"] {
+        let seen = until("three warnings", Duration::from_secs(10), || Some(list(persona)).filter(|l| l.len() == 3));
+        assert_eq!(seen, expected, "{persona}");
+    }
+    for (n, kind, words) in [(1, "Alert", "橙色预警"), (2, "Update", &*first), (3, "Cancel", &*second)] {
+        let text = std::fs::read_to_string(cap(n)).unwrap();
+        for word in [&format!("<msgType>{kind}</msgType>"), "<status>Exercise</status>", "三号口岸", words] {
+            assert!(text.contains(word), "{word} in {text}");
+        }
+        if let Ok(data) = std::env::var("HUFU_TEST_DATA") {
+            let schema = std::path::Path::new(&data).join("cap/cap12.xsd");
+            let mut xmllint = std::process::Command::new("xmllint");
+            let checked = xmllint.args(["--noout", "--schema"]).arg(schema).arg(cap(n)).output();
+            let checked = checked.expect("xmllint, which `.ci/run` installs");
+            assert!(checked.status.success(), "{}", String::from_utf8_lossy(&checked.stderr));
+        }
+    }
+    let wrong = issue("purple", "x", &[]);
+    assert_eq!(wrong.code, 2);
+    let backwards = issue("blue", "x", &["--start", "2026-12-02", "--end", "2026-12-01"]);
+    assert!(backwards.code == 2 && backwards.stderr.contains("BAD_WARNING"), "{}", backwards.stderr);
+}

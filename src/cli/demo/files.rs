@@ -3,7 +3,9 @@
 use crate::cli::agency::{Init, init};
 use crate::cli::federation::{draw_up, sign};
 use crate::cli::output::Out;
-use crate::config::{Listen, NodeConfig, PeerConfig, Profile, Raft, Secrecy, read_text, write_file, write_genesis};
+use crate::config::{
+    Listen, NodeConfig, Notices, PeerConfig, Profile, Raft, Secrecy, read_text, write_file, write_genesis,
+};
 use crate::domain::agency::Tier;
 use crate::domain::fault::Fault;
 use crate::domain::ids::AgencyId;
@@ -198,6 +200,7 @@ fn config(plan: &Plan, index: usize, agency: AgencyId) -> Result<NodeConfig, Fau
         },
         peers,
         raft: Raft::default(),
+        notices: Notices::default(),
     })
 }
 
