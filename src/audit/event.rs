@@ -185,6 +185,8 @@ actions! {
     WhoRead = 42 "who-read";
     /// A node could not take an object and told its originator so, signed (P15).
     Complaint = 43 "complaint";
+    /// Digest of all notices and receipts so far; the log's next anchor on the ledger covers it.
+    NoticeAnchor = 44 "notice-anchor";
 }
 
 impl Action {

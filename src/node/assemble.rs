@@ -177,6 +177,7 @@ async fn serve(config: NodeConfig) -> Result<(), Fault> {
         vault,
         office,
         relayed: Default::default(),
+        quota: Mutex::default(),
         bell: Arc::new(Hook::start(config.notices.command.clone())),
         duty: DutyChain {
             deputy: config.notices.deputy.clone(),

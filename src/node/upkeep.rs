@@ -7,6 +7,7 @@ use crate::node::system::SystemEntropy;
 use crate::seal::{digest, month_of};
 use crate::service::{Core, Indexing, PeerComplaints, PeerReports, Told};
 use crate::vault::{Complained, PeerVault};
+use data_encoding::HEXLOWER;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::watch;
@@ -30,6 +31,7 @@ pub(super) fn start(core: Arc<Core>, peers: Arc<dyn PeerVault>, mut stopped: wat
         round.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut anchored = (Instant::now(), 0);
         let mut recommitted = false;
+        let mut notices = 0;
         loop {
             tokio::select! {
                 biased;
@@ -49,7 +51,7 @@ pub(super) fn start(core: Arc<Core>, peers: Arc<dyn PeerVault>, mut stopped: wat
             core.vault.scan(&state, now);
             core.vault.pull_missing(&state, peers.as_ref(), now).await;
             if anchored.0.elapsed() >= ANCHOR {
-                anchored = (Instant::now(), anchor(&core, anchored.1).await);
+                anchored = (Instant::now(), anchor(&core, anchored.1, &mut notices).await);
             }
         }
     })
@@ -188,7 +190,20 @@ async fn recommit(core: &Core) -> bool {
 }
 
 /// Puts the hash of the audit head on the ledger when it moved. Returns the size anchored.
-async fn anchor(core: &Core, before: u64) -> u64 {
+async fn anchor(core: &Core, before: u64, notices: &mut u64) -> u64 {
+    // The log's checkpoint covers this event, and the ledger the checkpoint: so the ledger anchors every notice and receipt.
+    match core.office.digest() {
+        Ok((frames, _)) if frames == *notices => {}
+        Ok((frames, head)) => {
+            let object = Object::Text(format!("{frames} {}", HEXLOWER.encode(&head)));
+            let action = AuditAction::NoticeAnchor;
+            match core.log_node(action, &core.agency, object, Verdict::Allow, "notice-digest").await {
+                Ok(_) => *notices = frames,
+                Err(error) => tracing::error!(%error, "the digest of notices could not be audited"),
+            }
+        }
+        Err(error) => tracing::error!(%error, "the digest of notices cannot be made"),
+    }
     let size = core.audit.size();
     if size == before {
         return before;

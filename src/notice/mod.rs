@@ -17,6 +17,7 @@ mod book;
 mod error;
 mod letter;
 mod office;
+mod quota;
 mod receipt;
 mod schedule;
 #[cfg(test)]
@@ -27,5 +28,6 @@ pub use book::{Book, End, Frame, In, Out, Step};
 pub use error::NoticeError;
 pub use letter::{Content, LETTER_BYTES, Letter, LetterDigest, LetterHeader, LetterKind};
 pub use office::{Draft, Identity, Office, Taken, Word};
+pub use quota::{Allowance, Quota, demoted, flash_allowance, origin_allowance};
 pub use receipt::{By, Receipt, SignedReceipt, person_bytes, sign_as_person};
 pub use schedule::{Schedule, Try};

@@ -16,7 +16,7 @@ use crate::domain::notice::{Answer, Deadlines, Precedence, ReceiptState};
 use crate::domain::time::{Entropy, Millis};
 use crate::journal::{Journal, JournalOptions, Recovery};
 use crate::ledger::State;
-use crate::seal::{KeyRing, SigningKey};
+use crate::seal::{KeyRing, SigningKey, digest};
 use std::path::Path;
 use std::sync::{Mutex, PoisonError, RwLock};
 use tokio::sync::{Notify, watch};
@@ -76,6 +76,20 @@ pub struct Word {
     pub answer: Option<(Answer, String)>,
 }
 
+/// Every letter and receipt of this node in one digest: a hash chain over the journal's frames in their order.
+#[derive(Default)]
+struct Chain {
+    next: u64,
+    head: [u8; 32],
+}
+
+impl Chain {
+    fn add(&mut self, seq: u64, frame: &[u8]) {
+        self.head = digest("hufu.notice-chain", &[&self.head, frame]);
+        self.next = seq.saturating_add(1);
+    }
+}
+
 /// The notices of one node.
 pub struct Office {
     identity: Identity,
@@ -85,6 +99,7 @@ pub struct Office {
     book: RwLock<Book>,
     schedule: Mutex<Schedule>,
     deadlines: Deadlines,
+    chain: Mutex<Chain>,
     turns: [tokio::sync::Mutex<()>; TURNS],
     changed: watch::Sender<u64>,
     wake: Notify,
@@ -106,10 +121,12 @@ impl Office {
         deadlines: Deadlines,
     ) -> Result<Office, NoticeError> {
         let mut book = Book::default();
+        let mut chain = Chain::default();
         let mut next = recovery.first_seq;
         while next < recovery.next_seq {
             for (seq, frame) in journal.read(next, 1024, 4 << 20)? {
                 book.fold(Frame::from_bytes(&frame)?);
+                chain.add(seq, &frame);
                 next = seq.saturating_add(1);
             }
         }
@@ -121,6 +138,7 @@ impl Office {
             book: RwLock::new(book),
             schedule: Mutex::default(),
             deadlines,
+            chain: Mutex::new(chain),
             turns: std::array::from_fn(|_| tokio::sync::Mutex::default()),
             changed: watch::channel(0).0,
             wake: Notify::new(),
@@ -454,6 +472,21 @@ impl Office {
     /// Within which times something must happen.
     pub fn deadlines(&self) -> &Deadlines {
         &self.deadlines
+    }
+
+    /// How many frames there are, and the digest over all of them: a pure function of the journal.
+    ///
+    /// # Errors
+    /// A journal that cannot be read.
+    pub fn digest(&self) -> Result<(u64, [u8; 32]), NoticeError> {
+        let mut chain = self.chain.lock().unwrap_or_else(PoisonError::into_inner);
+        let end = self.journal.next_seq();
+        while chain.next < end {
+            for (seq, frame) in self.journal.read(chain.next, 1024, 4 << 20)? {
+                chain.add(seq, &frame);
+            }
+        }
+        Ok((chain.next, chain.head))
     }
 
     /// Letters of a notice that this node sent.

@@ -10,7 +10,7 @@ use crate::domain::ids::{AgencyId, FederationId, NodeId, RecordId};
 use crate::domain::time::{Clock, Entropy};
 use crate::identity::{Authority, Directory};
 use crate::ledger::{State, origin_mark};
-use crate::notice::Office;
+use crate::notice::{Office, Quota};
 use crate::policy::Engine;
 use crate::seal::SigningKey;
 use crate::search::Indexes;
@@ -45,6 +45,8 @@ pub struct Core {
     pub vault: Arc<Vault>,
     /// Notices.
     pub office: Office,
+    /// Who sent how much of which precedence.
+    pub quota: Mutex<Quota>,
     /// Wakes people up.
     pub bell: Arc<dyn Bell>,
     /// Whom to call when nobody acknowledges.

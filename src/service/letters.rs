@@ -7,7 +7,9 @@ use crate::domain::canon::Canon;
 use crate::domain::fault::Fault;
 use crate::domain::ids::{AgencyId, NodeId};
 use crate::domain::notice::Precedence;
-use crate::notice::{Frame, Letter, LetterDigest, LetterHeader, LetterKind, NoticeError, SignedReceipt, Step};
+use crate::notice::{
+    Frame, Letter, LetterDigest, LetterHeader, LetterKind, NoticeError, SignedReceipt, Step, demoted, origin_allowance,
+};
 use std::collections::BTreeMap;
 use std::future::Future;
 use std::pin::Pin;
@@ -38,14 +40,15 @@ impl Core {
         self.office.reachable(sender);
         let letter = Letter::from_canon(bytes).map_err(NoticeError::from)?;
         let (notice, from) = (letter.header.notice, letter.header.from.clone());
-        let ring = ring("received", &letter.header, &from, Vec::new());
+        let header = letter.header.clone();
         match self.office.take(&self.state(), letter, self.clock.now()).await {
             Ok(taken) => {
                 if taken.new {
                     let object = Object::Notice(notice);
                     let action = AuditAction::NoticeReceive;
                     let _logged = self.log_node(action, &from, object, Verdict::Allow, "delivered").await?;
-                    self.bell.ring(ring);
+                    let precedence = self.counted(&header);
+                    self.bell.ring(ring("received", &LetterHeader { precedence, ..header }, &from, Vec::new()));
                 }
                 Ok(taken.receipts)
             }
@@ -82,8 +85,9 @@ impl Core {
         }
         let nodes: Vec<NodeId> = state.nodes().filter(|(_, n)| n.agency == h.to).map(|(id, _)| *id).collect();
         let mut why = String::from("the addressee has no node");
+        let precedence = self.counted(h);
         for node in nodes {
-            match post.deliver(node, h.precedence, bytes.to_vec()).await {
+            match post.deliver(node, precedence, bytes.to_vec()).await {
                 Ok(receipts) => {
                     let object = Object::Notice(h.notice);
                     let action = AuditAction::NoticeSend;
@@ -99,6 +103,14 @@ impl Core {
             }
         }
         Err(Fault::unavailable("UNREACHABLE", why))
+    }
+
+    /// What a letter counts as here: who sends too much of a precedence is handled as the next lower one, never lost (P25).
+    fn counted(&self, h: &LetterHeader) -> Precedence {
+        let allowed = origin_allowance(h.precedence);
+        let mut quota = self.quota.lock().unwrap_or_else(PoisonError::into_inner);
+        let within = quota.take(h.from.as_str(), h.precedence, h.exercise, allowed, self.clock.now());
+        if within { h.precedence } else { demoted(h.precedence) }
     }
 
     /// Sends one letter by one path and keeps what came back. False when it did not arrive.

@@ -14,11 +14,13 @@ use crate::domain::notice::{
 use crate::domain::time::Millis;
 use crate::ledger::State;
 use crate::notice::{
-    By, Content, Draft, End, In, LetterDigest, LetterHeader, LetterKind, Out, Receipt, Step, Word, person_bytes,
+    By, Content, Draft, End, In, LetterDigest, LetterHeader, LetterKind, Out, Receipt, Step, Word, flash_allowance,
+    person_bytes,
 };
 use crate::policy::{Action, Decision, Resource};
 use crate::seal::{PublicKey, Signature};
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::PoisonError;
 
 /// What is to be sent.
 pub struct NoticeAsk {
@@ -163,6 +165,9 @@ impl Core {
         if let Some(fault) = decision.fault() {
             return Err(fault);
         }
+        if flash {
+            self.check_flash(caller, ask.exercise)?;
+        }
         let written: Vec<String> = ask.to.iter().chain(&ask.info).cloned().collect();
         let drafts = addressees.into_iter().map(|(to, a)| Draft {
             notice,
@@ -187,6 +192,21 @@ impl Core {
         let sender = &caller.person().name;
         self.office.accept(&state, drafts.collect(), sender, self.clock.now(), &mut RandomOf(self)).await?;
         Ok(notice)
+    }
+
+    /// A flash wakes people: nobody may use it up.
+    fn check_flash(&self, caller: &Caller, exercise: bool) -> Result<(), Fault> {
+        let (person, agency) = flash_allowance(exercise);
+        let now = self.clock.now();
+        let mut quota = self.quota.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut take = |who: &str, allowed| quota.take(who, Precedence::Flash, exercise, allowed, now);
+        if take(&format!("{}/{}", self.agency, caller.person().name), person)
+            && take(&format!("{}/", self.agency), agency)
+        {
+            return Ok(());
+        }
+        Err(Fault::unavailable("FLASH_QUOTA", "too many flashes in a short time")
+            .hint("send it as immediate, or wait a few seconds"))
     }
 
     /// Attaching widens nothing: who may not see a record is named before anything is sent.

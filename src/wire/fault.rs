@@ -106,6 +106,7 @@ const REASONS: &[&str] = &[
     "NOT_FOUND",
     "NO_LEADER",
     "LEDGER_HALTED",
+    "FLASH_QUOTA",
     "BAD_WARNING",
     "ATTACHMENT_NOT_RELEASED",
     "BAD_ANSWER",
