@@ -4,6 +4,7 @@ use super::analysis;
 use super::directory::SealedDirectory;
 use super::error::SearchError;
 use super::query::{Asked, Node, Query, asked};
+use super::quiet::quietly;
 use crate::domain::ids::{AgencyId, RecordId};
 use crate::domain::label::Grade;
 use crate::domain::record::{Kind, Reference};
@@ -119,7 +120,8 @@ impl Indexes {
             let dir = dir.join(grade.to_string());
             let io = |step| move |source| SearchError::Io { step, source };
             std::fs::create_dir_all(&dir).map_err(io("make the folder of an index"))?;
-            let open = || Index::open(SealedDirectory::new(&dir, key, Arc::clone(&entropy)));
+            // The merging threads are born here and stay quiet.
+            let open = || quietly(|| Index::open(SealedDirectory::new(&dir, key, Arc::clone(&entropy))));
             let index = match open() {
                 Ok(index) => index,
                 Err(error) => {
@@ -158,6 +160,10 @@ impl Indexes {
     /// # Errors
     /// When an index cannot be written. Adding the same again is safe.
     pub fn add(&self, documents: &[Document]) -> Result<(), SearchError> {
+        quietly(|| self.add_here(documents))
+    }
+
+    fn add_here(&self, documents: &[Document]) -> Result<(), SearchError> {
         for (grade, index) in &self.by_grade {
             let mut writer = index.writer();
             let mut changed = false;

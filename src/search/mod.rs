@@ -20,9 +20,11 @@ mod directory;
 mod error;
 mod index;
 mod query;
+mod quiet;
 #[cfg(test)]
 mod tests;
 
 pub use error::SearchError;
 pub use index::{Allowed, Document, Indexes, Match};
 pub use query::Query;
+pub use quiet::quietly;

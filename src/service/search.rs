@@ -13,7 +13,7 @@ use crate::domain::time::Millis;
 use crate::ledger::State;
 use crate::policy::{Action, Resource};
 use crate::seal::hmac;
-use crate::search::{Allowed, Document, Match, Query};
+use crate::search::{Allowed, Document, Match, Query, quietly};
 use crate::vault::{Card, Facts};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -206,19 +206,23 @@ impl Core {
         let mut batch = Vec::new();
         // Objects are read and opened here; the other tasks of this thread go elsewhere meanwhile.
         tokio::task::block_in_place(|| {
-            for record in looked {
-                match self.vault.card(&state, &record, 0) {
-                    Ok(None) => {
-                        indexing.waiting.insert(record);
+            quietly(|| {
+                for record in looked {
+                    match self.vault.card(&state, &record, 0) {
+                        Ok(None) => {
+                            indexing.waiting.insert(record);
+                        }
+                        // Not asked again before the next start: its bytes do not get better by themselves.
+                        Err(error) => {
+                            tracing::error!(%record, %error, "a held object does not verify; it is not indexed")
+                        }
+                        Ok(Some(card)) if known.get(&record).is_none_or(|v| *v < card.version) => {
+                            batch.extend(self.load(&card).ok());
+                        }
+                        Ok(Some(_)) => {}
                     }
-                    // Not asked again before the next start: its bytes do not get better by themselves.
-                    Err(error) => tracing::error!(%record, %error, "a held object does not verify; it is not indexed"),
-                    Ok(Some(card)) if known.get(&record).is_none_or(|v| *v < card.version) => {
-                        batch.extend(self.load(&card).ok());
-                    }
-                    Ok(Some(_)) => {}
                 }
-            }
+            })
         });
         if batch.is_empty() {
             return Ok(more);
