@@ -23,6 +23,7 @@ use crate::service::{Caller, Core};
 use crate::vault::PeerVault;
 use crate::wire::status_of;
 use std::sync::Arc;
+use tokio::runtime::Handle;
 use tonic::{Request, Status};
 
 /// The people's services of one node.
@@ -30,12 +31,13 @@ use tonic::{Request, Status};
 pub struct People {
     core: Arc<Core>,
     peers: Arc<dyn PeerVault>,
+    urgent: Handle,
 }
 
 impl People {
-    /// Serves `core`; `peers` is where publishes are pushed to.
-    pub fn new(core: Arc<Core>, peers: Arc<dyn PeerVault>) -> People {
-        People { core, peers }
+    /// Serves `core`; `peers` is where publishes are pushed to, `urgent` the threads of notices.
+    pub fn new(core: Arc<Core>, peers: Arc<dyn PeerVault>, urgent: Handle) -> People {
+        People { core, peers, urgent }
     }
 
     /// Who calls. A call without a finished handshake cannot come here; if it did, it is refused.

@@ -35,7 +35,7 @@ impl v1::notices_server::Notices for People {
         self.caller(&request)?;
         let (lines, stream) = mpsc::channel(AHEAD);
         let people = self.clone();
-        tokio::spawn(async move {
+        self.urgent.spawn(async move {
             if let Err(status) = people.stream(&request, &lines).await {
                 let _ = lines.send(Err(status)).await;
             }

@@ -30,6 +30,7 @@ use crate::vault::{Complaints, Intake, Keys, Vault};
 use crate::wire::pb::{peer, v1};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
+use tokio::runtime::Handle;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
@@ -43,6 +44,8 @@ const PEOPLE_MESSAGE_BYTES: usize = 2 << 20;
 const PEOPLE: Limits = Limits { connections: 1024, per_address: 512, handshake_ms: 5_000 };
 const NOTICES: Limits = Limits { connections: 512, per_address: 128, handshake_ms: 5_000 };
 const NODES: Limits = Limits { connections: 1024, per_address: 256, handshake_ms: 5_000 };
+/// Threads that carry notices and nothing else.
+const URGENT_THREADS: usize = 2;
 /// What is under way when a node is told to stop has this long.
 const STOP_WITHIN: Duration = Duration::from_secs(2);
 
@@ -53,14 +56,20 @@ pub fn run(config: NodeConfig) -> Result<(), Fault> {
         end_with_parent()?;
     }
     tracing_subscriber::fmt().with_writer(std::io::stderr).with_ansi(false).with_max_level(tracing::Level::INFO).init();
-    tokio::runtime::Builder::new_multi_thread()
+    let fail = |e: std::io::Error| Fault::internal("RUNTIME", e.to_string());
+    // Notices have threads of their own: what publishes and syncs keep busy does not stand in front of a flash.
+    let mut urgent = tokio::runtime::Builder::new_multi_thread();
+    let urgent = urgent.worker_threads(URGENT_THREADS).thread_name("notices").enable_all().build().map_err(fail)?;
+    let outcome = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
-        .map_err(|e| Fault::internal("RUNTIME", e.to_string()))?
-        .block_on(serve(config))
+        .map_err(fail)?
+        .block_on(serve(config, urgent.handle().clone()));
+    urgent.shutdown_background();
+    outcome
 }
 
-async fn serve(config: NodeConfig) -> Result<(), Fault> {
+async fn serve(config: NodeConfig, urgent: Handle) -> Result<(), Fault> {
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let signed = read_genesis(&config.genesis)?;
     let genesis = signed.verified()?;
@@ -87,7 +96,10 @@ async fn serve(config: NodeConfig) -> Result<(), Fault> {
     first_people(&config, &directory).await?;
     let dialer = Dialer::new(credentials()?, roots.clone(), Arc::clone(&clock));
     let peers = Arc::new(Peers::new(&config, &dialer)?);
-    let post = Arc::new(PostOffice::new(&config, &dialer)?);
+    let post = {
+        let _there = urgent.enter();
+        Arc::new(PostOffice::new(&config, &dialer)?)
+    };
     let cluster = Arc::new(
         Cluster::start(ClusterOptions {
             node,
@@ -114,13 +126,15 @@ async fn serve(config: NodeConfig) -> Result<(), Fault> {
     };
     let nodes = bind(config.listen.nodes, nodes_tls()?, NODES).await?;
     let services = NodeServices::new(Arc::clone(&cluster), gate.clone());
-    let notices = bind(config.listen.notices, nodes_tls()?, NOTICES).await?;
+    let (address, tls) = (config.listen.notices, nodes_tls()?);
+    let notices = urgent.spawn(bind(address, tls, NOTICES)).await;
+    let notices = notices.map_err(|e| Fault::internal("RUNTIME", e.to_string()))??;
     let letters = harden_server(Server::builder()).add_service(
         peer::post_server::PostServer::new(PostServices::new(services.clone(), post.clone()))
             .max_decoding_message_size(2 * LETTER_BYTES)
             .max_encoding_message_size(2 * LETTER_BYTES),
     );
-    let notice_server = tokio::spawn(letters.serve_with_incoming_shutdown(notices, told(stopped.clone())));
+    let notice_server = urgent.spawn(letters.serve_with_incoming_shutdown(notices, told(stopped.clone())));
     let big = limits::PEER_MESSAGE_BYTES;
     let router = harden_server(Server::builder())
         .add_service(
@@ -212,8 +226,8 @@ async fn serve(config: NodeConfig) -> Result<(), Fault> {
     let reporting = upkeep::report(Arc::clone(&core), peers.clone(), peers.clone(), stopped.clone());
 
     let couriers = [
-        courier::start(Arc::clone(&core), post.clone(), stopped.clone()),
-        courier::alarms(Arc::clone(&core), stopped.clone()),
+        courier::start(&urgent, Arc::clone(&core), post.clone(), stopped.clone()),
+        courier::alarms(&urgent, Arc::clone(&core), stopped.clone()),
     ];
 
     let people_tls = ServerTls::new(
@@ -223,7 +237,7 @@ async fn serve(config: NodeConfig) -> Result<(), Fault> {
         clock,
     )?;
     let people = bind(config.listen.people, people_tls, PEOPLE).await?;
-    let api = People::new(Arc::clone(&core), peers);
+    let api = People::new(Arc::clone(&core), peers, urgent);
     let router = harden_server(Server::builder())
         .add_service(v1::federation_server::FederationServer::new(api.clone()))
         .add_service(v1::persons_server::PersonsServer::new(api.clone()))

@@ -7,6 +7,7 @@ use crate::service::{Core, PeerPost};
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
+use tokio::runtime::Handle;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio::time::sleep;
@@ -20,8 +21,13 @@ const UNDER_WAY: usize = 512;
 type OnPath = (LetterDigest, Option<NodeId>);
 
 /// Starts the task; it ends when told.
-pub(super) fn start(core: Arc<Core>, post: Arc<dyn PeerPost>, mut stopped: watch::Receiver<bool>) -> JoinHandle<()> {
-    tokio::spawn(async move {
+pub(super) fn start(
+    urgent: &Handle,
+    core: Arc<Core>,
+    post: Arc<dyn PeerPost>,
+    mut stopped: watch::Receiver<bool>,
+) -> JoinHandle<()> {
+    urgent.spawn(async move {
         let under_way: Arc<Mutex<BTreeSet<OnPath>>> = Arc::default();
         loop {
             send_due(&core, &post, &under_way);
@@ -38,8 +44,8 @@ pub(super) fn start(core: Arc<Core>, post: Arc<dyn PeerPost>, mut stopped: watch
 }
 
 /// Gives alarms and escalations when they are due.
-pub(super) fn alarms(core: Arc<Core>, mut stopped: watch::Receiver<bool>) -> JoinHandle<()> {
-    tokio::spawn(async move {
+pub(super) fn alarms(urgent: &Handle, core: Arc<Core>, mut stopped: watch::Receiver<bool>) -> JoinHandle<()> {
+    urgent.spawn(async move {
         loop {
             tokio::select! {
                 biased;
