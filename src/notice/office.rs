@@ -17,8 +17,9 @@ use crate::domain::time::{Entropy, Millis};
 use crate::journal::{Journal, JournalOptions, Recovery};
 use crate::ledger::State;
 use crate::seal::{KeyRing, SigningKey, digest};
+use std::collections::BTreeMap;
 use std::path::Path;
-use std::sync::{Mutex, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use tokio::sync::{Notify, watch};
 
 /// Most letters that wait, of each precedence: a flash is still taken when routine is refused.
@@ -99,6 +100,8 @@ pub struct Office {
     book: RwLock<Book>,
     schedule: Mutex<Schedule>,
     deadlines: Deadlines,
+    /// Of letters that came in or were decided on since the start.
+    desks: Mutex<BTreeMap<LetterDigest, Arc<[String]>>>,
     chain: Mutex<Chain>,
     turns: [tokio::sync::Mutex<()>; TURNS],
     changed: watch::Sender<u64>,
@@ -138,6 +141,7 @@ impl Office {
             book: RwLock::new(book),
             schedule: Mutex::default(),
             deadlines,
+            desks: Mutex::default(),
             chain: Mutex::new(chain),
             turns: std::array::from_fn(|_| tokio::sync::Mutex::default()),
             changed: watch::channel(0).0,
@@ -268,7 +272,8 @@ impl Office {
             return Err(NoticeError::Rule("its time is over"));
         }
         // Held means openable: what does not open is not receipted.
-        Content::from_bytes(&self.content(&letter)?)?;
+        let desks = Content::from_bytes(&self.content(&letter)?)?.desks;
+        self.desks.lock().unwrap_or_else(PoisonError::into_inner).insert(digest, desks.into());
         let receipt = self.receipt(letter.header.notice, digest, ReceiptState::Delivered, None, None, now);
         self.write(vec![Frame::Received { letter, receipt: receipt.clone(), at: now }]).await?;
         Ok(Taken { receipts: vec![receipt], new: true })
@@ -461,12 +466,18 @@ impl Office {
         Content::from_bytes(&self.content(&entry.letter)?)
     }
 
-    /// Units and persons whom a notice names; no content.
+    /// Units and persons whom a notice names; no content. Opened once: every decision on a notice asks for them.
     ///
     /// # Errors
     /// [`NoticeError::Seal`] when it does not open.
-    pub fn desks(&self, entry: &In) -> Result<Vec<String>, NoticeError> {
-        Ok(Content::from_bytes(&self.content(&entry.letter)?)?.desks)
+    pub fn desks(&self, entry: &In) -> Result<Arc<[String]>, NoticeError> {
+        let digest = entry.letter.digest();
+        if let Some(known) = self.desks.lock().unwrap_or_else(PoisonError::into_inner).get(&digest) {
+            return Ok(Arc::clone(known));
+        }
+        let desks: Arc<[String]> = Content::from_bytes(&self.content(&entry.letter)?)?.desks.into();
+        self.desks.lock().unwrap_or_else(PoisonError::into_inner).insert(digest, Arc::clone(&desks));
+        Ok(desks)
     }
 
     /// Within which times something must happen.

@@ -265,13 +265,13 @@ impl Core {
     /// A notice as this person may see it: none when they may not, or when it was withdrawn.
     pub async fn notice_shown(&self, caller: &Caller, letter: LetterDigest) -> Result<Option<NoticeLine>, Fault> {
         let Some(entry) = self.office.read(|b| b.entry(&letter).cloned()) else { return Ok(None) };
-        if entry.state() == ReceiptState::Withdrawn || !self.notice_may(caller, Action::NoticeRead, &entry).is_allow() {
+        let decision = self.notice_may(caller, Action::NoticeRead, &entry);
+        if entry.state() == ReceiptState::Withdrawn || !decision.is_allow() {
             return Ok(None);
         }
         let h = &entry.letter.header;
         let label = notice_label(&h.from, h.grade, [h.to.clone()].into());
         let act = self.notice_act(Action::NoticeRead, AuditAction::NoticeOpen, h.notice, &label);
-        let decision = self.notice_may(caller, Action::NoticeRead, &entry);
         let receipt = self.log(caller, &act, Stage::Intent, &decision).await?;
         let content = self.office.disclose(&entry, &receipt)?;
         let (state, ack_by) = (entry.state(), entry.acknowledged_by().map(str::to_owned));
@@ -285,7 +285,7 @@ impl Core {
     /// and the duty officers who watch for all.
     fn notice_may(&self, caller: &Caller, action: Action, entry: &In) -> Decision {
         let h = &entry.letter.header;
-        let desks = self.office.desks(entry).unwrap_or_else(|_| vec![String::new()]);
+        let desks = self.office.desks(entry).unwrap_or_else(|_| vec![String::new()].into());
         let person = caller.person();
         let named = |d: &String| *d == person.name || (!person.unit.is_empty() && *d == person.unit);
         let on_duty = person.roles.contains(&crate::domain::person::Role::DutyOfficer);
