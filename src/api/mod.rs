@@ -3,6 +3,7 @@
 //! Two listeners, two sets of services. People's calls carry a `VerifiedPeer` that is a person of the own
 //! agency; nodes' calls one that is a node, whose number and key must be those of the ledger.
 
+mod apart;
 mod audit;
 mod cluster;
 mod decode;
@@ -14,6 +15,7 @@ mod policy;
 mod post;
 mod records;
 
+pub use apart::Apart;
 pub use peer::{NodeGate, NodeServices};
 pub use post::PostServices;
 

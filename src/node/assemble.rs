@@ -5,9 +5,9 @@ use super::hook::Hook;
 use super::lock::DataLock;
 use super::peers::Peers;
 use super::post::PostOffice;
-use super::system::{SystemClock, SystemEntropy, end_with_parent, harden};
+use super::system::{SystemClock, SystemEntropy, end_with_parent, harden, yield_to_notices};
 use super::upkeep;
-use crate::api::{NodeGate, NodeServices, People, PostServices};
+use crate::api::{Apart, NodeGate, NodeServices, People, PostServices};
 use crate::audit::{Action as AuditAction, AuditLog, Decision as Verdict, Object, ReceivedReports};
 use crate::cluster::{Cluster, ClusterOptions, Committer, Timings};
 use crate::config::{FirstPerson, NodeConfig, read_genesis, read_text};
@@ -61,6 +61,7 @@ pub fn run(config: NodeConfig) -> Result<(), Fault> {
     let mut urgent = tokio::runtime::Builder::new_multi_thread();
     let urgent = urgent.worker_threads(URGENT_THREADS).thread_name("notices").enable_all().build().map_err(fail)?;
     let outcome = tokio::runtime::Builder::new_multi_thread()
+        .on_thread_start(yield_to_notices)
         .enable_all()
         .build()
         .map_err(fail)?
@@ -236,21 +237,27 @@ async fn serve(config: NodeConfig, urgent: Handle) -> Result<(), Fault> {
         AgencyVerifier::new(federation, roots, Expected::PeopleOf(config.agency.clone())),
         clock,
     )?;
-    let people = bind(config.listen.people, people_tls, PEOPLE).await?;
-    let api = People::new(Arc::clone(&core), peers, urgent);
+    let people = urgent.spawn(bind(config.listen.people, people_tls, PEOPLE)).await;
+    let people = people.map_err(|e| Fault::internal("RUNTIME", e.to_string()))??;
+    let api = People::new(Arc::clone(&core), peers, urgent.clone());
+    let bulk = Handle::current();
     let router = harden_server(Server::builder())
         .add_service(v1::federation_server::FederationServer::new(api.clone()))
         .add_service(v1::persons_server::PersonsServer::new(api.clone()))
-        .add_service(
+        .add_service(Apart::new(
             v1::records_server::RecordsServer::new(api.clone())
                 .max_decoding_message_size(PEOPLE_MESSAGE_BYTES)
                 .max_encoding_message_size(8 << 20),
-        )
-        .add_service(v1::audit_server::AuditServer::new(api.clone()).max_encoding_message_size(8 << 20))
+            bulk.clone(),
+        ))
+        .add_service(Apart::new(
+            v1::audit_server::AuditServer::new(api.clone()).max_encoding_message_size(8 << 20),
+            bulk,
+        ))
         .add_service(v1::policy_server::PolicyServer::new(api.clone()))
         .add_service(v1::notices_server::NoticesServer::new(api.clone()))
         .add_service(v1::cluster_server::ClusterServer::new(api));
-    let people_server = tokio::spawn(router.serve_with_incoming_shutdown(people, told(stopped)));
+    let people_server = urgent.spawn(router.serve_with_incoming_shutdown(people, told(stopped)));
     tracing::info!(agency = %config.agency, people = %config.listen.people, nodes = %config.listen.nodes, "serving; {}", crate::seal::SUITE_NOTICE);
 
     wait_for_end(&cluster).await?;

@@ -2,7 +2,7 @@
 
 use crate::domain::fault::Fault;
 use crate::domain::time::{Clock, Entropy, Millis};
-use rustix::process::{DumpableBehavior, Resource, Rlimit, Signal};
+use rustix::process::{DumpableBehavior, Resource, Rlimit, Signal, getpriority_process, setpriority_process};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 /// The machine's clock.
@@ -32,6 +32,15 @@ pub(super) fn harden() -> Result<(), Fault> {
     let fail = |e: rustix::io::Errno| Fault::internal("HARDEN", format!("cannot switch off core dumps: {e}"));
     rustix::process::setrlimit(Resource::Core, Rlimit { current: Some(0), maximum: Some(0) }).map_err(fail)?;
     rustix::process::set_dumpable_behavior(DumpableBehavior::NotDumpable).map_err(fail)
+}
+
+/// Lowers the calling thread a little, so that the threads of notices come first. Consensus keeps enough: its timeouts are
+/// a thousand times a time slice.
+pub(super) fn yield_to_notices() {
+    let lowered = getpriority_process(None).and_then(|nice| setpriority_process(None, (nice + 5).min(19)));
+    if let Err(error) = lowered {
+        tracing::debug!(%error, "all threads run at one priority");
+    }
 }
 
 /// Ends this process when its parent ends, however that ended. `hufu demo` asks for it.

@@ -3,7 +3,7 @@
 use rustix::process::{getpriority_process, setpriority_process};
 
 /// Added to the nice value of the thread; on Linux a nice value belongs to a thread and its later children.
-const NICER: i32 = 10;
+const NICER: i32 = 3;
 
 /// Runs `work` on a thread of lower priority, and waits for it. Where the system does not allow that, it runs as it is.
 pub fn quietly<T: Send>(work: impl FnOnce() -> T + Send) -> T {

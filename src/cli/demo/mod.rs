@@ -97,6 +97,11 @@ fn welcome(plan: &Plan, out: &Out) {
         ),
         format!("hufu --profile {} record search 演练 --purpose CASE-1", profile("customs-analyst.toml")),
         format!("hufu --profile {} record open RECORD --purpose CASE-1", profile("customs-analyst.toml")),
+        format!("hufu --profile {} notice watch", profile("customs-duty.toml")),
+        format!(
+            "hufu --profile {} notice send --to customs --precedence flash --grade secret --subject 演练 --body 测试 --exercise",
+            profile("police-duty.toml")
+        ),
         format!("hufu --profile {} audit search", profile("customs-officer.toml")),
     ] {
         outln!("  {line}");
