@@ -14,8 +14,9 @@ use tokio::time::sleep;
 
 /// Looks again at the latest after this long: alarms and escalations are due by the clock.
 const ROUND: Duration = Duration::from_millis(500);
-/// Letters under way at a time, over all paths.
-const UNDER_WAY: usize = 512;
+/// Paths in use at a time up to which a letter of each precedence may take one more: a flood of routine to somebody who
+/// does not answer leaves room for a flash.
+const UNDER_WAY: [usize; 4] = [1_024, 512, 384, 256];
 
 /// A path that a letter is on: direct, or by a relay.
 type OnPath = (LetterDigest, Option<NodeId>);
@@ -63,9 +64,10 @@ fn send_due(core: &Arc<Core>, post: &Arc<dyn PeerPost>, under_way: &Arc<Mutex<BT
     let busy = || under_way.lock().unwrap_or_else(PoisonError::into_inner);
     for due in core.office.tries(core.clock.now(), &mut SystemEntropy) {
         let relays = if due.relays { core.relays_for(&due.letter) } else { Vec::new() };
+        let most = UNDER_WAY.get(due.precedence as usize).copied().unwrap_or_default();
         for via in std::iter::once(None).chain(relays.into_iter().map(Some)) {
             let path = (due.letter, via);
-            if busy().len() >= UNDER_WAY || !busy().insert(path) {
+            if busy().len() >= most || !busy().insert(path) {
                 continue;
             }
             let (core, post, under_way) = (Arc::clone(core), Arc::clone(post), Arc::clone(under_way));

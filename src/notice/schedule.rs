@@ -37,6 +37,8 @@ struct Attempt {
 pub struct Try {
     /// Which letter.
     pub letter: LetterDigest,
+    /// How urgent it is.
+    pub precedence: Precedence,
     /// By every relay too.
     pub relays: bool,
 }
@@ -61,7 +63,7 @@ impl Schedule {
                     Precedence::Immediate => out.accepted.plus_ms(IMMEDIATE_ALONE_MS) <= now,
                     Precedence::Priority | Precedence::Routine => attempt.count >= ALONE_ATTEMPTS,
                 };
-                due.push(Try { letter, relays });
+                due.push(Try { letter, precedence, relays });
                 let (first, longest) = pauses(precedence);
                 let pause = first.saturating_mul(1 << attempt.count.min(10)).min(longest);
                 attempt.count = attempt.count.saturating_add(1);
