@@ -32,7 +32,7 @@ impl v1::notices_server::Notices for People {
 
     async fn watch(&self, request: Request<v1::NoticeWatchRequest>) -> Result<Response<Self::WatchStream>, Status> {
         // Who they are is asked again for every notice: somebody suspended meanwhile gets no more.
-        self.caller(&request)?;
+        self.core.notice_gate(&self.caller(&request)?).await.map_err(refuse)?;
         let (lines, stream) = mpsc::channel(AHEAD);
         let people = self.clone();
         self.urgent.spawn(async move {

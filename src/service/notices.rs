@@ -229,8 +229,19 @@ impl Core {
         Ok(())
     }
 
+    /// Whether somebody may look at notices at all; a refusal is an event.
+    pub async fn notice_gate(&self, caller: &Caller) -> Result<(), Fault> {
+        let decision = self.decide(caller, Action::NoticeTrack, Resource::None, "", true);
+        let Some(fault) = decision.fault() else { return Ok(()) };
+        let (action, audit, object) = (Action::NoticeTrack, AuditAction::NoticeOpen, Object::None);
+        let act = Act { action, audit, object, label: None, purpose: "", origin: None, request: self.random() };
+        let _logged = self.log(caller, &act, Stage::Single, &decision).await?;
+        Err(fault)
+    }
+
     /// Notices that a person may see, newest first. Each one shown is an event.
     pub async fn notice_inbox(&self, caller: &Caller, limit: usize) -> Result<Vec<NoticeLine>, Fault> {
+        self.notice_gate(caller).await?;
         let (letters, _) = self.office.read(|b| b.arrived_since(0));
         let mut lines = Vec::new();
         for letter in letters.into_iter().rev() {

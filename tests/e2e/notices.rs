@@ -99,6 +99,13 @@ fn a_flash_is_shown_acknowledged_and_answered_and_shows_to_nobody_else() {
         assert_eq!(demo.run("customs-clerk", &["notice", word, &notice]).code, 4, "{word}");
     }
     assert_eq!(track(&demo, "customs-duty", &notice, "delivered", "1").code, 4, "only its sender's agency follows it");
+    // Who oversees people sees no notice, is told so, and leaves a trace.
+    for word in ["inbox", "watch"] {
+        let refused = demo.run("customs-officer", &["notice", word]);
+        assert!(refused.code == 3 && refused.stderr.contains("notice-needs-role"), "{word}: {}", refused.stderr);
+    }
+    let denied = demo.run("customs-officer", &["audit", "search", "--decision", "deny", "--person", "officer"]);
+    assert_eq!(denied.lines.iter().filter(|l| l["action"] == "notice-open").count(), 2);
     // A watch goes on where it stopped: what was shown to this person is not shown again.
     drop(watch);
     let second = id(&send(&demo, "police-duty", "customs/duty", "routine", "internal", "演练：第二件"));
