@@ -16,8 +16,8 @@ use tonic::{Request, Response, Status};
 const INBOX_MOST: u32 = 500;
 /// Notices that a slow terminal may lag behind; the rest waits in the book.
 const AHEAD: usize = 16;
-/// Longest wait for a receipt.
-const TRACK_MOST: Duration = Duration::from_secs(3600);
+/// Longest wait of one call, under the limit that every call has; who waits longer asks again.
+const TRACK_MOST: Duration = Duration::from_secs(25);
 
 #[tonic::async_trait]
 impl v1::notices_server::Notices for People {

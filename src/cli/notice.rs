@@ -16,10 +16,13 @@ use serde_json::{Value, json};
 use std::io::{IsTerminal, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// A watch whose node is away asks again after this long.
 const ASK_AGAIN: Duration = Duration::from_millis(500);
+
+/// A node ends a call after 30 s: a longer wait is several calls.
+const ONE_CALL: Duration = Duration::from_secs(20);
 
 #[derive(clap::Subcommand)]
 pub(super) enum Command {
@@ -164,13 +167,14 @@ fn done(id: &NoticeId, state: ReceiptState, out: &Out) {
     });
 }
 
+/// The text of `--body`, or of the file of `--body-file`; clap sees to it that there is one.
+pub(super) fn body_of(body: Option<String>, file: Option<PathBuf>) -> Result<String, Fault> {
+    body.map_or_else(|| file.map_or(Ok(String::new()), |f| read_text(&f)), Ok)
+}
+
 async fn send(client: &Client, ask: Send, out: &Out) -> Result<(), Fault> {
     let Send { to, info, precedence, grade, subject, body, body_file, attachments, exercise, lead, about } = ask;
-    let body = match (body, body_file) {
-        (Some(text), _) => text,
-        (None, Some(file)) => read_text(&file)?,
-        (None, None) => String::new(),
-    };
+    let body = body_of(body, body_file)?;
     let request = v1::NoticeSendRequest {
         to,
         info,
@@ -200,14 +204,19 @@ async fn say(client: &Client, id: &NoticeId, answer: Option<Answer>, text: &str)
 }
 
 async fn track(client: &Client, id: &NoticeId, wait: Option<ReceiptState>, out: &Out) -> Result<ExitCode, Fault> {
-    let ask = v1::NoticeTrackRequest {
-        notice: id.to_string(),
-        wait: wait.map(|w| w.to_string()).unwrap_or_default(),
-        timeout_ms: client.timeout_ms(),
+    let deadline = Instant::now() + client.timeout;
+    let r = loop {
+        let left = deadline.saturating_duration_since(Instant::now());
+        let ask = v1::NoticeTrackRequest {
+            notice: id.to_string(),
+            wait: wait.map(|w| w.to_string()).unwrap_or_default(),
+            timeout_ms: u32::try_from(left.min(ONE_CALL).as_millis()).unwrap_or(u32::MAX),
+        };
+        let r = client.notices().track(ask).await.map_err(fault)?.into_inner();
+        if r.reached || left <= ONE_CALL {
+            break r;
+        }
     };
-    let mut request = tonic::Request::new(ask);
-    request.set_timeout(client.timeout + Duration::from_secs(5));
-    let r = client.notices().track(request).await.map_err(fault)?.into_inner();
     let receipts: Vec<Value> = r
         .steps
         .iter()

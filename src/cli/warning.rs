@@ -2,8 +2,8 @@
 
 use super::args::Globals;
 use super::client::{Client, block_on, fault};
+use super::notice::body_of;
 use super::output::Out;
-use crate::config::read_text;
 use crate::domain::fault::{Fault, FaultKind};
 use crate::domain::ids::NoticeId;
 use crate::domain::label::Grade;
@@ -116,11 +116,7 @@ async fn issue(client: &Client, ask: Issue, out: &Out) -> Result<(), Fault> {
         precedence: ask.precedence.unwrap_or(ask.level.precedence()).to_string(),
         grade: ask.grade.to_string(),
         subject: ask.subject,
-        body: match (ask.body, ask.body_file) {
-            (Some(text), _) => text,
-            (None, Some(file)) => read_text(&file)?,
-            (None, None) => String::new(),
-        },
+        body: body_of(ask.body, ask.body_file)?,
         exercise: ask.exercise,
         about: ask.update.map(|n| n.to_string()).unwrap_or_default(),
         warning: Some(v1::Warning {

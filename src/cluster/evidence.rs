@@ -33,7 +33,7 @@ pub(super) struct Evidence {
 impl Evidence {
     /// Opens what was kept before.
     pub(super) fn open(dir: &Path) -> Result<Evidence, String> {
-        Evidence::over(Journal::open(dir, JournalOptions::default()).map_err(|e| e.to_string())?)
+        Evidence::over(Journal::open(dir, options()).map_err(|e| e.to_string())?)
     }
 
     pub(super) fn over((journal, recovery): (Journal, Recovery)) -> Result<Evidence, String> {
@@ -80,6 +80,11 @@ impl Evidence {
     }
 }
 
+/// A frame holds a whole message of a peer with what came with it.
+fn options() -> JournalOptions {
+    JournalOptions { max_frame_bytes: limits::PEER_MESSAGE_BYTES + 2_048, ..JournalOptions::default() }
+}
+
 fn words(frame: &[u8]) -> Result<String, CanonError> {
     let mut r = Reader::new(frame, DOMAIN, VERSION)?;
     let what = r.str(1024)?.to_owned();
@@ -94,6 +99,14 @@ fn words(frame: &[u8]) -> Result<String, CanonError> {
 #[allow(clippy::unwrap_used, reason = "test")]
 mod tests {
     use super::*;
+
+    #[tokio::test]
+    async fn the_largest_message_is_kept_and_found_again() {
+        let dir = tempfile::tempdir().unwrap();
+        let message = vec![7; limits::PEER_MESSAGE_BYTES];
+        Evidence::open(dir.path()).unwrap().keep(NodeId(7), CallKind::Snapshot, "rollback", &message).await.unwrap();
+        assert!(Evidence::open(dir.path()).unwrap().halted().is_some());
+    }
 
     #[tokio::test]
     async fn evidence_halts_and_outlives_a_restart() {

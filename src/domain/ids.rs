@@ -171,27 +171,36 @@ opaque!(
 );
 
 opaque!(
-    /// A notice: `n-` and the base32 of a UUIDv7 (RFC 9562 §5.7).
+    /// A notice: `n-` and the base32 of a UUIDv7 (RFC 9562 §5.7) whose last four bytes name the origin, so that no other
+    /// agency can put a notice in its place.
     NoticeId, "n-", "notice id", "BAD_NOTICE_ID"
 );
 
-impl RecordId {
-    /// A new id at `now` for an origin, whose four-byte mark the caller computes (see `ledger::origin_mark`).
-    pub fn new(now: Millis, origin_mark: [u8; 4], entropy: &mut dyn Entropy) -> RecordId {
-        let mut random = [0u8; 10];
-        entropy.fill(&mut random);
-        let [a, b, c, d, e, f, ..] = random;
-        let [w, x, y, z] = origin_mark;
-        let uuid = uuid::Builder::from_unix_timestamp_millis(now.0, &[a, b, c, d, e, f, w, x, y, z]).into_uuid();
-        RecordId(uuid.into_bytes())
-    }
+macro_rules! marked {
+    ($name:ident) => {
+        impl $name {
+            /// A new id at `now` for an origin, whose four-byte mark the caller computes (see `ledger::origin_mark`).
+            pub fn new(now: Millis, origin_mark: [u8; 4], entropy: &mut dyn Entropy) -> $name {
+                let mut random = [0u8; 10];
+                entropy.fill(&mut random);
+                let [a, b, c, d, e, f, ..] = random;
+                let [w, x, y, z] = origin_mark;
+                let uuid =
+                    uuid::Builder::from_unix_timestamp_millis(now.0, &[a, b, c, d, e, f, w, x, y, z]).into_uuid();
+                $name(uuid.into_bytes())
+            }
 
-    /// The last four bytes: the mark of the origin.
-    pub fn origin_mark(&self) -> [u8; 4] {
-        let [.., w, x, y, z] = self.0;
-        [w, x, y, z]
-    }
+            /// The last four bytes: the mark of the origin.
+            pub fn origin_mark(&self) -> [u8; 4] {
+                let [.., w, x, y, z] = self.0;
+                [w, x, y, z]
+            }
+        }
+    };
 }
+
+marked!(RecordId);
+marked!(NoticeId);
 
 /// A node's number on the ledger, derived from its agency and local id; never reused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]

@@ -2,8 +2,7 @@
 
 use super::canon::{Canon, CanonError, Reader, Writer};
 use super::fault::Fault;
-use super::ids::NoticeId;
-use super::time::{Entropy, Millis};
+use super::time::Millis;
 use std::{fmt, str::FromStr};
 
 /// Largest body of a notice, in bytes; more belongs into a record that is attached.
@@ -247,14 +246,5 @@ impl Canon for Warning {
             issuer: r.str(400)?.to_owned(),
             tier: r.str(64)?.to_owned(),
         })
-    }
-}
-
-impl NoticeId {
-    /// A new id: a UUIDv7 (RFC 9562 §5.7) of `now`.
-    pub fn new(now: Millis, entropy: &mut dyn Entropy) -> NoticeId {
-        let mut random = [0u8; 10];
-        entropy.fill(&mut random);
-        NoticeId::from_bytes(uuid::Builder::from_unix_timestamp_millis(now.0, &random).into_uuid().into_bytes())
     }
 }

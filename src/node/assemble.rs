@@ -192,6 +192,7 @@ async fn serve(config: NodeConfig, urgent: Handle) -> Result<(), Fault> {
         vault,
         office,
         relayed: Default::default(),
+        logged: Default::default(),
         quota: Mutex::default(),
         bell: Arc::new(Hook::start(config.notices.command.clone())),
         duty: DutyChain {

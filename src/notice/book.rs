@@ -122,6 +122,14 @@ pub enum Frame {
 }
 
 impl Frame {
+    /// The letter that this frame puts on its way, if it does.
+    pub(super) fn sends(&self) -> Option<&Letter> {
+        match self {
+            Frame::Sent { letter, .. } | Frame::Own { carrier: Some(letter), .. } => Some(letter),
+            _ => None,
+        }
+    }
+
     /// The bytes of the journal.
     pub fn to_bytes(&self) -> Vec<u8> {
         let mut w = Writer::new(DOMAIN, VERSION);
@@ -302,7 +310,7 @@ impl Book {
                     if letter.header.action {
                         self.unsettled.insert(digest);
                     }
-                    self.by_notice.entry(letter.header.notice).or_default().push(digest);
+                    self.name(letter.header.notice, digest);
                     let new =
                         In { letter, at, receipts: vec![receipt], shown_to: BTreeSet::new(), steps: BTreeSet::new() };
                     self.received.insert(digest, new);
@@ -361,12 +369,20 @@ impl Book {
         }
         self.open.insert((letter.header.precedence, digest));
         if letter.header.kind == LetterKind::Notice {
-            self.by_notice.entry(letter.header.notice).or_default().push(digest);
+            self.name(letter.header.notice, digest);
             self.unsettled.insert(digest);
         }
         let receipts = Vec::new();
         let new = Out { letter, sender, accepted: at, receipts, ended: None, steps: BTreeSet::new() };
         self.sent.insert(digest, new);
+    }
+
+    /// A letter to the own agency is sent and received here, and named once.
+    fn name(&mut self, notice: NoticeId, digest: LetterDigest) {
+        let letters = self.by_notice.entry(notice).or_default();
+        if !letters.contains(&digest) {
+            letters.push(digest);
+        }
     }
 
     /// A letter that this node sent.
@@ -401,19 +417,19 @@ impl Book {
         (self.arrivals.get(cursor..).unwrap_or_default().to_vec(), self.arrivals.len())
     }
 
-    /// Notices that this node sent.
-    pub fn notices_sent(&self) -> impl Iterator<Item = &Out> {
-        self.sent.values().filter(|o| o.letter.header.kind == LetterKind::Notice)
-    }
-
     /// Letters without a receipt that are still tried, most urgent first.
     pub fn open(&self) -> impl Iterator<Item = (LetterDigest, &Out)> {
         self.open.iter().filter_map(|(_, d)| self.sent.get(d).map(|o| (*d, o)))
     }
 
+    /// A letter without a receipt that is still tried.
+    pub fn still_open(&self, letter: &LetterDigest) -> Option<&Out> {
+        self.sent.get(letter).filter(|o| self.open.contains(&(o.letter.header.precedence, *letter)))
+    }
+
     /// How many letters of a precedence wait.
     pub fn waiting(&self, precedence: Precedence) -> usize {
-        self.open.iter().filter(|(p, _)| *p == precedence).count()
+        self.open.range((precedence, [0; 32])..=(precedence, [255; 32])).count()
     }
 
     /// What is due by now: ends of what expired, alarms and escalations, as frames that are to be made durable.

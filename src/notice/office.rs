@@ -15,7 +15,7 @@ use crate::domain::ids::{AgencyId, FederationId, NodeId, NoticeId};
 use crate::domain::notice::{Answer, Deadlines, Precedence, ReceiptState};
 use crate::domain::time::{Entropy, Millis};
 use crate::journal::{Journal, JournalOptions, Recovery};
-use crate::ledger::State;
+use crate::ledger::{State, origin_mark};
 use crate::seal::{KeyRing, SigningKey, digest};
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -133,13 +133,15 @@ impl Office {
                 next = seq.saturating_add(1);
             }
         }
+        let mut schedule = Schedule::default();
+        book.open().for_each(|(letter, out)| schedule.add(&out.letter.header.to, letter));
         Ok(Office {
             identity,
             signer: ring.signing_key()?,
             ring,
             journal,
             book: RwLock::new(book),
-            schedule: Mutex::default(),
+            schedule: Mutex::new(schedule),
             deadlines,
             desks: Mutex::default(),
             chain: Mutex::new(chain),
@@ -251,6 +253,10 @@ impl Office {
             return Err(NoticeError::Rule("no node of its sender signed it"));
         }
         let digest = letter.digest();
+        let sender = origin_mark(&self.identity.federation, &letter.header.from);
+        if letter.header.kind != LetterKind::Receipt && letter.header.notice.origin_mark() != sender {
+            return Err(NoticeError::Rule("its id names another sender"));
+        }
         match letter.header.kind {
             LetterKind::Notice => self.take_notice(letter, digest, now).await,
             LetterKind::Receipt => {
@@ -438,9 +444,9 @@ impl Office {
 
     /// A path to an agency works: what waits for it goes at once.
     pub fn reachable(&self, agency: &AgencyId) {
-        let mut schedule = self.schedule.lock().unwrap_or_else(PoisonError::into_inner);
-        self.read(|b| schedule.reachable(b, agency));
-        self.wake.notify_one();
+        if self.schedule.lock().unwrap_or_else(PoisonError::into_inner).reachable(agency) {
+            self.wake.notify_one();
+        }
     }
 
     /// Makes durable what is due by now: ends, alarms and escalations. Answers what was new.
@@ -518,9 +524,14 @@ impl Office {
 
     async fn write(&self, frames: Vec<Frame>) -> Result<(), NoticeError> {
         self.journal.append(frames.iter().map(Frame::to_bytes).collect()).await?;
+        let sent: Vec<(AgencyId, LetterDigest)> =
+            frames.iter().filter_map(Frame::sends).map(|l| (l.header.to.clone(), l.digest())).collect();
         let mut book = self.book.write().unwrap_or_else(PoisonError::into_inner);
         frames.into_iter().for_each(|f| book.fold(f));
         drop(book);
+        let mut schedule = self.schedule.lock().unwrap_or_else(PoisonError::into_inner);
+        sent.iter().for_each(|(to, letter)| schedule.add(to, *letter));
+        drop(schedule);
         self.changed.send_modify(|n| *n = n.wrapping_add(1));
         Ok(())
     }

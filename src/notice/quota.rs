@@ -33,13 +33,14 @@ impl Quota {
     /// Takes one notice out of a bucket; false if it is empty. A clock that goes back gains nothing.
     pub fn take(&mut self, who: &str, precedence: Precedence, exercise: bool, allowed: Allowance, now: Millis) -> bool {
         let full = allowed.burst.saturating_mul(1000);
+        let key = (who.to_owned(), precedence, exercise);
         if self.buckets.len() >= SENDERS
+            && !self.buckets.contains_key(&key)
             && let Some(oldest) = self.buckets.iter().min_by_key(|(_, b)| b.at).map(|(k, _)| k.clone())
         {
             self.buckets.remove(&oldest);
         }
-        let bucket =
-            self.buckets.entry((who.to_owned(), precedence, exercise)).or_insert(Bucket { milli: full, at: now });
+        let bucket = self.buckets.entry(key).or_insert(Bucket { milli: full, at: now });
         let gained = now.0.saturating_sub(bucket.at.0).saturating_mul(allowed.per_second);
         bucket.milli = bucket.milli.saturating_add(gained).min(full);
         bucket.at = bucket.at.max(now);

@@ -1,4 +1,4 @@
-//! When a letter is tried again, and by which paths. Pure; it is made anew from the book after a start.
+//! When a letter is tried again, and by which paths. Pure; it is filled from the book after a start.
 //!
 //! A letter is tried until its receipt is here or it expires. A flash goes by every path at once; others go direct
 //! first and by relays once the direct path has not worked. A peer that answers again makes all that waits for it
@@ -43,50 +43,56 @@ pub struct Try {
     pub relays: bool,
 }
 
-/// The attempts of one node.
+/// The attempts of one node, by addressee.
 #[derive(Debug, Default)]
 pub struct Schedule {
-    attempts: BTreeMap<LetterDigest, Attempt>,
+    attempts: BTreeMap<AgencyId, BTreeMap<LetterDigest, Attempt>>,
 }
 
 impl Schedule {
-    /// What is due, most urgent first; each counts as tried. `jitter(n)` answers a number below `n`.
+    /// A letter is to be sent; due at once.
+    pub fn add(&mut self, to: &AgencyId, letter: LetterDigest) {
+        let new = Attempt { count: 0, next: Millis(0) };
+        self.attempts.entry(to.clone()).or_default().entry(letter).or_insert(new);
+    }
+
+    /// What is due, most urgent first; each counts as tried. What is no longer open is forgotten when it is due.
+    /// `jitter(n)` answers a number below `n`.
     pub fn due(&mut self, book: &Book, now: Millis, mut jitter: impl FnMut(u64) -> u64) -> Vec<Try> {
         let mut due = Vec::new();
-        let mut open = BTreeMap::new();
-        for (letter, out) in book.open() {
-            let mut attempt = self.attempts.get(&letter).copied().unwrap_or(Attempt { count: 0, next: now });
-            if attempt.next <= now {
+        for letters in self.attempts.values_mut() {
+            letters.retain(|letter, attempt| {
+                if attempt.next > now {
+                    return true;
+                }
+                let Some(out) = book.still_open(letter) else { return false };
                 let precedence = out.letter.header.precedence;
                 let relays = match precedence {
                     Precedence::Flash => true,
                     Precedence::Immediate => out.accepted.plus_ms(IMMEDIATE_ALONE_MS) <= now,
                     Precedence::Priority | Precedence::Routine => attempt.count >= ALONE_ATTEMPTS,
                 };
-                due.push(Try { letter, precedence, relays });
+                due.push(Try { letter: *letter, precedence, relays });
                 let (first, longest) = pauses(precedence);
                 let pause = first.saturating_mul(1 << attempt.count.min(10)).min(longest);
                 attempt.count = attempt.count.saturating_add(1);
                 attempt.next = now.plus_ms(pause - jitter(pause / 4));
-            }
-            open.insert(letter, attempt);
+                true
+            });
         }
-        // What is no longer open is forgotten.
-        self.attempts = open;
+        self.attempts.retain(|_, letters| !letters.is_empty());
+        due.sort_by_key(|t| t.precedence);
         due
     }
 
-    /// A path to an agency works again: what waits for it is due now.
-    pub fn reachable(&mut self, book: &Book, agency: &AgencyId) {
-        for (letter, attempt) in &mut self.attempts {
-            if book.out(letter).is_some_and(|o| o.letter.header.to == *agency) {
-                attempt.next = Millis(0);
-            }
-        }
+    /// A path to an agency works again: what waits for it is due now. True if something does.
+    pub fn reachable(&mut self, agency: &AgencyId) -> bool {
+        let waiting = self.attempts.get_mut(agency);
+        waiting.map(|w| w.values_mut().for_each(|a| a.next = Millis(0))).is_some()
     }
 
     /// When something is due next; none while nothing waits.
     pub fn next(&self) -> Option<Millis> {
-        self.attempts.values().map(|a| a.next).min()
+        self.attempts.values().flat_map(BTreeMap::values).map(|a| a.next).min()
     }
 }

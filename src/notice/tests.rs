@@ -13,7 +13,7 @@ use crate::domain::person::Role;
 use crate::domain::time::{Entropy, Millis};
 use crate::journal::{FaultDisk, Journal, JournalOptions};
 use crate::ledger::fixture::signed_genesis;
-use crate::ledger::{Authority, Descriptor, NodeEntry, State, node_id};
+use crate::ledger::{Authority, Descriptor, NodeEntry, State, node_id, origin_mark};
 use crate::seal::{Counter, KeyRing, SigningKey, digest};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -110,6 +110,10 @@ fn draft(notice: NoticeId, to: &AgencyId, precedence: Precedence) -> Draft {
         grade: Grade::Secret,
         content,
     }
+}
+
+fn mark(agency: &AgencyId) -> [u8; 4] {
+    origin_mark(&"test".parse().unwrap(), agency)
 }
 
 /// Splitmix64: the whole run is in its seed.
@@ -230,7 +234,7 @@ impl World {
         if from == to || self.parties[from].office.is_none() {
             return;
         }
-        let notice = NoticeId::new(self.now, &mut self.dice);
+        let notice = NoticeId::new(self.now, mark(&self.parties[from].id), &mut self.dice);
         let precedence = Precedence::ALL[self.dice.below(4) as usize];
         let draft = draft(notice, &self.parties[to].id.clone(), precedence);
         let office = self.parties[from].office.as_ref().unwrap();
@@ -399,7 +403,7 @@ fn pair() -> (Vec<Party>, State, Letter) {
     let mut dice = Dice(5);
     let to = parties[0].id.clone();
     let police = parties[1].office.as_ref().unwrap();
-    let notice = NoticeId::new(START, &mut dice);
+    let notice = NoticeId::new(START, mark(&parties[1].id), &mut dice);
     let sent = block(police.accept(&state, vec![draft(notice, &to, Precedence::Flash)], "duty", START, &mut dice));
     let letter = police.read(|b| b.out(&sent.unwrap()[0]).unwrap().letter.clone());
     (parties, state, letter)
@@ -425,10 +429,30 @@ fn an_altered_or_forged_letter_is_refused_and_leaves_nothing() {
     let signer = parties[2].ring().signing_key().unwrap();
     let forged = Letter::seal(header, b"x", key, &signer, &mut Dice(1)).unwrap();
     assert!(block(customs.take(&state, forged, START)).is_err());
+    // A relay has seen the id: it cannot put a notice of its own in the place of the one that it was to pass on.
+    let mine = draft(letter.header.notice, &parties[0].id, Precedence::Flash);
+    let sent = block(third.accept(&state, vec![mine], "duty", START, &mut Dice(2))).unwrap();
+    let squatting = third.read(|b| b.out(&sent[0]).unwrap().letter.clone());
+    let refused = block(customs.take(&state, squatting, START)).err().unwrap();
+    assert_eq!(refused.to_string(), "refused: its id names another sender");
     assert_eq!(customs.read(|b| b.arrived_since(0).1), 0);
     let late = Millis(letter.header.expires.0 + 3_600_001);
     assert!(block(customs.take(&state, letter.clone(), late)).is_err(), "its time is over");
     assert!(block(customs.take(&state, letter, START)).unwrap().new);
+}
+
+#[test]
+fn a_letter_to_the_own_agency_is_one_letter() {
+    let (parties, state, _) = pair();
+    let police = parties[1].office.as_ref().unwrap();
+    let notice = NoticeId::new(START, mark(&parties[1].id), &mut Dice(6));
+    let own = draft(notice, &parties[1].id, Precedence::Routine);
+    let sent = block(police.accept(&state, vec![own], "duty", START, &mut Dice(7))).unwrap();
+    let letter = police.read(|b| b.out(&sent[0]).unwrap().letter.clone());
+    let receipts = block(police.take(&state, letter, START)).unwrap().receipts;
+    block(police.told(&state, receipts, START)).unwrap();
+    assert_eq!(police.sent_of(&notice).len(), 1);
+    assert_eq!(police.read(|b| b.arrived_since(0).1), 1);
 }
 
 #[test]

@@ -3,7 +3,7 @@
 use super::bell::{Bell, DutyChain};
 use super::cluster::Positions;
 use super::import::InProgress;
-use super::letters::Relayed;
+use super::letters::{Logged, Relayed};
 use crate::audit::{AuditLog, ReceivedReports};
 use crate::cluster::{Cluster, Committer};
 use crate::domain::ids::{AgencyId, FederationId, NodeId, RecordId};
@@ -53,6 +53,8 @@ pub struct Core {
     pub duty: DutyChain,
     /// What passed through this node as a relay.
     pub relayed: Relayed,
+    /// Letters of which the audit log was told.
+    pub logged: Logged,
     /// Signs people's certificates; only where the configuration names the authority's key.
     pub authority: Option<Authority>,
     /// Signs checkpoints.

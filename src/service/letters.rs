@@ -10,7 +10,7 @@ use crate::domain::notice::Precedence;
 use crate::notice::{
     Frame, Letter, LetterDigest, LetterHeader, LetterKind, NoticeError, SignedReceipt, Step, demoted, origin_allowance,
 };
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::{Mutex, PoisonError};
@@ -33,6 +33,21 @@ pub trait PeerPost: Send + Sync {
 #[derive(Default)]
 pub struct Relayed(Mutex<BTreeMap<LetterDigest, Vec<SignedReceipt>>>);
 
+/// Letters of which the audit log was told since the start, taken or refused: each attempt of a sender is not an event of
+/// its own. After a stop between book and log, the sender's next copy is told.
+#[derive(Default)]
+pub struct Logged(Mutex<BTreeSet<(LetterDigest, bool)>>);
+
+impl Logged {
+    fn first(&self, letter: LetterDigest, taken: bool) -> bool {
+        let mut told = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if told.len() >= REMEMBERED {
+            told.pop_first();
+        }
+        told.insert((letter, taken))
+    }
+}
+
 impl Core {
     /// Takes a letter in that is addressed to this agency; everything it stands for is durable when it answers.
     pub async fn take_letter(&self, sender: &AgencyId, bytes: &[u8]) -> Result<Vec<SignedReceipt>, Fault> {
@@ -40,20 +55,23 @@ impl Core {
         self.office.reachable(sender);
         let letter = Letter::from_canon(bytes).map_err(NoticeError::from)?;
         let (notice, from) = (letter.header.notice, letter.header.from.clone());
-        let header = letter.header.clone();
+        let (header, digest) = (letter.header.clone(), letter.digest());
         match self.office.take(&self.state(), letter, self.clock.now()).await {
             Ok(taken) => {
-                if taken.new {
+                if header.kind == LetterKind::Notice && self.logged.first(digest, true) {
                     let object = Object::Notice(notice);
                     let action = AuditAction::NoticeReceive;
                     let _logged = self.log_node(action, &from, object, Verdict::Allow, "delivered").await?;
+                }
+                if taken.new {
                     let precedence = self.counted(&header);
                     self.bell.ring(ring("received", &LetterHeader { precedence, ..header }, &from, Vec::new()));
                 }
                 Ok(taken.receipts)
             }
             Err(error) => {
-                if matches!(error, NoticeError::Rule(_) | NoticeError::Seal(_)) {
+                let refused = matches!(error, NoticeError::Rule(_) | NoticeError::Seal(_) | NoticeError::Canon(_));
+                if refused && self.logged.first(digest, false) {
                     tracing::warn!(%from, %notice, %error, "a letter was refused");
                     let action = AuditAction::NoticeReceive;
                     let rule = error.to_string();
@@ -113,9 +131,9 @@ impl Core {
         if within { h.precedence } else { demoted(h.precedence) }
     }
 
-    /// Sends one letter by one path and keeps what came back. False when it did not arrive.
-    pub async fn post_letter(&self, letter: LetterDigest, via: Option<NodeId>, post: &dyn PeerPost) -> bool {
-        let Some(found) = self.office.read(|b| b.out(&letter).map(|o| o.letter.clone())) else { return true };
+    /// Sends one letter by one path and keeps what came back. What does not arrive is tried again by the schedule.
+    pub async fn post_letter(&self, letter: LetterDigest, via: Option<NodeId>, post: &dyn PeerPost) {
+        let Some(found) = self.office.read(|b| b.out(&letter).map(|o| o.letter.clone())) else { return };
         let h = &found.header;
         let bytes = found.to_canon();
         let state = self.state();
@@ -136,16 +154,11 @@ impl Core {
         };
         match brought {
             Ok(receipts) => {
-                let told = self.office.told(&state, receipts, self.clock.now()).await;
-                if let Err(error) = &told {
+                if let Err(error) = self.office.told(&state, receipts, self.clock.now()).await {
                     tracing::error!(notice = %h.notice, to = %h.to, %error, "receipts were not taken");
                 }
-                told.is_ok() && via.is_none()
             }
-            Err(why) => {
-                tracing::debug!(notice = %h.notice, to = %h.to, ?via, %why, "a letter did not arrive");
-                false
-            }
+            Err(why) => tracing::debug!(notice = %h.notice, to = %h.to, ?via, %why, "a letter did not arrive"),
         }
     }
 

@@ -35,7 +35,7 @@ pub use cluster::{ClusterView, NodeView, Position, Positions};
 pub use complaints::PeerComplaints;
 pub use door::Caller;
 pub use import::{Imported, InProgress};
-pub use letters::{PeerPost, Posted, Relayed};
+pub use letters::{Logged, PeerPost, Posted, Relayed};
 pub use notices::{Lead, NoticeAsk, NoticeLine, TrackLine, Tracked};
 pub use persons::{Change, Entering};
 pub use publish::{PortionAsk, PublishAsk, Published, Wait};

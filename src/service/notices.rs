@@ -12,7 +12,7 @@ use crate::domain::notice::{
     SUBJECT_CHARS, Warning,
 };
 use crate::domain::time::Millis;
-use crate::ledger::State;
+use crate::ledger::{State, origin_mark};
 use crate::notice::{
     By, Content, Draft, End, In, LetterDigest, LetterHeader, LetterKind, Out, Receipt, Step, Word, flash_allowance,
     person_bytes,
@@ -154,7 +154,7 @@ impl Core {
         });
         let agencies: BTreeSet<AgencyId> = addressees.keys().cloned().collect();
         self.check_attachments(caller, &state, &ask.attachments, &agencies)?;
-        let notice = NoticeId::new(self.clock.now(), &mut RandomOf(self));
+        let notice = NoticeId::new(self.clock.now(), origin_mark(&self.federation, &self.agency), &mut RandomOf(self));
         let flash = ask.precedence == Precedence::Flash;
         let action = if flash { Action::NoticeFlash } else { Action::NoticeSend };
         let label = notice_label(&self.agency, ask.grade, agencies);

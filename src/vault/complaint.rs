@@ -192,9 +192,11 @@ impl Refusals {
     /// More are not noted: they may all come from one bad origin, and each is in the log anyway.
     const MOST: usize = 10_000;
 
-    /// The first word stands, and keeps its time, as long as it is about the same header.
+    /// The first word stands, and keeps its time, as long as it is about the same header; but that the content itself is
+    /// bad is always noted, since it keeps further copies out.
     pub(super) fn note(&mut self, key: (RecordId, u32), refusal: Refusal) {
-        let known = self.0.get(&key).is_some_and(|r| r.header_hash == refusal.header_hash);
+        let known =
+            self.0.get(&key).is_some_and(|r| r.header_hash == refusal.header_hash && r.content >= refusal.content);
         if !known && (self.0.len() < Refusals::MOST || self.0.contains_key(&key)) {
             self.0.insert(key, refusal);
         }

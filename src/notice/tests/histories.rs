@@ -78,7 +78,7 @@ fn every_short_history_of_one_notice_ends_well() {
         let events: Vec<Event> = (0..depth).map(|d| EVENTS[history / EVENTS.len().pow(d) % EVENTS.len()]).collect();
         let mut world = World::new(3);
         block(async {
-            let notice = NoticeId::new(world.now, &mut world.dice);
+            let notice = NoticeId::new(world.now, mark(&world.parties[1].id), &mut world.dice);
             let draft = draft(notice, &world.parties[0].id.clone(), Precedence::Flash);
             let police = world.parties[1].office.as_ref().unwrap();
             police.accept(&world.state, vec![draft], "duty", world.now, &mut world.dice).await.unwrap();
