@@ -44,7 +44,7 @@ const PEOPLE_MESSAGE_BYTES: usize = 2 << 20;
 const PEOPLE: Limits = Limits { connections: 1024, per_address: 512, handshake_ms: 5_000 };
 const NOTICES: Limits = Limits { connections: 512, per_address: 128, handshake_ms: 5_000 };
 const NODES: Limits = Limits { connections: 1024, per_address: 256, handshake_ms: 5_000 };
-/// Threads that carry notices and nothing else.
+/// Threads of notices and of the people's connections; what publishes, opens and searches runs elsewhere.
 const URGENT_THREADS: usize = 2;
 /// What is under way when a node is told to stop has this long.
 const STOP_WITHIN: Duration = Duration::from_secs(2);

@@ -57,7 +57,8 @@ pub(super) fn start(core: Arc<Core>, peers: Arc<dyn PeerVault>, mut stopped: wat
     })
 }
 
-/// Tells originators of accesses and of what could not be taken, beside everything else: a peer that answers slowly holds nothing up.
+/// Tells originators of accesses and of what could not be taken, beside everything else: a peer that answers slowly
+/// holds nothing up.
 pub(super) fn report(
     core: Arc<Core>,
     peers: Arc<dyn PeerReports>,
