@@ -72,7 +72,7 @@ pub struct Found {
 pub struct Indexing {
     cursor: usize,
     pending: BTreeSet<RecordId>,
-    /// Held and not committed yet: looked at again in the next round.
+    /// A version of them is not committed yet: looked at again in the next round.
     waiting: BTreeSet<RecordId>,
     indexed: Option<BTreeMap<RecordId, u32>>,
 }
@@ -208,10 +208,11 @@ impl Core {
         tokio::task::block_in_place(|| {
             quietly(|| {
                 for record in looked {
+                    // Looked at again in the next round, whatever earlier version stands meanwhile.
+                    if self.vault.awaits_commitment(&state, &record) {
+                        indexing.waiting.insert(record);
+                    }
                     match self.vault.card(&state, &record, 0) {
-                        Ok(None) => {
-                            indexing.waiting.insert(record);
-                        }
                         // Not asked again before the next start: its bytes do not get better by themselves.
                         Err(error) => {
                             tracing::error!(%record, %error, "a held object does not verify; it is not indexed")
@@ -219,7 +220,8 @@ impl Core {
                         Ok(Some(card)) if known.get(&record).is_none_or(|v| *v < card.version) => {
                             batch.extend(self.load(&card).ok());
                         }
-                        Ok(Some(_)) => {}
+                        // Known already, or no copy is here that the ledger commits to; a good one arrives anew.
+                        Ok(_) => {}
                     }
                 }
             })

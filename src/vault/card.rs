@@ -115,6 +115,13 @@ impl Vault {
         Ok(self.cards.note(*grant, &opened.body))
     }
 
+    /// Whether a version of a record was taken in that the ledger does not carry yet: a push may arrive before its
+    /// commitment is applied here, beside an earlier version that [`Vault::card`] answers meanwhile.
+    pub fn awaits_commitment(&self, state: &State, record: &RecordId) -> bool {
+        let committed = state.record(record).and_then(|v| v.last()).map_or(0, |v| v.version);
+        self.intake.newest_version(record).is_some_and(|taken| taken > committed)
+    }
+
     /// Records taken in since a cursor of this start (0 at first), and the next cursor.
     pub fn arrived_since(&self, cursor: usize) -> (Vec<RecordId>, usize) {
         self.intake.arrived_since(cursor)

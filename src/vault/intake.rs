@@ -161,6 +161,12 @@ impl Intake {
         true
     }
 
+    /// The highest version of a record that was taken in, damaged or not.
+    pub(super) fn newest_version(&self, record: &RecordId) -> Option<u32> {
+        let of = (*record, 0)..=(*record, u32::MAX);
+        self.read(|i| i.by_version.range(of).next_back().map(|((_, version), _)| *version))
+    }
+
     /// The version that an idempotency key named before.
     pub fn by_request(&self, request: &[u8; 32]) -> Option<(RecordId, u32)> {
         self.read(|i| i.by_request.get(request).copied())

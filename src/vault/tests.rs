@@ -198,6 +198,26 @@ fn a_good_object_is_held_once_committed_and_not_exposed_before() {
     assert!(t.customs.vault.owed()[&t.police.id].missing.is_empty());
 }
 
+/// The next version is pushed before its commitment is applied: it is not there yet, and not forgotten.
+#[test]
+fn a_version_that_comes_before_its_commitment_is_awaited() {
+    let t = two();
+    let id = record(13);
+    let vault = &t.customs.vault;
+    let first = t.seal(draft(id, Grade::Secret, &["customs"]));
+    block(vault.accept(&t.state, first.object.clone(), NOW)).unwrap();
+    assert!(vault.awaits_commitment(&t.state, &id));
+    let (mut t, _) = t.committed(first);
+    assert!(!t.customs.vault.awaits_commitment(&t.state, &id));
+    let second = t.seal(Draft { version: 2, ..draft(id, Grade::Secret, &["customs"]) });
+    block(t.customs.vault.accept(&t.state, second.object, NOW)).unwrap();
+    assert_eq!(t.customs.vault.card(&t.state, &id, 0).unwrap().unwrap().version, 1, "not committed, not exposed");
+    assert!(t.customs.vault.awaits_commitment(&t.state, &id));
+    t.police.apply(&mut t.state, 21, second.command);
+    assert_eq!(t.customs.vault.card(&t.state, &id, 0).unwrap().unwrap().version, 2);
+    assert!(!t.customs.vault.awaits_commitment(&t.state, &id));
+}
+
 /// A dishonest police whose ledger says that customs may hold top-secret seals for a key that customs has not.
 #[test]
 fn r_a_forged_envelope_above_the_ceiling_is_refused() {
