@@ -66,7 +66,8 @@ impl Proposer {
             };
             let mut bytes = first.batch.len();
             let mut jobs = vec![first];
-            while let Ok(job) = queue.try_recv() {
+            while jobs.len() < Entry::BATCHES {
+                let Ok(job) = queue.try_recv() else { break };
                 if bytes + job.batch.len() > limits::ENTRY_BYTES {
                     left = Some(job);
                     break;
@@ -141,7 +142,7 @@ impl Proposer {
             });
         });
         let bytes = self.calls.call(leader, CallKind::Forward, body, left + RETRY).await.map_err(|e| e.to_string())?;
-        codec::parse(&bytes, |r| r.list(4096, BatchReply::read)).map_err(|e| e.to_string())
+        codec::parse(&bytes, |r| r.list(Entry::BATCHES, BatchReply::read)).map_err(|e| e.to_string())
     }
 }
 

@@ -36,7 +36,7 @@ pub struct Committer {
 }
 
 impl Committer {
-    /// Starts the task. `incarnation` must be above every earlier start's.
+    /// Starts the task. `incarnation` should be above every earlier start's; one that is not is raised.
     pub fn start(
         cluster: Arc<Cluster>,
         federation: FederationId,
@@ -62,9 +62,18 @@ impl Committer {
         }
         let (answer, outcome) = oneshot::channel();
         let job = Job { command, bytes, deadline: Instant::now() + wait, answer };
+        let deadline = job.deadline;
         self.jobs.send(job).await.map_err(|_| stopping())?;
-        outcome.await.map_err(|_| stopping())?
+        // A batch waits as long as its most patient command; each caller as long as it said.
+        let outcome = tokio::time::timeout_at(deadline, outcome).await.map_err(|_| unknown())?;
+        outcome.map_err(|_| stopping())?
     }
+}
+
+/// Signed, perhaps on its way, and not answered.
+fn unknown() -> Fault {
+    Fault::unavailable("NO_LEADER", "no quorum took it in time; the outcome is not known yet")
+        .hint("`hufu cluster status` shows who is reachable; asking again is safe")
 }
 
 /// The fault of a command that the ledger refused.
@@ -127,7 +136,18 @@ impl Signer {
         }
     }
 
+    /// A batch of jobs somebody still waits for. Sequences of an earlier start are passed over once: a clock that was
+    /// set back made this start's incarnation too low.
     async fn commit(&mut self, jobs: Vec<Job>) {
+        let now = Instant::now();
+        let jobs: Vec<Job> = jobs.into_iter().filter(|j| j.deadline > now && !j.answer.is_closed()).collect();
+        if jobs.is_empty() {
+            return;
+        }
+        let (last, _) = self.cluster.state().node(self.node).map(|n| n.last).unwrap_or_default();
+        if last > self.incarnation {
+            (self.incarnation, self.sequence) = (last.saturating_add(1), 0);
+        }
         self.sequence += 1;
         let batch = SignedBatch {
             federation: self.federation.clone(),
@@ -144,10 +164,8 @@ impl Signer {
             // What counts is what this node itself applied, not what the leader says of it.
             Ok(_) => {
                 let Some(reply) = self.applied_reply() else {
-                    let unknown =
-                        Fault::unavailable("DEADLINE", "the outcome is not known yet").hint("asking again is safe");
                     for job in jobs {
-                        let _ = job.answer.send(Err(unknown.clone()));
+                        let _ = job.answer.send(Err(unknown()));
                     }
                     return;
                 };

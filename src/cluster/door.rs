@@ -2,17 +2,18 @@
 
 use super::log::LogStore;
 use super::types::{LogId, Membership, TypeConfig, Vote};
-use crate::domain::ids::NodeId;
-use crate::ledger::State;
+use crate::domain::ids::{AgencyId, NodeId};
+use crate::ledger::{AgencyState, State};
 use openraft::EntryPayload;
 use openraft::raft::{AppendEntriesRequest, InstallSnapshotRequest, VoteRequest};
+use std::cmp::Ordering;
 use std::collections::BTreeSet;
 use thiserror::Error;
 
 /// A term rises by at most this much in one message.
 const TERM_LEAP: u64 = 1000;
 
-/// Why a message was turned away. Those with `evidence` prove a fault of the sender.
+/// Why a message was turned away.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub(super) enum DoorError {
     /// Not a voter.
@@ -31,8 +32,17 @@ pub(super) enum DoorError {
     #[error("the entries are not in order")]
     Order,
     /// It would undo what was applied.
-    #[error("it contradicts an applied entry at index {0}: evidence against the sender")]
+    #[error("it contradicts an applied entry at index {0}: evidence of a fork")]
     Rollback(u64),
+    /// An entry larger than the ledger takes (P8).
+    #[error("an entry is over the size that the ledger takes")]
+    Size,
+    /// Pieces of a snapshot that do not follow each other, or are too many.
+    #[error("the pieces of a snapshot are not in order, or over the limit")]
+    Pieces,
+    /// A snapshot that is none, or is of another federation than this one.
+    #[error("the snapshot is not one of this federation: {0}")]
+    Snapshot(&'static str),
     /// It changes the membership to something that the ledger did not approve.
     #[error("the membership is not the one that the ledger approved")]
     Membership,
@@ -43,6 +53,7 @@ pub(super) struct Door<'a> {
     pub(super) state: &'a State,
     pub(super) log: &'a LogStore,
     pub(super) applied: u64,
+    /// The last vote that this node made durable.
     pub(super) vote: Vote,
 }
 
@@ -71,21 +82,62 @@ impl Door<'_> {
 
     pub(super) fn append(&self, sender: NodeId, m: &AppendEntriesRequest<TypeConfig>) -> Result<(), DoorError> {
         self.leader(sender, &m.vote)?;
+        if self.is_deposed(&m.vote) {
+            return Ok(());
+        }
         in_order(m)?;
         let ids = m.prev_log_id.iter().copied().chain(m.entries.iter().map(|e| e.log_id));
         ids.into_iter().try_for_each(|id| self.keeps(id))?;
         for entry in &m.entries {
-            if let EntryPayload::Membership(membership) = &entry.payload {
-                self.approved(membership)?;
+            match &entry.payload {
+                EntryPayload::Membership(membership) => self.approved(membership)?,
+                EntryPayload::Normal(e) if !e.fits() => return Err(DoorError::Size),
+                EntryPayload::Normal(_) | EntryPayload::Blank => {}
             }
         }
         Ok(())
     }
 
+    /// The commit position that openraft may believe: an entry that the message proves or this log holds. The sender's
+    /// own word is compared by term first, so a later term would carry any index with it.
+    pub(super) fn commit(&self, m: &AppendEntriesRequest<TypeConfig>) -> Option<LogId> {
+        let claimed = m.leader_commit?;
+        let last = m.entries.last().map(|e| e.log_id).or(m.prev_log_id)?;
+        if claimed.index >= last.index {
+            return Some(last);
+        }
+        let sent = m.entries.iter().map(|e| e.log_id).chain(m.prev_log_id).find(|id| id.index == claimed.index);
+        sent.or_else(|| self.log.id_at(claimed.index))
+    }
+
     pub(super) fn snapshot(&self, sender: NodeId, m: &InstallSnapshotRequest<TypeConfig>) -> Result<(), DoorError> {
         self.leader(sender, &m.vote)?;
+        if self.is_deposed(&m.vote) {
+            return Ok(());
+        }
         self.approved(m.meta.last_membership.membership())?;
         m.meta.last_log_id.map_or(Ok(()), |id| self.keeps(id))
+    }
+
+    /// The state of a whole snapshot: this federation's, with the same voters, and every agency as it is known here.
+    /// That its records are the right ones only a certificate could show (P7).
+    pub(super) fn snapshot_state(&self, state: &State) -> Result<(), DoorError> {
+        if state.federation() != self.state.federation() || state.threshold() != self.state.threshold() {
+            return Err(DoorError::Snapshot("its federation or threshold is another"));
+        }
+        if state.voters() != self.state.voters() {
+            return Err(DoorError::Snapshot("its voters are others"));
+        }
+        let same = |(id, own): (&AgencyId, &AgencyState)| {
+            state.agency(id).is_some_and(|theirs| theirs.descriptor == own.descriptor)
+        };
+        if self.state.agencies().all(same) { Ok(()) } else { Err(DoorError::Snapshot("an agency in it is another")) }
+    }
+
+    /// A leader that was replaced without its knowing: openraft turns it away before it looks at the entries, and what
+    /// it sends is no fault of it.
+    pub(super) fn is_deposed(&self, vote: &Vote) -> bool {
+        !matches!(vote.partial_cmp(&self.vote), Some(Ordering::Greater | Ordering::Equal))
     }
 
     fn leader(&self, sender: NodeId, vote: &Vote) -> Result<(), DoorError> {
@@ -108,11 +160,26 @@ impl Door<'_> {
         if id.index > self.applied {
             return Ok(());
         }
-        match self.log.id_at(id.index) {
-            Some(known) if known != id => Err(DoorError::Rollback(id.index)),
-            _ => Ok(()),
-        }
+        // Of what is purged the last id is known: what comes before it is not of a later leader.
+        let same = match (self.log.id_at(id.index), self.log.purged()) {
+            (Some(known), _) => known == id,
+            (None, Some(purged)) if id.index == purged.index => purged == id,
+            (None, Some(purged)) => id.leader_id <= purged.leader_id,
+            (None, None) => true,
+        };
+        if same { Ok(()) } else { Err(DoorError::Rollback(id.index)) }
     }
+}
+
+/// A vote in an answer, as far as it may be believed: of a voter, never as that of an elected leader, and no leap. A node
+/// that was alone for long is above the leap and must still be heard, so the term is cut and the answer taken.
+pub(super) fn answered_vote(vote: Vote, own: &Vote, voters: &BTreeSet<u64>) -> Option<Vote> {
+    if vote <= *own {
+        return Some(vote);
+    }
+    let node = vote.leader_id.voted_for().filter(|n| voters.contains(n))?;
+    let most = own.leader_id.term.saturating_add(TERM_LEAP);
+    Some(Vote::new(vote.leader_id.term.min(most), node))
 }
 
 /// Each entry follows the one before, and none is of a later leader than the one who sends it: openraft only asserts

@@ -1,20 +1,23 @@
 //! One Raft group on one node: start, propose, answer peers, report.
 
 use super::batcher::{Batcher, Job};
+use super::begun::{Begun, LOG_LOST};
 use super::codec;
 use super::door::{Door, DoorError};
 use super::evidence::Evidence;
 use super::log::LogStore;
 use super::machine::{Machine, Published};
 use super::network::{CallError, CallKind, Network, PeerCalls, write_snapshot_answer};
+use super::pieces::Pieces;
 use super::saver::Incidents;
-use super::types::{Raft, Vote};
+use super::types::{Entry, Raft};
 use crate::domain::canon::CanonError;
 use crate::domain::fault::Fault;
 use crate::domain::ids::NodeId;
 use crate::domain::limits;
 use crate::ledger::{BatchReply, State};
 use openraft::error::{InstallSnapshotError, RaftError};
+use openraft::raft::InstallSnapshotResponse;
 use openraft::{Config, EmptyNode, SnapshotPolicy};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
@@ -114,6 +117,7 @@ pub struct Cluster {
     batcher: Batcher,
     calls: Arc<dyn PeerCalls>,
     election: Duration,
+    pieces: tokio::sync::Mutex<Pieces>,
 }
 
 impl Cluster {
@@ -141,12 +145,22 @@ impl Cluster {
             ..Config::default()
         };
         let config = config.validate().map_err(|e| fatal(e.to_string()))?;
-        let network = Network(Arc::clone(&o.calls));
+        let begun = Begun::of(&o.dir);
+        // Without its votes this voter could vote twice in one term, and undo what was agreed.
+        if log.vote().is_none() && begun.is_set().map_err(fatal)? {
+            return Err(fatal(LOG_LOST.to_owned()));
+        }
+        let state = published.state();
+        let voters = state.voters();
+        let network = Network {
+            calls: Arc::clone(&o.calls),
+            log: log.clone(),
+            voters: Arc::new(voters.iter().map(|n| n.0).collect()),
+        };
         let raft = Raft::new(o.node.0, Arc::new(config), network, log.clone(), machine)
             .await
             .map_err(|e| fatal(e.to_string()))?;
-        let state = published.state();
-        let voters = state.voters();
+        tokio::spawn(mark_begun(raft.clone(), begun));
         if voters.contains(&o.node) && !raft.is_initialized().await.map_err(|e| fatal(e.to_string()))? {
             // Every voter starts with the same membership, which openraft allows: they elect one leader.
             let members: BTreeMap<u64, EmptyNode> = voters.iter().map(|n| (n.0, EmptyNode::new())).collect();
@@ -157,7 +171,18 @@ impl Cluster {
         let batcher = Batcher::start(o.node, raft.clone(), Arc::clone(&o.calls));
         tokio::spawn(add_learners(raft.clone(), o.node, state.learners()));
         let election = Duration::from_millis(o.timings.election_max_ms);
-        Ok(Cluster { node: o.node, raft, log, published, incidents, evidence, batcher, calls: o.calls, election })
+        let (node, calls, pieces) = (o.node, o.calls, tokio::sync::Mutex::default());
+        let cluster = Cluster { node, raft, log, published, incidents, evidence, batcher, calls, election, pieces };
+        if cluster.halted().is_some() {
+            cluster.step_back();
+        }
+        Ok(cluster)
+    }
+
+    /// A node that writes nothing leads nobody: it follows and votes, and the others choose whom they can write with.
+    fn step_back(&self) {
+        self.raft.runtime_config().heartbeat(false);
+        self.raft.runtime_config().elect(false);
     }
 
     /// The ledger as applied here.
@@ -227,14 +252,15 @@ impl Cluster {
     pub async fn handle(&self, sender: NodeId, kind: u32, body: Vec<u8>) -> Result<Vec<u8>, ClusterError> {
         let kind = CallKind::from_code(kind).ok_or(CanonError::Invalid("kind of a call"))?;
         let state = self.state();
-        let vote: Vote = self.raft.metrics().borrow().vote;
+        let vote = self.log.vote().unwrap_or_default();
         let door = Door { state: &state, log: &self.log, applied: self.applied(), vote };
         let of = Message { sender, kind, body: &body };
         let fatal = |e: String| ClusterError::Fatal(e);
         match kind {
             CallKind::Append => {
-                let m = codec::parse(&body, codec::read_append)?;
+                let mut m = codec::parse(&body, codec::read_append)?;
                 self.admit(&of, door.append(sender, &m)).await?;
+                m.leader_commit = door.commit(&m);
                 let reply = self.raft.append_entries(m).await.map_err(|e| fatal(e.to_string()))?;
                 Ok(codec::message(|w| codec::write_append_reply(w, &reply)))
             }
@@ -247,6 +273,15 @@ impl Cluster {
             CallKind::Snapshot => {
                 let m = codec::parse(&body, codec::read_snapshot)?;
                 self.admit(&of, door.snapshot(sender, &m)).await?;
+                // What is applied here already is not taken again; its sender goes on with the log.
+                if m.meta.last_log_id.is_none_or(|id| id.index <= door.applied) && !door.is_deposed(&m.vote) {
+                    let answer = Ok(InstallSnapshotResponse { vote: m.vote });
+                    return Ok(codec::message(|w| write_snapshot_answer(w, &answer)));
+                }
+                let mut pieces = self.pieces.lock().await;
+                if !door.is_deposed(&m.vote) {
+                    self.admit(&of, pieces.add(&m, |state| door.snapshot_state(state))).await?;
+                }
                 let answer = match self.raft.install_snapshot(m).await {
                     Ok(reply) => Ok(reply),
                     Err(RaftError::APIError(InstallSnapshotError::SnapshotMismatch(m))) => Err(m),
@@ -254,7 +289,7 @@ impl Cluster {
                 };
                 Ok(codec::message(|w| write_snapshot_answer(w, &answer)))
             }
-            CallKind::Forward => self.forwarded(&body).await,
+            CallKind::Forward => self.forwarded(sender, &body).await,
             CallKind::ReadIndex => {
                 let index = self.read_index().await?;
                 Ok(codec::message(|w| {
@@ -269,8 +304,13 @@ impl Cluster {
         let Err(error) = checked else { return Ok(()) };
         tracing::error!(sender = %of.sender, %error, "a message was refused at the door");
         if matches!(error, DoorError::Rollback(_)) {
+            self.step_back();
             let kept = self.evidence.keep(of.sender, of.kind, &error.to_string(), of.body).await;
-            kept.map_err(|e| ClusterError::Fatal(e.to_string()))?;
+            if let Err(failed) = kept {
+                // A disk that takes no evidence takes no log either: the node stops.
+                self.shutdown().await;
+                return Err(ClusterError::Fatal(failed.to_string()));
+            }
         }
         Err(ClusterError::Door(error.to_string()))
     }
@@ -320,12 +360,17 @@ impl Cluster {
             .map_err(|e| ClusterError::Fatal(e.to_string()))
     }
 
-    /// Batches that another node forwards to the leader; they join the leader's own queue.
-    async fn forwarded(&self, body: &[u8]) -> Result<Vec<u8>, ClusterError> {
+    /// Batches that another node forwards to the leader; they join the leader's own queue. A node forwards what it
+    /// signed itself: anything else would be room in the log for nothing.
+    async fn forwarded(&self, sender: NodeId, body: &[u8]) -> Result<Vec<u8>, ClusterError> {
         let (left_ms, batches) = codec::parse(body, |r| {
-            Ok((r.u64()?, r.list(4096, |r| r.bytes(limits::BATCH_BYTES + 128).map(<[u8]>::to_vec))?))
+            Ok((r.u64()?, r.list(Entry::BATCHES, |r| r.bytes(limits::BATCH_BYTES + 128).map(<[u8]>::to_vec))?))
         })?;
         self.writable()?;
+        let state = self.state();
+        if !batches.iter().all(|b| state.is_signed_by(b, sender)) {
+            return Err(ClusterError::Door("a forwarded batch is not its sender's own".into()));
+        }
         let deadline = Instant::now() + Duration::from_millis(left_ms.min(60_000));
         let mut waiting = Vec::with_capacity(batches.len());
         for batch in batches {
@@ -342,6 +387,14 @@ impl Cluster {
                 w.value(r);
             });
         }))
+    }
+}
+
+/// Sets the mark once a vote is durable here.
+async fn mark_begun(raft: Raft, begun: Begun) {
+    let voted = raft.metrics().wait_for(|m| m.vote.leader_id.term > 0).await.is_ok();
+    if voted && let Err(error) = begun.set() {
+        tracing::error!(%error, "that this node takes part could not be marked");
     }
 }
 

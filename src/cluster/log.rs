@@ -102,6 +102,10 @@ impl Live {
         }
     }
 
+    fn last(&self) -> Option<LogId> {
+        self.entries.last_key_value().map(|(_, (e, _))| e.log_id).or(self.purged)
+    }
+
     fn purge(&mut self, id: LogId) {
         self.entries = self.entries.split_off(&id.index.saturating_add(1));
         self.purged = Some(id);
@@ -132,7 +136,20 @@ impl LogStore {
                 next = seq.saturating_add(1);
             }
         }
+        // A position beyond the log would be looked for, and not found, at every start.
+        let last = live.last();
+        live.committed = live.committed.filter(|c| Some(c.index) <= last.map(|l| l.index));
         Ok(LogStore { journal, live: Arc::new(Mutex::new(live)) })
+    }
+
+    /// The last vote that is durable here; none before the first.
+    pub(super) fn vote(&self) -> Option<Vote> {
+        self.live().vote
+    }
+
+    /// The last id that was purged.
+    pub(super) fn purged(&self) -> Option<LogId> {
+        self.live().purged
     }
 
     /// Id of the entry at an index, if it is live.
@@ -212,8 +229,7 @@ impl RaftLogStorage<TypeConfig> for LogStore {
 
     async fn get_log_state(&mut self) -> Result<LogState<TypeConfig>, StorageError> {
         let live = self.live();
-        let last = live.entries.last_key_value().map(|(_, (e, _))| e.log_id).or(live.purged);
-        Ok(LogState { last_purged_log_id: live.purged, last_log_id: last })
+        Ok(LogState { last_purged_log_id: live.purged, last_log_id: live.last() })
     }
 
     async fn get_log_reader(&mut self) -> LogStore {

@@ -84,7 +84,7 @@ impl Machine {
             saver,
         };
         if let Some(bytes) = read_file(&machine.file.path)? {
-            let (meta, state) = decode(&bytes).map_err(|e| failed(ErrorVerb::Read, e.to_string()))?;
+            let (meta, state) = decode_snapshot(&bytes).map_err(|e| failed(ErrorVerb::Read, e.to_string()))?;
             *machine.file.newest.lock().unwrap_or_else(PoisonError::into_inner) = meta.last_log_id;
             machine.take_over(&meta, &state)?;
         }
@@ -111,12 +111,16 @@ impl Machine {
 
     fn take_over(&mut self, meta: &SnapshotMeta, state: &[u8]) -> Result<(), StorageError> {
         let state = State::decode(state).map_err(|e| failed(ErrorVerb::Read, e.to_string()))?;
+        self.become_state(meta, state);
+        Ok(())
+    }
+
+    fn become_state(&mut self, meta: &SnapshotMeta, state: State) {
         self.state = state;
         self.applied = meta.last_log_id;
         self.membership = meta.last_membership.clone();
         let index = meta.last_log_id.map_or(0, |l| l.index);
         self.published.publish(&self.state, index, vec![(index, self.state.digest())]);
-        Ok(())
     }
 }
 
@@ -174,20 +178,22 @@ impl RaftStateMachine<TypeConfig> for Machine {
         snapshot: Box<Cursor<Vec<u8>>>,
     ) -> Result<(), StorageError> {
         let bytes = snapshot.into_inner();
-        let (inner, state) = decode(&bytes).map_err(|e| failed(ErrorVerb::Read, e.to_string()))?;
+        let (inner, state) = decode_snapshot(&bytes).map_err(|e| failed(ErrorVerb::Read, e.to_string()))?;
         // What the sender says of it and what it says of itself must agree.
         if inner != *meta {
             return Err(failed(ErrorVerb::Read, "a snapshot of another position or membership".into()));
         }
+        // Read before it is made durable: what does not parse must not be found again at the next start.
+        let read = State::decode(&state).map_err(|e| failed(ErrorVerb::Read, e.to_string()))?;
         self.file.put(meta.last_log_id, &bytes)?;
-        self.take_over(meta, &state)?;
+        self.become_state(meta, read);
         self.save();
         Ok(())
     }
 
     async fn get_current_snapshot(&mut self) -> Result<Option<Snapshot<TypeConfig>>, StorageError> {
         let Some(bytes) = read_file(&self.file.path)? else { return Ok(None) };
-        let (meta, _) = decode(&bytes).map_err(|e| failed(ErrorVerb::Read, e.to_string()))?;
+        let (meta, _) = decode_snapshot(&bytes).map_err(|e| failed(ErrorVerb::Read, e.to_string()))?;
         Ok(Some(Snapshot { meta, snapshot: Box::new(Cursor::new(bytes)) }))
     }
 }
@@ -204,7 +210,7 @@ impl RaftSnapshotBuilder<TypeConfig> for Builder {
     async fn build_snapshot(&mut self) -> Result<Snapshot<TypeConfig>, StorageError> {
         let snapshot_id = self.applied.map_or_else(|| "0".to_owned(), |l| format!("{}-{}", l.leader_id.term, l.index));
         let meta = SnapshotMeta { last_log_id: self.applied, last_membership: self.membership.clone(), snapshot_id };
-        let bytes = encode(&meta, &self.state.encode());
+        let bytes = encode_snapshot(&meta, &self.state.encode());
         self.file.put(self.applied, &bytes)?;
         Ok(Snapshot { meta, snapshot: Box::new(Cursor::new(bytes)) })
     }
@@ -229,14 +235,16 @@ impl SnapshotFile {
     }
 }
 
-fn encode(meta: &SnapshotMeta, state: &[u8]) -> Vec<u8> {
+/// The bytes of a snapshot file.
+pub(super) fn encode_snapshot(meta: &SnapshotMeta, state: &[u8]) -> Vec<u8> {
     let mut w = Writer::new("hufu.snapshot", 1);
     codec::write_meta(&mut w, meta);
     w.array(&digest("hufu.snapshot", &[state])).bytes(state);
     w.finish()
 }
 
-fn decode(bytes: &[u8]) -> Result<(SnapshotMeta, Vec<u8>), CanonError> {
+/// Position and state of a snapshot whose checksum is right.
+pub(super) fn decode_snapshot(bytes: &[u8]) -> Result<(SnapshotMeta, Vec<u8>), CanonError> {
     let mut r = Reader::new(bytes, "hufu.snapshot", 1)?;
     let meta = codec::read_meta(&mut r)?;
     let sum: [u8; 32] = r.array()?;

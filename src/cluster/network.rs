@@ -1,7 +1,9 @@
 //! Raft's messages over whatever carries bytes between nodes; `node` plugs the carrier in.
 
 use super::codec;
-use super::types::TypeConfig;
+use super::door::answered_vote;
+use super::log::LogStore;
+use super::types::{TypeConfig, Vote};
 use crate::domain::canon::{CanonError, Reader, Writer};
 use openraft::error::{
     InstallSnapshotError, NetworkError, RPCError, RaftError, RemoteError, SnapshotMismatch, Unreachable,
@@ -12,6 +14,7 @@ use openraft::raft::{
     VoteResponse,
 };
 use openraft::{AnyError, EmptyNode, SnapshotSegmentId};
+use std::collections::BTreeSet;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -70,20 +73,26 @@ pub trait PeerCalls: Send + Sync {
 }
 
 /// Makes a link for each target.
-pub(super) struct Network(pub(super) Arc<dyn PeerCalls>);
+#[derive(Clone)]
+pub(super) struct Network {
+    pub(super) calls: Arc<dyn PeerCalls>,
+    /// Own votes, to hold answers against.
+    pub(super) log: LogStore,
+    pub(super) voters: Arc<BTreeSet<u64>>,
+}
 
 impl RaftNetworkFactory<TypeConfig> for Network {
     type Network = Link;
 
     async fn new_client(&mut self, target: u64, _node: &EmptyNode) -> Link {
-        Link { target, calls: Arc::clone(&self.0) }
+        Link { target, network: self.clone() }
     }
 }
 
-/// The way to one node.
+/// The way to one node. What it answers passes the door like what it sends: openraft believes any vote that it is told.
 pub(super) struct Link {
     target: u64,
-    calls: Arc<dyn PeerCalls>,
+    network: Network,
 }
 
 type Rpc<T, E = openraft::error::Infallible> = Result<T, RPCError<u64, EmptyNode, RaftError<u64, E>>>;
@@ -96,16 +105,27 @@ impl Link {
         option: &RPCOption,
         read: impl FnOnce(&mut Reader<'_>) -> Result<T, CanonError>,
     ) -> Result<T, RPCError<u64, EmptyNode, E>> {
-        match self.calls.call(self.target, kind, body, option.hard_ttl()).await {
+        match self.network.calls.call(self.target, kind, body, option.hard_ttl()).await {
             // Not a network error: openraft would ask again at once, for ever.
-            Ok(bytes) => codec::parse(&bytes, read).map_err(|e| {
-                RPCError::Unreachable(Unreachable::new(&AnyError::error(format!("the answer does not parse: {e}"))))
-            }),
+            Ok(bytes) => {
+                codec::parse(&bytes, read).map_err(|e| disbelieved(&format!("the answer does not parse: {e}")))
+            }
             // Unreachable makes openraft back off; a timeout is retried at once by its own schedule.
             Err(CallError::Unreachable(why)) => Err(RPCError::Unreachable(Unreachable::new(&AnyError::error(why)))),
             Err(e @ CallError::Timeout) => Err(RPCError::Network(NetworkError::new(&e))),
         }
     }
+
+    fn vote_of<E: std::error::Error>(&self, vote: Vote) -> Result<Vote, RPCError<u64, EmptyNode, E>> {
+        let own = self.network.log.vote().unwrap_or_default();
+        answered_vote(vote, &own, &self.network.voters).ok_or_else(|| disbelieved("the answer names no voter"))
+    }
+}
+
+/// An answer that no honest node gives: openraft backs off and asks again.
+fn disbelieved<E: std::error::Error>(why: &str) -> RPCError<u64, EmptyNode, E> {
+    tracing::error!(why, "an answer was refused at the door");
+    RPCError::Unreachable(Unreachable::new(&AnyError::error(why)))
 }
 
 impl RaftNetwork<TypeConfig> for Link {
@@ -115,7 +135,16 @@ impl RaftNetwork<TypeConfig> for Link {
         option: RPCOption,
     ) -> Rpc<AppendEntriesResponse<u64>> {
         let body = codec::message(|w| codec::write_append(w, &rpc));
-        self.call(CallKind::Append, body, &option, codec::read_append_reply).await
+        match self.call(CallKind::Append, body, &option, codec::read_append_reply).await? {
+            AppendEntriesResponse::HigherVote(vote) => self.vote_of(vote).map(AppendEntriesResponse::HigherVote),
+            // Only what was sent can match.
+            AppendEntriesResponse::PartialSuccess(Some(id))
+                if Some(id) != rpc.prev_log_id && !rpc.entries.iter().any(|e| e.log_id == id) =>
+            {
+                Err(disbelieved("the answer names an entry that was not sent"))
+            }
+            answer => Ok(answer),
+        }
     }
 
     async fn install_snapshot(
@@ -124,16 +153,19 @@ impl RaftNetwork<TypeConfig> for Link {
         option: RPCOption,
     ) -> Rpc<InstallSnapshotResponse<u64>, InstallSnapshotError> {
         let body = codec::message(|w| codec::write_snapshot(w, &rpc));
-        let answer = self.call(CallKind::Snapshot, body, &option, read_snapshot_answer).await?;
-        answer.map_err(|mismatch| {
-            let e = RaftError::APIError(InstallSnapshotError::SnapshotMismatch(mismatch));
-            RPCError::RemoteError(RemoteError::new(self.target, e))
-        })
+        match self.call(CallKind::Snapshot, body, &option, read_snapshot_answer).await? {
+            Ok(reply) => Ok(InstallSnapshotResponse { vote: self.vote_of(reply.vote)? }),
+            Err(mismatch) => {
+                let e = RaftError::APIError(InstallSnapshotError::SnapshotMismatch(mismatch));
+                Err(RPCError::RemoteError(RemoteError::new(self.target, e)))
+            }
+        }
     }
 
     async fn vote(&mut self, rpc: VoteRequest<u64>, option: RPCOption) -> Rpc<VoteResponse<u64>> {
         let body = codec::message(|w| codec::write_vote_request(w, &rpc));
-        self.call(CallKind::Vote, body, &option, codec::read_vote_reply).await
+        let answer = self.call(CallKind::Vote, body, &option, codec::read_vote_reply).await?;
+        Ok(VoteResponse { vote: self.vote_of(answer.vote)?, ..answer })
     }
 }
 

@@ -2,7 +2,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "test")]
 
 use super::codec;
-use super::door::{Door, DoorError};
+use super::door::{Door, DoorError, answered_vote};
 use super::group::{Cluster, ClusterError, ClusterOptions, Timings};
 use super::log::LogStore;
 use super::machine::Machine;
@@ -154,12 +154,100 @@ async fn the_door_refuses_what_no_honest_member_sends() {
     assert!(all.len() > 1, "the fixture has several voters");
     assert_eq!(door.append(voter, &append(voter, 11, vec![membership(all)])), Ok(()));
     assert_eq!(door.append(voter, &append(voter, 11, vec![membership(vec![voter.0])])), Err(DoorError::Membership));
+    // A leader that was replaced sends what nobody applied: openraft turns it away, and nobody calls it a fault.
+    assert_eq!(door.append(other, &append(other, 9, vec![entry(9, 4)])), Ok(()));
+    let big = LogEntry { log_id: id(1, 5), payload: EntryPayload::Normal(Entry { batches: vec![vec![0; 257 << 10]] }) };
+    assert_eq!(door.append(voter, &append(voter, 11, vec![big])), Err(DoorError::Size));
     let strangers = openraft::Membership::new(
         vec![[voter.0, 5].into()],
         std::collections::BTreeMap::from([(voter.0, openraft::EmptyNode::new()), (5, openraft::EmptyNode::new())]),
     );
     let bad = LogEntry { log_id: id(2, 9), payload: EntryPayload::Membership(strangers) };
     assert_eq!(door.append(voter, &append(voter, 11, vec![bad])), Err(DoorError::Membership));
+}
+
+/// Of what is purged only the last id is known; nothing below it may come from a later leader.
+#[tokio::test]
+async fn the_door_guards_what_is_purged() {
+    let f = federation();
+    let state = State::genesis(&f.genesis).unwrap();
+    let dir = tempfile::tempdir().unwrap();
+    let mut log = reopen(&dir).await;
+    append(&mut log, (1..=6).map(|i| entry(1, i)).collect()).await;
+    log.purge(id(1, 4)).await.unwrap();
+    let voter = f.police.node;
+    let door = Door { state: &state, log: &log, applied: 6, vote: Vote::new(10, voter.0) };
+    let append = |prev, entries: Vec<LogEntry>| {
+        let (vote, prev_log_id, leader_commit) = (Vote::new_committed(11, voter.0), Some(prev), None);
+        door.append(voter, &AppendEntriesRequest::<TypeConfig> { vote, prev_log_id, entries, leader_commit })
+    };
+    assert_eq!(append(id(1, 2), vec![entry(1, 3)]), Ok(()));
+    assert_eq!(append(id(1, 3), vec![entry(1, 4)]), Ok(()));
+    assert_eq!(append(id(2, 2), vec![]), Err(DoorError::Rollback(2)));
+    assert_eq!(append(id(1, 3), vec![entry(2, 4)]), Err(DoorError::Rollback(4)));
+}
+
+/// A commit position counts as far as the message or this log shows the entry, whatever term it claims.
+#[tokio::test]
+async fn the_door_believes_no_commit_position() {
+    let f = federation();
+    let state = State::genesis(&f.genesis).unwrap();
+    let dir = tempfile::tempdir().unwrap();
+    let mut log = reopen(&dir).await;
+    append(&mut log, (1..=6).map(|i| entry(1, i)).collect()).await;
+    let door = Door { state: &state, log: &log, applied: 4, vote: Vote::default() };
+    let commit = |prev, entries: Vec<LogEntry>, claimed| {
+        let (vote, leader_commit) = (Vote::new_committed(11, 1), Some(claimed));
+        door.commit(&AppendEntriesRequest::<TypeConfig> { vote, prev_log_id: prev, entries, leader_commit })
+    };
+    let sent = || vec![entry(2, 6), entry(2, 7)];
+    assert_eq!(commit(Some(id(1, 5)), sent(), id(2, 1_000_000_000)), Some(id(2, 7)));
+    assert_eq!(commit(Some(id(1, 5)), sent(), id(2, 6)), Some(id(2, 6)));
+    assert_eq!(commit(Some(id(1, 5)), sent(), id(9, 3)), Some(id(1, 3)), "the term is the entry's own");
+    assert_eq!(commit(Some(id(1, 5)), vec![], id(9, 9)), Some(id(1, 5)));
+    assert_eq!(commit(None, vec![], id(9, 9)), None);
+}
+
+/// openraft takes any vote in an answer, and the next term above the highest number does not exist.
+#[test]
+fn a_vote_in_an_answer_is_cut_to_what_may_be_believed() {
+    let voters = [7, 8].into();
+    let own = Vote::new_committed(5, 7);
+    let seen = |vote| answered_vote(vote, &own, &voters);
+    assert_eq!(seen(Vote::new(u64::MAX, 8)), Some(Vote::new(1005, 8)));
+    assert_eq!(seen(Vote::new_committed(6, 8)), Some(Vote::new(6, 8)), "an answer elects nobody");
+    assert_eq!(seen(Vote::new(6, 9)), None, "not a voter");
+    assert_eq!(seen(Vote::default()), Some(Vote::default()), "what is lower changes nothing");
+}
+
+/// A voter without its votes could vote twice: it does not start.
+#[tokio::test]
+async fn a_node_that_lost_its_votes_does_not_start() {
+    let f = federation();
+    let dir = tempfile::tempdir().unwrap();
+    let ledger = dir.path().join("ledger");
+    let start = || {
+        Cluster::start(ClusterOptions {
+            node: f.customs.node,
+            dir: ledger.clone(),
+            genesis: f.genesis.clone(),
+            timings: Timings { heartbeat_ms: 50, election_min_ms: 100, election_max_ms: 200 },
+            peers: [f.police.node].into(),
+            calls: std::sync::Arc::new(Nobody),
+        })
+    };
+    {
+        let cluster = start().await.unwrap();
+        let deadline = std::time::Instant::now() + std::time::Duration::from_secs(10);
+        while !dir.path().join("ledger.begun").exists() {
+            assert!(std::time::Instant::now() < deadline, "it votes for itself at least");
+            tokio::task::yield_now().await;
+        }
+        cluster.shutdown().await;
+    }
+    drop(start().await.unwrap());
+    std::fs::remove_dir_all(&ledger).unwrap();
+    assert!(start().await.err().unwrap().to_string().contains("cannot vote safely"));
 }
 
 /// The store is a cache: overwritten with zeros it is set aside, the state comes back from snapshot and log, and the

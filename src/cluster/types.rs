@@ -14,6 +14,17 @@ pub struct Entry {
     pub batches: Vec<Vec<u8>>,
 }
 
+impl Entry {
+    /// Most batches of an entry.
+    pub(super) const BATCHES: usize = 1_024;
+
+    /// Whether it is of a size that the ledger takes (P8).
+    pub(super) fn fits(&self) -> bool {
+        let bytes = self.batches.iter().map(Vec::len).fold(0, usize::saturating_add);
+        self.batches.len() <= Entry::BATCHES && bytes <= limits::ENTRY_BYTES
+    }
+}
+
 impl fmt::Display for Entry {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} batches", self.batches.len())

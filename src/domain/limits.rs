@@ -26,3 +26,16 @@ pub const PEER_MESSAGE_BYTES: usize = 4 << 20;
 pub const QUERY_CHARS: usize = 1000;
 /// Furthest that one agency's clock report may run ahead of the ledger's median, in ms (P4).
 pub const CLOCK_AHEAD_MS: u64 = 600_000;
+/// What one state of the ledger holds at most; `apply` refuses more, so that what it makes can be read again.
+/// Agreements of all agencies together.
+pub const AGREEMENTS: usize = 1 << 20;
+/// Versions of one agreement.
+pub const AGREEMENT_VERSIONS: usize = 1 << 16;
+/// Marking guides of all agencies together.
+pub const GUIDES: usize = 1 << 20;
+/// Acts that wait for more signatures.
+pub const PENDING_ACTS: usize = 1 << 16;
+/// Persons of one agency who sign acts, suspended ones included.
+pub const AUTHORITIES: usize = 1 << 16;
+/// Pair keys that one agency introduced: one for each other agency and month.
+pub const INTRODUCTIONS: usize = 1 << 20;

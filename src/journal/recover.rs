@@ -56,6 +56,11 @@ pub(super) fn recover(disk: &dyn Disk) -> Result<(Vec<Segment>, Link, Recovery),
         link = Some(behind);
         segments.push(Segment { first, name, len: end });
     }
+    // What is read here is answered for as durable: a kill may have left it in the page cache alone.
+    if let Some(last) = segments.last() {
+        disk.sync(&last.name).map_err(io_at("sync the last segment"))?;
+        disk.sync_dir().map_err(io_at("sync directory"))?;
+    }
     let next = link.unwrap_or(Link::START);
     let first_seq = segments.first().map_or(next.seq, |s| s.first.seq);
     Ok((segments, next, Recovery { first_seq, next_seq: next.seq, cut_bytes: cut }))

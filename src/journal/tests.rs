@@ -82,6 +82,22 @@ fn every_operation_fails_in_turn_in_both_ways() {
     }
 }
 
+/// A kill leaves frames in the page cache that no sync confirmed. Whoever opens the journal may answer for them, so they
+/// are durable then: a power cut afterwards takes none.
+#[test]
+fn what_recovery_shows_is_durable() {
+    let disk = FaultDisk::default();
+    let mut core = open(&disk).unwrap();
+    core.queue(&[payload(1)]).and_then(|_| core.sync()).unwrap();
+    core.queue(&[payload(2)]).unwrap();
+    disk.fail_at(1, Leaves::Nothing);
+    assert!(core.sync().is_err(), "killed before its sync");
+    drop(core);
+    let shown = frames(&disk).unwrap();
+    assert_eq!(shown, [payload(1), payload(2)], "written, not synced");
+    assert_eq!(frames(&disk.after_power_cut()).unwrap(), shown);
+}
+
 #[test]
 fn a_torn_tail_is_cut_at_every_byte() {
     let disk = FaultDisk::default();

@@ -48,6 +48,12 @@ impl State {
         reply
     }
 
+    /// Whether these bytes are a batch that this node signed.
+    pub fn is_signed_by(&self, bytes: &[u8], node: NodeId) -> bool {
+        let Ok((batch, body, signature)) = SignedBatch::open(bytes) else { return false };
+        batch.node == node && self.nodes.get(&node).is_some_and(|n| SignedBatch::signed_by(&n.key, body, &signature))
+    }
+
     /// P4: an entry moves only its own agency's report, at most 10 min past the median; the ledger's time is
     /// the lower median over the voters' agencies and never goes back.
     fn report_time(&mut self, agency: &AgencyId, time: Millis) {
@@ -100,7 +106,7 @@ impl State {
             None if entry.version != 1 => return Err(Refusal::VersionConflict),
             _ => {}
         }
-        self.records.push(id, entry);
+        self.records.push(id, entry)?;
         Ok(Done)
     }
 
@@ -115,7 +121,8 @@ impl State {
         if origin_mark(&self.federation, agency) != id.origin_mark() {
             return Err(Refusal::ForeignRecord);
         }
-        if self.records.grant(id, version, grant, tags) { Ok(Done) } else { Err(Refusal::Unknown) }
+        self.records.grant(id, version, grant, tags)?;
+        Ok(Done)
     }
 
     fn anchor(&mut self, index: u64, node: NodeId, checkpoint: [u8; 32]) -> Result<CommandReply, Refusal> {
@@ -139,6 +146,7 @@ impl State {
             Some(known) if known == sealed => return Ok(Done),
             // A second key for one month would make tags ambiguous.
             Some(_) => return Err(Refusal::Exists),
+            None if own.introductions.len() >= limits::INTRODUCTIONS => return Err(Refusal::Invalid),
             None => own.introductions.insert((to.clone(), month), sealed.to_vec()),
         };
         self.settle();
@@ -150,6 +158,7 @@ impl State {
             return Err(Refusal::Expired);
         }
         let act = Act::from_canon(&signed.act).map_err(|_| Refusal::Malformed)?;
+        self.forget_expired();
         let reply = match act {
             Act::Agreement(terms) => self.agreement_signed(index, signed, terms),
             Act::EndAgreement { id, reason } => self.end_agreement(index, signed, &id, reason),
@@ -160,6 +169,15 @@ impl State {
         }?;
         self.settle();
         Ok(reply)
+    }
+
+    /// Acts that were not signed in time wait no longer.
+    fn forget_expired(&mut self) {
+        let late: Vec<[u8; 32]> =
+            self.pending.iter().filter(|(_, p)| self.time >= p.expires).map(|(hash, _)| *hash).collect();
+        for hash in late {
+            self.pending.remove(&hash);
+        }
     }
 
     /// Handles whose signatures verify and who hold `role` at `agency`.
@@ -187,9 +205,15 @@ impl State {
         if signers.is_empty() {
             return Err(Refusal::NoAuthority);
         }
+        if !self.agreements.contains_key(&terms.id) && self.agreements.len() >= limits::AGREEMENTS {
+            return Err(Refusal::Invalid);
+        }
         let mut versions = self.agreements.get(&terms.id).cloned().unwrap_or_default();
         let known = u32::try_from(versions.len()).map_err(|_| Refusal::Invalid)?;
         if terms.version == known.saturating_add(1) && signed.expected == known {
+            if versions.len() >= limits::AGREEMENT_VERSIONS {
+                return Err(Refusal::Invalid);
+            }
             versions.push(AgreementState {
                 terms: terms.clone(),
                 signatures: Default::default(),
@@ -248,6 +272,9 @@ impl State {
         }
         let by = *self.signers(signed, &guide.agency, Role::Classifier).first().ok_or(Refusal::NoAuthority)?;
         let id = guide_id(&act_hash(&self.federation, &signed.act));
+        if !self.guides.contains_key(&id) && self.guides.len() >= limits::GUIDES {
+            return Err(Refusal::Invalid);
+        }
         self.guides.entry(id).or_insert(GuideState { guide, by, since: index, ended: None });
         Ok(Done)
     }
@@ -282,7 +309,8 @@ impl State {
         }
         let key_taken = self.agencies.values().any(|a| a.authorities.values().any(|(x, _)| x.key == authority.key))
             || self.nodes.values().any(|n| n.key == authority.key);
-        if key_taken || authority.roles.is_empty() {
+        let full = state.authorities.len() >= limits::AUTHORITIES || self.pending.len() >= limits::PENDING_ACTS;
+        if key_taken || authority.roles.is_empty() || full {
             return Err(Refusal::Invalid);
         }
         let signers = self.signers(signed, agency, Role::SecurityOfficer);

@@ -4,9 +4,16 @@ use crate::domain::canon::{Canon, CanonError, Reader, Writer};
 use crate::domain::ids::{NodeId, RecordId};
 use crate::domain::time::Millis;
 use crate::seal::digest;
+
+use super::batch::Refusal;
 use imbl::{OrdMap, Vector};
 
 const BUCKETS: usize = 256;
+/// Most grants of one version, and most tags of them together: what a reader of a snapshot takes.
+const GRANTS: usize = 4_096;
+const ALL_TAGS: usize = 1 << 16;
+/// Most versions of one record.
+const VERSIONS: usize = 1 << 20;
 
 /// One committed version.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -42,8 +49,8 @@ impl Canon for VersionEntry {
         Ok(VersionEntry {
             version: r.u32()?,
             commitment: r.array()?,
-            grants: r.list(4096, |r| r.array())?,
-            tags: r.list(1 << 16, |r| r.array())?,
+            grants: r.list(GRANTS, |r| r.array())?,
+            tags: r.list(ALL_TAGS, |r| r.array())?,
             node: r.value()?,
             index: r.u64()?,
             time: r.value()?,
@@ -76,11 +83,13 @@ impl Bucket {
 pub(super) struct Records {
     buckets: Vector<Bucket>,
     feed: Vector<(RecordId, u32)>,
+    /// Hash chain over the feed.
+    chain: [u8; 32],
 }
 
 impl Default for Records {
     fn default() -> Self {
-        Records { buckets: (0..BUCKETS).map(|_| Bucket::default()).collect(), feed: Vector::new() }
+        Records { buckets: (0..BUCKETS).map(|_| Bucket::default()).collect(), feed: Vector::new(), chain: [0; 32] }
     }
 }
 
@@ -93,30 +102,49 @@ impl Records {
         &self.feed
     }
 
-    /// Adds a version whose number the caller checked.
-    pub(super) fn push(&mut self, id: RecordId, entry: VersionEntry) {
-        self.feed.push_back((id, entry.version));
+    /// Adds a version whose number the caller checked. A record that is full takes no more.
+    pub(super) fn push(&mut self, id: RecordId, entry: VersionEntry) -> Result<(), Refusal> {
+        if self.of(&id).is_some_and(|e| e.len() >= VERSIONS) {
+            return Err(Refusal::Invalid);
+        }
+        self.name((id, entry.version));
         self.change(id, |versions| versions.push(entry));
+        Ok(())
     }
 
-    /// Adds a grant to a version; the feed names it again so that newcomers look.
-    pub(super) fn grant(&mut self, id: RecordId, version: u32, grant: [u8; 32], tags: &[[u8; 16]]) -> bool {
-        let known = self.of(&id).is_some_and(|e| e.iter().any(|v| v.version == version));
-        if known {
-            self.feed.push_back((id, version));
-            self.change(id, |versions| {
-                if let Some(v) = versions.iter_mut().find(|v| v.version == version) {
-                    v.grants.push(grant);
-                    v.tags.extend_from_slice(tags);
-                }
-            });
+    /// Adds a grant to a version; the feed names it again so that newcomers look. The same grant again changes nothing.
+    pub(super) fn grant(
+        &mut self,
+        id: RecordId,
+        version: u32,
+        grant: [u8; 32],
+        tags: &[[u8; 16]],
+    ) -> Result<(), Refusal> {
+        let known = self.of(&id).and_then(|e| e.iter().find(|v| v.version == version)).ok_or(Refusal::Unknown)?;
+        if known.grants.contains(&grant) {
+            return Ok(());
         }
-        known
+        if known.grants.len() >= GRANTS || known.tags.len().saturating_add(tags.len()) > ALL_TAGS {
+            return Err(Refusal::Invalid);
+        }
+        self.name((id, version));
+        self.change(id, |versions| {
+            if let Some(v) = versions.iter_mut().find(|v| v.version == version) {
+                v.grants.push(grant);
+                v.tags.extend_from_slice(tags);
+            }
+        });
+        Ok(())
+    }
+
+    fn name(&mut self, named: (RecordId, u32)) {
+        self.chain = chained(&self.chain, &named);
+        self.feed.push_back(named);
     }
 
     pub(super) fn digest(&self) -> [u8; 32] {
         let mut w = Writer::bare();
-        w.u64(self.feed.len() as u64);
+        w.u64(self.feed.len() as u64).array(&self.chain);
         for bucket in &self.buckets {
             w.array(&bucket.digest);
         }
@@ -129,6 +157,10 @@ impl Records {
             bucket.redigest();
         }
     }
+}
+
+fn chained(chain: &[u8; 32], (id, version): &(RecordId, u32)) -> [u8; 32] {
+    digest("hufu.ledger.feed", &[chain, id.as_bytes(), &version.to_be_bytes()])
 }
 
 fn slot(id: &RecordId) -> usize {
@@ -149,16 +181,18 @@ impl Canon for Records {
         }
     }
     fn read(r: &mut Reader<'_>) -> Result<Self, CanonError> {
-        let feed = r.list(usize::MAX, |r| Ok((r.value()?, r.u32()?)))?.into_iter().collect();
+        let feed: Vector<_> = r.list(usize::MAX, |r| Ok((r.value()?, r.u32()?)))?.into_iter().collect();
+        let chain = feed.iter().fold([0; 32], |chain, named| chained(&chain, named));
         let mut buckets = Vector::new();
         for _ in 0..BUCKETS {
-            let entries = r.list(usize::MAX, |r| Ok((r.value::<RecordId>()?, r.list(1 << 20, VersionEntry::read)?)))?;
+            let entries =
+                r.list(usize::MAX, |r| Ok((r.value::<RecordId>()?, r.list(VERSIONS, VersionEntry::read)?)))?;
             let mut bucket = Bucket { records: entries.into_iter().collect(), digest: [0; 32] };
             if !bucket.records.is_empty() {
                 bucket.redigest();
             }
             buckets.push_back(bucket);
         }
-        Ok(Records { buckets, feed })
+        Ok(Records { buckets, feed, chain })
     }
 }

@@ -273,9 +273,10 @@ impl State {
         self.agreements.get(id)?.iter().rev().find(|a| a.in_force_at(index))
     }
 
-    /// The version that is in force now.
+    /// The version that is in force now: the newest signed one that has begun, and no earlier one when that is over.
     pub fn agreement_now(&self, id: &AgreementId, now: Millis) -> Option<&AgreementState> {
-        self.agreements.get(id)?.iter().rev().find(|a| a.in_force_now(now))
+        let begun = |a: &&AgreementState| a.in_force.is_some() && a.terms.start <= now;
+        self.agreements.get(id)?.iter().rev().find(begun).filter(|a| a.in_force_now(now))
     }
 
     /// All guides.
@@ -322,10 +323,10 @@ impl State {
         let threshold = r.u16()?;
         let voters = read_set(&mut r, limits::AGENCIES)?;
         let agencies = r.list(limits::AGENCIES, read_agency)?.into_iter().collect();
-        let agreements =
-            r.list(1 << 20, |r| Ok((r.value()?, r.list(1 << 16, AgreementState::read)?)))?.into_iter().collect();
-        let guides = r.list(1 << 20, |r| Ok((r.array()?, r.value()?)))?.into_iter().collect();
-        let pending = r.list(1 << 20, |r| Ok((r.array()?, r.value()?)))?.into_iter().collect();
+        let versions = |r: &mut Reader<'_>| r.list(limits::AGREEMENT_VERSIONS, AgreementState::read);
+        let agreements = r.list(limits::AGREEMENTS, |r| Ok((r.value()?, versions(r)?)))?.into_iter().collect();
+        let guides = r.list(limits::GUIDES, |r| Ok((r.array()?, r.value()?)))?.into_iter().collect();
+        let pending = r.list(limits::PENDING_ACTS, |r| Ok((r.array()?, r.value()?)))?.into_iter().collect();
         let nodes = r.list(1 << 16, |r| Ok((r.value()?, r.value()?)))?.into_iter().collect();
         let reports = r.list(limits::AGENCIES, |r| Ok((r.value()?, r.value()?)))?.into_iter().collect();
         let time = r.value()?;
@@ -400,11 +401,11 @@ fn write_agency(w: &mut Writer, a: &AgencyState) {
 
 fn read_agency(r: &mut Reader<'_>) -> Result<(AgencyId, AgencyState), CanonError> {
     let descriptor: Descriptor = r.value()?;
-    let authorities = r.list(1 << 16, |r| {
+    let authorities = r.list(limits::AUTHORITIES, |r| {
         let a: Authority = r.value()?;
         Ok((a.handle, (a, r.flag()?)))
     })?;
-    let introductions = r.list(1 << 20, |r| Ok(((r.value()?, r.u32()?), r.bytes(8192)?.to_vec())))?;
+    let introductions = r.list(limits::INTRODUCTIONS, |r| Ok(((r.value()?, r.u32()?), r.bytes(8192)?.to_vec())))?;
     Ok((
         descriptor.agency.clone(),
         AgencyState {
@@ -476,6 +477,6 @@ impl Canon for Pending {
         w.value(&self.expires);
     }
     fn read(r: &mut Reader<'_>) -> Result<Self, CanonError> {
-        Ok(Pending { signers: read_set(r, 64)?, expires: r.value()? })
+        Ok(Pending { signers: read_set(r, limits::AUTHORITIES)?, expires: r.value()? })
     }
 }

@@ -101,6 +101,46 @@ fn l_a_batch_counts_once() {
     assert_eq!(s.apply_batch(1001, &expired).refused, Some(Refusal::Expired));
 }
 
+/// What `apply` makes can be read again: a state that cannot would stop every node at its next start.
+#[test]
+fn l_grants_of_a_version_are_bounded() {
+    let f = federation();
+    let mut s = State::genesis(&f.genesis).unwrap();
+    let first = commit(&f, &f.police, 1, 1);
+    let Command::Commit { record, .. } = first else { unreachable!() };
+    s.apply_batch(1, &batch(&f, &f.police, 1, vec![first]));
+    let tags: Vec<[u8; 16]> = (0..4096u128).map(|n| n.to_be_bytes()).collect();
+    let grant = |n: u8| Command::Grant { record, version: 1, grant: [n; 32], tags: tags.clone() };
+    let mut replies = Vec::new();
+    for n in 1..=17u8 {
+        let at = u64::from(n) + 1;
+        replies.extend(s.apply_batch(at, &batch(&f, &f.police, at, vec![grant(n)])).replies);
+    }
+    assert_eq!(replies.pop(), Some(CommandReply::Refused(Refusal::Invalid)));
+    let read = State::decode(&s.encode()).unwrap();
+    assert_eq!(read.digest(), s.digest());
+    // The same grant again is done already.
+    let feed = s.feed().len();
+    assert_eq!(s.apply_batch(90, &batch(&f, &f.police, 90, vec![grant(3)])).replies, [CommandReply::Done]);
+    assert_eq!(s.feed().len(), feed);
+}
+
+/// A version that is over does not bring an earlier one back.
+#[test]
+fn l_an_agreement_that_is_over_stays_over() {
+    let f = federation();
+    let mut s = State::genesis(&f.genesis).unwrap();
+    let second = Terms { version: 2, end: Millis(5_000), start: Millis(1_000), ..terms() };
+    for (n, (terms, expected)) in [(terms(), 0), (second, 1)].into_iter().enumerate() {
+        let act = Act::Agreement(terms);
+        let n = n as u64 + 1;
+        s.apply_batch(n, &batch(&f, &f.police, n, vec![signed(&f, &f.police, 0, &act, expected)]));
+        s.apply_batch(n, &batch(&f, &f.customs, n, vec![signed(&f, &f.customs, 0, &act, expected)]));
+    }
+    let version = |at| s.agreement_now(&"border-2026".parse().unwrap(), Millis(at)).map(|a| a.terms.version);
+    assert_eq!((version(500), version(1_500), version(6_000)), (Some(1), Some(2), None));
+}
+
 #[test]
 fn l_foreign_and_forged_batches_are_refused() {
     let f = federation();

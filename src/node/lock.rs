@@ -49,6 +49,11 @@ impl DataLock {
         if found.is_empty() {
             file.write_all(owner.as_bytes()).map_err(io)?;
             file.sync_all().map_err(io)?;
+            // The names too: of the lock in the folder, and of the folder.
+            let absolute = std::path::absolute(data).map_err(io)?;
+            for dir in [Some(absolute.as_path()), absolute.parent()].into_iter().flatten() {
+                File::open(dir).and_then(|d| d.sync_all()).map_err(io)?;
+            }
         } else if found != owner {
             return Err(Fault::conflict(
                 "FOREIGN_DATA",
