@@ -19,13 +19,14 @@ impl v1::audit_server::Audit for People {
 
     async fn search(&self, request: Request<v1::AuditSearchRequest>) -> Result<Response<v1::AuditSearchReply>, Status> {
         let caller = self.caller(&request)?;
-        let v1::AuditSearchRequest { person, record, agency, decision, since, limit } = request.into_inner();
+        let v1::AuditSearchRequest { person, record, agency, decision, since, limit, before } = request.into_inner();
         let query = SearchQuery {
             person: (!person.is_empty()).then_some(person),
             record: decode::optional(&record).map_err(refuse)?,
             agency: decode::optional(&agency).map_err(refuse)?,
             decision: decode::optional(&decision).map_err(refuse)?,
             since: (since > 0).then_some(Millis(since)),
+            before: (before > 0).then_some(before),
             limit: limit.clamp(1, SEARCH_MOST) as usize,
         };
         let events = self.core.audit_search(&caller, query).await.map_err(refuse)?;
@@ -73,7 +74,12 @@ fn view(e: &Event) -> v1::AuditEvent {
         Object::Notice(id) => id.to_string(),
         Object::None | Object::Text(_) => String::new(),
     };
+    let detail = match &e.object {
+        Object::Text(text) => text.clone(),
+        _ => String::new(),
+    };
     v1::AuditEvent {
+        detail,
         seq: e.seq,
         at: e.time.0,
         actor: e.actor.to_string(),

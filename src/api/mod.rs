@@ -19,7 +19,7 @@ pub use apart::Apart;
 pub use peer::{NodeGate, NodeServices};
 pub use post::PostServices;
 
-use crate::domain::fault::Fault;
+use crate::domain::fault::{Fault, FaultKind};
 use crate::identity::VerifiedPeer;
 use crate::service::{Caller, Core};
 use crate::vault::PeerVault;
@@ -46,14 +46,19 @@ impl People {
     fn caller<T>(&self, request: &Request<T>) -> Result<Caller, Status> {
         let peer = request.extensions().get::<VerifiedPeer>();
         let peer = peer.ok_or_else(|| Status::unauthenticated("no certificate"))?;
-        self.core.caller(peer).map_err(|f| status_of(&f))
+        self.core.caller(peer).map_err(|f| {
+            peer::tell_refused(Arc::clone(&self.core), peer.agency().clone(), "unknown-person");
+            status_of(&f)
+        })
     }
 }
 
-/// The one way out for errors: the operator's log gets the internal ones.
+/// The one way out for errors: what failed inside is for the operator's log alone.
 fn refuse(fault: Fault) -> Status {
-    if fault.kind == crate::domain::fault::FaultKind::Internal {
+    if fault.kind == FaultKind::Internal {
         tracing::error!(reason = fault.reason, message = %fault.message, "a call failed inside");
+        let told = "the node failed inside; its log says why, at this time";
+        return status_of(&Fault::internal("INTERNAL", told));
     }
     status_of(&fault)
 }

@@ -11,11 +11,13 @@ use crate::domain::limits;
 use crate::identity::{Subject, VerifiedPeer};
 use crate::ledger::node_id;
 use crate::service::Core;
-use crate::vault::SealedObject;
+use crate::vault::{SealedObject, VaultError};
 use crate::wire::pb::peer;
 use std::sync::{Arc, OnceLock};
 use tonic::{Request, Response, Status};
 
+/// The answer to an object that may be taken later; its receiver pulls it then.
+const LATER: &str = "later";
 /// Most objects of one push.
 const PUSH_MOST: usize = 64;
 
@@ -54,6 +56,15 @@ impl NodeServices {
     }
 
     pub(super) fn sender<T>(&self, request: &Request<T>) -> Result<Sender, Status> {
+        self.known(request).inspect_err(|_| {
+            let agency = request.extensions().get::<VerifiedPeer>().map(|p| p.agency().clone());
+            if let (Some(agency), Some(core)) = (agency, self.gate.0.get().cloned()) {
+                tell_refused(core, agency, "unknown-node");
+            }
+        })
+    }
+
+    fn known<T>(&self, request: &Request<T>) -> Result<Sender, Status> {
         let refused = || refuse(Fault::refused("NOT_ALLOWED", "the ledger knows no such node"));
         let from = request.extensions().get::<VerifiedPeer>().ok_or_else(refused)?;
         let Subject::Node(local) = from.name().subject() else { return Err(refused()) };
@@ -99,11 +110,12 @@ impl peer::vault_server::Vault for NodeServices {
             results.push(match take(core, &sender, &o).await {
                 Ok(header_hash) => peer::PushResult { header_hash, state: "held".into(), reason: String::new() },
                 Err((state, reason)) => {
-                    let object = Object::Text(format!("push: {reason}").chars().take(200).collect());
-                    let _logged = core
-                        .log_node(AuditAction::Quarantine, &sender.agency, object, Verdict::Deny, "receiver-rules")
-                        .await
-                        .map_err(refuse)?;
+                    if state != LATER {
+                        let object = Object::Text(format!("push: {reason}").chars().take(200).collect());
+                        core.log_refusal(AuditAction::Quarantine, &sender.agency, object, "receiver-rules")
+                            .await
+                            .map_err(refuse)?;
+                    }
                     peer::PushResult { header_hash: Vec::new(), state: state.into(), reason }
                 }
             });
@@ -114,15 +126,15 @@ impl peer::vault_server::Vault for NodeServices {
     async fn pull(&self, request: Request<peer::PullRequest>) -> Result<Response<peer::PullReply>, Status> {
         let sender = self.sender(&request)?;
         let core = self.core()?;
-        let token: [u8; 32] = request.into_inner().token.try_into().map_err(|_| refuse(Fault::not_found()))?;
-        let found = core.vault.serve(&core.state(), &sender.agency, &token).unwrap_or_else(|error| {
+        let peer::PullRequest { token, attempt } = request.into_inner();
+        let token: [u8; 32] = token.try_into().map_err(|_| refuse(Fault::not_found()))?;
+        let found = core.vault.serve(&core.state(), &sender.agency, &token, attempt).unwrap_or_else(|error| {
             tracing::error!(%error, "an object that a peer asked for does not verify");
             None
         });
         let Some((record, version, (envelope, grant, audience))) = found else {
             let object = Object::Text("pull".into());
-            let _logged = core
-                .log_node(AuditAction::SyncRefused, &sender.agency, object, Verdict::Deny, "not-entitled-or-absent")
+            core.log_refusal(AuditAction::SyncRefused, &sender.agency, object, "not-entitled-or-absent")
                 .await
                 .map_err(refuse)?;
             return Err(refuse(Fault::not_found()));
@@ -154,6 +166,15 @@ impl peer::access_server::Access for NodeServices {
     }
 }
 
+/// That somebody unknown was refused is an event; nobody waits for it.
+pub(super) fn tell_refused(core: Arc<Core>, agency: AgencyId, rule: &'static str) {
+    tokio::spawn(async move {
+        if let Err(error) = core.log_refusal(AuditAction::PeerRefused, &agency, Object::None, rule).await {
+            tracing::error!(%agency, rule, %error, "a refusal could not be audited");
+        }
+    });
+}
+
 /// Checks and holds one pushed object; the error is the state and the words for the sender and the log.
 async fn take(core: &Core, sender: &Sender, o: &peer::Sealed) -> Result<Vec<u8>, (&'static str, String)> {
     let refused = |why: &str| ("refused", why.to_owned());
@@ -167,7 +188,11 @@ async fn take(core: &Core, sender: &Sender, o: &peer::Sealed) -> Result<Vec<u8>,
     }
     let hash = object.envelope.hash().to_vec();
     core.vault.accept(&core.state(), object, core.clock.now()).await.map_err(|e| {
-        let state = if e.blames_object() { "unopenable" } else { "refused" };
+        let state = match e {
+            VaultError::NotYet(_) => LATER,
+            _ if e.blames_object() => "unopenable",
+            _ => "refused",
+        };
         (state, e.to_string())
     })?;
     Ok(hash)

@@ -29,8 +29,8 @@ impl v1::records_server::Records for People {
         Ok(Response::new(v1::PublishReply {
             record: p.record.to_string(),
             version: p.version,
-            state: "committed".into(),
-            index: p.index,
+            state: if p.index.is_some() { "committed" } else { "accepted" }.into(),
+            index: p.index.unwrap_or_default(),
             held_by: p.held_by.iter().map(ToString::to_string).collect(),
             owed: p.owed.iter().map(ToString::to_string).collect(),
             warning: p.warning.unwrap_or_default(),

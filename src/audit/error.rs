@@ -23,6 +23,15 @@ pub enum AuditError {
         /// What is wrong with it.
         what: String,
     },
+    /// The log is shorter or another than the one that an anchored head was of.
+    #[error("the audit log is not the one that was anchored with {size} events: it was cut or written anew")]
+    Anchor {
+        /// Events of the anchored head.
+        size: u64,
+    },
+    /// The ledger has an anchor of this node that no head kept here belongs to.
+    #[error("the ledger has an anchor of this node's audit log that no checkpoint kept here belongs to")]
+    Unanchored,
     /// A field of an event is longer than its format allows.
     #[error("the {0} of an audit event is too long")]
     Field(&'static str),
@@ -82,6 +91,9 @@ impl From<AuditError> for Fault {
             AuditError::Field(_) => Fault::usage("TOO_LONG", text),
             AuditError::Beyond { .. } => Fault::usage("BEYOND_LOG", text),
             AuditError::Io { .. } => Fault::unavailable("AUDIT_IO", text),
+            AuditError::Anchor { .. } | AuditError::Unanchored => Fault::integrity("AUDIT_INVALID", text).hint(
+                "bring the node's data back as it was; a log with a gap is evidence, and nothing is served from it",
+            ),
             AuditError::Corrupt { .. }
             | AuditError::Format(_)
             | AuditError::Proof(_)

@@ -12,11 +12,13 @@
 //!   be copied. Without it nothing is decrypted for a person.
 //! - The sequence number of an event is its leaf index and the number of its journal frame. There are no gaps.
 //! - The tree never holds an event that is not durable, so a signed head never has to be taken back.
+//! - A log that is not the one whose heads went to the ledger is not served from ([`Anchors`]).
 //! - A failed write ends the log: every later call to record fails, until the node is started again.
 //! - Verification never panics, accepts exactly one proof for each question, and names what is wrong.
 //!
 //! Who may call: `service` and `vault` record; `search` indexes with events of its own; `cli` verifies.
 
+mod anchors;
 mod error;
 mod event;
 mod merkle;
@@ -36,6 +38,7 @@ mod verify_tests;
 #[cfg(test)]
 mod writer_tests;
 
+pub use anchors::{Anchors, anchor_digest};
 pub use error::AuditError;
 pub use event::{Action, Actor, Decision, Event, EventDraft, MAX_EVENT_BYTES, Object, Stage, pseudonym};
 pub use merkle::{Hash, ProofError, Tree, empty_root, leaf_hash, verify_consistency, verify_inclusion};

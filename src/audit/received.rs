@@ -11,7 +11,7 @@ use crate::domain::ids::{NodeId, RecordId};
 use crate::journal::{Journal, JournalOptions};
 use std::collections::BTreeMap;
 use std::path::Path;
-use std::sync::{Mutex, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 const DOMAIN: &str = "hufu.received-report";
 const VERSION: u16 = 1;
@@ -24,7 +24,8 @@ const REPORT_BYTES: usize = 4 << 20;
 struct Index {
     /// Reporter -> first sequence number that it has not reported yet.
     cursors: BTreeMap<NodeId, u64>,
-    by_record: BTreeMap<RecordId, Vec<AccessEvent>>,
+    /// One access shows many records: they share it.
+    by_record: BTreeMap<RecordId, Vec<Arc<AccessEvent>>>,
 }
 
 impl Index {
@@ -35,8 +36,13 @@ impl Index {
                 continue;
             }
             *cursor = item.event.seq.saturating_add(1);
-            for (record, _) in &item.event.records {
-                self.by_record.entry(*record).or_default().push(item.event.clone());
+            let event = Arc::new(item.event);
+            for (record, _) in &event.records {
+                let known = self.by_record.entry(*record).or_default();
+                // A record that is named twice is told once.
+                if known.last().is_none_or(|e| !Arc::ptr_eq(e, &event)) {
+                    known.push(Arc::clone(&event));
+                }
             }
         }
     }
@@ -110,7 +116,7 @@ impl ReceivedReports {
     }
 
     /// Reported accesses to a record, in the order in which they came.
-    pub fn of(&self, record: &RecordId) -> Vec<AccessEvent> {
+    pub fn of(&self, record: &RecordId) -> Vec<Arc<AccessEvent>> {
         let index = self.index.read().unwrap_or_else(PoisonError::into_inner);
         index.by_record.get(record).cloned().unwrap_or_default()
     }

@@ -18,7 +18,7 @@ use crate::domain::ids::{AgencyId, NoticeId, RecordId};
 use crate::domain::time::Millis;
 use crate::journal::{Journal, JournalError, JournalOptions};
 use crate::seal::SigningKey;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::path::Path;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError, RwLock, RwLockReadGuard};
 use tokio::sync::oneshot;
@@ -79,16 +79,16 @@ pub struct Filter {
     pub decision: Option<Decision>,
     /// Not before.
     pub since: Option<Millis>,
-    /// Only events from this place on: the cursor for the next page.
-    pub from_seq: u64,
-    /// At most so many events, the oldest first. None: all.
+    /// Only events before this place: the cursor for the page before.
+    pub before: Option<u64>,
+    /// At most so many events, the newest of those that fit. None: all.
     pub limit: Option<usize>,
 }
 
 impl Filter {
     /// Whether an event fits, the limit aside.
     pub fn matches(&self, event: &Event) -> bool {
-        event.seq >= self.from_seq
+        self.before.is_none_or(|b| event.seq < b)
             && self.person.as_deref().is_none_or(|p| event.actor.person() == Some(p))
             && self.agency.as_ref().is_none_or(|a| event.actor.agency() == a)
             && self.decision.is_none_or(|d| event.decision == d)
@@ -308,6 +308,16 @@ impl AuditLog {
         (size, state.tree.root(size).unwrap_or_else(empty_root))
     }
 
+    /// The root over the first `size` events; none if there are fewer.
+    pub fn root_at(&self, size: u64) -> Option<Hash> {
+        self.shared.read().tree.root(size)
+    }
+
+    /// Ends the log: it takes nothing more, so nothing more is done here.
+    pub fn end(&self, why: &str) {
+        self.shared.stop(why);
+    }
+
     /// The signed head as a note. `origin` names the log and its key, e.g. `hufu/customs/00000000000000a1`.
     ///
     /// # Errors
@@ -363,31 +373,36 @@ impl AuditLog {
         leaf.ok_or(AuditError::Beyond { asked: seq, size: self.size() })
     }
 
-    /// Events that fit, the oldest first. A search for a record goes by index, any other reads the whole log
-    /// from `from_seq` on.
+    /// Events that fit, in their order. A search for a record goes by index, any other reads the whole log.
     ///
     /// # Errors
     /// As [`AuditLog::read`].
     pub fn search(&self, filter: &Filter) -> Result<Vec<Event>, AuditError> {
         let limit = filter.limit.unwrap_or(usize::MAX);
-        let mut found = Vec::new();
+        let end = filter.before.unwrap_or(u64::MAX);
+        let mut found = VecDeque::new();
         if let Some(record) = filter.record {
             let seqs = self.shared.read().by_record.get(&record).cloned().unwrap_or_default();
-            for seq in seqs.into_iter().filter(|s| *s >= filter.from_seq) {
+            for seq in seqs.into_iter().rev().filter(|s| *s < end) {
                 if found.len() >= limit {
                     break;
                 }
-                found.extend(self.read(seq, 1)?.into_iter().filter(|e| filter.matches(e)));
+                for event in self.read(seq, 1)?.into_iter().filter(|e| filter.matches(e)) {
+                    found.push_front(event);
+                }
             }
         } else if limit > 0 {
-            self.scan(filter.from_seq, usize::MAX, |event, _| {
+            self.scan(0, usize::try_from(end).unwrap_or(usize::MAX), |event, _| {
                 if filter.matches(&event) {
-                    found.push(event);
+                    if found.len() >= limit {
+                        found.pop_front();
+                    }
+                    found.push_back(event);
                 }
-                found.len() < limit
+                true
             })?;
         }
-        Ok(found)
+        Ok(found.into())
     }
 
     /// Completed accesses to records of `origin`, at most `max` from `from_seq` on: what it must be told.

@@ -177,12 +177,12 @@ async fn search_finds_by_each_condition() {
     assert_eq!(seqs(Filter { person: Some("clerk-1".into()), ..none() }), [1, 4, 7, 10]);
     assert_eq!(seqs(Filter { record: Some(record(4)), ..none() }), [4, 12]);
     assert_eq!(seqs(Filter { record: Some(record(4)), decision: Some(Decision::Deny), ..none() }), [12]);
-    assert_eq!(seqs(Filter { record: Some(record(4)), limit: Some(1), ..none() }), [4]);
+    assert_eq!(seqs(Filter { record: Some(record(4)), limit: Some(1), ..none() }), [12], "the newest");
     assert_eq!(seqs(Filter { agency: Some(agency("customs")), ..none() }), [12]);
     assert_eq!(seqs(Filter { since: Some(Millis(1_700_000_000_010)), ..none() }), [10, 11]);
-    assert_eq!(seqs(Filter { from_seq: 5, limit: Some(2), ..none() }), [5, 6]);
+    assert_eq!(seqs(Filter { before: Some(5), limit: Some(2), ..none() }), [3, 4]);
     assert!(seqs(Filter { limit: Some(0), ..none() }).is_empty());
-    assert!(seqs(Filter { from_seq: 99, ..none() }).is_empty());
+    assert!(seqs(Filter { before: Some(0), ..none() }).is_empty());
 }
 
 #[tokio::test]

@@ -112,7 +112,7 @@ pub(super) fn init(args: &Init, dev: bool, now: Millis, entropy: &mut dyn Entrop
             title: title.into(),
             roles,
             clearance: args.ceiling,
-            compartments: BTreeSet::new(),
+            compartments: args.compartments.iter().cloned().collect(),
             certificate,
         });
     }

@@ -31,8 +31,12 @@ pub(super) enum Command {
         decision: Option<String>,
         #[arg(long)]
         since: Option<String>,
+        /// The newest so many.
         #[arg(long, default_value_t = 200)]
         limit: u32,
+        /// Only events before this one: the page before.
+        #[arg(long, value_name = "SEQ")]
+        before: Option<u64>,
     },
     /// Who has come to know a record, at every agency that reported.
     WhoRead { record: RecordId },
@@ -67,7 +71,7 @@ pub(super) fn run(command: Command, g: &Globals, out: &Out) -> Result<ExitCode, 
                 let json = json!({"size": r.size, "root": root, "witnesses": r.witnesses, "consistent": r.consistent});
                 out.answer(&json, || format!("{} {}  {root}", out.say("一致，条目数", "consistent, entries"), r.size));
             }
-            Command::Search { person, record, agency, decision, since, limit } => {
+            Command::Search { person, record, agency, decision, since, limit, before } => {
                 let request = v1::AuditSearchRequest {
                     person: person.unwrap_or_default(),
                     record: record.map(|r| r.to_string()).unwrap_or_default(),
@@ -75,6 +79,7 @@ pub(super) fn run(command: Command, g: &Globals, out: &Out) -> Result<ExitCode, 
                     decision: decision.unwrap_or_default(),
                     since: since.map_or(Ok(0), |t| Millis::parse(&t).map(|m| m.0))?,
                     limit,
+                    before: before.unwrap_or_default(),
                 };
                 let r = client.audit().search(request).await.map_err(fault)?.into_inner();
                 let rows: Vec<_> = r
@@ -84,11 +89,16 @@ pub(super) fn run(command: Command, g: &Globals, out: &Out) -> Result<ExitCode, 
                         let record = if out.is_json() { e.record.clone() } else { shorter(&e.record) };
                         let record = (!record.is_empty()).then_some(record);
                         let label = (!e.label.is_empty()).then_some(&e.label);
+                        let detail = (!e.detail.is_empty()).then_some(&e.detail);
                         json!({"seq": e.seq, "at": Millis(e.at).to_rfc3339(), "actor": e.actor, "action": e.action,
-                            "stage": e.stage, "record": record, "label": label, "decision": e.decision, "rule": e.rule, "purpose": e.purpose})
+                            "stage": e.stage, "record": record, "label": label, "decision": e.decision, "rule": e.rule, "purpose": e.purpose,
+                            "detail": detail})
                     })
                     .collect();
-                out.table(&["seq", "at", "actor", "action", "stage", "record", "decision", "rule", "purpose"], &rows);
+                out.table(
+                    &["seq", "at", "actor", "action", "stage", "record", "decision", "rule", "purpose", "detail"],
+                    &rows,
+                );
             }
             Command::WhoRead { record } => {
                 let r = client
@@ -138,14 +148,27 @@ fn shorter(records: &str) -> String {
 
 fn verify(dir: &std::path::Path, genesis: Option<&PathBuf>, out: &Out) -> Result<ExitCode, Fault> {
     let bad = |why: String| Fault::integrity("INTEGRITY", why);
-    let pinned = match genesis {
+    let given = genesis.map(|file| read_genesis(file).and_then(|g| Ok(g.verified()?))).transpose()?;
+    // The export brings a genesis of its own; that it is the federation's only a given one can show.
+    let inside = dir.join("genesis.json");
+    let brought = inside
+        .exists()
+        .then(|| read_genesis(&inside).and_then(|g| Ok(g.verified()?)))
+        .transpose()
+        .map_err(|e| bad(format!("`genesis.json`: {e}")))?;
+    if let (Some(given), Some(brought)) = (&given, &brought)
+        && given.fingerprint() != brought.fingerprint()
+    {
+        return Err(bad("`genesis.json`: it is not the genesis that was given".into()));
+    }
+    let is_pinned = given.is_some();
+    let key = match given.or(brought) {
         None => None,
-        Some(file) => {
+        Some(genesis) => {
             // The checkpoint names its log; the genesis says whose key that is.
             let checkpoint =
                 std::fs::read_to_string(dir.join("checkpoint")).map_err(|e| bad(format!("`checkpoint`: {e}")))?;
             let named = checkpoint.lines().next().unwrap_or_default().to_owned();
-            let genesis = read_genesis(file)?.verified()?;
             let nodes = genesis.founders.iter().flat_map(|d| d.nodes.iter().map(move |n| (d, n)));
             let key = nodes
                 .filter(|(d, n)| log_name(&d.agency, &genesis.federation, node_id(&d.agency, &n.local)) == named)
@@ -154,10 +177,10 @@ fn verify(dir: &std::path::Path, genesis: Option<&PathBuf>, out: &Out) -> Result
             Some(key.ok_or_else(|| bad(format!("`checkpoint`: no node of the genesis keeps a log named `{named}`")))?)
         }
     };
-    let v = verify_dir(dir, pinned).map_err(|e| bad(e.to_string()))?;
-    let json = json!({"size": v.size, "root": HEXLOWER.encode(&v.root), "witnesses": [], "consistent": true, "pinned": v.pinned});
+    let v = verify_dir(dir, key).map_err(|e| bad(e.to_string()))?;
+    let json = json!({"size": v.size, "root": HEXLOWER.encode(&v.root), "witnesses": [], "consistent": true, "pinned": is_pinned});
     out.answer(&json, || {
-        let pinned = if v.pinned {
+        let pinned = if is_pinned {
             ""
         } else {
             out.say(

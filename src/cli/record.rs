@@ -208,16 +208,17 @@ async fn publish(client: &Client, p: Publish, out: &Out) -> Result<ExitCode, Fau
     };
     let r = client.records().publish(request).await.map_err(fault)?.into_inner();
     let warning = (!r.warning.is_empty()).then_some(&r.warning);
-    let json = json!({"record": r.record, "version": r.version, "state": r.state, "index": r.index,
+    let index = (r.index > 0).then_some(r.index);
+    let json = json!({"record": r.record, "version": r.version, "state": r.state, "index": index,
         "held_by": r.held_by, "owed": r.owed, "warning": warning});
     out.answer(&json, || {
         let held = format!("{} {}/{}", out.say("持有", "held by"), r.held_by.len(), r.owed.len());
         format!(
-            "{}  v{}  {} {}  {held}{}",
+            "{}  v{}  {}{}  {held}{}",
             r.record,
             r.version,
             r.state,
-            r.index,
+            index.map(|i| format!(" {i}")).unwrap_or_default(),
             warning.map(|w| format!("\n{w}")).unwrap_or_default()
         )
     });

@@ -95,6 +95,9 @@ pub struct Listen {
     pub nodes: SocketAddr,
     /// Urgent notices from other nodes.
     pub notices: SocketAddr,
+    /// Whether people too must use post-quantum key exchange; without it X25519 and P-256 are taken from them.
+    #[serde(default)]
+    pub require_post_quantum: bool,
 }
 
 /// Another node and where it is.
@@ -156,7 +159,7 @@ impl NodeConfig {
 
     fn check(&self) -> Result<(), Fault> {
         let bad = |m: String| Err(Fault::usage("BAD_CONFIG", m));
-        let Listen { people, nodes, notices } = self.listen;
+        let Listen { people, nodes, notices, require_post_quantum: _ } = self.listen;
         if people == nodes || people == notices || nodes == notices {
             return bad("two of `listen.people`, `listen.nodes` and `listen.notices` are the same address".into());
         }

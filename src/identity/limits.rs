@@ -23,6 +23,8 @@ const CALLS_AT_ONCE: usize = 64;
 /// Bounds a call until its answer starts; streams need their own idle limit per message.
 const CALL_TIMEOUT: Duration = Duration::from_secs(30);
 const CONNECTION_AGE: Duration = Duration::from_secs(3600);
+/// What is under way on a connection that is too old has this long, streams included: a watch begins anew.
+const CONNECTION_AGE_GRACE: Duration = Duration::from_secs(30);
 
 /// Sets every limit on a server; call it before adding services.
 pub fn harden(server: Server) -> Server {
@@ -42,5 +44,6 @@ pub fn harden(server: Server) -> Server {
         .http2_keepalive_interval(Some(KEEPALIVE))
         .http2_keepalive_timeout(Some(KEEPALIVE_TIMEOUT))
         .max_connection_age(CONNECTION_AGE)
+        .max_connection_age_grace(CONNECTION_AGE_GRACE)
         .tcp_nodelay(true)
 }

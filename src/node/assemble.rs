@@ -8,7 +8,7 @@ use super::post::PostOffice;
 use super::system::{SystemClock, SystemEntropy, end_with_parent, harden, yield_to_notices};
 use super::upkeep;
 use crate::api::{Apart, NodeGate, NodeServices, People, PostServices};
-use crate::audit::{Action as AuditAction, AuditLog, Decision as Verdict, Object, ReceivedReports};
+use crate::audit::{Action as AuditAction, Anchors, AuditLog, Decision as Verdict, Object, ReceivedReports};
 use crate::cluster::{Cluster, ClusterOptions, Committer, Timings};
 use crate::config::{FirstPerson, NodeConfig, read_genesis, read_text};
 use crate::domain::canon::Canon;
@@ -25,14 +25,14 @@ use crate::notice::{Identity, LETTER_BYTES, Office};
 use crate::policy::Engine;
 use crate::seal::KeyRing;
 use crate::search::Indexes;
-use crate::service::{Core, DutyChain};
+use crate::service::{Core, DutyChain, PeerReports};
 use crate::vault::{Complaints, Intake, Keys, Vault};
 use crate::wire::pb::{peer, v1};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tokio::runtime::Handle;
 use tokio::signal::unix::{SignalKind, signal};
-use tokio::sync::watch;
+use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinHandle;
 use tonic::transport::Server;
 
@@ -41,13 +41,28 @@ pub const END_WITH_PARENT: &str = "HUFU_END_WITH_PARENT";
 
 /// Largest message of the people's API in bytes: a body of 1 MiB with its fields.
 const PEOPLE_MESSAGE_BYTES: usize = 2 << 20;
+/// Largest question to a service that takes signed acts, certificate requests or notices.
+const ASK_BYTES: usize = 512 << 10;
+/// Largest message where only ids, names and numbers travel.
+const SMALL_BYTES: usize = 64 << 10;
+/// Largest answer to people; lists are cut before.
+const REPLY_BYTES: usize = 16 << 20;
 const PEOPLE: Limits = Limits { connections: 1024, per_address: 512, handshake_ms: 5_000 };
 const NOTICES: Limits = Limits { connections: 512, per_address: 128, handshake_ms: 5_000 };
 const NODES: Limits = Limits { connections: 1024, per_address: 256, handshake_ms: 5_000 };
+/// How many may read the whole audit log at a time.
+const SCANS: usize = 2;
 /// Threads of notices and of the people's connections; what publishes, opens and searches runs elsewhere.
 const URGENT_THREADS: usize = 2;
 /// What is under way when a node is told to stop has this long.
 const STOP_WITHIN: Duration = Duration::from_secs(2);
+
+/// Sets how large a message of a service may be, both ways: tonic takes anything else as unlimited.
+macro_rules! limited {
+    ($service:expr, $asked:expr, $answered:expr) => {
+        $service.max_decoding_message_size($asked).max_encoding_message_size($answered)
+    };
+}
 
 /// Runs a node until SIGINT or SIGTERM.
 pub fn run(config: NodeConfig) -> Result<(), Fault> {
@@ -90,6 +105,7 @@ async fn serve(config: NodeConfig, urgent: Handle) -> Result<(), Fault> {
     let audit = Arc::new(
         AuditLog::open(&config.data.join("audit")).map_err(|e| Fault::integrity("AUDIT_FAILED", e.to_string()))?,
     );
+    let anchors = Anchors::open(&config.data.join("anchors"), &audit)?;
     let reports = ReceivedReports::open(&config.data.join("reports"))
         .map_err(|e| Fault::integrity("AUDIT_FAILED", e.to_string()))?;
     let complaints = Complaints::open(&config.data.join("complaints")).map_err(Fault::from)?;
@@ -130,26 +146,19 @@ async fn serve(config: NodeConfig, urgent: Handle) -> Result<(), Fault> {
     let (address, tls) = (config.listen.notices, nodes_tls()?);
     let notices = urgent.spawn(bind(address, tls, NOTICES)).await;
     let notices = notices.map_err(|e| Fault::internal("RUNTIME", e.to_string()))??;
-    let letters = harden_server(Server::builder()).add_service(
-        peer::post_server::PostServer::new(PostServices::new(services.clone(), post.clone()))
-            .max_decoding_message_size(2 * LETTER_BYTES)
-            .max_encoding_message_size(2 * LETTER_BYTES),
-    );
+    let post_service = PostServices::new(services.clone(), post.clone());
+    let letters = harden_server(Server::builder()).add_service(limited!(
+        peer::post_server::PostServer::new(post_service),
+        2 * LETTER_BYTES,
+        2 * LETTER_BYTES
+    ));
     let notice_server = urgent.spawn(letters.serve_with_incoming_shutdown(notices, told(stopped.clone())));
     let big = limits::PEER_MESSAGE_BYTES;
     let router = harden_server(Server::builder())
-        .add_service(
-            peer::consensus_server::ConsensusServer::new(services.clone())
-                .max_decoding_message_size(big)
-                .max_encoding_message_size(big),
-        )
-        .add_service(peer::position_server::PositionServer::new(services.clone()))
-        .add_service(peer::access_server::AccessServer::new(services.clone()).max_decoding_message_size(big))
-        .add_service(
-            peer::vault_server::VaultServer::new(services)
-                .max_decoding_message_size(big)
-                .max_encoding_message_size(big),
-        );
+        .add_service(limited!(peer::consensus_server::ConsensusServer::new(services.clone()), big, big))
+        .add_service(limited!(peer::position_server::PositionServer::new(services.clone()), SMALL_BYTES, SMALL_BYTES))
+        .add_service(limited!(peer::access_server::AccessServer::new(services.clone()), big, SMALL_BYTES))
+        .add_service(limited!(peer::vault_server::VaultServer::new(services), big, big));
     let node_server = tokio::spawn(router.serve_with_incoming_shutdown(nodes, told(stopped.clone())));
 
     let keys = Keys::new(config.agency.clone(), federation.clone(), node, open_ring(&config)?).map_err(Fault::from)?;
@@ -186,6 +195,9 @@ async fn serve(config: NodeConfig, urgent: Handle) -> Result<(), Fault> {
         directory,
         policy: Arc::new(policy),
         audit,
+        anchors,
+        scans: Semaphore::new(SCANS),
+        genesis: read_text(&config.genesis)?.into_bytes(),
         reports,
         complaints,
         indexes,
@@ -204,7 +216,8 @@ async fn serve(config: NodeConfig, urgent: Handle) -> Result<(), Fault> {
         signer,
         pseudonym_key: *ring.derive("pseudonym"),
         positions: peers.clone(),
-        in_progress: crate::service::InProgress::default(),
+        folded: Default::default(),
+        in_progress: Default::default(),
         clock: Arc::clone(&clock),
         entropy: Mutex::new(Box::new(SystemEntropy)),
     });
@@ -225,15 +238,21 @@ async fn serve(config: NodeConfig, urgent: Handle) -> Result<(), Fault> {
     gate.open(Arc::clone(&core));
     let upkeep = upkeep::start(Arc::clone(&core), peers.clone(), stopped.clone());
     let indexing = upkeep::index(Arc::clone(&core), stopped.clone());
-    let reporting = upkeep::report(Arc::clone(&core), peers.clone(), peers.clone(), stopped.clone());
+    let complaining = upkeep::complain(Arc::clone(&core), peers.clone(), stopped.clone());
+    let mut telling = upkeep::report(&core, &(peers.clone() as Arc<dyn PeerReports>), &stopped);
+    telling.push(complaining);
 
     let couriers = [
         courier::start(&urgent, Arc::clone(&core), post.clone(), stopped.clone()),
         courier::alarms(&urgent, Arc::clone(&core), stopped.clone()),
     ];
 
+    let exchange = match config.listen.require_post_quantum {
+        true => Exchange::PostQuantumOnly,
+        false => Exchange::PreferPostQuantum,
+    };
     let people_tls = ServerTls::new(
-        Exchange::PreferPostQuantum,
+        exchange,
         &credentials()?,
         AgencyVerifier::new(federation, roots, Expected::PeopleOf(config.agency.clone())),
         clock,
@@ -242,36 +261,31 @@ async fn serve(config: NodeConfig, urgent: Handle) -> Result<(), Fault> {
     let people = people.map_err(|e| Fault::internal("RUNTIME", e.to_string()))??;
     let api = People::new(Arc::clone(&core), peers, urgent.clone());
     let bulk = Handle::current();
+    let records = limited!(v1::records_server::RecordsServer::new(api.clone()), PEOPLE_MESSAGE_BYTES, REPLY_BYTES);
+    let audit = limited!(v1::audit_server::AuditServer::new(api.clone()), SMALL_BYTES, REPLY_BYTES);
     let router = harden_server(Server::builder())
-        .add_service(v1::federation_server::FederationServer::new(api.clone()))
-        .add_service(v1::persons_server::PersonsServer::new(api.clone()))
-        .add_service(Apart::new(
-            v1::records_server::RecordsServer::new(api.clone())
-                .max_decoding_message_size(PEOPLE_MESSAGE_BYTES)
-                .max_encoding_message_size(8 << 20),
-            bulk.clone(),
-        ))
-        .add_service(Apart::new(
-            v1::audit_server::AuditServer::new(api.clone()).max_encoding_message_size(8 << 20),
-            bulk,
-        ))
-        .add_service(v1::policy_server::PolicyServer::new(api.clone()))
-        .add_service(v1::notices_server::NoticesServer::new(api.clone()))
-        .add_service(v1::cluster_server::ClusterServer::new(api));
+        .add_service(limited!(v1::federation_server::FederationServer::new(api.clone()), ASK_BYTES, REPLY_BYTES))
+        .add_service(limited!(v1::persons_server::PersonsServer::new(api.clone()), ASK_BYTES, REPLY_BYTES))
+        .add_service(Apart::new(records, bulk.clone()))
+        .add_service(Apart::new(audit, bulk))
+        .add_service(limited!(v1::policy_server::PolicyServer::new(api.clone()), ASK_BYTES, REPLY_BYTES))
+        .add_service(limited!(v1::notices_server::NoticesServer::new(api.clone()), ASK_BYTES, REPLY_BYTES))
+        .add_service(limited!(v1::cluster_server::ClusterServer::new(api), SMALL_BYTES, REPLY_BYTES));
     let people_server = urgent.spawn(router.serve_with_incoming_shutdown(people, told(stopped)));
     tracing::info!(agency = %config.agency, people = %config.listen.people, nodes = %config.listen.nodes, "serving; {}", crate::seal::SUITE_NOTICE);
 
     wait_for_end(&cluster).await?;
     let _ = stop.send(true);
-    let _ = tokio::time::timeout(STOP_WITHIN, people_server).await;
+    let deadline = tokio::time::Instant::now() + STOP_WITHIN;
+    let _ = tokio::time::timeout_at(deadline, people_server).await;
     upkeep.abort();
     indexing.abort();
-    reporting.abort();
+    telling.iter().for_each(JoinHandle::abort);
     couriers.iter().for_each(JoinHandle::abort);
     let _logged = core.log_node(AuditAction::Stop, &config.agency, Object::None, Verdict::Allow, "stop").await?;
     cluster.shutdown().await;
-    let _ = tokio::time::timeout(STOP_WITHIN, node_server).await;
-    let _ = tokio::time::timeout(STOP_WITHIN, notice_server).await;
+    let _ = tokio::time::timeout_at(deadline, node_server).await;
+    let _ = tokio::time::timeout_at(deadline, notice_server).await;
     Ok(())
 }
 

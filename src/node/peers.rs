@@ -124,10 +124,12 @@ impl PeerVault for Peers {
         &self,
         node: NodeId,
         token: [u8; 32],
+        attempt: u32,
     ) -> Pin<Box<dyn Future<Output = Result<Option<Parts>, String>> + Send + '_>> {
         Box::pin(async move {
             let mut client = self.vault(node)?;
-            let asked = tokio::time::timeout(TRANSFER, client.pull(peer::PullRequest { token: token.to_vec() }));
+            let request = peer::PullRequest { token: token.to_vec(), attempt };
+            let asked = tokio::time::timeout(TRANSFER, client.pull(request));
             match asked.await.map_err(|_| "no answer in time".to_owned())? {
                 Err(status) if status.code() == Code::NotFound => Ok(None),
                 Err(status) => Err(fault_of(&status).message),

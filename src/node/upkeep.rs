@@ -1,11 +1,12 @@
 //! What a node does by itself: introduce pair keys, scan for what it is owed, pull it, propose again what a
 //! crash left uncommitted, anchor the audit head, tell originators of accesses, index what it holds.
 
-use crate::audit::{Action as AuditAction, Decision as Verdict, Object};
-use crate::ledger::{Command, CommandReply};
+use crate::audit::{Action as AuditAction, Decision as Verdict, Object, anchor_digest};
+use crate::domain::ids::{AgencyId, NodeId};
+use crate::ledger::Command;
 use crate::node::system::SystemEntropy;
-use crate::seal::{digest, month_of};
-use crate::service::{Core, Indexing, PeerComplaints, PeerReports, Told};
+use crate::seal::month_of;
+use crate::service::{Core, Indexing, PeerComplaints, PeerReports};
 use crate::vault::{Complained, PeerVault};
 use data_encoding::HEXLOWER;
 use std::sync::Arc;
@@ -20,6 +21,8 @@ const ROUND: Duration = Duration::from_millis(250);
 const INDEX_ROUND: Duration = Duration::from_millis(1000);
 /// Each attempt to index is audited: a disk that stays full must not fill the log with them.
 const INDEX_AGAIN: Duration = Duration::from_secs(30);
+/// How often what waits for its commitment is proposed again.
+const RECOMMIT: Duration = Duration::from_secs(2);
 /// Anchors come at most this often (P27).
 const ANCHOR: Duration = Duration::from_secs(10);
 const WAIT: Duration = Duration::from_secs(5);
@@ -30,7 +33,7 @@ pub(super) fn start(core: Arc<Core>, peers: Arc<dyn PeerVault>, mut stopped: wat
         let mut round = interval(ROUND);
         round.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut anchored = (Instant::now(), 0);
-        let mut recommitted = false;
+        let mut recommitted = Instant::now();
         let mut notices = 0;
         loop {
             tokio::select! {
@@ -41,15 +44,17 @@ pub(super) fn start(core: Arc<Core>, peers: Arc<dyn PeerVault>, mut stopped: wat
             tell_incidents(&core).await;
             tell_damaged(&core).await;
             tell_evidence(&core).await;
-            introduce(&core).await;
-            // Once after the start, when the ledger has caught up: nothing else leaves objects uncommitted.
-            if !recommitted && core.cluster.status().leader.is_some() {
-                recommitted = recommit(&core).await;
+            if let Err(error) = core.log_counted().await {
+                tracing::error!(%error, "refusals could not be audited");
             }
-            let state = core.state();
-            let now = core.clock.now();
-            core.vault.scan(&state, now);
-            core.vault.pull_missing(&state, peers.as_ref(), now).await;
+            introduce(&core).await;
+            // What a stop or a deadline left journaled here and not on the ledger.
+            if recommitted.elapsed() >= RECOMMIT && core.cluster.status().leader.is_some() {
+                core.recommit(WAIT).await;
+                recommitted = Instant::now();
+            }
+            core.vault.scan(&core.state(), core.clock.now());
+            pull(&core, &peers);
             if anchored.0.elapsed() >= ANCHOR {
                 anchored = (Instant::now(), anchor(&core, anchored.1, &mut notices).await);
             }
@@ -57,28 +62,69 @@ pub(super) fn start(core: Arc<Core>, peers: Arc<dyn PeerVault>, mut stopped: wat
     })
 }
 
-/// Tells originators of accesses and of what could not be taken, beside everything else: a peer that answers slowly
-/// holds nothing up.
-pub(super) fn report(
+/// Pulls what is due, each origin beside the others: one that answers slowly holds nothing up.
+fn pull(core: &Arc<Core>, peers: &Arc<dyn PeerVault>) {
+    for origin in core.vault.due(core.clock.now()) {
+        let (core, peers) = (Arc::clone(core), Arc::clone(peers));
+        tokio::spawn(async move {
+            let Some(turn) = core.vault.begin_pulling(&origin) else { return };
+            core.vault.pull(&turn, &core.state(), peers.as_ref(), core.clock.as_ref()).await;
+        });
+    }
+}
+
+/// Tells originators of what could not be taken of theirs.
+pub(super) fn complain(
     core: Arc<Core>,
-    peers: Arc<dyn PeerReports>,
-    complaints: Arc<dyn PeerComplaints>,
+    peers: Arc<dyn PeerComplaints>,
     mut stopped: watch::Receiver<bool>,
 ) -> JoinHandle<()> {
     tokio::spawn(async move {
         let mut round = interval(ROUND);
         round.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let (mut told, mut complained) = (Told::default(), Complained::default());
+        let mut complained = Complained::default();
         loop {
             tokio::select! {
                 biased;
                 _ = stopped.wait_for(|s| *s) => return,
                 _ = round.tick() => {}
             }
-            core.complain(&mut complained, complaints.as_ref()).await;
-            core.report_accesses(&mut told, peers.as_ref()).await;
+            core.complain(&mut complained, peers.as_ref()).await;
         }
     })
+}
+
+/// Tells originators of accesses, each node by a task of its own: one that answers slowly holds nothing up.
+pub(super) fn report(
+    core: &Arc<Core>,
+    peers: &Arc<dyn PeerReports>,
+    stopped: &watch::Receiver<bool>,
+) -> Vec<JoinHandle<()>> {
+    let state = core.state();
+    let others = state.nodes().filter(|(_, n)| n.agency != core.agency);
+    let others = others.map(|(node, n)| (*node, n.agency.clone()));
+    others.map(|to| tokio::spawn(report_to(Arc::clone(core), Arc::clone(peers), to, stopped.clone()))).collect()
+}
+
+async fn report_to(
+    core: Arc<Core>,
+    peers: Arc<dyn PeerReports>,
+    (node, agency): (NodeId, AgencyId),
+    mut stopped: watch::Receiver<bool>,
+) {
+    let mut round = interval(ROUND);
+    round.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut told = None;
+    loop {
+        tokio::select! {
+            biased;
+            _ = stopped.wait_for(|s| *s) => return,
+            _ = round.tick() => {}
+        }
+        if let Err(why) = core.report_accesses(&mut told, peers.as_ref(), node, &agency).await {
+            tracing::debug!(%agency, %why, "an originator is not told yet");
+        }
+    }
 }
 
 /// Keeps the search indexes up with what is held.
@@ -150,7 +196,7 @@ async fn introduce(core: &Core) {
     let state = core.state();
     let Some(own) = state.agency(&core.agency) else { return };
     let month = month_of(core.clock.now());
-    let unknown = |to: &crate::domain::ids::AgencyId| !own.introductions.keys().any(|(a, _)| a == to);
+    let unknown = |to: &AgencyId| !own.introductions.keys().any(|(a, _)| a == to);
     for (to, _) in state.agencies().filter(|(a, _)| **a != core.agency && unknown(a)) {
         let sealed = match core.vault.keys().introduce(&state, to, month, &mut SystemEntropy) {
             Ok(sealed) => sealed,
@@ -165,29 +211,6 @@ async fn introduce(core: &Core) {
             return;
         }
     }
-}
-
-/// Proposes again what was journaled before a crash and is not on the ledger. True when nothing is left.
-async fn recommit(core: &Core) -> bool {
-    let state = core.state();
-    for (record, version) in core.vault.uncommitted(&state) {
-        let command = match core.vault.recommit(&state, &record, version, core.clock.now(), &mut SystemEntropy) {
-            Ok(Some(command)) => command,
-            Ok(None) => continue,
-            Err(error) => {
-                tracing::error!(%record, %error, "an uncommitted object does not open");
-                continue;
-            }
-        };
-        match core.committer.submit(command, WAIT).await {
-            Ok((_, CommandReply::Refused(why))) => {
-                tracing::error!(%record, %why, "the ledger refused an earlier publish")
-            }
-            Ok((index, _)) => tracing::info!(%record, index, "committed what a stop had left open"),
-            Err(_) => return false,
-        }
-    }
-    true
 }
 
 /// Puts the hash of the audit head on the ledger when it moved. Returns the size anchored.
@@ -209,14 +232,25 @@ async fn anchor(core: &Core, before: u64, notices: &mut u64) -> u64 {
     if size == before {
         return before;
     }
-    let checkpoint = match core.audit.checkpoint(&core.signer, &core.log_name()) {
-        Ok(text) => digest("hufu.audit.anchor", &[text.as_bytes()]),
+    // Up to date, so that the ledger's word is the last one.
+    if core.cluster.barrier(Instant::now() + WAIT).await.is_err() {
+        return before;
+    }
+    let on_ledger = core.state().node(core.node).and_then(|n| n.anchor).map(|(_, digest)| digest);
+    if let Err(error) = core.anchors.check(&core.audit, on_ledger.as_ref()) {
+        tracing::error!(%error, "ALARM: the audit log is not the one that was anchored; nothing is done here any more");
+        core.audit.end(&error.to_string());
+        return before;
+    }
+    let checkpoint = core.audit.checkpoint(&core.signer, &core.log_name());
+    let proposed = match checkpoint.and_then(|note| core.anchors.propose(&note, on_ledger.as_ref())) {
+        Ok(note) => anchor_digest(&note),
         Err(error) => {
             tracing::error!(%error, "cannot make a checkpoint of the audit log");
             return before;
         }
     };
-    match core.committer.submit(Command::Anchor { checkpoint }, WAIT).await {
+    match core.committer.submit(Command::Anchor { checkpoint: proposed }, WAIT).await {
         Ok(_) => size,
         Err(_) => before,
     }

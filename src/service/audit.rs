@@ -2,14 +2,22 @@
 
 use super::core::Core;
 use super::door::{Act, Caller};
-use crate::audit::{AccessEvent, Action as AuditAction, Actor, Decision as Verdict, Event, Filter, Object, Stage};
+use crate::audit::{
+    AccessEvent, Action as AuditAction, Actor, AuditError, AuditLog, Decision as Verdict, Event, Filter, Object, Stage,
+};
 use crate::domain::fault::Fault;
 use crate::domain::ids::{AgencyId, RecordId};
 use crate::domain::person::Role;
 use crate::domain::time::Millis;
 use crate::policy::{Action, Resource};
 use data_encoding::HEXLOWER;
+use std::sync::Arc;
+use std::time::Duration;
 
+/// Name of the signed genesis in an export.
+const GENESIS: &str = "genesis.json";
+/// How long a verification waits for the ledger's last word.
+const FRESH: Duration = Duration::from_secs(2);
 /// Events read at a time when the log is verified.
 const VERIFY_PAGE: usize = 4_096;
 
@@ -26,8 +34,26 @@ pub struct SearchQuery {
     pub decision: Option<Verdict>,
     /// Not before.
     pub since: Option<Millis>,
-    /// Most events.
+    /// Only events before this place.
+    pub before: Option<u64>,
+    /// Most events, the newest ones.
     pub limit: usize,
+}
+
+impl SearchQuery {
+    /// What the log says of the search itself.
+    fn words(&self) -> String {
+        let mut words = "search".to_owned();
+        let mut add = |name: &str, value: Option<String>| {
+            words.extend(value.map(|v| format!(" {name}={v}")));
+        };
+        add("person", self.person.clone());
+        add("record", self.record.map(|r| r.to_string()));
+        add("agency", self.agency.as_ref().map(ToString::to_string));
+        add("decision", self.decision.map(|d| d.to_string()));
+        add("since", self.since.map(Millis::to_rfc3339));
+        words
+    }
 }
 
 /// One access to a record.
@@ -52,25 +78,38 @@ pub struct ReadLine {
 impl Core {
     /// Events of this node's log.
     pub async fn audit_search(&self, caller: &Caller, q: SearchQuery) -> Result<Vec<Event>, Fault> {
-        self.audit_act(caller, Action::AuditSearch, AuditAction::AuditQuery, Object::Text("search".into())).await?;
+        let object = Object::Text(q.words().chars().take(200).collect());
+        self.audit_act(caller, Action::AuditSearch, AuditAction::AuditQuery, object).await?;
         let filter = Filter {
             person: q.person,
             record: q.record,
             agency: q.agency,
             decision: q.decision,
             since: q.since,
-            from_seq: 0,
+            before: q.before,
             limit: Some(q.limit),
         };
-        self.audit.search(&filter).map_err(failed)
+        self.scan(move |log| log.search(&filter)).await
     }
 
-    /// Who came to know a record: this node's log, and for an own record what its other holders reported.
+    /// Who came to know a record: this node's log, and for an own record what its other holders reported. Whoever is not
+    /// there to watch asks only of records of the own agency that they may see; others are not there for them (P21).
     pub async fn who_read(&self, caller: &Caller, record: RecordId) -> Result<Vec<ReadLine>, Fault> {
+        let watches = |r: &Role| matches!(r, Role::SecurityOfficer | Role::Inspector);
+        if !caller.person().roles.iter().any(watches) {
+            let card = self.find(&self.state(), &record, 0);
+            let own = card.filter(|c| c.facts.label.originator == self.agency);
+            let act = AuditAction::WhoRead;
+            let (act, seen) = self.reading(caller, Action::RecordHistory, act, (record, 0), own.as_ref(), "");
+            if let Some(fault) = seen.fault() {
+                let _logged = self.log(caller, &act, Stage::Single, &seen).await?;
+                return Err(fault);
+            }
+        }
         let object = Object::Record { id: record, version: 0 };
         self.audit_act(caller, Action::AuditWhoRead, AuditAction::WhoRead, object).await?;
         let filter = Filter { record: Some(record), decision: Some(Verdict::Allow), ..Filter::default() };
-        let events = self.audit.search(&filter).map_err(failed)?;
+        let events = self.scan(move |log| log.search(&filter)).await?;
         let own = events.iter().filter(|e| e.action.is_access() && e.stage != Stage::Intent);
         let mut all: Vec<ReadLine> = own.flat_map(|e| lines(e, record)).collect();
         all.extend(self.reports.of(&record).iter().flat_map(|e| reported(e, record)));
@@ -78,31 +117,54 @@ impl Core {
         Ok(all)
     }
 
-    /// The log as C2SP tlog-tiles: (path, content).
+    /// The log as C2SP tlog-tiles: (path, content), with the genesis that names its key.
     pub async fn audit_export(&self, caller: &Caller) -> Result<Vec<(String, Vec<u8>)>, Fault> {
         self.audit_act(caller, Action::AuditExport, AuditAction::AuditExport, Object::None).await?;
         let checkpoint = self.audit.checkpoint(&self.signer, &self.log_name()).map_err(failed)?;
-        let mut files = Vec::new();
-        self.audit
-            .export(&checkpoint, &mut |path, content| {
-                files.push((path.to_owned(), content.to_vec()));
-                Ok(())
+        let mut files = self
+            .scan(move |log| {
+                let mut files = Vec::new();
+                log.export(&checkpoint, &mut |path, content| {
+                    files.push((path.to_owned(), content.to_vec()));
+                    Ok(())
+                })?;
+                Ok(files)
             })
-            .map_err(failed)?;
+            .await?;
+        files.push((GENESIS.to_owned(), self.genesis.clone()));
         Ok(files)
     }
 
-    /// Reads the whole log back and holds it against its tree; size and root of the moment it began.
+    /// Reads the whole log back, holds it against its tree, and the tree against what was anchored on the ledger; size and
+    /// root of the moment it began.
     pub async fn audit_root(&self, caller: &Caller) -> Result<(u64, [u8; 32]), Fault> {
         self.audit_act(caller, Action::AuditVerify, AuditAction::AuditQuery, Object::Text("verify".into())).await?;
-        // Every frame on disk is held against the tree while it is read.
-        let (size, root) = self.audit.head();
-        let mut at = 0;
-        while at < size {
-            let page = self.audit.read(at, VERIFY_PAGE).map_err(|e| Fault::integrity("INTEGRITY", e.to_string()))?;
-            at = at.saturating_add(page.len().max(1) as u64);
-        }
-        Ok((size, root))
+        // Only what is up to date is the ledger's last word.
+        let fresh = self.cluster.barrier(tokio::time::Instant::now() + FRESH).await.is_ok();
+        let on_ledger = self.state().node(self.node).and_then(|n| n.anchor).filter(|_| fresh).map(|(_, digest)| digest);
+        self.anchors.check(&self.audit, on_ledger.as_ref())?;
+        self.scan(|log| {
+            // Every frame on disk is held against the tree while it is read.
+            let (size, root) = log.head();
+            let mut at = 0;
+            while at < size {
+                at = at.saturating_add(log.read(at, VERIFY_PAGE)?.len().max(1) as u64);
+            }
+            Ok((size, root))
+        })
+        .await
+    }
+
+    /// Reads the log where blocking is allowed; a few at a time, since each may read all of it.
+    async fn scan<T: Send + 'static>(
+        &self,
+        read: impl FnOnce(&AuditLog) -> Result<T, AuditError> + Send + 'static,
+    ) -> Result<T, Fault> {
+        let busy = |_| Fault::unavailable("OVERLOADED", "too many look into the audit log at this moment");
+        let _turn = self.scans.try_acquire().map_err(busy)?;
+        let log = Arc::clone(&self.audit);
+        let scanned = tokio::task::spawn_blocking(move || read(&log)).await;
+        scanned.map_err(|e| Fault::internal("INTERNAL", e.to_string()))?.map_err(failed)
     }
 
     /// The log's name in checkpoints.
@@ -162,6 +224,11 @@ fn reported(event: &AccessEvent, record: RecordId) -> Vec<ReadLine> {
     event.records.iter().filter(|(id, _)| *id == record).map(|(_, v)| line(*v)).collect()
 }
 
-fn failed(e: crate::audit::AuditError) -> Fault {
-    Fault::unavailable("AUDIT_FAILED", e.to_string())
+/// Damage is told as such; the words of a failing disk are for the operator.
+fn failed(e: AuditError) -> Fault {
+    tracing::error!(error = %e, "the audit log cannot be read");
+    match e {
+        AuditError::Corrupt { .. } | AuditError::Format(_) => Fault::integrity("INTEGRITY", e.to_string()),
+        _ => Fault::unavailable("AUDIT_FAILED", "the audit log cannot be read; the node's log says why"),
+    }
 }

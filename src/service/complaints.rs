@@ -6,6 +6,7 @@ use crate::domain::fault::Fault;
 use crate::domain::ids::{AgencyId, NodeId};
 use crate::ledger::State;
 use crate::vault::{Complained, Complaint};
+use std::collections::BTreeSet;
 use std::future::Future;
 use std::pin::Pin;
 
@@ -16,10 +17,15 @@ pub trait PeerComplaints: Send + Sync {
 }
 
 impl Core {
-    /// Complains of everything that was refused and that its originator does not know of yet.
+    /// Complains of everything that was refused and that its originator does not know of yet. An originator that does not
+    /// answer is left until the next round.
     pub async fn complain(&self, told: &mut Complained, peers: &dyn PeerComplaints) {
         let state = self.state();
+        let mut silent = BTreeSet::new();
         for (key, refusal) in told.left(self.vault.refusals()) {
+            if silent.contains(&refusal.origin) {
+                continue;
+            }
             let (record, version) = key;
             let complaint = Complaint {
                 federation: self.federation.clone(),
@@ -36,8 +42,10 @@ impl Core {
             for node in of_origin.collect::<Vec<_>>() {
                 if let Err(why) = peers.complain(node, signed.clone()).await {
                     tracing::debug!(%record, %why, "an originator does not know of a complaint yet");
+                    silent.insert(refusal.origin.clone());
                     continue;
                 }
+                silent.remove(&refusal.origin);
                 told.told(key, &refusal);
                 let object = Object::Record { id: record, version };
                 let logged =
@@ -61,9 +69,16 @@ impl Core {
         if !own {
             return Err(Fault::refused("BAD_COMPLAINT", "it is not about a record of this agency"));
         }
+        let known = state.record(&complaint.record).is_some_and(|v| v.iter().any(|v| v.version == complaint.version));
+        if !known {
+            return Err(Fault::refused("BAD_COMPLAINT", "the ledger has no such version"));
+        }
+        if self.complaints.has(&complaint) {
+            return Ok(());
+        }
         let object = Object::Record { id: complaint.record, version: complaint.version };
         let reason = complaint.reason.clone();
-        let _logged = self.log_node(AuditAction::Complaint, agency, object, Verdict::Deny, &reason).await?;
+        self.log_refusal(AuditAction::Complaint, agency, object, "complaint").await?;
         tracing::warn!(%agency, record = %complaint.record, version = complaint.version, %reason, "an agency cannot open a record of this one");
         Ok(self.complaints.keep(complaint, signed).await?)
     }

@@ -2,9 +2,10 @@
 
 use super::bell::{Bell, DutyChain};
 use super::cluster::Positions;
+use super::folded::Folded;
 use super::import::InProgress;
 use super::letters::{Logged, Relayed};
-use crate::audit::{AuditLog, ReceivedReports};
+use crate::audit::{Anchors, AuditLog, ReceivedReports};
 use crate::cluster::{Cluster, Committer};
 use crate::domain::ids::{AgencyId, FederationId, NodeId, RecordId};
 use crate::domain::time::{Clock, Entropy};
@@ -16,6 +17,7 @@ use crate::seal::SigningKey;
 use crate::search::Indexes;
 use crate::vault::{Complaints, Vault};
 use std::sync::{Arc, Mutex, PoisonError};
+use tokio::sync::Semaphore;
 
 /// The rooms of one node, as `node` put them together.
 pub struct Core {
@@ -35,6 +37,12 @@ pub struct Core {
     pub policy: Arc<Engine>,
     /// The audit log.
     pub audit: Arc<AuditLog>,
+    /// What of it was anchored.
+    pub anchors: Anchors,
+    /// How many may read all of it at a time.
+    pub scans: Semaphore,
+    /// The signed genesis, as the file has it.
+    pub genesis: Vec<u8>,
     /// What other holders reported of accesses to this agency's records.
     pub reports: ReceivedReports,
     /// What other nodes could not take of this agency's records.
@@ -63,6 +71,8 @@ pub struct Core {
     pub pseudonym_key: [u8; 32],
     /// Asks peers where they are.
     pub positions: Arc<dyn Positions>,
+    /// Refusals that somebody may cause at will.
+    pub folded: Folded,
     /// Publishes and imports under way.
     pub in_progress: InProgress,
     /// The clock.

@@ -8,7 +8,7 @@ use crate::domain::fault::Fault;
 use crate::domain::ids::AgencyId;
 use crate::domain::label::{Clearance, Label};
 use crate::identity::{Person, Subject as CertificateSubject, VerifiedPeer};
-use crate::policy::{Action, Decision, Question, Resource, Subject};
+use crate::policy::{Action, Decision, DenyKind, Question, Resource, Subject};
 use crate::seal::digest;
 
 /// Somebody who is known and not suspended, at this call. Only [`Core::caller`] makes one.
@@ -76,7 +76,17 @@ impl Core {
         if person.suspended || person.public_key != peer.public_key() {
             return Err(unknown());
         }
-        Ok(Caller { person, agency: self.agency.clone() })
+        Ok(Caller { person: self.with_registered_roles(person), agency: self.agency.clone() })
+    }
+
+    /// Whoever signs acts does so in a role that two officers registered for the person's key on the ledger (P1). Without
+    /// that, what the directory says of such a role counts for nothing: one officer alone writes the directory.
+    fn with_registered_roles(&self, mut person: Person) -> Person {
+        let state = self.state();
+        let authority = state.authority(&self.agency, person.handle);
+        let authority = authority.filter(|a| *a.key.as_bytes() == person.public_key);
+        person.roles.retain(|r| !r.has_authority() || authority.is_some_and(|a| a.roles.contains(r)));
+        person
     }
 
     /// The policies' answer. Nothing is logged yet.
@@ -112,7 +122,8 @@ impl Core {
 
     /// A person as the door would see them, for an explanation. Nobody acts as this caller.
     pub(super) fn person_as_caller(&self, name: &str) -> Option<Caller> {
-        self.directory.by_name(name).map(|person| Caller { person, agency: self.agency.clone() })
+        let person = self.with_registered_roles(self.directory.by_name(name)?);
+        Some(Caller { person, agency: self.agency.clone() })
     }
 
     /// Decides an act that touches no content, logs it as one event, and answers the refusal if it is one.
@@ -123,6 +134,28 @@ impl Core {
             Some(fault) => Err(fault),
             None => Ok(receipt),
         }
+    }
+
+    /// Lets somebody act: the intent is durable before `work` begins, and what became of it is told after.
+    pub(super) async fn through<T>(
+        &self,
+        caller: &Caller,
+        act: Act<'_>,
+        resource: Resource,
+        work: impl Future<Output = Result<T, Fault>>,
+    ) -> Result<T, Fault> {
+        let decision = self.decide(caller, act.action, resource, act.purpose, true);
+        let _intent = self.log(caller, &act, Stage::Intent, &decision).await?;
+        if let Some(fault) = decision.fault() {
+            return Err(fault);
+        }
+        let done = work.await;
+        let outcome = match &done {
+            Ok(_) => decision,
+            Err(fault) => Decision::Deny { rule: format!("act:{}", fault.reason), kind: DenyKind::Refused },
+        };
+        let _outcome = self.log(caller, &act, Stage::Outcome, &outcome).await?;
+        done
     }
 
     /// Writes one event, durable when it answers. What cannot be audited is not done.
@@ -182,6 +215,30 @@ impl Core {
             origin: None,
         })
         .await
+    }
+
+    /// Writes what somebody of another agency, or somebody unknown, was refused: as an event, or counted in one when there
+    /// are many. `rule` is the kind that is counted.
+    pub async fn log_refusal(
+        &self,
+        action: AuditAction,
+        agency: &AgencyId,
+        object: Object,
+        rule: &'static str,
+    ) -> Result<(), Fault> {
+        if self.folded.is_told(agency, rule, self.clock.now()) {
+            let _logged = self.log_node(action, agency, object, Verdict::Deny, rule).await?;
+        }
+        Ok(())
+    }
+
+    /// Writes how many refusals of the last minutes were only counted.
+    pub async fn log_counted(&self) -> Result<(), Fault> {
+        for ((agency, rule), more) in self.folded.over(self.clock.now()) {
+            let object = Object::Text(format!("{more} more like those before"));
+            let _logged = self.log_node(AuditAction::PeerRefused, &agency, object, Verdict::Deny, rule).await?;
+        }
+        Ok(())
     }
 
     async fn write(&self, draft: EventDraft) -> Result<AuditReceipt, Fault> {

@@ -8,9 +8,10 @@ use crate::domain::fault::Fault;
 use crate::domain::ids::AgencyId;
 use crate::domain::label::{Caveat, Grade, Label, Period};
 use crate::domain::limits;
+use crate::domain::person::Role;
 use crate::domain::record::Meta;
 use crate::domain::time::Millis;
-use crate::ledger::State;
+use crate::ledger::{GuideState, State};
 use crate::seal::digest;
 use crate::vault::Draft;
 use std::collections::{BTreeMap, BTreeSet};
@@ -32,6 +33,9 @@ impl Core {
         check_text(&ask)?;
         self.check_named(state, &ask)?;
         let (own, lower) = classes(ask, now)?;
+        for class in lower.iter().chain([&own]).filter(|c| c.grade > Grade::Internal) {
+            self.check_guide_covers(state, caller, class, now)?;
+        }
         let mut drafts = Vec::with_capacity(lower.len() + 1);
         for ask in lower {
             let request = digest("hufu.publish-part", &[&target.request, ask.grade.as_str().as_bytes()]);
@@ -87,15 +91,12 @@ impl Core {
         let terms = self.terms(state, &ask, now)?;
         let release = self.release(state, terms, &ask)?;
         let period = self.period(terms, &ask, now)?;
-        if ask.grade > Grade::Internal {
-            self.check_guide_covers(state, &ask, now)?;
-        }
         if ask.caveats.contains(&Caveat::TwoHalves) || ask.grade == Grade::TopSecret && !release.is_empty() {
             return Err(Fault::refused(
                 "NOT_SUPPORTED",
                 "合符 two-halves release is not available yet, and 绝密 (top-secret) is not shared without it",
             )
-            .hint("keep it inside the own agency, without --agreement"));
+            .hint("--release with your own agency alone keeps it here"));
         }
         if ask.kind.needs_retention() && ask.retain_until.is_none() {
             return Err(Fault::usage(
@@ -184,21 +185,29 @@ impl Core {
         Ok(period)
     }
 
-    /// Two persons mark (SSL §16): the author, and a classifier by a standing guide.
-    fn check_guide_covers(&self, state: &State, ask: &PublishAsk, now: Millis) -> Result<(), Fault> {
-        let covers = state.guides().any(|(_, g)| {
+    /// Two persons mark (SSL §16): the author, and a classifier by a standing guide. What stays in the own agency goes less
+    /// far than any agreement, so a guide for sharing covers it too.
+    fn check_guide_covers(&self, state: &State, caller: &Caller, ask: &PublishAsk, now: Millis) -> Result<(), Fault> {
+        let covers = |g: &GuideState| {
             g.ended.is_none()
                 && g.guide.agency == self.agency
-                && ask.agreement.as_ref() == Some(&g.guide.agreement)
+                && ask.agreement.as_ref().is_none_or(|a| *a == g.guide.agreement)
                 && g.guide.kinds.contains(&ask.kind)
                 && g.guide.grade >= ask.grade
                 && now < g.guide.until
-        });
-        if covers {
-            return Ok(());
+                && state.authority(&self.agency, g.by).is_some_and(|a| a.roles.contains(&Role::Classifier))
+        };
+        let mut covering = state.guides().map(|(_, g)| g).filter(|g| covers(g)).peekable();
+        if covering.peek().is_none() {
+            let why = "no classifier's marking guide covers this: two persons mark a state secret";
+            return Err(Fault::refused("NO_GUIDE", why)
+                .hint("a classifier runs `hufu guide sign`; approving single records is not available yet"));
         }
-        Err(Fault::refused("NO_GUIDE", "no classifier's marking guide covers this: two persons mark a state secret")
-            .hint("a classifier runs `hufu guide sign`; approving single records is not available yet"))
+        if covering.all(|g| g.by == caller.person().handle) {
+            let why = "you signed the only marking guide that covers this, and the same person is not two";
+            return Err(Fault::refused("SAME_PERSON", why).hint("somebody else publishes it, or signs a guide"));
+        }
+        Ok(())
     }
 }
 

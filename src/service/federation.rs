@@ -6,8 +6,10 @@ use crate::audit::{Action as AuditAction, Object};
 use crate::cluster::refused;
 use crate::domain::canon::Canon;
 use crate::domain::fault::Fault;
+use crate::domain::ids::AgreementId;
 use crate::ledger::{Act, Command, CommandReply, SignedAct, State};
 use crate::policy::{Action, Resource};
+use data_encoding::HEXLOWER;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -34,33 +36,21 @@ impl Core {
         let act = Act::from_canon(&signed.act).map_err(bad)?;
         let (action, audit, what, resource) = match &act {
             Act::Agreement(t) => {
-                if !t.parties.contains(&self.agency) {
-                    return Err(Fault::refused("NOT_A_PARTY", format!("your agency is not a party of `{}`", t.id)));
-                }
-                t.check()?;
-                if let Some(p) = t.parties.iter().find(|p| self.state().agency(p).is_none()) {
-                    return Err(Fault::usage("UNKNOWN_AGENCY", format!("`{p}` is not an agency of this federation")));
-                }
-                (Action::AgreementSign, AuditAction::Agreement, format!("sign {} v{}", t.id, t.version), Resource::None)
+                let what = format!("sign {} v{}", t.id, t.version);
+                (Action::AgreementSign, AuditAction::Agreement, what, Resource::None)
             }
             Act::EndAgreement { id, .. } => {
-                let known = self.state().agreement(id).and_then(|v| v.last().map(|a| a.terms.parties.clone()));
-                if !known.ok_or_else(Fault::not_found)?.contains(&self.agency) {
-                    return Err(Fault::refused("NOT_A_PARTY", format!("your agency is not a party of `{id}`")));
-                }
                 (Action::AgreementEnd, AuditAction::Agreement, format!("end {id}"), Resource::None)
             }
-            Act::Guide(g) => {
-                self.check_guide(g)?;
-                (
-                    Action::GuideSign,
-                    AuditAction::Guide,
-                    format!("guide {} {}", g.agreement, g.grade),
-                    Resource::Agency(g.agency.clone()),
-                )
-            }
-            Act::EndGuide { agency, .. } => {
-                (Action::GuideEnd, AuditAction::Guide, "end guide".to_owned(), Resource::Agency(agency.clone()))
+            Act::Guide(g) => (
+                Action::GuideSign,
+                AuditAction::Guide,
+                format!("guide {} {}", g.agreement, g.grade),
+                Resource::Agency(g.agency.clone()),
+            ),
+            Act::EndGuide { agency, guide } => {
+                let what = format!("end guide {}", HEXLOWER.encode(guide));
+                (Action::GuideEnd, AuditAction::Guide, what, Resource::Agency(agency.clone()))
             }
             Act::Register { agency, authority } => (
                 Action::PersonAdd,
@@ -84,10 +74,37 @@ impl Core {
             origin: None,
             request: self.random(),
         };
-        let _logged = self.pass(caller, door, resource).await?;
-        match self.committer.submit(Command::Act(signed), wait).await? {
-            (_, CommandReply::Refused(why)) => Err(refused(why)),
-            (index, reply) => Ok((reply, index)),
+        let submit = async {
+            self.check_act(&act)?;
+            match self.committer.submit(Command::Act(signed), wait).await? {
+                (_, CommandReply::Refused(why)) => Err(refused(why)),
+                (index, reply) => Ok((reply, index)),
+            }
+        };
+        self.through(caller, door, resource, submit).await
+    }
+
+    /// What the ledger would refuse, or leave pending for ever, in words that help.
+    fn check_act(&self, act: &Act) -> Result<(), Fault> {
+        let foreign = |id: &AgreementId| Fault::refused("NOT_A_PARTY", format!("your agency is not a party of `{id}`"));
+        let state = self.state();
+        match act {
+            Act::Agreement(t) if !t.parties.contains(&self.agency) => Err(foreign(&t.id)),
+            Act::Agreement(t) => {
+                t.check()?;
+                match t.parties.iter().find(|p| state.agency(p).is_none()) {
+                    None => Ok(()),
+                    Some(p) => {
+                        Err(Fault::usage("UNKNOWN_AGENCY", format!("`{p}` is not an agency of this federation")))
+                    }
+                }
+            }
+            Act::EndAgreement { id, .. } => {
+                let known = state.agreement(id).and_then(|v| v.last()).ok_or_else(Fault::not_found)?;
+                if known.terms.parties.contains(&self.agency) { Ok(()) } else { Err(foreign(id)) }
+            }
+            Act::Guide(g) => self.check_guide(g),
+            Act::EndGuide { .. } | Act::Register { .. } | Act::Suspend { .. } => Ok(()),
         }
     }
 

@@ -61,6 +61,15 @@ impl Drop for Turn<'_> {
     }
 }
 
+/// An import that is not on the ledger yet is asked again: the source names it, so that makes no second one.
+fn on_ledger(p: Published) -> Result<Published, Fault> {
+    if p.index.is_some() {
+        return Ok(p);
+    }
+    let hint = "`hufu cluster status` shows who is reachable; asking again is safe";
+    Err(Fault::unavailable("NO_LEADER", p.warning.unwrap_or_default()).hint(hint))
+}
+
 impl Core {
     /// Imports one source. `source` names format and path (or foreign id) within this agency.
     pub async fn import(
@@ -83,17 +92,22 @@ impl Core {
         let now = self.clock.now();
         let Some((record, version)) = self.vault.by_request(&request) else {
             let target = Target { record: self.new_record(), version: 1, request, content: Some(content) };
-            return Ok((Imported::New, self.publish_as(caller, ask, target, peers).await?));
+            return Ok((Imported::New, on_ledger(self.publish_as(caller, ask, target, peers).await?)?));
         };
         let state = self.state();
         let target = Target { record, version: version.saturating_add(1), request, content: Some(content) };
         let (label, timeout) = (self.draft(&state, caller, ask.clone(), &target, now)?.label, ask.timeout);
         self.may_import(caller, &label, record, version).await?;
+        // Whether it is known under another label is told only to those who may publish under that one too.
+        let known = self.find(&state, &record, version).map(|card| card.facts.label.clone());
+        if let Some(known) = known.filter(|known| known.class_id() != label.class_id()) {
+            let denied = |_| Fault::refused("NOT_ALLOWED", "you may not import this source");
+            self.may_import(caller, &known, record, version).await.map_err(denied)?;
+        }
         // A crash may have left the last version journaled and not committed.
         let index = self.settle(record, version, timeout).await?;
-        let held = self.vault.held(&self.state(), &record, version, now)?.ok_or_else(|| {
-            Fault::integrity("NOT_OPENABLE", format!("`{record}` was imported before and is not here"))
-        })?;
+        let held = self.vault.held(&self.state(), &record, version, now)?;
+        let held = held.ok_or_else(|| Fault::integrity("NOT_OPENABLE", "it was imported before and is not here"))?;
         // The class leaves the period out: it runs from the new issue date.
         if held.label.class_id() != label.class_id() {
             return Err(Fault::refused("RELABEL_NEEDED", "it was imported before with another label")
@@ -102,10 +116,11 @@ impl Core {
         if self.vault.content(&record, version) == Some(content) {
             let owed = held.label.audience();
             let held_by = [self.agency.clone()].into();
+            let index = Some(index);
             let same = Published { record, version, index, held_by, owed, warning: None, incomplete: false };
             return Ok((Imported::Unchanged, same));
         }
-        Ok((Imported::Updated, self.publish_as(caller, ask, target, peers).await?))
+        Ok((Imported::Updated, on_ledger(self.publish_as(caller, ask, target, peers).await?)?))
     }
 
     /// Whether a source is known is told only to those who may publish it.

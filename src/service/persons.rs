@@ -30,6 +30,15 @@ pub struct Entering {
     pub compartments: BTreeSet<Compartment>,
 }
 
+impl Entering {
+    /// What the audit log says of it.
+    fn words(&self) -> String {
+        let roles: String = self.roles.iter().map(|r| format!(" +{r}")).collect();
+        let compartments: String = self.compartments.iter().map(|c| format!(" +{c}")).collect();
+        format!("add {} to {}{roles}{compartments}", self.name, self.clearance)
+    }
+}
+
 /// What an officer changes of a person; what is empty stays.
 pub struct Change {
     /// New clearance.
@@ -68,7 +77,11 @@ impl Change {
 impl Core {
     /// Signs a request and enters the person; durable when it answers.
     pub async fn add_person(&self, caller: &Caller, new: Entering, csr_pem: &str) -> Result<(Person, String), Fault> {
-        let _logged = self.person_act(caller, Action::PersonAdd, &format!("add {}", new.name)).await?;
+        let what = new.words();
+        self.person_act(caller, Action::PersonAdd, &what, self.enter(new, csr_pem)).await
+    }
+
+    async fn enter(&self, new: Entering, csr_pem: &str) -> Result<(Person, String), Fault> {
         let state = self.state();
         let ceiling = state.agency(&self.agency).map_or(Grade::Internal, |a| a.descriptor.ceiling);
         if new.clearance > ceiling {
@@ -103,17 +116,23 @@ impl Core {
 
     /// The directory, or one entry of it.
     pub async fn list_persons(&self, caller: &Caller, name: &str) -> Result<Vec<Person>, Fault> {
-        let _logged = self.person_act(caller, Action::PersonList, "list").await?;
-        if name.is_empty() {
-            return Ok(self.directory.list());
-        }
-        Ok(vec![self.directory.by_name(name).ok_or_else(Fault::not_found)?])
+        let look = async {
+            if name.is_empty() {
+                return Ok(self.directory.list());
+            }
+            Ok(vec![self.directory.by_name(name).ok_or_else(Fault::not_found)?])
+        };
+        self.person_act(caller, Action::PersonList, format!("list {name}").trim_end(), look).await
     }
 
     /// Changes clearance, roles and compartments; durable, and in force at the next call. A role that signs acts
-    /// (P1) counts only once two officers registered the key on the ledger, which this does not do.
+    /// (P1) counts only once two officers registered the key on the ledger ([`Core::caller`]), which this does not do.
     pub async fn change_person(&self, caller: &Caller, name: &str, change: Change) -> Result<Person, Fault> {
-        let _logged = self.person_act(caller, Action::PersonAdd, &change.words(name)).await?;
+        let what = change.words(name);
+        self.person_act(caller, Action::PersonAdd, &what, self.change(caller, name, change)).await
+    }
+
+    async fn change(&self, caller: &Caller, name: &str, change: Change) -> Result<Person, Fault> {
         if caller.person().name == name {
             return Err(Fault::refused("NOT_ALLOWED", "nobody changes his own entry").hint("another officer does it"));
         }
@@ -151,21 +170,24 @@ impl Core {
 
     /// Takes access away: durable, and in force at the next call.
     pub async fn suspend_person(&self, caller: &Caller, name: &str) -> Result<Person, Fault> {
-        let _logged = self.person_act(caller, Action::PersonSuspend, &format!("suspend {name}")).await?;
-        if caller.person().name == name {
-            return Err(Fault::refused("NOT_ALLOWED", "nobody suspends himself").hint("another officer does it"));
-        }
-        self.directory.by_name(name).ok_or_else(Fault::not_found)?;
-        self.directory.suspend(name).await?;
-        self.directory.by_name(name).ok_or_else(Fault::not_found)
+        let suspend = async {
+            if caller.person().name == name {
+                return Err(Fault::refused("NOT_ALLOWED", "nobody suspends himself").hint("another officer does it"));
+            }
+            self.directory.by_name(name).ok_or_else(Fault::not_found)?;
+            self.directory.suspend(name).await?;
+            self.directory.by_name(name).ok_or_else(Fault::not_found)
+        };
+        self.person_act(caller, Action::PersonSuspend, &format!("suspend {name}"), suspend).await
     }
 
-    async fn person_act(
+    async fn person_act<T>(
         &self,
         caller: &Caller,
         action: Action,
         what: &str,
-    ) -> Result<crate::audit::AuditReceipt, Fault> {
+        work: impl Future<Output = Result<T, Fault>>,
+    ) -> Result<T, Fault> {
         let act = Act {
             action,
             audit: AuditAction::PersonAdmin,
@@ -175,6 +197,6 @@ impl Core {
             origin: None,
             request: self.random(),
         };
-        self.pass(caller, act, Resource::Agency(self.agency.clone())).await
+        self.through(caller, act, Resource::Agency(self.agency.clone()), work).await
     }
 }

@@ -5,13 +5,13 @@ use super::door::{Act, Caller};
 use super::holders::Holders;
 use crate::audit::{Action as AuditAction, Object, Stage};
 use crate::cluster::refused;
-use crate::domain::fault::Fault;
+use crate::domain::fault::{Fault, FaultKind};
 use crate::domain::ids::{AgencyId, AgreementId, NodeId, RecordId};
 use crate::domain::label::{Caveat, Compartment, Grade, Label, Period};
 use crate::domain::record::{Kind, Reference};
 use crate::domain::time::Millis;
 use crate::ledger::{CommandReply, State};
-use crate::policy::{Action, Decision, Resource};
+use crate::policy::{Action, Decision, DenyKind, Resource};
 use crate::seal::digest;
 use crate::vault::{Parts, PeerVault, Prepared, PushState};
 use std::collections::BTreeSet;
@@ -89,8 +89,8 @@ pub struct Published {
     pub record: RecordId,
     /// Version.
     pub version: u32,
-    /// Ledger index of the commitment.
-    pub index: u64,
+    /// Ledger index of the commitment; none while it is accepted here and not on the ledger yet.
+    pub index: Option<u64>,
     /// Agencies that hold it durably and openable.
     pub held_by: BTreeSet<AgencyId>,
     /// Agencies entitled to it.
@@ -129,7 +129,7 @@ impl Core {
         let request = self.request_key(caller, &ask.request_id);
         let _turn = self.in_progress.begin(request)?;
         if let Some((record, version)) = self.vault.by_request(&request) {
-            return self.answer_again(record, version, &ask).await;
+            return self.answer_again(record, version, &ask, &peers).await;
         }
         let target = Target { record: self.new_record(), version: 1, request, content: None };
         self.publish_as(caller, ask, target, peers).await
@@ -147,7 +147,10 @@ impl Core {
         let now = self.clock.now();
         let (wait, wait_for, timeout) = (ask.wait, ask.wait_for, ask.timeout);
         let (record, version, action) = (target.record, target.version, target.action());
-        let drafts = self.drafts(&state, caller, ask, &target, now)?;
+        let drafts = match self.drafts(&state, caller, ask, &target, now) {
+            Ok(drafts) => drafts,
+            Err(fault) => return Err(self.refused_before(caller, action, (record, version), fault).await?),
+        };
         let labelled: Vec<_> = drafts.iter().map(|d| ((d.record, d.version), d.label.clone())).collect();
         let intents = self.intend(caller, action, &labelled).await?;
         let mut holders = Holders::default();
@@ -167,19 +170,54 @@ impl Core {
             spawn_pushes(&mut pushes, part, &peers, parts, targets);
             commands.push(command);
         }
-        let mut index = 0;
+        let mut index = None;
+        let mut late = None;
         // The record's own part comes last: what the ledger has names nothing that it lacks.
         for command in commands {
-            match self.committer.submit(command, timeout).await? {
-                (_, CommandReply::Refused(why)) => return Err(refused(why)),
-                (at, _) => index = at,
+            match self.committer.submit(command, timeout).await {
+                Ok((_, CommandReply::Refused(why))) => return Err(refused(why)),
+                Ok((at, _)) => index = Some(at),
+                // Accepted is accepted: it is durable here and goes on the ledger as soon as there is a leader.
+                Err(fault) if fault.kind == FaultKind::Unavailable => {
+                    late = Some(fault.message);
+                    break;
+                }
+                Err(fault) => return Err(fault),
             }
         }
         gather(&mut holders, pushes, wait, wait_for).await;
         for (act, decision) in &intents {
             let _outcome = self.log(caller, act, Stage::Outcome, decision).await?;
         }
-        Ok(published(record, version, index, &holders, wait))
+        Ok(match late {
+            None => published(record, version, index, &holders, wait),
+            Some(why) => accepted(record, version, &holders, &why),
+        })
+    }
+
+    /// What was refused before it had a label is an event too; answers the fault.
+    async fn refused_before(
+        &self,
+        caller: &Caller,
+        action: Action,
+        (id, version): (RecordId, u32),
+        fault: Fault,
+    ) -> Result<Fault, Fault> {
+        if fault.kind != FaultKind::Refused {
+            return Ok(fault);
+        }
+        let act = Act {
+            action,
+            audit: AuditAction::Publish,
+            object: Object::Record { id, version },
+            label: None,
+            purpose: "",
+            origin: Some(self.agency.clone()),
+            request: self.random(),
+        };
+        let denied = Decision::Deny { rule: format!("publish:{}", fault.reason), kind: DenyKind::Refused };
+        let _denied = self.log(caller, &act, Stage::Intent, &denied).await?;
+        Ok(fault)
     }
 
     /// Decides on every part and logs the intents; one part that is denied denies all.
@@ -214,16 +252,47 @@ impl Core {
         Ok(intents)
     }
 
-    /// The same request again: the first answer, as far as it is known now.
-    async fn answer_again(&self, record: RecordId, version: u32, ask: &PublishAsk) -> Result<Published, Fault> {
-        let state = self.state();
-        for (lower, version) in self.vault.lower(&state, &record, version)? {
-            self.settle(lower, version, ask.timeout).await?;
+    /// The same request again: the first answer, as far as it is known now. Who does not hold it yet is asked once more.
+    async fn answer_again(
+        &self,
+        record: RecordId,
+        version: u32,
+        ask: &PublishAsk,
+        peers: &Arc<dyn PeerVault>,
+    ) -> Result<Published, Fault> {
+        let lower = self.vault.lower(&self.state(), &record, version)?;
+        let (mut holders, mut pushes, mut index) = (Holders::default(), JoinSet::new(), 0);
+        for (part, version) in lower.into_iter().chain([(record, version)]) {
+            index = self.settle(part, version, ask.timeout).await?;
+            let state = self.state();
+            let held = self.vault.held(&state, &part, version, self.clock.now())?.ok_or_else(|| gone(&part))?;
+            let audience = held.label.audience();
+            let number = holders.part(audience.clone(), &self.agency);
+            spawn_pushes(&mut pushes, number, peers, held.parts(), targets(&state, &audience, &self.agency));
         }
-        let index = self.settle(record, version, ask.timeout).await?;
-        let mut holders = Holders::default();
-        holders.part([self.agency.clone()].into(), &self.agency);
-        Ok(published(record, version, index, &holders, Wait::None))
+        gather(&mut holders, pushes, ask.wait, ask.wait_for).await;
+        Ok(published(record, version, Some(index), &holders, ask.wait))
+    }
+
+    /// Proposes again what is journaled here and not on the ledger, lower parts before the records that name them. What is
+    /// being published at this moment may be among it: the ledger takes the same commitment once.
+    pub async fn recommit(&self, timeout: Duration) {
+        let state = self.state();
+        for (record, version) in self.vault.uncommitted(&state) {
+            let lower = self.vault.lower(&state, &record, version).unwrap_or_default();
+            for (part, version) in lower.into_iter().chain([(record, version)]) {
+                match self.settle(part, version, timeout).await {
+                    Ok(index) => {
+                        tracing::info!(record = %part, index, "committed what a stop or a deadline had left open")
+                    }
+                    Err(fault) if fault.kind == FaultKind::Unavailable => return,
+                    Err(fault) => {
+                        tracing::error!(record = %part, version, %fault, "what was accepted here cannot go on the ledger");
+                        break;
+                    }
+                }
+            }
+        }
     }
 
     /// The index of a version that is journaled here; one that missed the ledger is proposed again.
@@ -234,8 +303,7 @@ impl Core {
             return Ok(c.index);
         }
         let command = self.vault.recommit(&state, &record, version, self.clock.now(), &mut RandomOf(self))?;
-        let command = command
-            .ok_or_else(|| Fault::integrity("NOT_OPENABLE", format!("`{record}` was accepted here and is not here")))?;
+        let command = command.ok_or_else(|| gone(&record))?;
         match self.committer.submit(command, timeout).await? {
             (_, CommandReply::Refused(why)) => Err(refused(why)),
             (index, _) => Ok(index),
@@ -298,10 +366,22 @@ fn spawn_pushes(
     }
 }
 
-fn published(record: RecordId, version: u32, index: u64, holders: &Holders, wait: Wait) -> Published {
+fn published(record: RecordId, version: u32, index: Option<u64>, holders: &Holders, wait: Wait) -> Published {
     let (held_by, owed) = (holders.held_by(), holders.owed());
-    let (warning, incomplete) = (holders.warning(wait, index), !holders.enough(wait));
+    let (warning, incomplete) = (holders.warning(wait, index.unwrap_or_default()), !holders.enough(wait));
     Published { record, version, index, held_by, owed, warning, incomplete }
+}
+
+/// Durable here, and not on the ledger at the deadline: nobody sees it yet.
+fn accepted(record: RecordId, version: u32, holders: &Holders, why: &str) -> Published {
+    let warning =
+        format!("accepted here and not committed yet ({why}); it goes on the ledger by itself, do not repeat it");
+    let (held_by, owed) = (holders.held_by(), holders.owed());
+    Published { record, version, index: None, held_by, owed, warning: Some(warning), incomplete: true }
+}
+
+fn gone(record: &RecordId) -> Fault {
+    Fault::integrity("NOT_OPENABLE", format!("`{record}` was accepted here and is not here"))
 }
 
 /// The node's randomness behind its lock.

@@ -11,7 +11,7 @@ use crate::domain::time::Millis;
 use crate::ledger::State;
 use crate::policy::{Action, Decision, Resource};
 use crate::vault::{Card, Disclosed, Held};
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 /// An opened record.
@@ -159,8 +159,10 @@ impl Core {
             return Err(fault);
         }
         let mut lines = Vec::with_capacity(shown.len());
+        let mut by_origin: BTreeMap<AgencyId, Vec<(RecordId, u32)>> = BTreeMap::new();
         for held in shown {
             let Some(disclosed) = self.shown(&held, &receipt) else { continue };
+            by_origin.entry(held.label.originator.clone()).or_default().push((held.record(), held.version()));
             lines.push(Listed {
                 record: held.record(),
                 version: held.committed.version,
@@ -168,8 +170,32 @@ impl Core {
                 title: disclosed.meta.title,
             });
         }
-        let _outcome = self.log(caller, &act, Stage::Outcome, &overall).await?;
+        self.tell_shown(caller, &act, by_origin, &overall).await?;
         Ok(lines)
+    }
+
+    /// A title or a snippet that was shown is an access of which its originator is told: one event for each.
+    pub(super) async fn tell_shown(
+        &self,
+        caller: &Caller,
+        intent: &Act<'_>,
+        by_origin: BTreeMap<AgencyId, Vec<(RecordId, u32)>>,
+        decision: &Decision,
+    ) -> Result<(), Fault> {
+        let Object::Query { hash, .. } = intent.object else { return Ok(()) };
+        for (origin, disclosed) in by_origin {
+            let act = Act {
+                action: intent.action,
+                audit: AuditAction::Snippet,
+                object: Object::Query { hash, disclosed },
+                label: None,
+                purpose: intent.purpose,
+                origin: Some(origin),
+                request: intent.request,
+            };
+            let _outcome = self.log(caller, &act, Stage::Outcome, decision).await?;
+        }
+        Ok(())
     }
 
     /// Versions of a record that the person may see.

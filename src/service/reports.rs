@@ -4,9 +4,9 @@ use super::audit::log_name;
 use super::core::Core;
 use crate::audit::{AccessReport, Action as AuditAction, Actor, Decision as Verdict, Event, Object};
 use crate::domain::fault::Fault;
-use crate::domain::ids::{AgencyId, NodeId};
+use crate::domain::ids::{AgencyId, NodeId, RecordId};
 use crate::domain::person::Role;
-use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 use std::future::Future;
 use std::pin::Pin;
 
@@ -19,39 +19,29 @@ pub trait PeerReports: Send + Sync {
     fn report(&self, node: NodeId, report: Vec<u8>) -> Pin<Box<dyn Future<Output = Result<u64, String>> + Send + '_>>;
 }
 
-/// How far each originator's node is told. Lost at a stop: the originator knows.
-#[derive(Default)]
-pub struct Told(BTreeMap<NodeId, u64>);
+/// Reports to one originator in one go: one that never has enough holds nobody up.
+const ROUND: usize = 16;
 
 impl Core {
-    /// Tells every originator of the accesses that it does not know yet, as far as its nodes can be reached.
-    pub async fn report_accesses(&self, told: &mut Told, peers: &dyn PeerReports) {
-        let state = self.state();
-        let others: Vec<(NodeId, AgencyId)> =
-            state.nodes().filter(|(_, n)| n.agency != self.agency).map(|(id, n)| (*id, n.agency.clone())).collect();
-        for (node, agency) in others {
-            if let Err(why) = self.report_to(told, peers, node, &agency).await {
-                tracing::debug!(%agency, %why, "an originator is not told yet");
-            }
-        }
-    }
-
-    async fn report_to(
+    /// Tells a node of an originator of the accesses that it does not know yet. `told` is how far it is told, none before
+    /// it was asked; lost at a stop, for the originator knows.
+    ///
+    /// # Errors
+    /// In words, when it could not be told.
+    pub async fn report_accesses(
         &self,
-        told: &mut Told,
+        told: &mut Option<u64>,
         peers: &dyn PeerReports,
         node: NodeId,
         agency: &AgencyId,
     ) -> Result<(), String> {
         let words = |e: crate::audit::AuditError| e.to_string();
-        loop {
-            let from = told.0.get(&node).copied();
-            if self.audit.events_about(agency, from.unwrap_or(0), 1).map_err(words)?.is_empty() {
+        for _ in 0..ROUND {
+            if self.audit.events_about(agency, told.unwrap_or(0), 1).map_err(words)?.is_empty() {
                 return Ok(());
             }
-            let Some(from) = from else {
-                let cursor = peers.report(node, Vec::new()).await?;
-                told.0.insert(node, cursor);
+            let Some(from) = *told else {
+                *told = Some(peers.report(node, Vec::new()).await?);
                 continue;
             };
             let Some(report) = self.make_report(agency, from)? else { return Ok(()) };
@@ -59,8 +49,9 @@ impl Core {
             if next <= from {
                 return Err("it does not take the report".into());
             }
-            told.0.insert(node, next);
+            *told = Some(next);
         }
+        Ok(())
     }
 
     fn make_report(&self, agency: &AgencyId, from: u64) -> Result<Option<Vec<u8>>, String> {
@@ -87,13 +78,16 @@ impl Core {
             return Ok(self.reports.cursor(from));
         }
         let checked = self.check_report(from, agency, bytes);
-        let verdict = if checked.is_ok() { Verdict::Allow } else { Verdict::Deny };
-        let object = match &checked {
-            Ok((report, _)) => Object::Text(format!("{} accesses", report.items.len())),
-            Err(why) => Object::Text(why.chars().take(200).collect()),
+        let (report, head) = match checked {
+            Ok(good) => good,
+            Err(why) => {
+                let object = Object::Text(why.chars().take(200).collect());
+                self.log_refusal(AuditAction::AccessReport, agency, object, "report-proofs").await?;
+                return Err(Fault::refused("BAD_REPORT", why));
+            }
         };
-        let _logged = self.log_node(AuditAction::AccessReport, agency, object, verdict, "report-proofs").await?;
-        let (report, head) = checked.map_err(|why| Fault::refused("BAD_REPORT", why))?;
+        let object = Object::Text(format!("{} accesses", report.items.len()));
+        let _logged = self.log_node(AuditAction::AccessReport, agency, object, Verdict::Allow, "report-proofs").await?;
         self.reports.keep(from, report, &head).await.map_err(|e| {
             tracing::error!(%agency, error = %e, "an access report was not kept");
             Fault::unavailable("AUDIT_FAILED", e.to_string())
@@ -115,8 +109,13 @@ impl Core {
             if item.event.agency != *agency {
                 return Err("it speaks for another agency".into());
             }
-            if item.event.records.iter().any(|(r, _)| state.origin_of(r) != Some(&self.agency)) {
-                return Err("it names a record of another originator".into());
+            let records = &item.event.records;
+            if !records.iter().all(|(r, _)| state.origin_of(r) == Some(&self.agency) && state.record(r).is_some()) {
+                return Err("it names a record that is not one of this originator".into());
+            }
+            let distinct: BTreeSet<&RecordId> = records.iter().map(|(r, _)| r).collect();
+            if distinct.len() != records.len() {
+                return Err("it names a record twice".into());
             }
         }
         Ok((report, head))

@@ -95,17 +95,15 @@ impl Core {
             shown.extend(self.load(&card).ok());
         }
         let hash = hmac(&self.pseudonym_key, "hufu.search-query", &[query.canonical().as_bytes()]);
-        let act = |audit, origin, disclosed| Act {
+        let intent = Act {
             action: Action::RecordSearch,
-            audit,
-            object: Object::Query { hash, disclosed },
+            audit: AuditAction::Search,
+            object: Object::Query { hash, disclosed: shown.iter().map(|h| (h.record(), h.version())).collect() },
             label: None,
             purpose: &ask.purpose,
-            origin,
+            origin: None,
             request: self.random(),
         };
-        let disclosed = shown.iter().map(|h| (h.record(), h.version())).collect();
-        let intent = act(AuditAction::Search, None, disclosed);
         let receipt = self.log(caller, &intent, Stage::Intent, &overall).await?;
         if let Some(fault) = overall.fault() {
             return Err(fault);
@@ -120,10 +118,7 @@ impl Core {
             by_origin.entry(held.label.originator.clone()).or_default().push((record, version));
             hits.push(Hit { record, version, label: held.label, title: disclosed.meta.title, snippet });
         }
-        for (origin, disclosed) in by_origin {
-            let told = act(AuditAction::Snippet, Some(origin), disclosed);
-            let _outcome = self.log(caller, &told, Stage::Outcome, &overall).await?;
-        }
+        self.tell_shown(caller, &intent, by_origin, &overall).await?;
         Ok(Found { hits, total })
     }
 

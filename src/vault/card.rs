@@ -11,7 +11,7 @@ use crate::domain::canon::{Canon, Writer};
 use crate::domain::ids::{AgencyId, AgreementId, RecordId};
 use crate::domain::label::Label;
 use crate::domain::time::Millis;
-use crate::ledger::State;
+use crate::ledger::{State, VersionEntry};
 use crate::seal::GrantBody;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, PoisonError, RwLock};
@@ -28,13 +28,22 @@ pub struct Facts {
 }
 
 impl Facts {
-    /// Whether `agency` may read under the agreement now: the originator's own people need none.
+    /// Whether `agency` may read under the agreement as it is now: the originator's own people need none.
     pub fn covered(&self, state: &State, agency: &AgencyId, now: Millis) -> bool {
         if self.label.originator == *agency {
             return true;
         }
         let Some((id, _)) = &self.agreement else { return false };
-        state.agreement_now(id, now).is_some_and(|a| a.terms.parties.contains(agency))
+        state.agreement_now(id, now).map(|a| &a.terms).is_some_and(|t| {
+            t.parties.contains(agency)
+                && self.label.grade <= t.grade
+                && self.label.compartments.is_subset(&t.compartments)
+        })
+    }
+
+    pub(super) fn check_agreement(&self, state: &State, committed: &VersionEntry) -> Result<(), VaultError> {
+        let at = rules::At { index: committed.index, time: committed.time };
+        rules::check_agreement(state, &self.label, self.agreement.as_ref(), at)
     }
 }
 
@@ -94,7 +103,7 @@ impl Vault {
             None => self.read_facts(state, &entry.grant, &self.load(state, &committed, record, &entry)?),
         };
         // What arrived before its commitment could not be held against it then.
-        let facts = facts.and_then(|f| rules::check_agreement(state, &f, committed.index).map(|()| f));
+        let facts = facts.and_then(|f| f.check_agreement(state, &committed).map(|()| f));
         let facts = facts.inspect_err(|e| self.refuse_entry(state, record, &committed, &entry, e))?;
         Ok(Some(Card { record: *record, version: committed.version, facts }))
     }

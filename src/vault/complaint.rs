@@ -101,10 +101,24 @@ impl Complaint {
 
 type Key = (RecordId, u32, NodeId);
 
-/// The complaints that this agency received, by version and node.
+#[derive(Default)]
+struct Index {
+    last: BTreeMap<Key, Complaint>,
+    /// Complaints that were ever stored, by node: each is a frame that stays.
+    stored: BTreeMap<NodeId, usize>,
+}
+
+impl Index {
+    fn add(&mut self, complaint: Complaint) {
+        *self.stored.entry(complaint.node).or_default() += 1;
+        self.last.insert(key(&complaint), complaint);
+    }
+}
+
+/// The complaints that this agency received, the last one of each version and node.
 pub struct Complaints {
     journal: Journal,
-    index: RwLock<BTreeMap<Key, Complaint>>,
+    index: RwLock<Index>,
     /// One at a time, so that the same complaint is not stored twice.
     turn: tokio::sync::Mutex<()>,
 }
@@ -119,7 +133,7 @@ impl Complaints {
     }
 
     fn over((journal, recovery): (Journal, Recovery)) -> Result<Complaints, VaultError> {
-        let mut index = BTreeMap::new();
+        let mut index = Index::default();
         let mut next = recovery.first_seq;
         while next < recovery.next_seq {
             for (seq, frame) in journal.read(next, 1024, 1 << 20)? {
@@ -129,7 +143,7 @@ impl Complaints {
                 r.finish()?;
                 let mut body = Reader::new(Reader::bare(signed).bytes(BYTES)?, DOMAIN, VERSION)?;
                 let complaint = Complaint::read(&mut body)?;
-                index.insert(key(&complaint), complaint);
+                index.add(complaint);
                 next = seq.saturating_add(1);
             }
         }
@@ -143,25 +157,31 @@ impl Complaints {
     /// [`VaultError::Journal`]; [`VaultError::Rule`] when the node has complained of too much already.
     pub async fn keep(&self, complaint: Complaint, signed: &[u8]) -> Result<(), VaultError> {
         let _turn = self.turn.lock().await;
+        if self.has(&complaint) {
+            return Ok(());
+        }
         {
             let index = self.index.read().unwrap_or_else(PoisonError::into_inner);
-            let same = |c: &Complaint| c.header_hash == complaint.header_hash && c.reason == complaint.reason;
-            if index.get(&key(&complaint)).is_some_and(same) {
-                return Ok(());
-            }
-            if index.values().filter(|c| c.node == complaint.node).count() >= MOST_OF_A_NODE {
+            if index.stored.get(&complaint.node).is_some_and(|n| *n >= MOST_OF_A_NODE) {
                 return Err(VaultError::Rule("this node has complained of too many records"));
             }
         }
         let frame = Writer::new(STORED, VERSION).bytes(signed).finish();
         self.journal.append(vec![frame]).await?;
-        self.index.write().unwrap_or_else(PoisonError::into_inner).insert(key(&complaint), complaint);
+        self.index.write().unwrap_or_else(PoisonError::into_inner).add(complaint);
         Ok(())
+    }
+
+    /// Whether a node's complaint of a version stands here already, in the same words.
+    pub fn has(&self, complaint: &Complaint) -> bool {
+        let index = self.index.read().unwrap_or_else(PoisonError::into_inner);
+        let same = |c: &Complaint| c.header_hash == complaint.header_hash && c.reason == complaint.reason;
+        index.last.get(&key(complaint)).is_some_and(same)
     }
 
     /// All of them, by record, version and node.
     pub fn all(&self) -> Vec<Complaint> {
-        self.index.read().unwrap_or_else(PoisonError::into_inner).values().cloned().collect()
+        self.index.read().unwrap_or_else(PoisonError::into_inner).last.values().cloned().collect()
     }
 }
 
@@ -189,15 +209,16 @@ pub struct Refusal {
 pub(super) struct Refusals(BTreeMap<(RecordId, u32), Refusal>);
 
 impl Refusals {
-    /// More are not noted: they may all come from one bad origin, and each is in the log anyway.
-    const MOST: usize = 10_000;
+    /// More of one origin are not noted: it may be a bad one, and each is in the log anyway.
+    const OF_ORIGIN: usize = 1_000;
 
     /// The first word stands, and keeps its time, as long as it is about the same header; but that the content itself is
     /// bad is always noted, since it keeps further copies out.
     pub(super) fn note(&mut self, key: (RecordId, u32), refusal: Refusal) {
         let known =
             self.0.get(&key).is_some_and(|r| r.header_hash == refusal.header_hash && r.content >= refusal.content);
-        if !known && (self.0.len() < Refusals::MOST || self.0.contains_key(&key)) {
+        let of_origin = || self.0.values().filter(|r| r.origin == refusal.origin).count();
+        if !known && (self.0.contains_key(&key) || of_origin() < Refusals::OF_ORIGIN) {
             self.0.insert(key, refusal);
         }
     }

@@ -38,6 +38,9 @@ pub enum VaultError {
     /// The receipt does not cover what it was shown for.
     #[error("the audit receipt does not cover this record")]
     Receipt,
+    /// It may be taken later: what it needs is not on the ledger as applied here, or too much waits already.
+    #[error("not yet: {0}")]
+    NotYet(&'static str),
     /// A rule of the receiving node (R in the table of rules) refuses the object.
     #[error("refused: {0}")]
     Rule(&'static str),
@@ -69,6 +72,7 @@ impl From<VaultError> for Fault {
             }
             VaultError::TooLarge => Fault::usage("BODY_TOO_LARGE", e.to_string()),
             VaultError::Rule(_) => Fault::refused("NOT_ALLOWED", e.to_string()),
+            VaultError::NotYet(_) => Fault::unavailable("NOT_FRESH", e.to_string()),
             VaultError::Receipt => Fault::internal("INTERNAL", e.to_string()),
             VaultError::Seal(_) | VaultError::Canon(_) | VaultError::Cut => {
                 Fault::integrity("UNOPENABLE", e.to_string())

@@ -228,7 +228,7 @@ impl Vault {
         let object = self.load(state, &committed, record, &entry)?;
         let opened = rules::open(&self.keys, state, &object)?;
         let facts = self.cards.note(entry.grant, &opened.body);
-        rules::check_agreement(state, &facts, committed.index)?;
+        facts.check_agreement(state, &committed)?;
         let foreign = facts.label.originator != *self.keys.agency();
         let kinds =
             facts.agreement.as_ref().filter(|_| foreign).map(|(id, _)| {
@@ -256,7 +256,7 @@ impl Vault {
     pub fn uncommitted(&self, state: &State) -> Vec<(RecordId, u32)> {
         let own = |r: &RecordId| state.origin_of(r) == Some(self.keys.agency());
         let committed = |r: &RecordId, v: u32| state.record(r).is_some_and(|e| e.iter().any(|x| x.version == v));
-        self.intake.all().into_iter().filter(|(r, v)| own(r) && !committed(r, *v)).collect()
+        self.intake.all().into_iter().filter(|(r, v)| !committed(r, *v) && own(r)).collect()
     }
 
     /// Proposes an uncommitted object again after a crash: the same commitments, tags made anew.
@@ -271,6 +271,9 @@ impl Vault {
         let Some(entry) = self.intake.entries(record, version).into_iter().next() else { return Ok(None) };
         let object = self.intake.load(&entry)?;
         let opened = rules::open(&self.keys, state, &object)?;
+        // Nobody would take what no agreement covers any more.
+        let at = rules::At { index: u64::MAX, time: state.time() };
+        rules::check_agreement(state, &opened.body.label, opened.body.agreement.as_ref(), at)?;
         let of = TaggedVersion { record: *record, version, commitment: entry.commitment };
         // The pull checks in the grant are of the month of sealing; tags of the same month match them.
         let month = object.envelope.header().created.min(now);

@@ -64,7 +64,8 @@ pub(super) struct Index {
     /// (record, version) -> objects with different commitments; only the committed one is exposed (P17).
     by_version: BTreeMap<(RecordId, u32), Vec<Entry>>,
     by_request: BTreeMap<[u8; 32], (RecordId, u32)>,
-    by_check: BTreeMap<[u8; 32], (RecordId, u32)>,
+    /// More than one when somebody copied a check into a grant of its own: none takes another's place.
+    by_check: BTreeMap<[u8; 32], Vec<(RecordId, u32)>>,
     /// In the order in which they were taken in, since the start; recovery counts as taking in.
     arrivals: Vec<RecordId>,
 }
@@ -74,7 +75,10 @@ impl Index {
     fn add(&mut self, key: (RecordId, u32), mut entry: Entry) {
         self.arrivals.push(key.0);
         for check in &entry.pull_checks {
-            self.by_check.insert(*check, key);
+            let named = self.by_check.entry(*check).or_default();
+            if !named.contains(&key) {
+                named.push(key);
+            }
         }
         if let Some(request) = entry.request {
             self.by_request.insert(request, key);
@@ -172,9 +176,9 @@ impl Intake {
         self.read(|i| i.by_request.get(request).copied())
     }
 
-    /// The version that a pull check names.
-    pub fn by_check(&self, check: &[u8; 32]) -> Option<(RecordId, u32)> {
-        self.read(|i| i.by_check.get(check).copied())
+    /// The versions that a pull check names: one, unless somebody copied it.
+    pub fn by_check(&self, check: &[u8; 32]) -> Vec<(RecordId, u32)> {
+        self.read(|i| i.by_check.get(check).cloned().unwrap_or_default())
     }
 
     /// What was taken in since a cursor of this start, and the next cursor.

@@ -1,14 +1,15 @@
 //! Holding, syncing and disclosing sealed records.
 //!
 //! What it is: the intake of sealed objects ([`Intake`]), the keys that a node seals and opens with
-//! ([`Keys`]), the rules that every receiving node checks ([`rules`]), the sync with peers ([`Vault::sync`]),
+//! ([`Keys`]), the rules that every receiving node checks ([`rules`]), the sync with peers ([`Vault::scan`], [`Vault::pull`]),
 //! what a decision needs of a held version ([`Vault::card`]), and the one
 //! file that yields plaintext: for people ([`Vault::disclose`]) and for the index ([`Vault::text_for_index`]).
 //! What it is not: it decides nothing about persons; `service` does.
 //!
 //! Invariants
 //! - An object is durable here before anybody is told that it is held (P15: held means openable).
-//! - Only what the ledger committed is exposed; an uncommitted object lies aside (P17).
+//! - Only what the ledger committed is exposed; an uncommitted object lies aside (P17), and only if an agreement in
+//!   force covers it already.
 //! - Nothing is taken in that this agency is not entitled to, or that is above its ceiling: the node has no
 //!   key for it.
 //! - `seal::open_portion` is called in `disclose.rs` and nowhere else (kept by `tests/tidy.rs`).
@@ -24,6 +25,7 @@ mod holder;
 mod intake;
 mod keys;
 mod object;
+mod pull;
 mod rules;
 mod sync;
 #[cfg(test)]
@@ -38,5 +40,6 @@ pub use holder::{Draft, Held, Prepared, Vault};
 pub use intake::{Entry, Intake, Take};
 pub use keys::Keys;
 pub use object::SealedObject;
+pub use pull::Pulling;
 pub use rules::META_TYPE;
 pub use sync::{Missing, Owed, Parts, PeerVault, PushState};

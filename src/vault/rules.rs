@@ -1,9 +1,11 @@
 //! What every receiving node checks before it holds an object (the R rules of `docs/rules.md`).
 
-use super::card::Facts;
 use super::error::VaultError;
 use super::keys::Keys;
 use super::object::SealedObject;
+use crate::domain::ids::AgreementId;
+use crate::domain::label::Label;
+use crate::domain::time::Millis;
 use crate::ledger::State;
 use crate::seal::{AudienceKey, DataKey, GrantBody};
 use std::sync::Arc;
@@ -61,6 +63,13 @@ pub(super) fn open(keys: &Keys, state: &State, object: &SealedObject) -> Result<
     if !body.agencies.contains(keys.agency()) {
         return Err(rule("this agency is not entitled to it"));
     }
+    // Everybody who is named has a copy of the audience key, and nobody else.
+    if !object.audience.agencies().eq(body.agencies.iter()) {
+        return Err(rule("the audience key is for other agencies"));
+    }
+    if body.pull_checks.len() + 1 != body.agencies.len() || !body.agencies.iter().all(|a| state.agency(a).is_some()) {
+        return Err(rule("its agencies are not those of the ledger"));
+    }
     let own = state.agency(keys.agency()).ok_or(rule("the own agency is not on the ledger"))?;
     if body.label.grade > keys.ceiling() || !own.descriptor.may_hold(body.label.grade, &body.label.compartments) {
         return Err(rule("the label is above what this agency's systems may hold"));
@@ -89,20 +98,36 @@ pub(super) fn open(keys: &Keys, state: &State, object: &SealedObject) -> Result<
     Ok(opened)
 }
 
-/// Whether an agreement in force at the commit covers what was released to others, and the agency may have it.
-pub(super) fn check_agreement(state: &State, facts: &Facts, index: u64) -> Result<(), VaultError> {
-    let Facts { label, agreement, .. } = facts;
+/// When a version came on the ledger, or the position now if it has not.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct At {
+    pub(super) index: u64,
+    /// Ledger time.
+    pub(super) time: Millis,
+}
+
+/// Whether an agreement in force at the commit covers what was released to others, and the agency may have it. That it
+/// has begun is asked at every reading: ledger time may lag behind the clock by which it was signed.
+pub(super) fn check_agreement(
+    state: &State,
+    label: &Label,
+    agreement: Option<&(AgreementId, u32)>,
+    at: At,
+) -> Result<(), VaultError> {
     if label.release.is_empty() {
         return Ok(());
     }
-    let (id, version) = agreement.as_ref().ok_or(VaultError::Rule("it is released without an agreement"))?;
-    let signed = state.agreement_at(id, index).ok_or(VaultError::Rule("its agreement was not in force"))?;
+    let (id, version) = agreement.ok_or(VaultError::Rule("it is released without an agreement"))?;
+    let signed = state.agreement_at(id, at.index).ok_or(VaultError::Rule("its agreement was not in force"))?;
     let t = &signed.terms;
     if t.version != *version || !label.audience().is_subset(&t.parties) {
         return Err(VaultError::Rule("its agreement does not name these agencies"));
     }
     if label.grade > t.grade || !label.compartments.is_subset(&t.compartments) {
         return Err(VaultError::Rule("its label is outside its agreement"));
+    }
+    if at.time >= t.end {
+        return Err(VaultError::Rule("its agreement was over"));
     }
     Ok(())
 }

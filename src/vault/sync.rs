@@ -15,12 +15,12 @@ use std::future::Future;
 use std::pin::Pin;
 use std::sync::PoisonError;
 
-/// A push usually arrives with the commitment: only what is still missing after this long is pulled.
+/// A push usually arrives with the commitment: only what is still missing after this long is pulled ([`super::pull`]).
 const GRACE_MS: u64 = 500;
-/// Longest pause between two attempts for one object.
-const RETRY_MS: u64 = 30_000;
-/// Objects pulled in one round, so that one peer's backlog does not hold up the scan.
-const ROUND: usize = 64;
+/// Objects of one origin that wait here for their commitment; more are told to come later.
+const ASIDE: usize = 4_096;
+/// Copies of one version with different commitments, before it is known which one counts.
+const COPIES: usize = 8;
 
 /// The three parts of a sealed object as they travel.
 pub type Parts = (Vec<u8>, Vec<u8>, Vec<u8>);
@@ -42,8 +42,9 @@ pub enum PushState {
 pub trait PeerVault: Send + Sync {
     /// Hands an object to a node.
     fn push<'a>(&'a self, node: NodeId, parts: &'a Parts) -> Answer<'a, PushState>;
-    /// Asks a node for the object that a pull token names; None when it has none for us.
-    fn pull(&self, node: NodeId, token: [u8; 32]) -> Answer<'_, Option<Parts>>;
+    /// Asks a node for the object that a pull token names; None when it has none for us. The number of the attempt
+    /// tells apart what somebody made share the token.
+    fn pull(&self, node: NodeId, token: [u8; 32], attempt: u32) -> Answer<'_, Option<Parts>>;
 }
 
 /// A missing object, with the reason of the last attempt.
@@ -77,19 +78,23 @@ pub(super) struct SyncState {
     cursor: usize,
     /// (origin -> number held).
     held: BTreeMap<AgencyId, u64>,
-    wanted: BTreeMap<(RecordId, u32), Wanted>,
+    pub(super) wanted: BTreeMap<(RecordId, u32), Wanted>,
     damaged: Vec<(RecordId, u32)>,
-    refused: Refusals,
+    pub(super) refused: Refusals,
+    /// Taken in since the start and not on the ledger yet, by origin.
+    aside: BTreeMap<AgencyId, BTreeSet<(RecordId, u32)>>,
+    /// Origins whose missing objects are being pulled.
+    pub(super) pulling: BTreeSet<AgencyId>,
 }
 
 #[derive(Clone)]
-struct Wanted {
-    origin: AgencyId,
-    token: [u8; 32],
-    since: Millis,
-    next: Millis,
-    attempts: u32,
-    reason: String,
+pub(super) struct Wanted {
+    pub(super) origin: AgencyId,
+    pub(super) token: [u8; 32],
+    pub(super) since: Millis,
+    pub(super) next: Millis,
+    pub(super) attempts: u32,
+    pub(super) reason: String,
 }
 
 impl Vault {
@@ -114,6 +119,9 @@ impl Vault {
             .filter(|((r, v), _)| committed(state, r, *v).is_some_and(|c| self.entry(c, r).is_some()))
             .map(|(k, w)| (*k, w.origin.clone()))
             .collect();
+        for waiting in sync.aside.values_mut() {
+            waiting.retain(|(r, v)| committed(state, r, *v).is_none());
+        }
         for (key, origin) in arrived {
             sync.wanted.remove(&key);
             sync.refused.settle(&key);
@@ -182,81 +190,7 @@ impl Vault {
         })
     }
 
-    /// Pulls what is missing: from the origin, else from any other node. Returns how many arrived.
-    pub async fn pull_missing(&self, state: &State, peers: &dyn PeerVault, now: Millis) -> usize {
-        let due: Vec<_> = {
-            let sync = self.sync.lock().unwrap_or_else(PoisonError::into_inner);
-            sync.wanted.iter().filter(|(_, w)| w.next <= now).take(ROUND).map(|(k, w)| (*k, w.clone())).collect()
-        };
-        let mut arrived = 0;
-        for ((record, version), wanted) in due {
-            let outcome = self.pull_one(state, peers, &record, version, &wanted, now).await;
-            if let Err(reason) = outcome {
-                let mut sync = self.sync.lock().unwrap_or_else(PoisonError::into_inner);
-                if let Some(w) = sync.wanted.get_mut(&(record, version)) {
-                    w.reason = reason;
-                    w.attempts = w.attempts.saturating_add(1);
-                    let pause = 250u64.saturating_mul(1 << w.attempts.min(7)).min(RETRY_MS);
-                    w.next = now.plus_ms(pause);
-                }
-            } else {
-                arrived += 1;
-            }
-        }
-        arrived
-    }
-
-    async fn pull_one(
-        &self,
-        state: &State,
-        peers: &dyn PeerVault,
-        record: &RecordId,
-        version: u32,
-        wanted: &Wanted,
-        now: Millis,
-    ) -> Result<(), String> {
-        let own = self.keys.node();
-        let (of_origin, others): (Vec<_>, Vec<_>) =
-            state.nodes().filter(|(id, _)| **id != own).partition(|(_, n)| n.agency == wanted.origin);
-        let (mut reason, mut bad) = (String::new(), None);
-        for (node, n) in of_origin.into_iter().chain(others) {
-            match peers.pull(*node, wanted.token).await {
-                Ok(None) => reason.push_str(&format!("{}: has none; ", n.agency)),
-                Err(why) => reason.push_str(&format!("{}: {why}; ", n.agency)),
-                Ok(Some((envelope, grant, audience))) => {
-                    let mut header_hash = None;
-                    let taken = match SealedObject::from_parts(&envelope, &grant, &audience) {
-                        Err(e) => Err(e),
-                        Ok(o) if (o.envelope.header().id, o.envelope.header().version) != (*record, version) => {
-                            reason.push_str(&format!("{}: sent another object; ", n.agency));
-                            continue;
-                        }
-                        Ok(object) => {
-                            header_hash = Some(object.envelope.hash());
-                            self.take(state, object, now).await
-                        }
-                    };
-                    match taken {
-                        Ok(()) => return Ok(()),
-                        Err(error) => {
-                            reason.push_str(&format!("{}: {error}; ", n.agency));
-                            if error.blames_object() {
-                                let (origin, reason) = (wanted.origin.clone(), error.to_string());
-                                bad = Some(Refusal { origin, header_hash, reason, since: now, content: false });
-                            }
-                        }
-                    }
-                }
-            }
-        }
-        // Only when nobody has a good copy: one holder's spoilt one is not the originator's.
-        if let Some(refusal) = bad {
-            self.refuse((*record, version), refusal);
-        }
-        Err(reason)
-    }
-
-    fn refuse(&self, key: (RecordId, u32), refusal: Refusal) {
+    pub(super) fn refuse(&self, key: (RecordId, u32), refusal: Refusal) {
         self.sync.lock().unwrap_or_else(PoisonError::into_inner).refused.note(key, refusal);
     }
 
@@ -299,14 +233,15 @@ impl Vault {
         let header = object.envelope.header();
         let (key, origin, hash) = ((header.id, header.version), header.originator.clone(), object.envelope.hash());
         self.take(state, object, now).await.inspect_err(|error| {
-            if error.blames_object() {
+            // Under another's id it says nothing of the other's object.
+            if error.blames_object() && state.origin_of(&key.0) == Some(&origin) {
                 let (header_hash, reason) = (Some(hash), error.to_string());
                 self.refuse(key, Refusal { origin, header_hash, reason, since: now, content: false });
             }
         })
     }
 
-    async fn take(&self, state: &State, object: SealedObject, now: Millis) -> Result<(), VaultError> {
+    pub(super) async fn take(&self, state: &State, object: SealedObject, now: Millis) -> Result<(), VaultError> {
         let header = object.envelope.header();
         let key = (header.id, header.version);
         let refused_before = {
@@ -316,42 +251,64 @@ impl Vault {
         if refused_before {
             return Err(VaultError::Rule("its content was refused before"));
         }
-        if self
-            .intake
-            .entries(&header.id, header.version)
-            .iter()
-            .any(|e| e.commitment == object.envelope.commitment() && e.grant == object.grant.commitment())
-        {
+        let entries = self.intake.entries(&header.id, header.version);
+        let same = |e: &Entry| e.commitment == object.envelope.commitment() && e.grant == object.grant.commitment();
+        if entries.iter().any(same) {
             return Ok(());
         }
         let opened = rules::open(&self.keys, state, &object)?;
-        let facts = self.cards.note(object.grant.commitment(), &opened.body);
-        if let Some(c) = committed(state, &header.id, header.version) {
-            if c.commitment != object.envelope.commitment() || !c.grants.contains(&object.grant.commitment()) {
-                return Err(VaultError::Rule("the ledger committed something else"));
+        let (label, agreement) = (&opened.body.label, opened.body.agreement.as_ref());
+        match committed(state, &header.id, header.version) {
+            Some(c) => {
+                if c.commitment != object.envelope.commitment() || !c.grants.contains(&object.grant.commitment()) {
+                    return Err(VaultError::Rule("the ledger committed something else"));
+                }
+                rules::check_agreement(state, label, agreement, rules::At { index: c.index, time: c.time })?;
             }
-            rules::check_agreement(state, &facts, c.index)?;
+            // Its commitment may be on its way, and its agreement too: nothing is held that none covers here already.
+            None => {
+                let at = rules::At { index: u64::MAX, time: state.time() };
+                rules::check_agreement(state, label, agreement, at)
+                    .map_err(|_| VaultError::NotYet("no agreement in force here covers it"))?;
+                self.put_aside(&header.originator, key, entries.len())?;
+            }
         }
+        self.cards.note(object.grant.commitment(), &opened.body);
         let pull_checks = opened.body.pull_checks.clone();
         self.intake.take(Take { object, pull_checks, request: None, content: None, at: now }).await
     }
 
+    /// Counts an object that waits for its commitment. What no commitment comes for stays on the disk, so it is bounded.
+    fn put_aside(&self, origin: &AgencyId, key: (RecordId, u32), copies: usize) -> Result<(), VaultError> {
+        let mut sync = self.sync.lock().unwrap_or_else(PoisonError::into_inner);
+        let waiting = sync.aside.entry(origin.clone()).or_default();
+        if copies >= COPIES || waiting.len() >= ASIDE && !waiting.contains(&key) {
+            return Err(VaultError::NotYet("too much of its originator waits for a commitment"));
+        }
+        waiting.insert(key);
+        Ok(())
+    }
+
     /// The object that a token names, if it is committed and names the puller's agency; None is all that
-    /// anybody else learns.
+    /// anybody else learns. A token that several objects share names one after the other.
     pub fn serve(
         &self,
         state: &State,
         puller: &AgencyId,
         token: &[u8; 32],
+        attempt: u32,
     ) -> Result<Option<(RecordId, u32, Parts)>, VaultError> {
-        let Some((record, version)) = self.intake.by_check(&pull_check(token)) else { return Ok(None) };
+        let entitled = |(record, version): (RecordId, u32)| {
+            let card = self.card(state, &record, version).ok().flatten()?;
+            card.facts.label.audience().contains(puller).then_some((record, version))
+        };
+        let named: Vec<_> = self.intake.by_check(&pull_check(token)).into_iter().filter_map(entitled).collect();
+        let turn = (attempt as usize).checked_rem(named.len()).unwrap_or(0);
+        let Some(&(record, version)) = named.get(turn) else { return Ok(None) };
         let Some(committed) = committed(state, &record, version) else { return Ok(None) };
         let Some(entry) = self.entry(committed, &record) else { return Ok(None) };
         let object = self.load(state, committed, &record, &entry)?;
-        let opened = rules::open(&self.keys, state, &object)?;
-        if !opened.body.agencies.contains(puller) {
-            return Ok(None);
-        }
+        rules::open(&self.keys, state, &object)?;
         Ok(Some((record, version, (object.envelope.to_bytes(), object.grant.to_bytes(), object.audience.to_bytes()))))
     }
 

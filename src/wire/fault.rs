@@ -161,6 +161,7 @@ const REASONS: &[&str] = &[
     "OUTSIDE_AGREEMENT",
     "NOT_A_PARTY",
     "NO_GUIDE",
+    "SAME_PERSON",
     "BAD_REPORT",
     "BAD_SOURCE",
     "IN_PROGRESS",

@@ -19,6 +19,8 @@ pub fn until<T>(what: &str, within: Duration, mut look: impl FnMut() -> Option<T
     }
 }
 
+const AGENCIES: [&str; 4] = ["police", "state-security", "customs", "cyberspace"];
+
 /// `hufu demo` in a folder of its own, stopped when dropped.
 pub struct Demo {
     child: Child,
@@ -52,6 +54,23 @@ impl Demo {
         demo
     }
 
+    /// Starts one and kills it when its nodes run and its people are not all there.
+    pub fn start_unfinished() -> Demo {
+        let folder = tempfile::tempdir().unwrap();
+        let dir = folder.path().join("demo");
+        let child = spawn(&dir, free_ports());
+        let mut demo = Demo { child, dir, _folder: folder };
+        let clerk = demo.dir.join("profiles/police-clerk.toml");
+        until("people are being registered", Duration::from_secs(120), || clerk.exists().then_some(()));
+        let pids = AGENCIES.map(|a| demo.pid(a));
+        demo.kill_itself();
+        assert!(!demo.dir.join("ready").exists());
+        for pid in pids {
+            gone(&pid);
+        }
+        demo
+    }
+
     fn wait_ready(&mut self) {
         let ready = self.dir.join("ready");
         let child = &mut self.child;
@@ -70,13 +89,16 @@ impl Demo {
 
     /// SIGTERM; it must end within 5 s and leave no child and no `ready`.
     pub fn stop(&mut self) {
-        let pids: Vec<String> = ["police", "state-security", "customs", "cyberspace"].map(|a| self.pid(a)).into();
+        if self.child.try_wait().unwrap().is_some() {
+            return;
+        }
+        let pids = AGENCIES.map(|a| self.pid(a));
         signal("TERM", &self.child.id().to_string());
         let child = &mut self.child;
         until("the demo stops", Duration::from_secs(5), || child.try_wait().unwrap());
         assert!(!self.dir.join("ready").exists());
         for pid in pids {
-            until("a node is gone", Duration::from_secs(2), || (!Path::new("/proc").join(&pid).exists()).then_some(()));
+            gone(&pid);
         }
     }
 
@@ -154,7 +176,7 @@ impl Demo {
 impl Drop for Demo {
     fn drop(&mut self) {
         if std::thread::panicking() {
-            for agency in ["police", "state-security", "customs", "cyberspace"] {
+            for agency in AGENCIES {
                 let log = std::fs::read_to_string(self.dir.join("nodes").join(agency).join("log")).unwrap_or_default();
                 let lines: Vec<&str> = log.lines().filter(|l| !l.contains(" INFO openraft")).collect();
                 eprintln!("--- {agency}\n{}", lines[lines.len().saturating_sub(15)..].join("\n"));
@@ -163,6 +185,11 @@ impl Drop for Demo {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
+}
+
+fn gone(pid: &str) {
+    let proc = Path::new("/proc").join(pid).join("exe");
+    until("a node is gone", Duration::from_secs(5), || std::fs::read_link(&proc).is_err().then_some(()));
 }
 
 /// A node started by hand.

@@ -1,6 +1,7 @@
 //! A federation shares one record: sealed, synced, guarded, accounted for; and survives.
 
 use super::demo::{Demo, until};
+use serde_json::Value;
 use std::path::Path;
 use std::time::Duration;
 
@@ -285,12 +286,22 @@ fn the_federation_outlives_its_nodes() {
         (s.code == 0 && s.ok()["leader"].is_null()).then_some(())
     });
     let r = demo.publish("customs-analyst", TITLE, BODY, &[SECRET, &["--timeout", "1"]].concat());
-    assert_eq!(r.code, 5, "{}", r.stderr);
+    assert_eq!(
+        (r.code, &r.lines[0]["state"], &r.lines[0]["index"]),
+        (5, &"accepted".into(), &Value::Null),
+        "{}",
+        r.stderr
+    );
+    let open = r.lines[0]["record"].as_str().unwrap().to_owned();
+    assert_eq!(demo.open("customs-analyst", &open).code, 4, "nobody sees what is not committed");
 
     // All come back: what was left open is committed by itself, digests agree, nothing was lost.
     let police = demo.start_node("police");
     let state_security = demo.start_node("state-security");
     demo.equal_digests("police-clerk", 4);
+    until("what was accepted is committed and arrives", Duration::from_secs(30), || {
+        (demo.open("police-analyst", &open).code == 0).then_some(())
+    });
     demo.open("police-analyst", &record).ok();
     drop((customs, police, state_security));
 }
@@ -302,6 +313,14 @@ fn one_process_for_one_folder() {
     let second = super::demo::ran(super::demo::hufu().args(["node", "run", "--config"]).arg(&config).output().unwrap());
     assert_eq!(second.code, 7, "{}", second.stderr);
     assert!(second.stderr.contains("another process"), "{}", second.stderr);
+}
+
+/// Killed amid its first settling, the demo is made anew in its folder, on its ports.
+#[test]
+fn a_demo_that_was_never_ready_is_made_anew() {
+    let mut demo = Demo::start_unfinished();
+    demo.restart();
+    demo.equal_digests("police-clerk", 4);
 }
 
 #[test]

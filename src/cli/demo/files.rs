@@ -108,16 +108,17 @@ pub(super) fn prepare(dir: &Path, port_base: u16, clock: &dyn Clock, out: &Out) 
     if dir.join(MARKER).exists() {
         let marker: Marker = serde_json::from_str(&read_text(&dir.join(MARKER))?)
             .map_err(|e| Fault::usage("BAD_DIR", format!("`{}` holds a damaged demo: {e}", dir.display())))?;
+        check_ports(marker.port_base)?;
         if !marker.peopled {
-            return Err(Fault::conflict(
-                "UNFINISHED_DEMO",
-                format!("the demo in `{}` was stopped before it was ready", dir.display()),
-            )
-            .hint("remove the folder and start again"));
+            // Stopped before it was ready: nobody has put anything into it, so what the demo made is made again.
+            out.progress(out.say("先前的演练未完成，重新开始。", "the earlier demo was never ready; it is made anew"));
+            for made in ["nodes", "people", "profiles"] {
+                remove_dir(&dir.join(made)).map_err(io)?;
+            }
+            return begin(dir, marker.port_base, clock);
         }
         out.progress(out.say("继续先前的演练。", "taking up the earlier demo"));
         let _ = std::fs::remove_file(dir.join("ready"));
-        check_ports(marker.port_base)?;
         return Ok(Plan { dir, port_base: marker.port_base, peopled: true });
     }
     if dir.read_dir().map_err(io)?.next().is_some() {
@@ -128,6 +129,17 @@ pub(super) fn prepare(dir: &Path, port_base: u16, clock: &dyn Clock, out: &Out) 
         return Err(Fault::usage("BAD_PORT", "the port base is too high: the demo needs 35 ports above it"));
     }
     check_ports(port_base)?;
+    begin(dir, port_base, clock)
+}
+
+fn remove_dir(dir: &Path) -> std::io::Result<()> {
+    match std::fs::remove_dir_all(dir) {
+        Err(e) if e.kind() != std::io::ErrorKind::NotFound => Err(e),
+        _ => Ok(()),
+    }
+}
+
+fn begin(dir: PathBuf, port_base: u16, clock: &dyn Clock) -> Result<Plan, Fault> {
     let plan = Plan { dir, port_base, peopled: false };
     write_marker(&plan.dir, &Marker { port_base, peopled: false })?;
     make(&plan, clock)?;
@@ -197,6 +209,7 @@ fn config(plan: &Plan, index: usize, agency: AgencyId) -> Result<NodeConfig, Fau
             people: address(plan.port_base, index, 0),
             nodes: address(plan.port_base, index, 1),
             notices: address(plan.port_base, index, 2),
+            require_post_quantum: false,
         },
         peers,
         raft: Raft::default(),

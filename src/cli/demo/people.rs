@@ -114,7 +114,7 @@ async fn settle_people(plan: &Plan, a: &DemoAgency) -> Result<(), Fault> {
         ("clerk", "科员", vec![Analyst], Grade::Internal),
         ("analyst", "研判员、承办人", vec![Analyst, Originator], secret),
         ("chief", "定密责任人", vec![Analyst, Originator, Classifier], a.ceiling),
-        ("duty", "值班员", vec![DutyOfficer, Analyst], secret),
+        ("duty", "值班员", vec![DutyOfficer], secret),
         ("operator", "运维员", vec![Operator], Grade::Internal),
     ];
     if a.id == "police" {
