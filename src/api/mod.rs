@@ -44,8 +44,12 @@ impl People {
 
     /// Who calls. A call without a finished handshake cannot come here; if it did, it is refused.
     fn caller<T>(&self, request: &Request<T>) -> Result<Caller, Status> {
-        let peer = request.extensions().get::<VerifiedPeer>();
-        let peer = peer.ok_or_else(|| Status::unauthenticated("no certificate"))?;
+        self.known(&request.extensions().get::<VerifiedPeer>().cloned())
+    }
+
+    /// The same of a peer whose call goes on.
+    fn known(&self, peer: &Option<VerifiedPeer>) -> Result<Caller, Status> {
+        let peer = peer.as_ref().ok_or_else(|| Status::unauthenticated("no certificate"))?;
         self.core.caller(peer).map_err(|f| {
             peer::tell_refused(Arc::clone(&self.core), peer.agency().clone(), "unknown-person");
             status_of(&f)

@@ -4,6 +4,7 @@ use super::{People, decode, refuse};
 use crate::domain::fault::Fault;
 use crate::domain::notice::{Answer, ReceiptState, Warning};
 use crate::domain::time::Millis;
+use crate::identity::VerifiedPeer;
 use crate::seal::Signature;
 use crate::service::{Lead, NoticeAsk, NoticeLine, Tracked};
 use crate::wire::pb::v1;
@@ -16,6 +17,10 @@ use tonic::{Request, Response, Status};
 const INBOX_MOST: u32 = 500;
 /// Notices that a slow terminal may lag behind; the rest waits in the book.
 const AHEAD: usize = 16;
+/// A terminal that takes nothing for this long is not there.
+const SLOW: Duration = Duration::from_secs(30);
+/// Who watches is looked up again at the latest after this long.
+const LOOK_AGAIN: Duration = Duration::from_secs(1);
 /// Longest wait of one call, under the limit that every call has; who waits longer asks again.
 const TRACK_MOST: Duration = Duration::from_secs(25);
 
@@ -67,8 +72,8 @@ impl v1::notices_server::Notices for People {
         let caller = self.caller(&request)?;
         let v1::NoticeSayRequest { notice, answer, text, signature: _ } = request.into_inner();
         let (notice, answer) = (notice.parse().map_err(refuse)?, said(&answer, text).map_err(refuse)?);
-        let words = self.core.notice_words(&caller, &notice, answer.as_ref()).map_err(refuse)?;
-        Ok(Response::new(v1::NoticeWords { words }))
+        let (words, letter) = self.core.notice_words(&caller, &notice, answer.as_ref()).await.map_err(refuse)?;
+        Ok(Response::new(v1::NoticeWords { words, letter: letter.to_vec() }))
     }
 
     async fn say(&self, request: Request<v1::NoticeSayRequest>) -> Result<Response<v1::NoticeDone>, Status> {
@@ -84,14 +89,18 @@ impl v1::notices_server::Notices for People {
 
     async fn track(&self, request: Request<v1::NoticeTrackRequest>) -> Result<Response<v1::NoticeTrackReply>, Status> {
         let caller = self.caller(&request)?;
+        let peer = request.extensions().get::<VerifiedPeer>().cloned();
         let v1::NoticeTrackRequest { notice, wait, timeout_ms } = request.into_inner();
         let notice = notice.parse().map_err(refuse)?;
         let wait: Option<ReceiptState> = decode::optional(&wait).map_err(refuse)?;
         let limit = Duration::from_millis(u64::from(timeout_ms)).min(TRACK_MOST);
         let deadline = tokio::time::Instant::now() + limit;
         let mut changes = self.core.office.changes();
+        self.core.notice_follow(&caller, &notice).await.map_err(refuse)?;
         loop {
             changes.mark_unchanged();
+            // Who they are is asked again each time: somebody suspended meanwhile learns nothing more.
+            let caller = self.known(&peer)?;
             let tracked = self.core.notice_track(&caller, &notice).await.map_err(refuse)?;
             let reached = wait.is_none_or(|w| reached(&tracked, w));
             if reached || tokio::time::timeout_at(deadline, changes.changed()).await.is_err() {
@@ -107,6 +116,13 @@ impl v1::notices_server::Notices for People {
         self.core.notice_cancel(&caller, &notice, &reason).await.map_err(refuse)?;
         Ok(Response::new(v1::NoticeDone {}))
     }
+
+    async fn confirm(&self, request: Request<v1::NoticeRequest>) -> Result<Response<v1::NoticeDone>, Status> {
+        let caller = self.caller(&request)?;
+        let notice = request.into_inner().notice.parse().map_err(refuse)?;
+        self.core.notice_confirm(&caller, &notice).await.map_err(refuse)?;
+        Ok(Response::new(v1::NoticeDone {}))
+    }
 }
 
 impl People {
@@ -115,21 +131,25 @@ impl People {
         request: &Request<v1::NoticeWatchRequest>,
         lines: &mpsc::Sender<Result<v1::Notice, Status>>,
     ) -> Result<(), Status> {
+        let _watching = self.core.watching.begin(&self.caller(request)?).map_err(refuse)?;
         let mut changes = self.core.office.changes();
         changes.mark_unchanged();
         let (mut letters, mut next) = self.core.notices_unseen(&self.caller(request)?);
         loop {
             for letter in letters {
                 let caller = self.caller(request)?;
-                if let Some(shown) = self.core.notice_shown(&caller, letter).await.map_err(refuse)?
-                    && lines.send(Ok(line(shown))).await.is_err()
-                {
-                    return Ok(());
+                let Some(shown) = self.core.notice_shown(&caller, letter).await.map_err(refuse)? else { continue };
+                match tokio::time::timeout(SLOW, lines.send(Ok(line(shown)))).await {
+                    Ok(Ok(())) => {}
+                    // Gone, or it takes nothing: what it did not confirm is sent again to the next watch.
+                    Ok(Err(_)) | Err(_) => return Ok(()),
                 }
             }
             tokio::select! {
                 changed = changes.changed() => if changed.is_err() { return Ok(()) },
                 () = lines.closed() => return Ok(()),
+                // Somebody suspended meanwhile is sent away, also when nothing comes in.
+                () = tokio::time::sleep(LOOK_AGAIN) => { self.caller(request)?; }
             }
             (letters, next) = self.core.office.read(|b| b.arrived_since(next));
         }
@@ -208,6 +228,7 @@ fn line(l: NoticeLine) -> v1::Notice {
         addressees: l.content.addressees,
         escalated: l.escalated.into_iter().map(str::to_owned).collect(),
         lead: l.lead.map(clock),
+        provisional: l.content.provisional,
     }
 }
 

@@ -39,6 +39,11 @@ impl peer::post_server::Post for PostServices {
         let receipts = core.relay_letter(&sender.agency, &letter, self.post.as_ref()).await.map_err(refuse)?;
         Ok(reply(&receipts))
     }
+
+    async fn ping(&self, request: Request<peer::PingRequest>) -> Result<Response<peer::PingReply>, Status> {
+        self.nodes.sender(&request)?;
+        Ok(Response::new(peer::PingReply {}))
+    }
 }
 
 fn reply(receipts: &[SignedReceipt]) -> Response<peer::Receipts> {

@@ -13,21 +13,12 @@ use crate::wire::pb::v1;
 /// A signature counts this long.
 const VALID_MS: u64 = 24 * 3600 * 1000;
 
-/// A person's key, for words about notices.
-pub(super) struct PersonKey(SigningKey);
-
-impl PersonKey {
-    /// The signature under an acknowledgement or an answer.
-    pub(super) fn as_person(&self, words: &[u8]) -> Vec<u8> {
-        crate::notice::sign_as_person(words, &self.0).as_bytes().to_vec()
-    }
-}
-
 /// Who the person of the profile is.
 pub(super) struct Signer {
     pub(super) handle: Handle,
     pub(super) agency: crate::domain::ids::AgencyId,
-    federation: crate::domain::ids::FederationId,
+    pub(super) federation: crate::domain::ids::FederationId,
+    pub(super) name: String,
     key: SigningKey,
 }
 
@@ -40,13 +31,14 @@ impl Signer {
             handle: person.handle.parse()?,
             agency: me.agency.parse()?,
             federation: me.federation.parse()?,
+            name: person.name,
             key: SigningKey::from_pkcs8_pem(&read_text(&client.profile.key)?)?,
         })
     }
 
-    /// The person's key alone.
-    pub(super) fn key_of(client: &Client) -> Result<PersonKey, Fault> {
-        Ok(PersonKey(SigningKey::from_pkcs8_pem(&read_text(&client.profile.key)?)?))
+    /// The signature under an acknowledgement or an answer.
+    pub(super) fn as_person(&self, words: &[u8]) -> Vec<u8> {
+        crate::notice::sign_as_person(words, &self.key).as_bytes().to_vec()
     }
 
     /// Signs and submits; the answer is `done` or `pending`, and the ledger index.

@@ -1,9 +1,9 @@
-//! `hufu notice send|inbox|watch|show|ack|answer|track|cancel`.
+//! `hufu notice send|inbox|watch|show|ack|answer|track|cancel|confirm`.
 
 use super::act::Signer;
 use super::args::Globals;
 use super::client::{Client, block_on, fault};
-use super::output::{Out, outln};
+use super::output::{Out, outln, shown};
 use crate::config::read_text;
 use crate::domain::fault::{Fault, FaultKind};
 use crate::domain::ids::{NoticeId, RecordId};
@@ -11,6 +11,7 @@ use crate::domain::label::Grade;
 use crate::domain::notice::{Answer, Precedence, ReceiptState, WarningKind, WarningLevel};
 use crate::domain::time::{Clock, Millis};
 use crate::node::SystemClock;
+use crate::notice::person_bytes;
 use crate::wire::pb::v1;
 use serde_json::{Value, json};
 use std::io::{IsTerminal, Write};
@@ -76,11 +77,13 @@ pub(super) enum Command {
         #[arg(long, default_value = "")]
         reason: String,
     },
+    /// Confirm, as a classifier, a marking that went without agreement or guide. 定密确认
+    Confirm { id: NoticeId },
 }
 
 #[derive(clap::Args)]
 pub(super) struct Send {
-    /// Who must act: AGENCY, AGENCY/UNIT or AGENCY/PERSON.
+    /// Who must act: AGENCY, AGENCY/UNIT, AGENCY/PERSON, or @GROUP of the node's configuration.
     #[arg(long, value_delimiter = ',', required = true)]
     to: Vec<String>,
     /// Who is told only.
@@ -133,6 +136,9 @@ pub(super) fn run(command: Command, g: &Globals, out: &Out) -> Result<ExitCode, 
                 client.notices().presented(one(&id)).await.map_err(fault)?;
             }
             Command::Ack { id, answer, text } => {
+                if answer == Some(Answer::Refused) && text.trim().is_empty() {
+                    return Err(Fault::usage("BAD_ANSWER", "a refusal gives its reason").hint("add --text"));
+                }
                 say(&client, &id, None, "").await?;
                 if let Some(answer) = answer {
                     say(&client, &id, Some(answer), &text).await?;
@@ -145,6 +151,12 @@ pub(super) fn run(command: Command, g: &Globals, out: &Out) -> Result<ExitCode, 
                 done(&id, ReceiptState::Answered, out);
             }
             Command::Track { id, wait } => return track(&client, &id, wait, out).await,
+            Command::Confirm { id } => {
+                client.notices().confirm(one(&id)).await.map_err(fault)?;
+                out.answer(&json!({"notice": id.to_string(), "state": "marking-confirmed"}), || {
+                    format!("{id}: {}", out.say("定密已确认", "the marking is confirmed"))
+                });
+            }
             Command::Cancel { id, reason } => {
                 let ask = v1::NoticeCancelRequest { notice: id.to_string(), reason };
                 client.notices().cancel(ask).await.map_err(fault)?;
@@ -193,12 +205,23 @@ async fn send(client: &Client, ask: Send, out: &Out) -> Result<(), Fault> {
     Ok(())
 }
 
-/// Signs with the person's own key what the node says the words are; the signature counts for nothing else.
+/// Signs with the person's own key. The words are put together here and held against the node's, so that it cannot have
+/// something else signed; that the letter is the one that was read, the node vouches for.
 async fn say(client: &Client, id: &NoticeId, answer: Option<Answer>, text: &str) -> Result<(), Fault> {
-    let answer = answer.map(|a| a.to_string()).unwrap_or_default();
-    let mut ask = v1::NoticeSayRequest { notice: id.to_string(), answer, text: text.to_owned(), signature: Vec::new() };
-    let words = client.notices().words(ask.clone()).await.map_err(fault)?.into_inner().words;
-    ask.signature = Signer::key_of(client)?.as_person(&words);
+    let word = answer.map(|a| a.to_string()).unwrap_or_default();
+    let mut ask =
+        v1::NoticeSayRequest { notice: id.to_string(), answer: word, text: text.to_owned(), signature: Vec::new() };
+    let signer = Signer::of(client).await?;
+    let r = client.notices().words(ask.clone()).await.map_err(fault)?.into_inner();
+    let other = || Fault::integrity("INTEGRITY", "the node asks for a signature under other words than yours");
+    let letter = r.letter.try_into().map_err(|_| other())?;
+    let state = if answer.is_some() { ReceiptState::Answered } else { ReceiptState::Acknowledged };
+    let answer = answer.map(|a| (a, text.to_owned()));
+    let words = person_bytes(&signer.federation, &letter, state, answer.as_ref(), &signer.name);
+    if words != r.words {
+        return Err(other());
+    }
+    ask.signature = signer.as_person(&words);
     client.notices().say(ask).await.map_err(fault)?;
     Ok(())
 }
@@ -233,7 +256,7 @@ async fn track(client: &Client, id: &NoticeId, wait: Option<ReceiptState>, out: 
     if out.is_json() {
         out.answer(&json!({"notice": id.to_string(), "state": r.state, "receipts": receipts, "lead": r.lead.as_ref().map(clock)}), String::new);
     } else {
-        outln!("{id}  {}", r.state);
+        outln!("{id}  {}", shown(&r.state));
         if let Some(lead) = &r.lead {
             outln!("{}: {}", out.say("线索时限", "lead"), clock(lead));
         }
@@ -283,8 +306,18 @@ async fn watch_once(g: &Globals, out: &Out, count: Option<u64>, printed: &mut u6
         }
         std::io::stdout().flush().map_err(|e| Fault::usage("UNWRITABLE", format!("cannot print: {e}")))?;
         *printed += 1;
-        // Only now it is displayed.
-        client.notices().presented(v1::NoticeRequest { notice: n.notice }).await.map_err(fault)?;
+        // Only now it is displayed. One that was withdrawn meanwhile, or that the node does not take the word for, must not
+        // end the watch: what comes after it would never be seen.
+        let notice = v1::NoticeRequest { notice: n.notice.clone() };
+        match client.notices().presented(notice).await.map_err(fault) {
+            Ok(_) => {}
+            Err(f) if f.kind == FaultKind::Unavailable || f.reason == "UNKNOWN_PERSON" => return Err(f),
+            Err(f) => out.progress(&format!(
+                "{}: {}",
+                out.say("呈现未能登记", "that it was displayed could not be told"),
+                f.message
+            )),
+        }
     }
     Ok(())
 }
@@ -295,7 +328,7 @@ fn line(n: &v1::Notice) -> Value {
         "notice": n.notice, "from": n.from, "precedence": n.precedence, "grade": n.grade, "subject": n.subject,
         "body": n.body, "exercise": n.exercise, "state": n.state, "at": Millis(n.at).to_rfc3339(), "ack_by": some(&n.ack_by),
         "sender": n.sender, "action": n.action, "attachments": n.attachments, "about": some(&n.about),
-        "escalated": n.escalated, "lead": n.lead.as_ref().map(clock), "sent": Millis(n.sent).to_rfc3339(), "warning": n.warning.as_ref().map(|w| json!({
+        "escalated": n.escalated, "lead": n.lead.as_ref().map(clock), "sent": Millis(n.sent).to_rfc3339(), "provisional": n.provisional, "warning": n.warning.as_ref().map(|w| json!({
             "level": w.level, "kind": w.kind, "area": w.area, "measures": w.measures, "issuer": w.issuer, "tier": w.tier,
             "start": Millis(w.start).to_rfc3339(), "end": Millis(w.end).to_rfc3339(),
         })),
@@ -337,6 +370,9 @@ fn text(n: &v1::Notice, out: &Out) -> String {
         all.push_str(&format!("{to_do}: {}\n", w.measures));
     }
     all.push_str(&n.body);
+    if n.provisional {
+        all.push_str(&format!("\n{}", out.say("（暂定密级，待定密责任人确认）", "(provisional marking)")));
+    }
     for record in &n.attachments {
         all.push_str(&format!("\n{}: {record}", out.say("附件", "attached")));
     }

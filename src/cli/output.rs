@@ -1,6 +1,6 @@
 //! Printing: tables and sentences for people, JSON lines for scripts.
 
-use crate::domain::fault::Fault;
+use crate::domain::fault::{Fault, FaultKind};
 use serde_json::Value;
 use std::io::Write;
 use std::str::FromStr;
@@ -16,10 +16,26 @@ pub(super) use outln;
 /// Prints a line on stdout.
 pub(super) fn print_line(text: std::fmt::Arguments<'_>) {
     let mut out = std::io::stdout().lock();
-    if writeln!(out, "{text}").is_err() {
-        // A reader that is gone needs no message; whoever counts on a full file sees the exit code.
-        std::process::exit(1);
+    match writeln!(out, "{text}") {
+        Ok(()) => {}
+        // A reader that is gone has what it wanted.
+        Err(e) if e.kind() == std::io::ErrorKind::BrokenPipe => std::process::exit(0),
+        Err(e) => {
+            eprintln!("error: cannot print: {e}");
+            std::process::exit(FaultKind::Usage.exit_code().into());
+        }
     }
+}
+
+/// What others wrote, fit for a terminal: it may not move the cursor, ring, recolour, or turn the direction of text.
+pub(super) fn shown(text: &str) -> String {
+    let harmless = |c: char| match c {
+        '\n' | '\t' => c,
+        '\u{061c}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' => '\u{fffd}',
+        c if c.is_control() => '\u{fffd}',
+        c => c,
+    };
+    text.chars().map(harmless).collect()
 }
 
 /// Language of human output.
@@ -72,7 +88,7 @@ impl Out {
 
     /// One answer: the object with `--json`, else the text.
     pub(super) fn answer(&self, json: &Value, text: impl FnOnce() -> String) {
-        if self.json { outln!("{json}") } else { outln!("{}", text().trim_end()) }
+        if self.json { outln!("{json}") } else { outln!("{}", shown(text().trim_end())) }
     }
 
     /// A list: one object a line with `--json`, else a table with these columns.
@@ -94,7 +110,7 @@ impl Out {
                 .zip(&widths)
                 .map(|(t, w)| format!("{t}{}", " ".repeat(w.saturating_sub(width(t)))))
                 .collect();
-            outln!("{}", line.join("  ").trim_end());
+            outln!("{}", shown(line.join("  ").trim_end()));
         }
     }
 
@@ -112,9 +128,9 @@ impl Out {
             );
             return;
         }
-        eprintln!("{}: {}", self.say("错误", "error"), fault.message);
+        eprintln!("{}: {}", self.say("错误", "error"), shown(&fault.message));
         if let Some(hint) = &fault.hint {
-            eprintln!("{}: {hint}", self.say("提示", "hint"));
+            eprintln!("{}: {}", self.say("提示", "hint"), shown(hint));
         }
     }
 }
@@ -122,7 +138,8 @@ impl Out {
 fn cell(v: Option<&Value>) -> String {
     match v {
         None | Some(Value::Null) => "-".into(),
-        Some(Value::String(s)) => s.clone(),
+        // A cell is one line.
+        Some(Value::String(s)) => s.replace(['\n', '\t'], " "),
         Some(Value::Array(a)) => a.iter().map(|x| cell(Some(x))).collect::<Vec<_>>().join(","),
         Some(v) => v.to_string(),
     }
@@ -131,4 +148,15 @@ fn cell(v: Option<&Value>) -> String {
 /// Columns on a terminal: CJK and full-width characters take two.
 fn width(text: &str) -> usize {
     text.chars().map(|c| if matches!(c as u32, 0x1100..=0x115f | 0x2e80..=0xa4cf | 0xac00..=0xd7a3 | 0xf900..=0xfaff | 0xfe30..=0xfe6f | 0xff00..=0xff60 | 0xffe0..=0xffe6 | 0x20000..=0x3fffd) { 2 } else { 1 }).sum()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_others_wrote_moves_no_cursor() {
+        assert_eq!(shown("三号口岸\n\tok"), "三号口岸\n\tok");
+        assert_eq!(shown("a\u{1b}[2Jb\rc\u{7}\u{202e}d"), "a\u{fffd}[2Jb\u{fffd}c\u{fffd}\u{fffd}d");
+    }
 }

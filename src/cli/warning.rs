@@ -13,7 +13,8 @@ use crate::interop::{CapAlert, cap};
 use crate::node::SystemClock;
 use crate::wire::pb::v1;
 use serde_json::{Value, json};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
@@ -90,15 +91,14 @@ pub(super) fn run(command: Command, g: &Globals, out: &Out) -> Result<ExitCode, 
     block_on(async {
         let client = Client::connect(g).await?;
         match command {
-            Command::Issue(ask) => issue(&client, *ask, out).await?,
-            Command::List => list(&client, out).await?,
-            Command::Cancel { id, reason, cap } => cancel(&client, &id, reason, cap.as_deref(), out).await?,
+            Command::Issue(ask) => issue(&client, *ask, out).await,
+            Command::List => list(&client, out).await.map(|()| ExitCode::SUCCESS),
+            Command::Cancel { id, reason, cap } => cancel(&client, &id, reason, cap.as_deref(), out).await,
         }
-        Ok(ExitCode::SUCCESS)
     })
 }
 
-async fn issue(client: &Client, ask: Issue, out: &Out) -> Result<(), Fault> {
+async fn issue(client: &Client, ask: Issue, out: &Out) -> Result<ExitCode, Fault> {
     let now = SystemClock.now();
     let start = ask.start.map_or(Ok(now), |t| Millis::parse(&t))?;
     let end = ask.end.map_or(Ok(start.plus_ms(DAY_MS)), |t| Millis::parse(&t))?;
@@ -110,6 +110,14 @@ async fn issue(client: &Client, ask: Issue, out: &Out) -> Result<(), Fault> {
     if earlier.as_ref().is_some_and(|e| e.warning.is_none() || e.from != client.agency.to_string()) {
         return Err(Fault::usage("NOT_A_WARNING", "only a warning of the own agency can be updated"));
     }
+    // What follows an exercise is one, and an exercise never follows what was real.
+    let exercise = earlier.as_ref().map_or(ask.exercise, |e| e.exercise);
+    if ask.exercise && !exercise {
+        return Err(Fault::usage(
+            "NOT_AN_EXERCISE",
+            "the earlier warning was real, and an exercise does not update it",
+        ));
+    }
     let request = v1::NoticeSendRequest {
         to: ask.to,
         info: ask.info,
@@ -117,7 +125,7 @@ async fn issue(client: &Client, ask: Issue, out: &Out) -> Result<(), Fault> {
         grade: ask.grade.to_string(),
         subject: ask.subject,
         body: body_of(ask.body, ask.body_file)?,
-        exercise: ask.exercise,
+        exercise,
         about: ask.update.map(|n| n.to_string()).unwrap_or_default(),
         warning: Some(v1::Warning {
             level: ask.level.to_string(),
@@ -133,13 +141,20 @@ async fn issue(client: &Client, ask: Issue, out: &Out) -> Result<(), Fault> {
     send(client, request, earlier.as_ref(), ask.cap.as_deref(), out).await
 }
 
-async fn cancel(client: &Client, id: &NoticeId, reason: String, cap: Option<&Path>, out: &Out) -> Result<(), Fault> {
+async fn cancel(
+    client: &Client,
+    id: &NoticeId,
+    reason: String,
+    cap: Option<&Path>,
+    out: &Out,
+) -> Result<ExitCode, Fault> {
     let earlier = shown(client, id).await?;
     let warning = earlier.warning.clone().filter(|_| earlier.from == client.agency.to_string());
     let warning =
         warning.ok_or_else(|| Fault::usage("NOT_A_WARNING", "only a warning of the own agency can be ended"))?;
+    // An all-clear wakes nobody: whoever was warned is told.
     let request = v1::NoticeSendRequest {
-        to: earlier.addressees.clone(),
+        info: earlier.addressees.clone(),
         precedence: earlier.precedence.clone(),
         grade: earlier.grade.clone(),
         subject: format!("解除：{}", earlier.subject),
@@ -159,29 +174,38 @@ async fn send(
     earlier: Option<&v1::Notice>,
     cap: Option<&Path>,
     out: &Out,
-) -> Result<(), Fault> {
+) -> Result<ExitCode, Fault> {
     let own = client.agency.to_string();
     let all = request.to.iter().chain(&request.info);
     if !all.clone().any(|a| *a == own) {
         request.info.push(own);
     }
-    let grade: Grade = request.grade.parse()?;
+    // Everything that can be known is checked before anybody is woken.
+    if cap.is_some() && request.grade.parse::<Grade>()? == Grade::TopSecret {
+        return Err(Fault::refused("NO_EXPORT", "what is top-secret is not written to a file (SSR §29)")
+            .hint("issue it without --cap"));
+    }
+    let unwritable = |file: &Path, e: std::io::Error| {
+        Fault::usage("UNWRITABLE_FILE", format!("cannot write `{}`: {e}", file.display()))
+    };
+    let opened = cap.map(|file| std::fs::File::create(file).map_err(|e| unwritable(file, e))).transpose()?;
     let r = client.notices().send(request).await.map_err(fault)?.into_inner();
-    if let Some(file) = cap {
-        if grade == Grade::TopSecret {
-            return Err(Fault::refused(
-                "NO_EXPORT",
-                "what is top-secret is not written to a file (SSR §29); the warning is out",
-            ));
-        }
+    out.answer(&json!({"notice": r.notice, "state": r.state}), || format!("{}  {}", r.notice, r.state));
+    let (Some(file), Some(mut opened)) = (cap, opened) else { return Ok(ExitCode::SUCCESS) };
+    let written = async {
         let copy = own_copy(client, &r.notice.parse()?).await?;
         let federation = client.federation().show(v1::ShowFederationRequest {}).await.map_err(fault)?.into_inner();
         let text = document(&copy, earlier, &federation.federation)?;
-        std::fs::write(file, text)
-            .map_err(|e| Fault::usage("UNWRITABLE_FILE", format!("cannot write `{}`: {e}", file.display())))?;
-    }
-    out.answer(&json!({"notice": r.notice, "state": r.state}), || format!("{}  {}", r.notice, r.state));
-    Ok(())
+        opened.write_all(text.as_bytes()).map_err(|e| unwritable(file, e))
+    };
+    // The warning is out: only its copy failed, and it must not be issued again.
+    Ok(match written.await {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(f) => {
+            out.fault(&f);
+            ExitCode::from(FaultKind::Partial.exit_code())
+        }
+    })
 }
 
 async fn shown(client: &Client, id: &NoticeId) -> Result<v1::Notice, Fault> {
@@ -230,6 +254,9 @@ fn document(n: &v1::Notice, earlier: Option<&v1::Notice>, federation: &str) -> R
 async fn list(client: &Client, out: &Out) -> Result<(), Fault> {
     let r = client.notices().inbox(v1::NoticeInboxRequest { limit: 500 }).await.map_err(fault)?.into_inner();
     let now = SystemClock.now().0;
+    // An all-clear for any warning of a chain ends the chain.
+    let ends = |n: &&v1::Notice| n.warning.as_ref().is_some_and(|w| w.kind == WarningKind::Cancel.as_str());
+    let ended: BTreeSet<&str> = r.notices.iter().filter(ends).map(|n| first_of(&r.notices, n)).collect();
     let mut followed: BTreeMap<String, String> = BTreeMap::new();
     let mut rows: Vec<Value> = Vec::new();
     for n in &r.notices {
@@ -238,6 +265,7 @@ async fn list(client: &Client, out: &Out) -> Result<(), Fault> {
             Some(kind) if kind == WarningKind::Cancel.as_str() => "cancelled",
             Some(_) => "updated",
             None if w.kind == WarningKind::Cancel.as_str() => "cancel",
+            None if ended.contains(first_of(&r.notices, n)) => "cancelled",
             None if w.end <= now => "ended",
             None => "in-force",
         };
@@ -255,4 +283,13 @@ async fn list(client: &Client, out: &Out) -> Result<(), Fault> {
     }
     out.table(&["notice", "level", "state", "area", "subject", "start", "end", "issuer", "exercise"], &rows);
     Ok(())
+}
+
+/// The first warning of a chain, as far as it is here; only its own issuer's word counts.
+fn first_of<'a>(all: &'a [v1::Notice], n: &'a v1::Notice) -> &'a str {
+    let (mut at, mut left) = (n, all.len());
+    while let Some(earlier) = all.iter().find(|m| m.notice == at.about && m.from == at.from).filter(|_| left > 0) {
+        (at, left) = (earlier, left - 1);
+    }
+    &at.notice
 }

@@ -10,7 +10,7 @@ mod people;
 mod profile;
 
 pub use files::{Secrecy, read_descriptor, read_genesis, write_descriptor, write_file, write_genesis};
-pub use node::{Listen, NodeConfig, Notices, PeerConfig, Raft};
+pub use node::{Listen, NodeConfig, Notices, PeerConfig, Raft, Webhook};
 pub use people::FirstPerson;
 pub use profile::Profile;
 

@@ -5,6 +5,7 @@ use crate::domain::fault::Fault;
 use crate::domain::ids::AgencyId;
 use crate::domain::notice::Deadlines;
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
@@ -66,6 +67,24 @@ pub struct Notices {
     pub chain: Vec<String>,
     /// Called at last, for a flash.
     pub out_of_band: Vec<String>,
+    /// Gets the same as the command, signed; none without.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub webhook: Option<Webhook>,
+    /// Named sets of addressees: `--to @NAME`.
+    pub groups: BTreeMap<String, Vec<String>>,
+}
+
+/// An HTTP endpoint that is told of notices, without content.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Webhook {
+    /// `http://` on this machine, or `https://`.
+    pub url: String,
+    /// File with the secret that signs: HMAC-SHA-256.
+    pub secret: PathBuf,
+    /// Certificate authorities that an `https` endpoint is verified against, PEM.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ca: Option<PathBuf>,
 }
 
 impl Default for Notices {
@@ -73,7 +92,16 @@ impl Default for Notices {
         let Deadlines { deliver_ms, acknowledge_ms } = Deadlines::default();
         let (deliver_s, acknowledge_s) = (deliver_ms.map(|ms| ms / 1000), acknowledge_ms.map(|ms| ms / 1000));
         let none = Vec::new;
-        Notices { deliver_s, acknowledge_s, command: none(), deputy: none(), chain: none(), out_of_band: none() }
+        Notices {
+            deliver_s,
+            acknowledge_s,
+            command: none(),
+            deputy: none(),
+            chain: none(),
+            out_of_band: none(),
+            webhook: None,
+            groups: BTreeMap::new(),
+        }
     }
 }
 
@@ -150,7 +178,8 @@ impl NodeConfig {
             Some(&mut config.passphrase),
             config.first_people.as_mut(),
         ];
-        for p in paths.into_iter().flatten() {
+        let webhook = config.notices.webhook.iter_mut().flat_map(|w| [Some(&mut w.secret), w.ca.as_mut()]);
+        for p in paths.into_iter().chain(webhook).flatten() {
             *p = base.join(&*p);
         }
         config.check()?;

@@ -71,6 +71,9 @@ impl Canon for Millis {
 pub trait Clock: Send + Sync {
     /// Now.
     fn now(&self) -> Millis;
+
+    /// A clock that never goes back and that nobody sets, from an unknown start: for pauses and rates.
+    fn steady(&self) -> Millis;
 }
 
 /// The randomness seam.

@@ -27,6 +27,10 @@ impl Clock for At {
     fn now(&self) -> Millis {
         self.0
     }
+
+    fn steady(&self) -> Millis {
+        self.0
+    }
 }
 
 struct Count(u8);

@@ -22,6 +22,7 @@ mod error;
 mod facts;
 #[cfg(test)]
 mod handshake_tests;
+mod https;
 mod limits;
 mod live;
 mod name;
@@ -37,6 +38,7 @@ pub use dial::{Dialer, PersonDial, dial_as_person};
 pub use directory::Directory;
 pub use error::IdentityError;
 pub use facts::{Facts, certificate_facts, certificate_facts_der, is_dev};
+pub use https::HttpsDial;
 pub use limits::harden;
 pub use live::Live;
 pub use name::{SpiffeName, Subject};

@@ -27,7 +27,7 @@ pub enum Exchange {
 }
 
 impl Exchange {
-    fn provider(self) -> Arc<CryptoProvider> {
+    pub(super) fn provider(self) -> Arc<CryptoProvider> {
         let kx_groups: Vec<&'static dyn SupportedKxGroup> = match self {
             Exchange::PostQuantumOnly => vec![kx_group::X25519MLKEM768],
             Exchange::PreferPostQuantum => vec![kx_group::X25519MLKEM768, kx_group::X25519, kx_group::SECP256R1],

@@ -11,6 +11,12 @@ use super::error::{JournalError, io_at};
 
 const LOCK: &str = "lock";
 
+/// Bytes that may still be written on the file system of a directory.
+pub fn free_bytes(dir: &Path) -> io::Result<u64> {
+    let room = rustix::fs::statvfs(dir)?;
+    Ok(room.f_bavail.saturating_mul(room.f_frsize))
+}
+
 /// One directory. Nothing is durable before the matching sync: bytes before [`sync`](Disk::sync) of the file, names
 /// before [`sync_dir`](Disk::sync_dir). One thread writes; [`read_at`](Disk::read_at) may run beside it.
 pub trait Disk: Send + Sync + 'static {

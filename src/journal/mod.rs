@@ -39,7 +39,7 @@ mod tests;
 mod walk;
 
 pub use self::core::{Core, JournalOptions};
-pub use self::disk::{Disk, RealDisk};
+pub use self::disk::{Disk, RealDisk, free_bytes};
 pub use self::driver::{Done, Journal};
 pub use self::error::JournalError;
 #[cfg(test)]

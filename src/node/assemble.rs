@@ -1,7 +1,7 @@
 //! One node from its configuration: start in order, serve, stop in order.
 
+use super::bell::Bells;
 use super::courier;
-use super::hook::Hook;
 use super::lock::DataLock;
 use super::peers::Peers;
 use super::post::PostOffice;
@@ -25,7 +25,7 @@ use crate::notice::{Identity, LETTER_BYTES, Office};
 use crate::policy::Engine;
 use crate::seal::KeyRing;
 use crate::search::Indexes;
-use crate::service::{Core, DutyChain, PeerReports};
+use crate::service::{Core, DutyChain, Groups, PeerReports};
 use crate::vault::{Complaints, Intake, Keys, Vault};
 use crate::wire::pb::{peer, v1};
 use std::sync::{Arc, Mutex};
@@ -169,6 +169,7 @@ async fn serve(config: NodeConfig, urgent: Handle) -> Result<(), Fault> {
     let office = Office::open(&config.data.join("notices"), identity, open_ring(&config)?, config.notices.deadlines())
         .map_err(Fault::from)?;
     let (indexes, anew) = open_indexes(&config, &ring)?;
+    let (bells, rung) = Bells::start(&config.notices)?;
     let incarnation = clock.now().0;
     let committer = Committer::start(
         Arc::clone(&cluster),
@@ -206,7 +207,10 @@ async fn serve(config: NodeConfig, urgent: Handle) -> Result<(), Fault> {
         relayed: Default::default(),
         logged: Default::default(),
         quota: Mutex::default(),
-        bell: Arc::new(Hook::start(config.notices.command.clone())),
+        bell: Arc::new(bells),
+        groups: Groups(config.notices.groups.clone()),
+        data: config.data.clone(),
+        watching: Default::default(),
         duty: DutyChain {
             deputy: config.notices.deputy.clone(),
             chain: config.notices.chain.clone(),
@@ -242,10 +246,10 @@ async fn serve(config: NodeConfig, urgent: Handle) -> Result<(), Fault> {
     let mut telling = upkeep::report(&core, &(peers.clone() as Arc<dyn PeerReports>), &stopped);
     telling.push(complaining);
 
-    let couriers = [
-        courier::start(&urgent, Arc::clone(&core), post.clone(), stopped.clone()),
-        courier::alarms(&urgent, Arc::clone(&core), stopped.clone()),
-    ];
+    let mut couriers = courier::keep_warm(&urgent, &core, &post, &stopped);
+    couriers.push(courier::start(&urgent, Arc::clone(&core), post.clone(), stopped.clone()));
+    couriers.push(courier::alarms(&urgent, Arc::clone(&core), stopped.clone()));
+    couriers.push(courier::calls(&urgent, Arc::clone(&core), rung));
 
     let exchange = match config.listen.require_post_quantum {
         true => Exchange::PostQuantumOnly,
@@ -274,7 +278,7 @@ async fn serve(config: NodeConfig, urgent: Handle) -> Result<(), Fault> {
     let people_server = urgent.spawn(router.serve_with_incoming_shutdown(people, told(stopped)));
     tracing::info!(agency = %config.agency, people = %config.listen.people, nodes = %config.listen.nodes, "serving; {}", crate::seal::SUITE_NOTICE);
 
-    wait_for_end(&cluster).await?;
+    wait_for_end(&cluster, &core.office).await?;
     let _ = stop.send(true);
     let deadline = tokio::time::Instant::now() + STOP_WITHIN;
     let _ = tokio::time::timeout_at(deadline, people_server).await;
@@ -289,14 +293,15 @@ async fn serve(config: NodeConfig, urgent: Handle) -> Result<(), Fault> {
     Ok(())
 }
 
-/// SIGINT, SIGTERM, or the end of consensus, which is an error.
-async fn wait_for_end(cluster: &Cluster) -> Result<(), Fault> {
+/// SIGINT, SIGTERM, or the end of consensus or of the journal of notices, which is an error.
+async fn wait_for_end(cluster: &Cluster, office: &Office) -> Result<(), Fault> {
     let fail = |e: std::io::Error| Fault::internal("SIGNALS", e.to_string());
     let mut int = signal(SignalKind::interrupt()).map_err(fail)?;
     let mut term = signal(SignalKind::terminate()).map_err(fail)?;
     tokio::select! {
         _ = int.recv() => Ok(()),
         _ = term.recv() => Ok(()),
+        () = office.failed() => Err(Fault::unavailable("JOURNAL_FAILED", "the journal of notices failed").hint("look at the disk, then start the node again")),
         why = cluster.failed() => Err(Fault::unavailable("JOURNAL_FAILED", format!("consensus stopped: {why}")).hint("look at the disk, then start the node again")),
     }
 }

@@ -1,25 +1,34 @@
 //! Sends what is due, each letter by its paths, each path beside the others. It needs no leader.
 
-use crate::domain::ids::NodeId;
+use super::bell::Rung;
+use super::post::PostOffice;
+use crate::domain::ids::{AgencyId, NodeId};
+use crate::domain::notice::Precedence;
 use crate::node::system::SystemEntropy;
 use crate::notice::LetterDigest;
 use crate::service::{Core, PeerPost};
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::runtime::Handle;
-use tokio::sync::watch;
+use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 use tokio::time::sleep;
 
 /// Looks again at the latest after this long: alarms and escalations are due by the clock.
 const ROUND: Duration = Duration::from_millis(500);
-/// Paths in use at a time up to which a letter of each precedence may take one more: a flood of routine to somebody who
-/// does not answer leaves room for a flash.
-const UNDER_WAY: [usize; 4] = [1_024, 512, 384, 256];
+/// Paths in use at a time up to which a letter of each precedence may take one more, for one addressee: a flood of routine
+/// leaves room for a flash, and one who does not answer takes nobody else's.
+const UNDER_WAY: [usize; 4] = [256, 128, 96, 64];
+/// How often a path that works, and one that does not, is tried for nothing: the first keeps connections warm, the second
+/// shows at once when a path is back.
+const WARM: Duration = Duration::from_secs(5);
+const AWAY: Duration = Duration::from_millis(400);
 
 /// A path that a letter is on: direct, or by a relay.
 type OnPath = (LetterDigest, Option<NodeId>);
+/// What is under way, by addressee and whether it is an exercise.
+type UnderWay = BTreeMap<(AgencyId, bool), BTreeSet<OnPath>>;
 
 /// Starts the task; it ends when told.
 pub(super) fn start(
@@ -29,10 +38,10 @@ pub(super) fn start(
     mut stopped: watch::Receiver<bool>,
 ) -> JoinHandle<()> {
     urgent.spawn(async move {
-        let under_way: Arc<Mutex<BTreeSet<OnPath>>> = Arc::default();
+        let under_way: Arc<Mutex<UnderWay>> = Arc::default();
         loop {
             send_due(&core, &post, &under_way);
-            let now = core.clock.now();
+            let now = core.clock.steady();
             let next = core.office.next_try().map(|t| Duration::from_millis(t.0.saturating_sub(now.0).max(1)));
             tokio::select! {
                 biased;
@@ -60,21 +69,95 @@ pub(super) fn alarms(urgent: &Handle, core: Arc<Core>, mut stopped: watch::Recei
     })
 }
 
-fn send_due(core: &Arc<Core>, post: &Arc<dyn PeerPost>, under_way: &Arc<Mutex<BTreeSet<OnPath>>>) {
+/// Tries every path for nothing: what waits for a peer goes at once when a path to it is back.
+pub(super) fn keep_warm(
+    urgent: &Handle,
+    core: &Arc<Core>,
+    post: &Arc<PostOffice>,
+    stopped: &watch::Receiver<bool>,
+) -> Vec<JoinHandle<()>> {
+    let one = |(node, precedence): (NodeId, Precedence)| {
+        let (core, post, mut stopped) = (Arc::clone(core), Arc::clone(post), stopped.clone());
+        urgent.spawn(async move {
+            let mut worked = true;
+            loop {
+                let works = post.ping(node, precedence).await;
+                if works && !worked {
+                    core.office.path_is_back();
+                }
+                worked = works;
+                tokio::select! {
+                    biased;
+                    _ = stopped.wait_for(|s| *s) => return,
+                    () = sleep(if works { WARM } else { AWAY }) => {}
+                }
+            }
+        })
+    };
+    post.paths().into_iter().map(one).collect()
+}
+
+/// Tells the book of calls that were made, after ringing again for those that a stop left uncertain.
+pub(super) fn calls(urgent: &Handle, core: Arc<Core>, mut rung: mpsc::UnboundedReceiver<Rung>) -> JoinHandle<()> {
+    urgent.spawn(async move {
+        core.ring_again();
+        while let Some((letter, step)) = rung.recv().await {
+            if let Err(error) = core.office.called(letter, step, core.clock.now()).await {
+                tracing::error!(%error, "a call that was made is not in the book");
+            }
+        }
+    })
+}
+
+fn send_due(core: &Arc<Core>, post: &Arc<dyn PeerPost>, under_way: &Arc<Mutex<UnderWay>>) {
     let busy = || under_way.lock().unwrap_or_else(PoisonError::into_inner);
-    for due in core.office.tries(core.clock.now(), &mut SystemEntropy) {
+    let steady = core.clock.steady();
+    for due in core.office.tries(core.clock.now(), steady, &mut SystemEntropy) {
+        let place =
+            core.office.read(|b| b.out(&due.letter).map(|o| (o.letter.header.to.clone(), o.letter.header.exercise)));
+        let Some(place) = place else { continue };
         let relays = if due.relays { core.relays_for(&due.letter) } else { Vec::new() };
         let most = UNDER_WAY.get(due.precedence as usize).copied().unwrap_or_default();
+        let mut tried = false;
         for via in std::iter::once(None).chain(relays.into_iter().map(Some)) {
             let path = (due.letter, via);
-            if busy().len() >= most || !busy().insert(path) {
-                continue;
+            {
+                let mut all = busy();
+                let here = all.entry(place.clone()).or_default();
+                tried |= here.contains(&path);
+                if here.len() >= most || !here.insert(path) {
+                    continue;
+                }
             }
-            let (core, post, under_way) = (Arc::clone(core), Arc::clone(post), Arc::clone(under_way));
+            tried = true;
+            let (core, post) = (Arc::clone(core), Arc::clone(post));
+            let on_path = OnItsWay { under_way: Arc::clone(under_way), place: place.clone(), path };
             tokio::spawn(async move {
                 core.post_letter(due.letter, via, post.as_ref()).await;
-                under_way.lock().unwrap_or_else(PoisonError::into_inner).remove(&path);
+                drop(on_path);
             });
+        }
+        if !tried {
+            core.office.untried(&due.letter, steady);
+        }
+    }
+}
+
+/// Frees a path when dropped, however its letter fared.
+struct OnItsWay {
+    under_way: Arc<Mutex<UnderWay>>,
+    place: (AgencyId, bool),
+    path: OnPath,
+}
+
+impl Drop for OnItsWay {
+    fn drop(&mut self) {
+        let mut all = self.under_way.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(here) = all.get_mut(&self.place) {
+            here.remove(&self.path);
+            if here.is_empty() {
+                all.remove(&self.place);
+            }
         }
     }
 }

@@ -5,6 +5,7 @@
 //! durable at every answer and need no goodbye. The only real clock and randomness are here.
 
 mod assemble;
+mod bell;
 mod courier;
 mod hook;
 mod lock;
@@ -12,6 +13,7 @@ mod peers;
 mod post;
 mod system;
 mod upkeep;
+mod webhook;
 
 pub use assemble::{END_WITH_PARENT, check_config, run};
 pub use system::{SystemClock, SystemEntropy};

@@ -1,4 +1,5 @@
-//! Connections for notices: one for each peer and precedence, so that nothing stands in front of a flash.
+//! Connections for notices: two for each peer and precedence, so that nothing stands in front of a flash: one for letters
+//! to that peer, one for letters that it passes on, which wait for somebody else.
 
 use crate::config::NodeConfig;
 use crate::domain::canon::Canon;
@@ -18,47 +19,66 @@ use tonic::transport::Channel;
 /// A path that does not open is tried again soon; others go meanwhile.
 const CONNECT: Duration = Duration::from_millis(800);
 const DELIVER: Duration = Duration::from_secs(2);
+const PING: Duration = Duration::from_millis(800);
 /// A relay has to deliver within this.
 const RELAY: Duration = Duration::from_secs(4);
 
 /// The connections of one node.
 pub(super) struct PostOffice {
-    channels: BTreeMap<(NodeId, Precedence), Channel>,
+    channels: BTreeMap<(NodeId, Precedence), Links>,
 }
+
+struct Links {
+    direct: Channel,
+    relay: Channel,
+}
+
+type Client = peer::post_client::PostClient<Channel>;
 
 impl PostOffice {
     pub(super) fn new(config: &NodeConfig, dialer: &Dialer) -> Result<PostOffice, Fault> {
         let mut channels = BTreeMap::new();
         for p in &config.peers {
             for precedence in Precedence::ALL {
-                let channel = dialer.channel(p.notices, &p.agency, &p.node, CONNECT)?;
-                channels.insert((node_id(&p.agency, &p.node), *precedence), channel);
+                let dial = || dialer.channel(p.notices, &p.agency, &p.node, CONNECT);
+                let links = Links { direct: dial()?, relay: dial()? };
+                channels.insert((node_id(&p.agency, &p.node), *precedence), links);
             }
         }
         Ok(PostOffice { channels })
     }
 
-    fn client(&self, node: NodeId, precedence: Precedence) -> Result<peer::post_client::PostClient<Channel>, String> {
-        let channel = self.channels.get(&(node, precedence));
-        let channel = channel.ok_or_else(|| "it is not in this node's configuration".to_owned())?;
+    /// Peers with the precedences of their connections.
+    pub(super) fn paths(&self) -> Vec<(NodeId, Precedence)> {
+        self.channels.keys().copied().collect()
+    }
+
+    /// Keeps a connection warm; whether it works.
+    pub(super) async fn ping(&self, node: NodeId, precedence: Precedence) -> bool {
+        let Ok(mut client) = self.client(node, precedence, |l| &l.direct) else { return false };
+        matches!(tokio::time::timeout(PING, client.ping(peer::PingRequest {})).await, Ok(Ok(_)))
+    }
+
+    fn client(&self, node: NodeId, precedence: Precedence, which: fn(&Links) -> &Channel) -> Result<Client, String> {
+        let links = self.channels.get(&(node, precedence));
+        let links = links.ok_or_else(|| "it is not in this node's configuration".to_owned())?;
         let most = 2 * LETTER_BYTES;
-        Ok(peer::post_client::PostClient::new(channel.clone())
-            .max_decoding_message_size(most)
-            .max_encoding_message_size(most))
+        let client = Client::new(which(links).clone());
+        Ok(client.max_decoding_message_size(most).max_encoding_message_size(most))
     }
 }
 
 impl PeerPost for PostOffice {
     fn deliver(&self, node: NodeId, precedence: Precedence, letter: Vec<u8>) -> Posted<'_> {
         Box::pin(async move {
-            let mut client = self.client(node, precedence)?;
+            let mut client = self.client(node, precedence, |l| &l.direct)?;
             read(tokio::time::timeout(DELIVER, client.deliver(peer::Letter { letter })).await)
         })
     }
 
     fn relay(&self, via: NodeId, precedence: Precedence, letter: Vec<u8>) -> Posted<'_> {
         Box::pin(async move {
-            let mut client = self.client(via, precedence)?;
+            let mut client = self.client(via, precedence, |l| &l.relay)?;
             read(tokio::time::timeout(RELAY, client.relay(peer::Letter { letter })).await)
         })
     }

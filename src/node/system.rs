@@ -14,6 +14,12 @@ impl Clock for SystemClock {
         let ms = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.as_millis());
         Millis(u64::try_from(ms).unwrap_or(u64::MAX))
     }
+
+    fn steady(&self) -> Millis {
+        let t = rustix::time::clock_gettime(rustix::time::ClockId::Boottime);
+        let ms = t.tv_sec.saturating_mul(1000).saturating_add(t.tv_nsec / 1_000_000);
+        Millis(u64::try_from(ms).unwrap_or_default())
+    }
 }
 
 /// The system's randomness.

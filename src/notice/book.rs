@@ -7,185 +7,25 @@
 //! Invariants
 //! - A letter is in the book once, whatever the number of paths it came by.
 //! - A notice's end is never worse than what its receipts prove: a late receipt corrects "delivery unknown".
-//! - A withdrawn notice was seen by nobody, and one that somebody saw is never withdrawn.
+//! - A withdrawn notice was opened by nobody, and one that was opened for somebody is never withdrawn.
+//! - There is one letter of a notice from its sender, and a withdrawal that came before it holds it back for good.
 
-use super::letter::{Letter, LetterDigest, LetterKind};
+use super::frame::{Frame, Step};
+use super::letter::{Letter, LetterDigest, LetterHeader, LetterKind};
 use super::receipt::SignedReceipt;
-use crate::domain::canon::{CanonError, Reader, Writer};
-use crate::domain::ids::NoticeId;
+use crate::domain::ids::{AgencyId, NoticeId};
 use crate::domain::notice::{Deadlines, Precedence, ReceiptState};
 use crate::domain::time::Millis;
 use std::collections::{BTreeMap, BTreeSet};
 
-const DOMAIN: &str = "hufu.notice-frame";
-const VERSION: u16 = 1;
+/// A provisional marking must be confirmed in this time (P26).
+const CONFIRM_MS: u64 = 4 * 3_600_000;
 
 /// Why nothing more is tried for a letter.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum End {
     /// Its time is over and no receipt came: whether it was delivered is unknown.
     Expired,
-}
-
-/// What an alarm or an escalation is about. The order is format.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Step {
-    /// At the sender: no receipt in time.
-    Undelivered,
-    /// At the sender: nobody acknowledged in time.
-    Unacknowledged,
-    /// At the addressee: nobody acknowledged in time; the deputy is called.
-    Deputy,
-    /// At the addressee: still nobody; the duty chain is called.
-    Chain,
-    /// At the addressee: still nobody; the out-of-band list is called.
-    OutOfBand,
-}
-
-impl Step {
-    const ALL: [Step; 5] = [Step::Undelivered, Step::Unacknowledged, Step::Deputy, Step::Chain, Step::OutOfBand];
-
-    /// The word in commands and logs.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Step::Undelivered => "undelivered",
-            Step::Unacknowledged => "unacknowledged",
-            Step::Deputy => "deputy",
-            Step::Chain => "chain",
-            Step::OutOfBand => "out-of-band",
-        }
-    }
-}
-
-/// One durable event. The order is format.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Frame {
-    /// A letter of this node was accepted.
-    Sent {
-        /// The letter.
-        letter: Letter,
-        /// Who sent it, by name; empty for a receipt.
-        sender: String,
-        /// When.
-        at: Millis,
-    },
-    /// A notice came in, with the receipt that says so.
-    Received {
-        /// The letter.
-        letter: Letter,
-        /// State delivered.
-        receipt: SignedReceipt,
-        /// When.
-        at: Millis,
-    },
-    /// This node's own later receipt for a letter that came in, with the letter that carries it back.
-    Own {
-        /// The receipt.
-        receipt: SignedReceipt,
-        /// Its way back; none when it goes back in the answer to a call.
-        carrier: Option<Letter>,
-        /// When.
-        at: Millis,
-    },
-    /// An addressee's receipt for a letter of this node.
-    Told {
-        /// The receipt, verified.
-        receipt: SignedReceipt,
-        /// When.
-        at: Millis,
-    },
-    /// Nothing more is tried.
-    Ended {
-        /// Which letter.
-        letter: LetterDigest,
-        /// When.
-        at: Millis,
-    },
-    /// A person's terminal confirmed that it displayed a notice.
-    Shown {
-        /// Which letter.
-        letter: LetterDigest,
-        /// Name of the person.
-        person: String,
-        /// When.
-        at: Millis,
-    },
-    /// An alarm was given or an escalation made.
-    Stepped {
-        /// Which letter.
-        letter: LetterDigest,
-        /// Which step.
-        step: Step,
-        /// When.
-        at: Millis,
-    },
-}
-
-impl Frame {
-    /// The letter that this frame puts on its way, if it does.
-    pub(super) fn sends(&self) -> Option<&Letter> {
-        match self {
-            Frame::Sent { letter, .. } | Frame::Own { carrier: Some(letter), .. } => Some(letter),
-            _ => None,
-        }
-    }
-
-    /// The bytes of the journal.
-    pub fn to_bytes(&self) -> Vec<u8> {
-        let mut w = Writer::new(DOMAIN, VERSION);
-        match self {
-            Frame::Sent { letter, sender, at } => {
-                w.u8(0).value(letter).str(sender).value(at);
-            }
-            Frame::Received { letter, receipt, at } => {
-                w.u8(1).value(letter).value(receipt).value(at);
-            }
-            Frame::Own { receipt, carrier, at } => {
-                w.u8(2).value(receipt);
-                w.option(carrier.as_ref(), |w, l| {
-                    w.value(l);
-                });
-                w.value(at);
-            }
-            Frame::Told { receipt, at } => {
-                w.u8(3).value(receipt).value(at);
-            }
-            Frame::Ended { letter, at } => {
-                w.u8(4).array(letter).value(at);
-            }
-            Frame::Stepped { letter, step, at } => {
-                w.u8(5).array(letter).u8(*step as u8).value(at);
-            }
-            Frame::Shown { letter, person, at } => {
-                w.u8(6).array(letter).str(person).value(at);
-            }
-        }
-        w.finish()
-    }
-
-    /// Reads what [`Frame::to_bytes`] wrote.
-    ///
-    /// # Errors
-    /// [`CanonError`] for anything else.
-    pub fn from_bytes(bytes: &[u8]) -> Result<Frame, CanonError> {
-        let mut r = Reader::new(bytes, DOMAIN, VERSION)?;
-        let frame = match r.u8()? {
-            0 => Frame::Sent { letter: r.value()?, sender: r.str(256)?.to_owned(), at: r.value()? },
-            1 => Frame::Received { letter: r.value()?, receipt: r.value()?, at: r.value()? },
-            2 => Frame::Own { receipt: r.value()?, carrier: r.option(|r| r.value())?, at: r.value()? },
-            3 => Frame::Told { receipt: r.value()?, at: r.value()? },
-            4 => Frame::Ended { letter: r.array()?, at: r.value()? },
-            5 => {
-                let letter = r.array()?;
-                let step = Step::ALL.get(usize::from(r.u8()?)).copied().ok_or(CanonError::Invalid("step"))?;
-                Frame::Stepped { letter, step, at: r.value()? }
-            }
-            6 => Frame::Shown { letter: r.array()?, person: r.str(256)?.to_owned(), at: r.value()? },
-            _ => return Err(CanonError::Invalid("frame")),
-        };
-        r.finish()?;
-        Ok(frame)
-    }
 }
 
 /// A letter that this node sent.
@@ -201,8 +41,16 @@ pub struct Out {
     pub receipts: Vec<SignedReceipt>,
     /// Set when nothing more is tried.
     pub ended: Option<(End, Millis)>,
-    /// Alarms that were given.
-    pub steps: BTreeSet<Step>,
+    /// Alarms that were given, and when.
+    pub steps: BTreeMap<Step, Millis>,
+    /// When the first word that somebody acknowledged it came in here, by the own clock.
+    pub acknowledged_here: Option<Millis>,
+    /// Whether its marking waits, or waited, for a classifier (P26).
+    pub provisional: bool,
+    /// Who confirmed it, and when.
+    pub confirmed: Option<(String, Millis)>,
+    /// Calls of people that were made.
+    pub called: BTreeSet<Option<Step>>,
 }
 
 impl Out {
@@ -222,15 +70,21 @@ impl Out {
         let h = &self.letter.header;
         let undelivered = (Step::Undelivered, !self.is_delivered(), deliver);
         let silent = (Step::Unacknowledged, h.action && !self.is_acknowledged(), acknowledge);
+        let unmarked = (Step::Unconfirmed, self.is_unconfirmed(), CONFIRM_MS);
         let accepted = self.accepted;
         let due = move |(step, applies, after)| (applies && accepted.plus_ms(after) <= now).then_some(step);
-        [undelivered, silent].into_iter().filter_map(due)
+        [undelivered, silent, unmarked].into_iter().filter_map(due)
     }
 
     /// Whether no alarm can be due any more.
     fn is_settled(&self) -> bool {
         let withdrawn = self.state() == Some(ReceiptState::Withdrawn);
-        withdrawn || self.is_acknowledged() || self.is_delivered() && !self.letter.header.action
+        let done = self.is_acknowledged() || self.is_delivered() && !self.letter.header.action;
+        withdrawn || done && !self.is_unconfirmed()
+    }
+
+    fn is_unconfirmed(&self) -> bool {
+        self.provisional && self.confirmed.is_none()
     }
 
     /// Whether somebody has acknowledged or answered.
@@ -250,8 +104,12 @@ pub struct In {
     pub receipts: Vec<SignedReceipt>,
     /// People whose terminals displayed it.
     pub shown_to: BTreeSet<String>,
-    /// Escalations that were made.
-    pub steps: BTreeSet<Step>,
+    /// Whether its content was opened for anybody.
+    pub opened: bool,
+    /// Escalations that were made, and when.
+    pub steps: BTreeMap<Step, Millis>,
+    /// Calls of people that were made.
+    pub called: BTreeSet<Option<Step>>,
 }
 
 impl In {
@@ -260,16 +118,19 @@ impl In {
         self.receipts.iter().map(|r| r.receipt.state).max().unwrap_or(ReceiptState::Delivered)
     }
 
-    /// Escalations that are due by now, made or not; the out-of-band list is for a flash alone.
+    /// Escalations that are due by now, made or not: one after each time that it should have been acknowledged in. A
+    /// routine notice is called to mind, and nobody beyond its addressees is woken.
     fn due(&self, now: Millis, deadlines: &Deadlines) -> impl Iterator<Item = Step> + use<> {
         let precedence = self.letter.header.precedence;
         let (at, (_, wait)) = (self.at, deadlines.of(precedence));
-        let last = if precedence == Precedence::Flash { 3 } else { 2 };
-        let steps = [(Step::Deputy, 1), (Step::Chain, 2), (Step::OutOfBand, 3)];
-        let due = move |(step, times): (Step, u64)| {
-            (times <= last && at.plus_ms(wait.saturating_mul(times)) <= now).then_some(step)
+        let steps: &[Step] = match precedence {
+            Precedence::Flash => &[Step::Deputy, Step::Chain, Step::OutOfBand],
+            Precedence::Immediate => &[Step::Deputy, Step::Chain],
+            Precedence::Priority => &[Step::Chain],
+            Precedence::Routine => &[Step::Reminder],
         };
-        steps.into_iter().filter_map(due)
+        let due = move |(step, times): (&Step, u64)| (at.plus_ms(wait.saturating_mul(times)) <= now).then_some(*step);
+        steps.iter().zip(1u64..).filter_map(due)
     }
 
     /// Whether no escalation can be due any more.
@@ -284,6 +145,13 @@ impl In {
     }
 }
 
+/// What letters share that stand in one queue.
+type Place = (LetterKind, Precedence, bool, AgencyId);
+
+fn place(h: &LetterHeader) -> Place {
+    (h.kind, h.precedence, h.exercise, h.to.clone())
+}
+
 /// Everything that this node knows of notices.
 #[derive(Debug, Clone, Default)]
 pub struct Book {
@@ -294,6 +162,14 @@ pub struct Book {
     by_notice: BTreeMap<NoticeId, Vec<LetterDigest>>,
     /// Letters without a receipt that are still tried, most urgent first.
     open: BTreeSet<(Precedence, LetterDigest)>,
+    /// How many of them there are, by where they go.
+    waiting: BTreeMap<Place, usize>,
+    /// Notices that this node withdrew, by addressee; and of these, whose withdrawal has not arrived yet.
+    cancelled: BTreeSet<(NoticeId, AgencyId)>,
+    cancelling: BTreeSet<(NoticeId, AgencyId)>,
+    /// Withdrawals that came before their notices, by sender, and how many there are of each.
+    withheld: BTreeSet<(AgencyId, NoticeId)>,
+    withheld_of: BTreeMap<AgencyId, usize>,
     /// Notices, sent or received, of which an alarm or escalation may still be due.
     unsettled: BTreeSet<LetterDigest>,
 }
@@ -311,8 +187,15 @@ impl Book {
                         self.unsettled.insert(digest);
                     }
                     self.name(letter.header.notice, digest);
-                    let new =
-                        In { letter, at, receipts: vec![receipt], shown_to: BTreeSet::new(), steps: BTreeSet::new() };
+                    let new = In {
+                        letter,
+                        at,
+                        receipts: vec![receipt],
+                        shown_to: BTreeSet::new(),
+                        opened: false,
+                        steps: BTreeMap::new(),
+                        called: BTreeSet::new(),
+                    };
                     self.received.insert(digest, new);
                 }
             }
@@ -329,10 +212,13 @@ impl Book {
                     self.sent(letter, String::new(), at);
                 }
             }
-            Frame::Told { receipt, .. } => {
+            Frame::Told { receipt, at } => {
+                self.close(&receipt.receipt.letter);
                 let Some(out) = self.sent.get_mut(&receipt.receipt.letter) else { return };
-                self.open.remove(&(out.letter.header.precedence, receipt.receipt.letter));
                 if !out.receipts.contains(&receipt) {
+                    if receipt.receipt.state >= ReceiptState::Acknowledged {
+                        out.acknowledged_here.get_or_insert(at);
+                    }
                     out.receipts.push(receipt);
                     out.receipts.sort_by_key(|r| (r.receipt.state, r.receipt.time));
                     if out.is_settled() {
@@ -341,8 +227,8 @@ impl Book {
                 }
             }
             Frame::Ended { letter, at } => {
+                self.close(&letter);
                 if let Some(out) = self.sent.get_mut(&letter) {
-                    self.open.remove(&(out.letter.header.precedence, letter));
                     out.ended.get_or_insert((End::Expired, at));
                 }
             }
@@ -351,13 +237,61 @@ impl Book {
                     entry.shown_to.insert(person);
                 }
             }
-            Frame::Stepped { letter, step, .. } => {
+            Frame::Stepped { letter, step, at } => {
                 if let Some(out) = self.sent.get_mut(&letter) {
-                    out.steps.insert(step);
+                    out.steps.entry(step).or_insert(at);
                 }
                 if let Some(entry) = self.received.get_mut(&letter) {
-                    entry.steps.insert(step);
+                    entry.steps.entry(step).or_insert(at);
                 }
+            }
+            Frame::Opened { letter, .. } => {
+                if let Some(entry) = self.received.get_mut(&letter) {
+                    entry.opened = true;
+                }
+            }
+            Frame::Withheld { notice, from, .. } => {
+                if self.withheld.insert((from.clone(), notice)) {
+                    *self.withheld_of.entry(from).or_default() += 1;
+                }
+            }
+            Frame::Provisional { notice, .. } => self.each_sent(&notice, |out| out.provisional = true),
+            Frame::Confirmed { notice, by, at } => {
+                self.each_sent(&notice, |out| {
+                    out.confirmed.get_or_insert((by.clone(), at));
+                });
+            }
+            Frame::Called { letter, step, .. } => {
+                if let Some(out) = self.sent.get_mut(&letter) {
+                    out.called.insert(step);
+                }
+                if let Some(entry) = self.received.get_mut(&letter) {
+                    entry.called.insert(step);
+                }
+            }
+        }
+    }
+
+    fn each_sent(&mut self, notice: &NoticeId, change: impl Fn(&mut Out)) {
+        for letter in self.by_notice.get(notice).into_iter().flatten() {
+            if let Some(out) = self.sent.get_mut(letter) {
+                change(out);
+                if out.is_settled() {
+                    self.unsettled.remove(letter);
+                }
+            }
+        }
+    }
+
+    /// Nothing more is tried for a letter.
+    fn close(&mut self, letter: &LetterDigest) {
+        let Some(h) = self.sent.get(letter).map(|o| &o.letter.header) else { return };
+        if self.open.remove(&(h.precedence, *letter)) {
+            if let Some(n) = self.waiting.get_mut(&place(h)) {
+                *n = n.saturating_sub(1);
+            }
+            if h.kind == LetterKind::Cancel {
+                self.cancelling.remove(&(h.notice, h.to.clone()));
             }
         }
     }
@@ -368,12 +302,31 @@ impl Book {
             return;
         }
         self.open.insert((letter.header.precedence, digest));
-        if letter.header.kind == LetterKind::Notice {
-            self.name(letter.header.notice, digest);
-            self.unsettled.insert(digest);
+        *self.waiting.entry(place(&letter.header)).or_default() += 1;
+        match letter.header.kind {
+            LetterKind::Notice => {
+                self.name(letter.header.notice, digest);
+                self.unsettled.insert(digest);
+            }
+            LetterKind::Cancel => {
+                let of = (letter.header.notice, letter.header.to.clone());
+                self.cancelled.insert(of.clone());
+                self.cancelling.insert(of);
+            }
+            LetterKind::Receipt => {}
         }
-        let receipts = Vec::new();
-        let new = Out { letter, sender, accepted: at, receipts, ended: None, steps: BTreeSet::new() };
+        let new = Out {
+            letter,
+            sender,
+            accepted: at,
+            receipts: Vec::new(),
+            ended: None,
+            steps: BTreeMap::new(),
+            acknowledged_here: None,
+            provisional: false,
+            confirmed: None,
+            called: BTreeSet::new(),
+        };
         self.sent.insert(digest, new);
     }
 
@@ -427,9 +380,45 @@ impl Book {
         self.sent.get(letter).filter(|o| self.open.contains(&(o.letter.header.precedence, *letter)))
     }
 
-    /// How many letters of a precedence wait.
-    pub fn waiting(&self, precedence: Precedence) -> usize {
-        self.open.range((precedence, [0; 32])..=(precedence, [255; 32])).count()
+    /// How many letters like this one wait for its addressee. What others wait for, exercises, and receipts do not count.
+    pub fn waiting(&self, kind: LetterKind, precedence: Precedence, exercise: bool, to: &AgencyId) -> usize {
+        self.waiting.get(&(kind, precedence, exercise, to.clone())).copied().unwrap_or(0)
+    }
+
+    /// Whether this node withdrew a notice from an addressee.
+    pub fn is_cancelled(&self, notice: &NoticeId, to: &AgencyId) -> bool {
+        self.cancelled.contains(&(*notice, to.clone()))
+    }
+
+    /// Whether a notice goes after its own withdrawal: an addressee that has the one first never shows the other.
+    pub fn is_held_back(&self, out: &Out) -> bool {
+        let h = &out.letter.header;
+        h.kind == LetterKind::Notice && self.cancelling.contains(&(h.notice, h.to.clone()))
+    }
+
+    /// Whether a withdrawal of this notice came before it.
+    pub fn is_withheld(&self, from: &AgencyId, notice: &NoticeId) -> bool {
+        self.withheld.contains(&(from.clone(), *notice))
+    }
+
+    /// How many withdrawals of a sender came before their notices.
+    pub fn withheld_of(&self, from: &AgencyId) -> usize {
+        self.withheld_of.get(from).copied().unwrap_or(0)
+    }
+
+    /// Calls of people that are due and were not made, or of which a stop left it unknown: (letter, step; none for the
+    /// arrival). Nobody is called for what was acknowledged or withdrawn meanwhile.
+    pub fn uncalled(&self) -> Vec<(LetterDigest, Option<Step>)> {
+        let mut due = Vec::new();
+        for letter in &self.unsettled {
+            let out = self.sent.get(letter).map(|o| (&o.steps, &o.called, None));
+            let entry = self.received.get(letter).map(|i| (&i.steps, &i.called, Some(None)));
+            for (steps, called, arrival) in out.into_iter().chain(entry) {
+                let all = arrival.into_iter().chain(steps.keys().map(|s| Some(*s)));
+                due.extend(all.filter(|s| !called.contains(s)).map(|s| (*letter, s)));
+            }
+        }
+        due
     }
 
     /// What is due by now: ends of what expired, alarms and escalations, as frames that are to be made durable.
@@ -441,7 +430,7 @@ impl Book {
                 self.sent.get(letter).into_iter().flat_map(|o| o.due(now, deadlines).map(|step| (step, &o.steps)));
             let entry =
                 self.received.get(letter).into_iter().flat_map(|i| i.due(now, deadlines).map(|step| (step, &i.steps)));
-            let new = out.chain(entry).filter(|(step, given)| !given.contains(step));
+            let new = out.chain(entry).filter(|(step, given)| !given.contains_key(step));
             frames.extend(new.map(|(step, _)| Frame::Stepped { letter: *letter, step, at: now }));
         }
         frames

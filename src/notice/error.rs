@@ -24,6 +24,9 @@ pub enum NoticeError {
     /// Too much lies undelivered.
     #[error("the outbox is full")]
     Full,
+    /// Body and the other fields are too much together.
+    #[error("the notice is too large: its body, addressees and measures have at most 96 KiB together")]
+    TooLarge,
 }
 
 impl From<NoticeError> for Fault {
@@ -33,6 +36,9 @@ impl From<NoticeError> for Fault {
                 .hint("the node takes no notices any more; see its log and disk"),
             NoticeError::Seal(_) => Fault::integrity("UNOPENABLE", e.to_string()),
             NoticeError::Canon(_) => Fault::usage("INVALID", e.to_string()),
+            NoticeError::TooLarge => {
+                Fault::usage("BODY_TOO_LARGE", e.to_string()).hint("publish a record and attach it")
+            }
             NoticeError::Rule(_) => Fault::refused("NOT_ALLOWED", e.to_string()),
             NoticeError::Full => Fault::unavailable("OUTBOX_FULL", e.to_string())
                 .hint("earlier notices wait for addressees that cannot be reached; a flash is still taken"),

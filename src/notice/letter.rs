@@ -19,14 +19,15 @@ use zeroize::Zeroizing;
 const DOMAIN: &str = "hufu.letter";
 const CONTENT: &str = "hufu.notice-content";
 const VERSION: u16 = 1;
-/// Largest letter, in bytes: the body, the longest other fields, padding, and what sealing adds.
-pub const LETTER_BYTES: usize = 2 * NOTICE_BODY_BYTES;
+const PROVISIONAL: u16 = 2;
+/// Largest sealed content, in bytes: the body and the other fields in the padding's largest class, and what sealing adds.
+pub const LETTER_BYTES: usize = 2 * NOTICE_BODY_BYTES + (4 << 10);
 
 /// Names a letter: digest of its signed header and ciphertext.
 pub type LetterDigest = [u8; 32];
 
 /// What a letter carries. The order is format.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum LetterKind {
     /// A notice.
     Notice,
@@ -120,7 +121,7 @@ impl Letter {
     /// Seals `content` to the addressee's key of the header's grade and signs.
     ///
     /// # Errors
-    /// [`NoticeError::Seal`] when the key is not usable or the content is over its limit.
+    /// [`NoticeError::Seal`] when the key is not usable, [`NoticeError::TooLarge`] when nobody would read it.
     pub fn seal(
         header: LetterHeader,
         content: &[u8],
@@ -130,6 +131,9 @@ impl Letter {
     ) -> Result<Letter, NoticeError> {
         let padded = pad(content)?;
         let sealed = seal_to(to, DOMAIN.as_bytes(), &header_bytes(&header), &padded, entropy)?;
+        if sealed.len() > LETTER_BYTES {
+            return Err(NoticeError::TooLarge);
+        }
         let signature = key.sign(DOMAIN, &signed_bytes(&header, &sealed));
         Ok(Letter { header, sealed, signature })
     }
@@ -193,18 +197,21 @@ pub struct Content {
     pub about: Option<NoticeId>,
     /// Set when it is a warning.
     pub warning: Option<Warning>,
+    /// Whether its marking waits for a classifier of its sender (P26).
+    pub provisional: bool,
 }
 
 impl Content {
     /// The bytes that are sealed.
     pub fn to_bytes(&self) -> Vec<u8> {
-        let Content { subject, body, sender, desks, addressees, attachments, about, warning } = self;
+        let Content { subject, body, sender, desks, addressees, attachments, about, warning, provisional } = self;
         let strings = |w: &mut Writer, all: &[String]| {
             w.list(all.iter(), |w, s| {
                 w.str(s);
             });
         };
-        let mut w = Writer::new(CONTENT, VERSION);
+        // Version 2 is version 1 with a provisional marking.
+        let mut w = Writer::new(CONTENT, if *provisional { PROVISIONAL } else { VERSION });
         w.str(subject).str(body).str(sender);
         strings(&mut w, desks);
         strings(&mut w, addressees);
@@ -226,7 +233,10 @@ impl Content {
     /// [`NoticeError::Canon`] for anything else.
     pub fn from_bytes(bytes: &[u8]) -> Result<Content, NoticeError> {
         let strings = |r: &mut Reader<'_>| r.list(ADDRESSEES, |r| Ok(r.str(256)?.to_owned()));
-        let mut r = Reader::new(bytes, CONTENT, VERSION)?;
+        let (mut r, provisional) = match Reader::new(bytes, CONTENT, VERSION) {
+            Ok(r) => (r, false),
+            Err(_) => (Reader::new(bytes, CONTENT, PROVISIONAL)?, true),
+        };
         let content = Content {
             subject: r.str(SUBJECT_CHARS * 4)?.to_owned(),
             body: r.str(NOTICE_BODY_BYTES)?.to_owned(),
@@ -236,6 +246,7 @@ impl Content {
             attachments: r.list(ATTACHMENTS, |r| r.value())?,
             about: r.option(|r| r.value())?,
             warning: r.option(|r| r.value())?,
+            provisional,
         };
         r.finish()?;
         Ok(content)

@@ -15,17 +15,20 @@
 
 mod book;
 mod error;
+mod frame;
 mod letter;
 mod office;
 mod quota;
 mod receipt;
+mod receive;
 mod schedule;
 #[cfg(test)]
 #[allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "test")]
 mod tests;
 
-pub use book::{Book, End, Frame, In, Out, Step};
+pub use book::{Book, End, In, Out};
 pub use error::NoticeError;
+pub use frame::{Frame, Step};
 pub use letter::{Content, LETTER_BYTES, Letter, LetterDigest, LetterHeader, LetterKind};
 pub use office::{Draft, Identity, Office, Taken, Word};
 pub use quota::{Allowance, Quota, demoted, flash_allowance, origin_allowance};

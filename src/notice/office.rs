@@ -2,30 +2,35 @@
 //! parts: it checks signatures, makes frames durable, and folds them.
 //!
 //! Crash stories: before a frame is durable nobody is told anything, and the sender asks again; after it, the book has
-//! it. A receipt that was made and did not reach its sender goes out again with the next copy of the letter.
+//! it, whether or not whoever asked still waits for the answer. A receipt that was made and did not reach its sender goes
+//! out again with the next copy of the letter.
 
-use super::book::{Book, Frame, In, Out};
+use super::book::{Book, In, Out};
 use super::error::NoticeError;
+use super::frame::{Frame, Step};
 use super::letter::{Content, Letter, LetterDigest, LetterHeader, LetterKind};
 use super::receipt::{By, Receipt, SignedReceipt};
 use super::schedule::{Schedule, Try};
 use crate::audit::AuditReceipt;
-use crate::domain::canon::Canon;
 use crate::domain::ids::{AgencyId, FederationId, NodeId, NoticeId};
 use crate::domain::notice::{Answer, Deadlines, Precedence, ReceiptState};
 use crate::domain::time::{Entropy, Millis};
-use crate::journal::{Journal, JournalOptions, Recovery};
-use crate::ledger::{State, origin_mark};
+use crate::journal::{Journal, JournalError, JournalOptions, Recovery};
+use crate::ledger::State;
 use crate::seal::{KeyRing, SigningKey, digest};
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
-use tokio::sync::{Notify, watch};
+use tokio::sync::{Notify, OwnedMutexGuard, oneshot, watch};
 
-/// Most letters that wait, of each precedence: a flash is still taken when routine is refused.
+/// Most notices that wait for one addressee, of each precedence: a flash is still taken when routine is refused.
 const WAITING: [usize; 4] = [20_000, 15_000, 10_000, 5_000];
-/// A sender's clock may be off by this much.
-const SLACK_MS: u64 = 3_600_000;
+/// Free bytes on the disk below which a precedence is refused: the last ones are for flashes.
+const FREE_BYTES: [u64; 4] = [16 << 20, 128 << 20, 192 << 20, 256 << 20];
+/// Most receipts that are kept for one letter: people's acknowledgements and answers, each once.
+pub(super) const RECEIPTS: usize = 64;
+/// A peer that calls makes what waits for it due at most this often.
+const REACHABLE_MS: u64 = 1_000;
 /// Locks that keep the steps of one letter in order.
 const TURNS: usize = 64;
 
@@ -91,21 +96,34 @@ impl Chain {
     }
 }
 
+/// What durable frames change; the journal's thread folds them, so that no caller who went away leaves one out.
+#[derive(Default)]
+struct Shared {
+    book: RwLock<Book>,
+    schedule: Mutex<Schedule>,
+    changed: watch::Sender<u64>,
+    /// Set when the journal failed: the node must end.
+    failed: watch::Sender<bool>,
+}
+
+/// Keeps the steps of one notice in order; held until its frames are durable or refused.
+type Turn = OwnedMutexGuard<()>;
+
 /// The notices of one node.
 pub struct Office {
-    identity: Identity,
+    pub(super) identity: Identity,
     signer: SigningKey,
     ring: KeyRing,
     journal: Journal,
-    book: RwLock<Book>,
-    schedule: Mutex<Schedule>,
+    shared: Arc<Shared>,
     deadlines: Deadlines,
     /// Of letters that came in or were decided on since the start.
-    desks: Mutex<BTreeMap<LetterDigest, Arc<[String]>>>,
+    pub(super) desks: Mutex<BTreeMap<LetterDigest, Arc<[String]>>>,
     chain: Mutex<Chain>,
-    turns: [tokio::sync::Mutex<()>; TURNS],
-    changed: watch::Sender<u64>,
-    wake: Notify,
+    turns: [Arc<tokio::sync::Mutex<()>>; TURNS],
+    /// When each peer last called, by the steady clock.
+    called: Mutex<BTreeMap<AgencyId, Millis>>,
+    pub(super) wake: Notify,
 }
 
 impl Office {
@@ -140,25 +158,30 @@ impl Office {
             signer: ring.signing_key()?,
             ring,
             journal,
-            book: RwLock::new(book),
-            schedule: Mutex::new(schedule),
+            shared: Arc::new(Shared { book: RwLock::new(book), schedule: Mutex::new(schedule), ..Shared::default() }),
             deadlines,
             desks: Mutex::default(),
             chain: Mutex::new(chain),
-            turns: std::array::from_fn(|_| tokio::sync::Mutex::default()),
-            changed: watch::channel(0).0,
+            turns: std::array::from_fn(|_| Arc::default()),
+            called: Mutex::default(),
             wake: Notify::new(),
         })
     }
 
+    /// Ends when the journal failed: nothing is accepted, delivered or called for any more, so the node must not go on.
+    pub async fn failed(&self) {
+        let mut failed = self.shared.failed.subscribe();
+        let _ = failed.wait_for(|f| *f).await;
+    }
+
     /// Looks into the book.
     pub fn read<T>(&self, f: impl FnOnce(&Book) -> T) -> T {
-        f(&self.book.read().unwrap_or_else(PoisonError::into_inner))
+        f(&self.shared.book.read().unwrap_or_else(PoisonError::into_inner))
     }
 
     /// Tells of every change of the book.
     pub fn changes(&self) -> watch::Receiver<u64> {
-        self.changed.subscribe()
+        self.shared.changed.subscribe()
     }
 
     /// Waits until something may be due to be sent.
@@ -166,23 +189,29 @@ impl Office {
         self.wake.notified().await;
     }
 
-    /// Accepts a notice for all its addressees, or for none; durable when it answers.
+    /// Accepts a notice for all its addressees, or for none; durable when it answers. `free` is the room on the disk, in
+    /// bytes: the less there is, the more urgent a notice must be.
     ///
     /// # Errors
-    /// [`NoticeError::Full`], [`NoticeError::Rule`] for an addressee without a key of the grade, or a failed journal.
+    /// [`NoticeError::Full`], [`NoticeError::TooLarge`], [`NoticeError::Rule`] for an addressee without a key of the grade,
+    /// or a failed journal.
     pub async fn accept(
         &self,
         state: &State,
         drafts: Vec<Draft>,
-        sender: &str,
+        (sender, free): (&str, u64),
         now: Millis,
         entropy: &mut (dyn Entropy + Send),
     ) -> Result<Vec<LetterDigest>, NoticeError> {
         let mut frames = Vec::with_capacity(drafts.len());
         let mut digests = Vec::with_capacity(drafts.len());
+        let mut provisional = None;
         for d in drafts {
-            let most = WAITING.get(d.precedence as usize).copied().unwrap_or_default();
-            if self.read(|b| b.waiting(d.precedence)) >= most {
+            let at = d.precedence as usize;
+            let most = WAITING.get(at).copied().unwrap_or_default();
+            let reserve = FREE_BYTES.get(at).copied().unwrap_or(u64::MAX);
+            let waiting = self.read(|b| b.waiting(d.kind, d.precedence, d.exercise, &d.to));
+            if waiting >= most || free < reserve {
                 return Err(NoticeError::Full);
             }
             let header = LetterHeader {
@@ -200,16 +229,23 @@ impl Office {
                 created: now,
                 expires: now.plus_ms(d.precedence.lifetime_ms()),
             };
-            let letter = self.seal(state, header, &d.content.to_bytes(), entropy)?;
+            // What this node or the addressee could not read again must not become durable.
+            let content = d.content.to_bytes();
+            Content::from_bytes(&content).map_err(|_| NoticeError::TooLarge)?;
+            let letter = self.seal(state, header, &content, entropy)?;
             digests.push(letter.digest());
-            frames.push(Frame::Sent { letter, sender: sender.to_owned(), at: now });
+            let frame = Frame::Sent { letter, sender: sender.to_owned(), at: now };
+            Frame::from_bytes(&frame.to_bytes())?;
+            frames.push(frame);
+            provisional = provisional.or(d.content.provisional.then_some(d.notice));
         }
-        self.write(frames).await?;
+        frames.extend(provisional.map(|notice| Frame::Provisional { notice, at: now }));
+        self.write(frames, None).await?;
         self.wake.notify_one();
         Ok(digests)
     }
 
-    fn seal(
+    pub(super) fn seal(
         &self,
         state: &State,
         header: LetterHeader,
@@ -227,191 +263,20 @@ impl Office {
     /// [`NoticeError::Rule`].
     pub fn may_relay(&self, state: &State, sender: &AgencyId, letter: &Letter) -> Result<(), NoticeError> {
         let h = &letter.header;
-        if h.from != *sender || h.to == self.identity.agency || !self.is_genuine(state, letter) {
+        if h.from != *sender || h.to == *sender || h.to == self.identity.agency || !self.is_genuine(state, letter) {
             return Err(NoticeError::Rule("a relay passes on what its caller's own agency signed for somebody else"));
         }
         Ok(())
     }
 
     /// Whether a letter was signed by a node of the agency that it says it is from.
-    fn is_genuine(&self, state: &State, letter: &Letter) -> bool {
+    pub(super) fn is_genuine(&self, state: &State, letter: &Letter) -> bool {
         let h = &letter.header;
         h.federation == self.identity.federation
             && state.node(h.node).is_some_and(|n| n.agency == h.from && letter.is_signed_by(&n.key))
     }
 
-    /// Takes a letter in that is addressed to this agency. Durable when it answers; the same again gets the same receipts.
-    ///
-    /// # Errors
-    /// [`NoticeError::Rule`] when it is forged, expired or not for this agency, [`NoticeError::Seal`] when it does not
-    /// open, [`NoticeError::Journal`].
-    pub async fn take(&self, state: &State, letter: Letter, now: Millis) -> Result<Taken, NoticeError> {
-        if letter.header.to != self.identity.agency {
-            return Err(NoticeError::Rule("it is addressed to another agency"));
-        }
-        if !self.is_genuine(state, &letter) {
-            return Err(NoticeError::Rule("no node of its sender signed it"));
-        }
-        let digest = letter.digest();
-        let sender = origin_mark(&self.identity.federation, &letter.header.from);
-        if letter.header.kind != LetterKind::Receipt && letter.header.notice.origin_mark() != sender {
-            return Err(NoticeError::Rule("its id names another sender"));
-        }
-        match letter.header.kind {
-            LetterKind::Notice => self.take_notice(letter, digest, now).await,
-            LetterKind::Receipt => {
-                let receipt = SignedReceipt::from_canon(&self.content(&letter)?)?;
-                self.told(state, vec![receipt], now).await?;
-                let taken = self.receipt(letter.header.notice, digest, ReceiptState::Delivered, None, None, now);
-                Ok(Taken { receipts: vec![taken], new: false })
-            }
-            LetterKind::Cancel => self.take_cancel(&letter, digest, now).await,
-        }
-    }
-
-    async fn take_notice(&self, letter: Letter, digest: LetterDigest, now: Millis) -> Result<Taken, NoticeError> {
-        let _turn = self.turn(&digest).lock().await;
-        if let Some(receipts) = self.read(|b| b.entry(&digest).map(|i| i.receipts.clone())) {
-            return Ok(Taken { receipts, new: false });
-        }
-        if letter.header.expires.plus_ms(SLACK_MS) <= now {
-            return Err(NoticeError::Rule("its time is over"));
-        }
-        // Held means openable: what does not open is not receipted.
-        let desks = Content::from_bytes(&self.content(&letter)?)?.desks;
-        self.desks.lock().unwrap_or_else(PoisonError::into_inner).insert(digest, desks.into());
-        let receipt = self.receipt(letter.header.notice, digest, ReceiptState::Delivered, None, None, now);
-        self.write(vec![Frame::Received { letter, receipt: receipt.clone(), at: now }]).await?;
-        Ok(Taken { receipts: vec![receipt], new: true })
-    }
-
-    async fn take_cancel(&self, cancel: &Letter, digest: LetterDigest, now: Millis) -> Result<Taken, NoticeError> {
-        let taken = self.receipt(cancel.header.notice, digest, ReceiptState::Delivered, None, None, now);
-        let of = self.read(|b| b.cancelled_by(cancel).map(|(d, _)| d));
-        // The notice itself may still be under way; its sender asks again.
-        let of = of.ok_or(NoticeError::Rule("the notice that it withdraws is not here yet"))?;
-        let _turn = self.turn(&of).lock().await;
-        let (state, mut receipts) = self
-            .read(|b| b.entry(&of).map(|i| (i.state(), i.receipts.clone())))
-            .unwrap_or((ReceiptState::Delivered, vec![]));
-        if state == ReceiptState::Delivered {
-            let previous = receipts.last().map(SignedReceipt::digest);
-            let receipt = self.receipt(cancel.header.notice, of, ReceiptState::Withdrawn, previous, None, now);
-            self.write(vec![Frame::Own { receipt: receipt.clone(), carrier: None, at: now }]).await?;
-            receipts.push(receipt);
-        }
-        receipts.push(taken);
-        Ok(Taken { receipts, new: false })
-    }
-
-    /// Makes a later receipt for a notice that came in and sends it back; durable when it answers. What was said already is
-    /// not said again, except by another person or with another answer.
-    ///
-    /// # Errors
-    /// [`NoticeError::Rule`] when the notice is not here, was withdrawn, or the person's signature does not fit.
-    pub async fn say(
-        &self,
-        state: &State,
-        letter: &LetterDigest,
-        step: ReceiptState,
-        word: Option<Word>,
-        now: Millis,
-        entropy: &mut (dyn Entropy + Send),
-    ) -> Result<(), NoticeError> {
-        let _turn = self.turn(letter).lock().await;
-        let entry = self.read(|b| b.entry(letter).cloned()).ok_or(NoticeError::Rule("there is no such notice"))?;
-        if entry.state() == ReceiptState::Withdrawn {
-            return Err(NoticeError::Rule("its sender has withdrawn it"));
-        }
-        let said = |r: &SignedReceipt| {
-            let same =
-                |w: &Word| r.receipt.by.as_ref().is_some_and(|b| b.name == w.by.name) && r.receipt.answer == w.answer;
-            r.receipt.state == step && word.as_ref().is_none_or(same)
-        };
-        if entry.receipts.iter().any(said) {
-            return Ok(());
-        }
-        let previous = entry.receipts.last().map(SignedReceipt::digest);
-        let h = &entry.letter.header;
-        let receipt = self.receipt(h.notice, *letter, step, previous, word, now);
-        if !receipt.receipt.person_signed() {
-            return Err(NoticeError::Rule("the person's signature does not fit"));
-        }
-        let header = LetterHeader {
-            from: self.identity.agency.clone(),
-            node: self.identity.node,
-            to: h.from.clone(),
-            kind: LetterKind::Receipt,
-            action: false,
-            lead: false,
-            created: now,
-            expires: now.plus_ms(h.precedence.lifetime_ms()),
-            ..h.clone()
-        };
-        let carrier = Some(self.seal(state, header, &receipt.to_canon(), entropy)?);
-        self.write(vec![Frame::Own { receipt, carrier, at: now }]).await?;
-        self.wake.notify_one();
-        Ok(())
-    }
-
-    /// A person's terminal confirmed that it displays a notice: durable when it answers, and told to the sender the first
-    /// time.
-    ///
-    /// # Errors
-    /// As [`Office::say`].
-    pub async fn shown(
-        &self,
-        state: &State,
-        letter: &LetterDigest,
-        person: &str,
-        now: Millis,
-        entropy: &mut (dyn Entropy + Send),
-    ) -> Result<(), NoticeError> {
-        if self.read(|b| b.entry(letter).is_some_and(|i| i.shown_to.contains(person))) {
-            return Ok(());
-        }
-        self.say(state, letter, ReceiptState::Presented, None, now, entropy).await?;
-        self.write(vec![Frame::Shown { letter: *letter, person: person.to_owned(), at: now }]).await
-    }
-
-    /// Takes receipts of addressees in. Those that do not verify are left out and told in the log.
-    ///
-    /// # Errors
-    /// A failed journal, or [`NoticeError::Rule`] when none of them verifies.
-    pub async fn told(&self, state: &State, receipts: Vec<SignedReceipt>, now: Millis) -> Result<(), NoticeError> {
-        let all = receipts.len();
-        let mut frames = Vec::new();
-        let mut known = 0;
-        for receipt in receipts {
-            match self.is_about_ours(state, &receipt) {
-                Some(false) => frames.push(Frame::Told { receipt, at: now }),
-                Some(true) => known += 1,
-                None => tracing::error!(addressee = %receipt.receipt.addressee, "a receipt does not verify"),
-            }
-        }
-        if frames.is_empty() && known == 0 && all > 0 {
-            return Err(NoticeError::Rule("no receipt verifies"));
-        }
-        if !frames.is_empty() {
-            self.write(frames).await?;
-        }
-        Ok(())
-    }
-
-    /// Some(known) when it is a genuine receipt for a letter of this node.
-    fn is_about_ours(&self, state: &State, receipt: &SignedReceipt) -> Option<bool> {
-        let r = &receipt.receipt;
-        let node = state.node(r.node).filter(|n| n.agency == r.addressee)?;
-        let known = self.read(|b| {
-            let out = b.out(&r.letter)?;
-            let h = &out.letter.header;
-            (h.to == r.addressee && h.notice == r.notice && h.federation == r.federation)
-                .then(|| out.receipts.contains(receipt) || h.kind != LetterKind::Notice && out.is_delivered())
-        })?;
-        receipt.verifies(&node.key).then_some(known)
-    }
-
-    fn receipt(
+    pub(super) fn receipt(
         &self,
         notice: NoticeId,
         letter: LetterDigest,
@@ -426,27 +291,50 @@ impl Office {
         Receipt { federation, notice, letter, addressee, node, state, time, previous, by, answer }.sign(&self.signer)
     }
 
-    /// What is due to be sent, most urgent first.
-    pub fn tries(&self, now: Millis, entropy: &mut dyn Entropy) -> Vec<Try> {
-        let mut schedule = self.schedule.lock().unwrap_or_else(PoisonError::into_inner);
+    /// What is due to be sent, most urgent first. `steady` is the clock that nobody sets.
+    pub fn tries(&self, now: Millis, steady: Millis, entropy: &mut dyn Entropy) -> Vec<Try> {
+        let mut schedule = self.shared.schedule.lock().unwrap_or_else(PoisonError::into_inner);
         let jitter = |below: u64| {
             let mut random = [0; 8];
             entropy.fill(&mut random);
             u64::from_be_bytes(random).checked_rem(below).unwrap_or(0)
         };
-        self.read(|b| schedule.due(b, now, jitter))
+        self.read(|b| schedule.due(b, now, steady, jitter))
     }
 
     /// When something is to be tried next.
     pub fn next_try(&self) -> Option<Millis> {
-        self.schedule.lock().unwrap_or_else(PoisonError::into_inner).next()
+        self.shared.schedule.lock().unwrap_or_else(PoisonError::into_inner).next()
     }
 
-    /// A path to an agency works: what waits for it goes at once.
-    pub fn reachable(&self, agency: &AgencyId) {
-        if self.schedule.lock().unwrap_or_else(PoisonError::into_inner).reachable(agency) {
+    /// A letter that was due found no path with room.
+    pub fn untried(&self, letter: &LetterDigest, steady: Millis) {
+        let Some(to) = self.read(|b| b.out(letter).map(|o| o.letter.header.to.clone())) else { return };
+        self.shared.schedule.lock().unwrap_or_else(PoisonError::into_inner).untried(&to, letter, steady);
+    }
+
+    /// An agency called, so it can be called: what waits for it goes at once, but not at each of many calls.
+    pub fn called_by(&self, agency: &AgencyId, steady: Millis) {
+        let mut called = self.called.lock().unwrap_or_else(PoisonError::into_inner);
+        let last = called.insert(agency.clone(), steady);
+        if last.is_some_and(|last| steady < last.plus_ms(REACHABLE_MS)) {
+            called.extend(last.map(|last| (agency.clone(), last)));
+            return;
+        }
+        drop(called);
+        self.reachable(agency);
+    }
+
+    fn reachable(&self, agency: &AgencyId) {
+        if self.shared.schedule.lock().unwrap_or_else(PoisonError::into_inner).reachable(agency) {
             self.wake.notify_one();
         }
+    }
+
+    /// A path to a node works again, to itself or by it to others: what waits goes at once.
+    pub fn path_is_back(&self) {
+        self.shared.schedule.lock().unwrap_or_else(PoisonError::into_inner).all_due();
+        self.wake.notify_one();
     }
 
     /// Makes durable what is due by now: ends, alarms and escalations. Answers what was new.
@@ -456,9 +344,25 @@ impl Office {
     pub async fn step(&self, now: Millis) -> Result<Vec<Frame>, NoticeError> {
         let due = self.read(|b| b.due(now, &self.deadlines));
         if !due.is_empty() {
-            self.write(due.clone()).await?;
+            self.write(due.clone(), None).await?;
         }
         Ok(due)
+    }
+
+    /// A classifier confirms a provisional marking; durable when it answers.
+    ///
+    /// # Errors
+    /// A failed journal.
+    pub async fn confirm(&self, notice: NoticeId, by: &str, now: Millis) -> Result<(), NoticeError> {
+        self.write(vec![Frame::Confirmed { notice, by: by.to_owned(), at: now }], None).await
+    }
+
+    /// People were called for a step of a letter (none for its arrival); durable when it answers.
+    ///
+    /// # Errors
+    /// A failed journal.
+    pub async fn called(&self, letter: LetterDigest, step: Option<Step>, now: Millis) -> Result<(), NoticeError> {
+        self.write(vec![Frame::Called { letter, step, at: now }], None).await
     }
 
     /// The content of a notice, for a person. `receipt` must be that of a durable, allowed intent.
@@ -511,19 +415,43 @@ impl Office {
         self.read(|b| b.sent_of(notice).into_iter().map(|(d, o)| (d, o.clone())).collect())
     }
 
-    fn content(&self, letter: &Letter) -> Result<zeroize::Zeroizing<Vec<u8>>, NoticeError> {
+    pub(super) fn content(&self, letter: &Letter) -> Result<zeroize::Zeroizing<Vec<u8>>, NoticeError> {
         let secret = self.ring.grade_secret(letter.header.grade);
         letter.open(&secret.ok_or(NoticeError::Rule("the grade is above this node's ceiling"))?)
     }
 
-    fn turn(&self, letter: &LetterDigest) -> &tokio::sync::Mutex<()> {
-        let [first, ..] = letter;
+    pub(super) async fn turn(&self, notice: &NoticeId) -> Turn {
+        let [.., last, _, _, _, _] = *notice.as_bytes();
         let [zero, ..] = &self.turns;
-        self.turns.get(usize::from(*first) % TURNS).unwrap_or(zero)
+        Arc::clone(self.turns.get(usize::from(last) % TURNS).unwrap_or(zero)).lock_owned().await
     }
 
-    async fn write(&self, frames: Vec<Frame>) -> Result<(), NoticeError> {
-        self.journal.append(frames.iter().map(Frame::to_bytes).collect()).await?;
+    /// Makes frames durable and folds them. Both happen whether or not the caller still waits; `turn` is let go after.
+    pub(super) async fn write(&self, frames: Vec<Frame>, turn: Option<Turn>) -> Result<(), NoticeError> {
+        let (done, written) = oneshot::channel();
+        let bytes = frames.iter().map(Frame::to_bytes).collect();
+        let shared = Arc::clone(&self.shared);
+        self.journal.submit(
+            bytes,
+            Box::new(move |outcome| {
+                match &outcome {
+                    Ok(_) => shared.fold(frames),
+                    Err(error) => {
+                        tracing::error!(%error, "the journal of notices failed; the node ends");
+                        shared.failed.send_replace(true);
+                    }
+                }
+                drop(turn);
+                let _ = done.send(outcome);
+            }),
+        );
+        written.await.map_err(|_| JournalError::Closed)??;
+        Ok(())
+    }
+}
+
+impl Shared {
+    fn fold(&self, frames: Vec<Frame>) {
         let sent: Vec<(AgencyId, LetterDigest)> =
             frames.iter().filter_map(Frame::sends).map(|l| (l.header.to.clone(), l.digest())).collect();
         let mut book = self.book.write().unwrap_or_else(PoisonError::into_inner);
@@ -533,6 +461,5 @@ impl Office {
         sent.iter().for_each(|(to, letter)| schedule.add(to, *letter));
         drop(schedule);
         self.changed.send_modify(|n| *n = n.wrapping_add(1));
-        Ok(())
     }
 }

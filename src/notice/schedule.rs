@@ -16,6 +16,11 @@ const IMMEDIATE_ALONE_MS: u64 = 2_000;
 /// Others after this many attempts.
 const ALONE_ATTEMPTS: u32 = 3;
 
+/// A notice whose withdrawal is under way is looked at again after this long.
+const HELD_BACK_MS: u64 = 200;
+/// A letter for which no path had room, after this long.
+const NO_ROOM_MS: u64 = 50;
+
 /// First pause and longest pause between attempts, in milliseconds.
 fn pauses(precedence: Precedence) -> (u64, u64) {
     match precedence {
@@ -56,16 +61,21 @@ impl Schedule {
         self.attempts.entry(to.clone()).or_default().entry(letter).or_insert(new);
     }
 
-    /// What is due, most urgent first; each counts as tried. What is no longer open is forgotten when it is due.
-    /// `jitter(n)` answers a number below `n`.
-    pub fn due(&mut self, book: &Book, now: Millis, mut jitter: impl FnMut(u64) -> u64) -> Vec<Try> {
+    /// What is due, most urgent first; each counts as tried. What is no longer open is forgotten when it is due, and a
+    /// notice waits for its own withdrawal. `now` is the clock of letters, `steady` the one of pauses; `jitter(n)` answers
+    /// a number below `n`.
+    pub fn due(&mut self, book: &Book, now: Millis, steady: Millis, mut jitter: impl FnMut(u64) -> u64) -> Vec<Try> {
         let mut due = Vec::new();
         for letters in self.attempts.values_mut() {
             letters.retain(|letter, attempt| {
-                if attempt.next > now {
+                if attempt.next > steady {
                     return true;
                 }
                 let Some(out) = book.still_open(letter) else { return false };
+                if book.is_held_back(out) {
+                    attempt.next = steady.plus_ms(HELD_BACK_MS);
+                    return true;
+                }
                 let precedence = out.letter.header.precedence;
                 let relays = match precedence {
                     Precedence::Flash => true,
@@ -76,7 +86,7 @@ impl Schedule {
                 let (first, longest) = pauses(precedence);
                 let pause = first.saturating_mul(1 << attempt.count.min(10)).min(longest);
                 attempt.count = attempt.count.saturating_add(1);
-                attempt.next = now.plus_ms(pause - jitter(pause / 4));
+                attempt.next = steady.plus_ms(pause - jitter(pause / 4));
                 true
             });
         }
@@ -85,10 +95,23 @@ impl Schedule {
         due
     }
 
+    /// A letter was due and no path had room: it was not tried, and is due again soon.
+    pub fn untried(&mut self, to: &AgencyId, letter: &LetterDigest, steady: Millis) {
+        if let Some(attempt) = self.attempts.get_mut(to).and_then(|l| l.get_mut(letter)) {
+            attempt.count = attempt.count.saturating_sub(1);
+            attempt.next = steady.plus_ms(NO_ROOM_MS);
+        }
+    }
+
     /// A path to an agency works again: what waits for it is due now. True if something does.
     pub fn reachable(&mut self, agency: &AgencyId) -> bool {
         let waiting = self.attempts.get_mut(agency);
         waiting.map(|w| w.values_mut().for_each(|a| a.next = Millis(0))).is_some()
+    }
+
+    /// A path to some other node works again, which may pass letters on: all that waits is due now.
+    pub fn all_due(&mut self) {
+        self.attempts.values_mut().flat_map(BTreeMap::values_mut).for_each(|a| a.next = Millis(0));
     }
 
     /// When something is due next; none while nothing waits.

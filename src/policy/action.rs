@@ -98,6 +98,8 @@ actions! {
     NoticeAck = "notice-ack",
     /// See what became of a notice of the own agency (`None`).
     NoticeTrack = "notice-track",
+    /// Confirm the marking of a notice that went without agreement or guide (`Record` of the own agency).
+    NoticeConfirm = "notice-confirm",
     /// Run a load test, which publishes records (`None`).
     Bench = "bench",
 }
@@ -113,7 +115,11 @@ impl Action {
             | Action::RecordExportSealed
             | Action::NoticeRead
             | Action::NoticeAck => Flow::Read,
-            Action::RecordPublish | Action::RecordImport | Action::NoticeSend | Action::NoticeFlash => Flow::Write,
+            Action::RecordPublish
+            | Action::RecordImport
+            | Action::NoticeSend
+            | Action::NoticeFlash
+            | Action::NoticeConfirm => Flow::Write,
             Action::AgreementDraft
             | Action::AgreementSign
             | Action::AgreementEnd

@@ -28,6 +28,14 @@ pub fn hmac(key: &[u8; 32], domain: &str, parts: &[&[u8]]) -> [u8; 32] {
     first_32(context.sign().as_ref())
 }
 
+/// Plain HMAC-SHA-256 (RFC 2104) over the parts one after the other, for receivers outside this product: no domain, no
+/// lengths. Its keys serve nothing else.
+pub fn signature_of(secret: &[u8], parts: &[&[u8]]) -> [u8; 32] {
+    let mut context = mac::Context::with_key(&mac::Key::new(mac::HMAC_SHA256, secret));
+    parts.iter().for_each(|part| context.update(part));
+    first_32(context.sign().as_ref())
+}
+
 /// A key of 32 bytes derived from a key that is itself uniformly random: the first block of
 /// HKDF-Expand-SHA-256 with the framed domain and parts as `info`. Its input ends in 0x01, which no
 /// [`hmac`] input of this room can, so the two never meet.

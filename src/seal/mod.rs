@@ -43,7 +43,7 @@ mod tags;
 pub use aead::{CHUNK_BYTES, TAG_BYTES, key_commitment, open_chunks, open_one, seal_chunks, seal_one, sealed_len};
 pub use audience::{AudienceKey, AudienceObject, AudienceScope, WrappedKey};
 pub use batch::{BatchSigned, sign_batch};
-pub use digest::{ct_eq, digest, expand, hmac, sha256};
+pub use digest::{ct_eq, digest, expand, hmac, sha256, signature_of};
 pub use envelope::{
     DataKey, ENVELOPE_BYTES, Envelope, EnvelopeDraft, EnvelopeIds, PortionPlain, hiding_commitment, open_portion,
 };

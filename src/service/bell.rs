@@ -3,6 +3,7 @@
 use crate::domain::ids::{AgencyId, NoticeId};
 use crate::domain::label::Grade;
 use crate::domain::notice::Precedence;
+use crate::notice::{LetterDigest, Step};
 
 /// Something that somebody should know of; never what a notice says.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -21,11 +22,13 @@ pub struct Ring {
     pub exercise: bool,
     /// Whom to call, as the configuration names them.
     pub call: Vec<String>,
+    /// What the book is told when it was taken: which letter, and for which step; none for its arrival.
+    pub of: (LetterDigest, Option<Step>),
 }
 
-/// Takes rings without waiting; `node` plugs the command in.
+/// Takes rings without waiting; `node` plugs command and webhook in.
 pub trait Bell: Send + Sync {
-    /// Rings. A ring that cannot be taken is told in the log: the notice itself stands in the book.
+    /// Rings. The book is told when it was taken; what was not is rung again at the next start.
     fn ring(&self, ring: Ring);
 }
 

@@ -4,7 +4,9 @@ use super::bell::{Bell, DutyChain};
 use super::cluster::Positions;
 use super::folded::Folded;
 use super::import::InProgress;
+use super::inbox::Watching;
 use super::letters::{Logged, Relayed};
+use super::notices::Groups;
 use crate::audit::{Anchors, AuditLog, ReceivedReports};
 use crate::cluster::{Cluster, Committer};
 use crate::domain::ids::{AgencyId, FederationId, NodeId, RecordId};
@@ -16,6 +18,7 @@ use crate::policy::Engine;
 use crate::seal::SigningKey;
 use crate::search::Indexes;
 use crate::vault::{Complaints, Vault};
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use tokio::sync::Semaphore;
 
@@ -57,6 +60,12 @@ pub struct Core {
     pub quota: Mutex<Quota>,
     /// Wakes people up.
     pub bell: Arc<dyn Bell>,
+    /// Named sets of addressees.
+    pub groups: Groups,
+    /// Where the node's data is.
+    pub data: PathBuf,
+    /// Who watches for notices.
+    pub watching: Watching,
     /// Whom to call when nobody acknowledges.
     pub duty: DutyChain,
     /// What passed through this node as a relay.

@@ -189,15 +189,9 @@ impl Core {
     /// far than any agreement, so a guide for sharing covers it too.
     fn check_guide_covers(&self, state: &State, caller: &Caller, ask: &PublishAsk, now: Millis) -> Result<(), Fault> {
         let covers = |g: &GuideState| {
-            g.ended.is_none()
-                && g.guide.agency == self.agency
-                && ask.agreement.as_ref().is_none_or(|a| *a == g.guide.agreement)
-                && g.guide.kinds.contains(&ask.kind)
-                && g.guide.grade >= ask.grade
-                && now < g.guide.until
-                && state.authority(&self.agency, g.by).is_some_and(|a| a.roles.contains(&Role::Classifier))
+            ask.agreement.as_ref().is_none_or(|a| *a == g.guide.agreement) && g.guide.kinds.contains(&ask.kind)
         };
-        let mut covering = state.guides().map(|(_, g)| g).filter(|g| covers(g)).peekable();
+        let mut covering = self.guides(state, ask.grade, now).filter(|g| covers(g)).peekable();
         if covering.peek().is_none() {
             let why = "no classifier's marking guide covers this: two persons mark a state secret";
             return Err(Fault::refused("NO_GUIDE", why)
@@ -208,6 +202,24 @@ impl Core {
             return Err(Fault::refused("SAME_PERSON", why).hint("somebody else publishes it, or signs a guide"));
         }
         Ok(())
+    }
+
+    /// Marking guides of the own agency for a grade that stand now: those of classifiers who still are.
+    pub(super) fn guides<'a>(
+        &'a self,
+        state: &'a State,
+        grade: Grade,
+        now: Millis,
+    ) -> impl Iterator<Item = &'a GuideState> {
+        let classifier =
+            |g: &GuideState| state.authority(&self.agency, g.by).is_some_and(|a| a.roles.contains(&Role::Classifier));
+        state.guides().map(|(_, g)| g).filter(move |g| {
+            g.ended.is_none()
+                && g.guide.agency == self.agency
+                && g.guide.grade >= grade
+                && now < g.guide.until
+                && classifier(g)
+        })
     }
 }
 

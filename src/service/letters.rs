@@ -10,13 +10,16 @@ use crate::domain::notice::Precedence;
 use crate::notice::{
     Frame, Letter, LetterDigest, LetterHeader, LetterKind, NoticeError, SignedReceipt, Step, demoted, origin_allowance,
 };
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::{Mutex, PoisonError};
 
 /// Receipts that a relay remembers, so that a letter passes it once.
 const REMEMBERED: usize = 10_000;
+
+/// Most receipts that a relay passes back.
+const RELAYED_RECEIPTS: usize = 8;
 
 /// What a letter brought: receipts, or why it was not taken, in words.
 pub type Posted<'a> = Pin<Box<dyn Future<Output = Result<Vec<SignedReceipt>, String>> + Send + 'a>>;
@@ -31,7 +34,41 @@ pub trait PeerPost: Send + Sync {
 
 /// What passed through this node as a relay: nothing of it is stored on disk.
 #[derive(Default)]
-pub struct Relayed(Mutex<BTreeMap<LetterDigest, Vec<SignedReceipt>>>);
+pub struct Relayed(Mutex<Passed>);
+
+#[derive(Default)]
+struct Passed {
+    by_letter: BTreeMap<LetterDigest, Passing>,
+    /// The oldest first.
+    order: VecDeque<LetterDigest>,
+}
+
+/// A letter that is or was passed on.
+#[derive(Clone)]
+struct Passing {
+    /// What it counts as; counted once, however often it is tried.
+    precedence: Precedence,
+    /// None while it is under way or has not arrived.
+    receipts: Option<Vec<SignedReceipt>>,
+    under_way: bool,
+}
+
+impl Relayed {
+    fn change<T>(&self, letter: &LetterDigest, f: impl FnOnce(&mut Passing) -> T) -> Option<T> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).by_letter.get_mut(letter).map(f)
+    }
+
+    fn begin(&self, letter: LetterDigest, precedence: Precedence) {
+        let mut passed = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if passed.by_letter.len() >= REMEMBERED
+            && let Some(oldest) = passed.order.pop_front()
+        {
+            passed.by_letter.remove(&oldest);
+        }
+        passed.order.push_back(letter);
+        passed.by_letter.insert(letter, Passing { precedence, receipts: None, under_way: true });
+    }
+}
 
 /// Letters of which the audit log was told since the start, taken or refused: each attempt of a sender is not an event of
 /// its own. After a stop between book and log, the sender's next copy is told.
@@ -46,36 +83,54 @@ impl Logged {
         }
         told.insert((letter, taken))
     }
+
+    fn forget(&self, letter: LetterDigest, taken: bool) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).remove(&(letter, taken));
+    }
 }
 
 impl Core {
-    /// Takes a letter in that is addressed to this agency; everything it stands for is durable when it answers.
+    /// Takes a letter in that is addressed to this agency; everything it stands for is durable when it answers. Whoever
+    /// brings it for somebody else, as a relay, learns that it arrived and nothing that people said.
     pub async fn take_letter(&self, sender: &AgencyId, bytes: &[u8]) -> Result<Vec<SignedReceipt>, Fault> {
-        // Whoever calls can be called: what waits for it goes now.
-        self.office.reachable(sender);
-        let letter = Letter::from_canon(bytes).map_err(NoticeError::from)?;
-        let (notice, from) = (letter.header.notice, letter.header.from.clone());
+        let letter = match Letter::from_canon(bytes) {
+            Ok(letter) => letter,
+            Err(error) => {
+                self.log_refusal(AuditAction::NoticeReceive, sender, Object::None, "letter-unreadable").await?;
+                return Err(NoticeError::from(error).into());
+            }
+        };
         let (header, digest) = (letter.header.clone(), letter.digest());
+        let (notice, from) = (header.notice, header.from.clone());
         match self.office.take(&self.state(), letter, self.clock.now()).await {
             Ok(taken) => {
-                if header.kind == LetterKind::Notice && self.logged.first(digest, true) {
-                    let object = Object::Notice(notice);
-                    let action = AuditAction::NoticeReceive;
-                    let _logged = self.log_node(action, &from, object, Verdict::Allow, "delivered").await?;
+                // A node of this agency brought what it signed: whoever calls can be called.
+                if from == *sender {
+                    self.office.called_by(sender, self.clock.steady());
                 }
+                let told =
+                    |rule| (header.kind != LetterKind::Receipt && self.logged.first(digest, true)).then_some(rule);
+                let rule = if header.kind == LetterKind::Cancel { "withdrawal" } else { "delivered" };
                 if taken.new {
                     let precedence = self.counted(&header);
-                    self.bell.ring(ring("received", &LetterHeader { precedence, ..header }, &from, Vec::new()));
+                    let counted = LetterHeader { precedence, ..header.clone() };
+                    self.bell.ring(ring("received", &counted, &from, Vec::new(), (digest, None)));
                 }
-                Ok(taken.receipts)
+                if let Some(rule) = told(rule) {
+                    let action = AuditAction::NoticeReceive;
+                    let logged = self.log_node(action, &from, Object::Notice(notice), Verdict::Allow, rule).await;
+                    let _logged = logged.inspect_err(|_| self.logged.forget(digest, true))?;
+                }
+                let mut receipts = taken.receipts;
+                receipts.retain(|r| from == *sender || r.receipt.by.is_none());
+                Ok(receipts)
             }
             Err(error) => {
                 let refused = matches!(error, NoticeError::Rule(_) | NoticeError::Seal(_) | NoticeError::Canon(_));
                 if refused && self.logged.first(digest, false) {
                     tracing::warn!(%from, %notice, %error, "a letter was refused");
                     let action = AuditAction::NoticeReceive;
-                    let rule = error.to_string();
-                    let _logged = self.log_node(action, sender, Object::Notice(notice), Verdict::Deny, &rule).await?;
+                    self.log_refusal(action, sender, Object::Notice(notice), "letter-refused").await?;
                 }
                 Err(error.into())
             }
@@ -97,24 +152,45 @@ impl Core {
         let state = self.state();
         self.office.may_relay(&state, sender, &letter)?;
         let digest = letter.digest();
-        let known = self.relayed.0.lock().unwrap_or_else(PoisonError::into_inner).get(&digest).cloned();
-        if let Some(receipts) = known {
-            return Ok(receipts);
-        }
+        let known = self.relayed.change(&digest, |p| {
+            let before = p.clone();
+            p.under_way = true;
+            before
+        });
+        let precedence = match known {
+            Some(Passing { receipts: Some(receipts), .. }) => return Ok(receipts),
+            Some(Passing { under_way: true, .. }) => {
+                return Err(Fault::unavailable("UNREACHABLE", "it is being passed on at this moment"));
+            }
+            Some(Passing { precedence, .. }) => precedence,
+            None => {
+                let precedence = self.counted(h);
+                self.relayed.begin(digest, precedence);
+                precedence
+            }
+        };
+        let _passing = Passage { relayed: &self.relayed, letter: digest };
         let nodes: Vec<NodeId> = state.nodes().filter(|(_, n)| n.agency == h.to).map(|(id, _)| *id).collect();
         let mut why = String::from("the addressee has no node");
-        let precedence = self.counted(h);
         for node in nodes {
             match post.deliver(node, precedence, bytes.to_vec()).await {
-                Ok(receipts) => {
+                Ok(mut receipts) => {
+                    // Kept only if it is the addressee's word on this letter; and no word of a person.
+                    let genuine = |r: &SignedReceipt| {
+                        let key = state.node(r.receipt.node).filter(|n| n.agency == h.to).map(|n| n.key);
+                        let of = r.receipt.notice == h.notice && r.receipt.by.is_none();
+                        of && key.is_some_and(|key| r.verifies(&key))
+                    };
+                    receipts.retain(genuine);
+                    receipts.truncate(RELAYED_RECEIPTS);
+                    if receipts.is_empty() {
+                        why = "the addressee gave no receipt".into();
+                        continue;
+                    }
                     let object = Object::Notice(h.notice);
                     let action = AuditAction::NoticeSend;
                     let _logged = self.log_node(action, sender, object, Verdict::Allow, "relayed").await?;
-                    let mut relayed = self.relayed.0.lock().unwrap_or_else(PoisonError::into_inner);
-                    if relayed.len() >= REMEMBERED {
-                        relayed.pop_first();
-                    }
-                    relayed.insert(digest, receipts.clone());
+                    self.relayed.change(&digest, |p| p.receipts = Some(receipts.clone()));
                     return Ok(receipts);
                 }
                 Err(error) => why = error,
@@ -127,7 +203,7 @@ impl Core {
     fn counted(&self, h: &LetterHeader) -> Precedence {
         let allowed = origin_allowance(h.precedence);
         let mut quota = self.quota.lock().unwrap_or_else(PoisonError::into_inner);
-        let within = quota.take(h.from.as_str(), h.precedence, h.exercise, allowed, self.clock.now());
+        let within = quota.take(h.from.as_str(), h.precedence, h.exercise, allowed, self.clock.steady());
         if within { h.precedence } else { demoted(h.precedence) }
     }
 
@@ -157,6 +233,13 @@ impl Core {
                 if let Err(error) = self.office.told(&state, receipts, self.clock.now()).await {
                     tracing::error!(notice = %h.notice, to = %h.to, %error, "receipts were not taken");
                 }
+                if h.kind == LetterKind::Notice && self.logged.first(letter, true) {
+                    let action = AuditAction::NoticeSend;
+                    let logged = self.log_node(action, &h.to, Object::Notice(h.notice), Verdict::Allow, "delivered");
+                    if let Err(error) = logged.await {
+                        tracing::error!(notice = %h.notice, %error, "a delivery could not be audited");
+                    }
+                }
             }
             Err(why) => tracing::debug!(notice = %h.notice, to = %h.to, ?via, %why, "a letter did not arrive"),
         }
@@ -174,37 +257,75 @@ impl Core {
         state.nodes().filter(|(_, n)| n.agency != to && n.agency != self.agency).map(|(id, _)| *id).collect()
     }
 
-    /// Ends what expired, gives alarms and escalates what is due. A failed journal is told in the log.
+    /// Ends what expired, gives alarms and escalates what is due. Who must be called is called whatever becomes of the log.
     pub async fn notice_steps(&self) -> Result<(), Fault> {
+        let mut outcome = Ok(());
         for frame in self.office.step(self.clock.now()).await? {
             let (letter, rule, step) = match frame {
                 Frame::Stepped { letter, step, .. } => (letter, step.as_str(), Some(step)),
                 Frame::Ended { letter, .. } => (letter, "expired", None),
                 _ => continue,
             };
-            let found = self.office.read(|b| {
-                let sent = b.out(&letter).map(|o| (o.letter.header.clone(), o.letter.header.to.clone()));
-                sent.or_else(|| b.entry(&letter).map(|i| (i.letter.header.clone(), i.letter.header.from.clone())))
-            });
-            let Some((header, other)) = found.filter(|(h, _)| h.kind == LetterKind::Notice) else { continue };
+            let Some((header, other)) = self.notice_of(&letter) else { continue };
             tracing::warn!(notice = %header.notice, agency = %other, step = rule, "ALARM: a notice is overdue");
-            let object = Object::Notice(header.notice);
+            self.call(rule, &header, &other, (letter, step));
             let received = header.to == self.agency;
             let action = if received { AuditAction::NoticeReceive } else { AuditAction::NoticeSend };
-            let _logged = self.log_node(action, &other, object, Verdict::Allow, rule).await?;
-            let call = match step {
-                Some(Step::Deputy) => self.duty.deputy.clone(),
-                Some(Step::Chain) => self.duty.chain.clone(),
-                Some(Step::OutOfBand) => self.duty.out_of_band.clone(),
-                _ => Vec::new(),
-            };
-            self.bell.ring(ring(rule, &header, &other, call));
+            let object = Object::Notice(header.notice);
+            let logged = self.log_node(action, &other, object, Verdict::Allow, rule).await;
+            outcome = outcome.and(logged.map(|_| ()));
         }
-        Ok(())
+        outcome
+    }
+
+    /// Rings again for what a stop left uncertain: it may have been rung already, and nobody knows.
+    pub fn ring_again(&self) {
+        for (letter, step) in self.office.read(|b| b.uncalled()) {
+            if let Some((header, other)) = self.notice_of(&letter) {
+                self.call(step.map_or("received", |s| s.as_str()), &header, &other, (letter, step));
+            }
+        }
+    }
+
+    /// Header and other side of a notice that was sent or received here.
+    fn notice_of(&self, letter: &LetterDigest) -> Option<(LetterHeader, AgencyId)> {
+        let found = self.office.read(|b| {
+            let sent = b.out(letter).map(|o| (o.letter.header.clone(), o.letter.header.to.clone()));
+            sent.or_else(|| b.entry(letter).map(|i| (i.letter.header.clone(), i.letter.header.from.clone())))
+        });
+        found.filter(|(h, _)| h.kind == LetterKind::Notice)
+    }
+
+    fn call(&self, event: &'static str, header: &LetterHeader, other: &AgencyId, of: (LetterDigest, Option<Step>)) {
+        let call = match of.1 {
+            Some(Step::Deputy) => self.duty.deputy.clone(),
+            Some(Step::Chain) => self.duty.chain.clone(),
+            Some(Step::OutOfBand) => self.duty.out_of_band.clone(),
+            _ => Vec::new(),
+        };
+        self.bell.ring(ring(event, header, other, call, of));
     }
 }
 
-fn ring(event: &'static str, h: &LetterHeader, agency: &AgencyId, call: Vec<String>) -> Ring {
+/// Ends a passage when dropped, whatever became of it.
+struct Passage<'a> {
+    relayed: &'a Relayed,
+    letter: LetterDigest,
+}
+
+impl Drop for Passage<'_> {
+    fn drop(&mut self) {
+        self.relayed.change(&self.letter, |p| p.under_way = false);
+    }
+}
+
+fn ring(
+    event: &'static str,
+    h: &LetterHeader,
+    agency: &AgencyId,
+    call: Vec<String>,
+    of: (LetterDigest, Option<Step>),
+) -> Ring {
     let (notice, precedence, grade, exercise) = (h.notice, h.precedence, h.grade, h.exercise);
-    Ring { event, notice, agency: agency.clone(), precedence, grade, exercise, call }
+    Ring { event, notice, agency: agency.clone(), precedence, grade, exercise, call, of }
 }

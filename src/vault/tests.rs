@@ -387,6 +387,10 @@ fn a_silent_origin_holds_up_nobody() {
         fn now(&self) -> Millis {
             self.0
         }
+
+        fn steady(&self) -> Millis {
+            self.0
+        }
     }
     let mut t = two();
     for n in 0..3 {

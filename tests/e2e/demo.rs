@@ -122,6 +122,21 @@ impl Demo {
         until("a node is dead", Duration::from_secs(5), || std::fs::read_link(&proc).is_err().then_some(()));
     }
 
+    /// Changes a stopped node's configuration.
+    pub fn configure(&self, agency: &str, change: impl FnOnce(&mut toml::Table)) {
+        let config = self.dir.join("nodes").join(agency).join("hufu.toml");
+        let mut table: toml::Table = std::fs::read_to_string(&config).unwrap().parse().unwrap();
+        change(&mut table);
+        std::fs::write(&config, toml::to_string(&table).unwrap()).unwrap();
+    }
+
+    /// Waits until a persona's node serves.
+    pub fn serves(&self, persona: &str) {
+        until("a node serves", Duration::from_secs(20), || {
+            (self.run(persona, &["notice", "inbox"]).code == 0).then_some(())
+        });
+    }
+
     /// Starts a single node again, as an operator would.
     pub fn start_node(&self, agency: &str) -> Node {
         let dir = self.dir.join("nodes").join(agency);

@@ -3,6 +3,7 @@
 
 mod demo;
 mod finds;
+mod lines;
 mod notices;
 mod portions;
 mod shares;

@@ -60,7 +60,10 @@ impl World {
                 let cancel = Draft { kind: LetterKind::Cancel, action: false, ..draft(notice, &to, Precedence::Flash) };
                 let police = self.parties[1].office.as_ref().unwrap();
                 if police.sent_of(&notice).iter().all(|(_, o)| o.state().is_none_or(|s| s == ReceiptState::Delivered)) {
-                    police.accept(&self.state, vec![cancel], "duty", self.now, &mut self.dice).await.unwrap();
+                    police
+                        .accept(&self.state, vec![cancel], ("duty", u64::MAX), self.now, &mut self.dice)
+                        .await
+                        .unwrap();
                     self.model.cancelled.insert(notice);
                 }
             }
@@ -81,7 +84,7 @@ fn every_short_history_of_one_notice_ends_well() {
             let notice = NoticeId::new(world.now, mark(&world.parties[1].id), &mut world.dice);
             let draft = draft(notice, &world.parties[0].id.clone(), Precedence::Flash);
             let police = world.parties[1].office.as_ref().unwrap();
-            police.accept(&world.state, vec![draft], "duty", world.now, &mut world.dice).await.unwrap();
+            police.accept(&world.state, vec![draft], ("duty", u64::MAX), world.now, &mut world.dice).await.unwrap();
             world.model.accepted.insert(notice, (1, 0));
             for event in &events {
                 world.happen(*event, notice).await;

@@ -1,0 +1,261 @@
+//! Notices for people who get them: read, acknowledge, answer.
+
+use super::core::Core;
+use super::door::{Act, Caller};
+use super::notices::notice_label;
+use super::publish::RandomOf;
+use super::track::Lead;
+use crate::audit::{Action as AuditAction, Object, Stage};
+use crate::domain::fault::Fault;
+use crate::domain::ids::NoticeId;
+use crate::domain::label::{Grade, Label};
+use crate::domain::notice::{ANSWER_CHARS, Answer, ReceiptState};
+use crate::domain::time::Millis;
+use crate::notice::{By, Content, In, LetterDigest, LetterHeader, Word, person_bytes};
+use crate::policy::{Action, Decision, DenyKind, Resource};
+use crate::seal::{PublicKey, Signature};
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Mutex, PoisonError};
+
+/// A notice as a person sees it.
+pub struct NoticeLine {
+    /// Its letter, for acknowledging.
+    pub letter: LetterDigest,
+    /// What everybody on the way may know.
+    pub header: LetterHeader,
+    /// What it says.
+    pub content: Content,
+    /// The furthest state here.
+    pub state: ReceiptState,
+    /// When it came in.
+    pub at: Millis,
+    /// Who acknowledged first.
+    pub ack_by: Option<String>,
+    /// Who was called because nobody acknowledged: deputy, chain, out-of-band.
+    pub escalated: Vec<&'static str>,
+    /// The clock of a lead.
+    pub lead: Option<Lead>,
+}
+
+/// Streams of one person at a time: terminals, and what a lost connection left.
+const WATCHES: usize = 8;
+
+/// Who watches for notices; each stream costs an event for each notice.
+#[derive(Default)]
+pub struct Watching(Mutex<BTreeMap<String, usize>>);
+
+/// A stream of somebody; ends when dropped.
+pub struct Watch<'a>(&'a Watching, String);
+
+impl Watching {
+    /// Begins a stream.
+    ///
+    /// # Errors
+    /// When the person has too many.
+    pub fn begin(&self, caller: &Caller) -> Result<Watch<'_>, Fault> {
+        let name = caller.person().name.clone();
+        let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let watches = all.entry(name.clone()).or_default();
+        if *watches >= WATCHES {
+            return Err(Fault::unavailable("OVERLOADED", format!("you watch {WATCHES} times already"))
+                .hint("end a watch that you do not look at"));
+        }
+        *watches += 1;
+        Ok(Watch(self, name))
+    }
+}
+
+impl Drop for Watch<'_> {
+    fn drop(&mut self) {
+        let mut all = self.0.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(watches) = all.get_mut(&self.1) {
+            *watches = watches.saturating_sub(1);
+            if *watches == 0 {
+                all.remove(&self.1);
+            }
+        }
+    }
+}
+
+/// Letters looked at for one inbox, and bytes of text shown in it: the rest is older.
+const INBOX_SCAN: usize = 5_000;
+const INBOX_BYTES: usize = 4 << 20;
+
+impl Core {
+    /// Whether somebody may look at notices at all; a refusal is an event.
+    pub async fn notice_gate(&self, caller: &Caller) -> Result<(), Fault> {
+        let decision = self.decide(caller, Action::NoticeTrack, Resource::None, "", true);
+        let Some(fault) = decision.fault() else { return Ok(()) };
+        let (action, audit, object) = (Action::NoticeTrack, AuditAction::NoticeOpen, Object::None);
+        let act = Act { action, audit, object, label: None, purpose: "", origin: None, request: self.random() };
+        let _logged = self.log(caller, &act, Stage::Single, &decision).await?;
+        Err(fault)
+    }
+
+    /// Notices that a person may see, newest first. Each one shown is an event.
+    pub async fn notice_inbox(&self, caller: &Caller, limit: usize) -> Result<Vec<NoticeLine>, Fault> {
+        self.notice_gate(caller).await?;
+        let (letters, _) = self.office.read(|b| b.arrived_since(0));
+        let (mut lines, mut bytes) = (Vec::new(), 0usize);
+        for letter in letters.into_iter().rev().take(INBOX_SCAN) {
+            if lines.len() >= limit || bytes > INBOX_BYTES {
+                break;
+            }
+            if let Some(line) = self.notice_shown(caller, letter).await? {
+                bytes = bytes.saturating_add(line.content.body.len());
+                lines.push(line);
+            }
+        }
+        Ok(lines)
+    }
+
+    /// One notice by its id.
+    pub async fn notice_show(&self, caller: &Caller, notice: &NoticeId) -> Result<NoticeLine, Fault> {
+        let letter = self.office.read(|b| b.received_of(notice).map(|(d, _)| d));
+        let line = match letter {
+            Some(letter) => self.notice_shown(caller, letter).await?,
+            None => None,
+        };
+        match line {
+            Some(line) => Ok(line),
+            None => Err(self.notice_denied(caller, notice, Action::NoticeRead).await?),
+        }
+    }
+
+    /// Denied and absent look alike to whoever is denied; the log knows which it was. Answers the fault.
+    async fn notice_denied(&self, caller: &Caller, notice: &NoticeId, action: Action) -> Result<Fault, Fault> {
+        let entry = self.office.read(|b| b.received_of(notice).map(|(_, i)| i.clone()));
+        let decision = entry.map(|i| self.notice_may(caller, action, &i)).filter(|d| !d.is_allow());
+        let absent = || Decision::Deny { rule: "absent".into(), kind: DenyKind::Hidden };
+        let label = notice_label(&self.agency, Grade::Internal, BTreeSet::new());
+        let act = self.notice_act(action, AuditAction::NoticeOpen, *notice, &label);
+        let _logged = self.log(caller, &act, Stage::Intent, &decision.unwrap_or_else(absent)).await?;
+        Ok(Fault::not_found())
+    }
+
+    /// A notice as this person may see it: none when they may not, or when it was withdrawn.
+    pub async fn notice_shown(&self, caller: &Caller, letter: LetterDigest) -> Result<Option<NoticeLine>, Fault> {
+        let Some(entry) = self.office.read(|b| b.entry(&letter).cloned()) else { return Ok(None) };
+        let decision = self.notice_may(caller, Action::NoticeRead, &entry);
+        if entry.state() == ReceiptState::Withdrawn || !decision.is_allow() {
+            return Ok(None);
+        }
+        let h = &entry.letter.header;
+        let label = notice_label(&h.from, h.grade, [h.to.clone()].into());
+        let act = self.notice_act(Action::NoticeRead, AuditAction::NoticeOpen, h.notice, &label);
+        // Both are durable before anything is opened: the entry in the log, and that it can be withdrawn no more.
+        let intent = self.log(caller, &act, Stage::Intent, &decision);
+        let (receipt, opening) = tokio::join!(intent, self.office.opening(&entry, self.clock.now()));
+        let receipt = receipt?;
+        if !opening? {
+            return Ok(None);
+        }
+        let content = self.office.disclose(&entry, &receipt)?;
+        let (state, ack_by) = (entry.state(), entry.acknowledged_by().map(str::to_owned));
+        let escalated = entry.steps.keys().map(|s| s.as_str()).collect();
+        let at_once =
+            |due| entry.receipts.iter().any(|r| r.receipt.state >= ReceiptState::Acknowledged && r.receipt.time <= due);
+        let lead = h.lead.then(|| Lead::of(h.created, &entry.receipts, at_once));
+        Ok(Some(NoticeLine { letter, header: h.clone(), content, state, at: entry.at, ack_by, escalated, lead }))
+    }
+
+    /// The lattice on the notice's label, with its desks as the need-to-know scope: a desk or person that is named,
+    /// and the duty officers who watch for all.
+    fn notice_may(&self, caller: &Caller, action: Action, entry: &In) -> Decision {
+        let h = &entry.letter.header;
+        let desks = self.office.desks(entry).unwrap_or_else(|_| vec![String::new()].into());
+        let person = caller.person();
+        let named = |d: &String| *d == person.name || (!person.unit.is_empty() && *d == person.unit);
+        let on_duty = person.roles.contains(&crate::domain::person::Role::DutyOfficer);
+        let label = notice_label(&h.from, h.grade, [h.to.clone()].into());
+        let resource = Resource::Record { label, own: h.from == self.agency };
+        let mut question = self.question(caller, action, resource, "", true);
+        question.in_scope = desks.is_empty() || on_duty || desks.iter().any(named);
+        self.policy.decide(&question)
+    }
+
+    /// Letters that a person's terminal has not displayed yet and nobody acknowledged, then where to go on.
+    pub fn notices_unseen(&self, caller: &Caller) -> (Vec<LetterDigest>, usize) {
+        let name = &caller.person().name;
+        self.office.read(|b| {
+            let (letters, next) = b.arrived_since(0);
+            let unseen = |d: &LetterDigest| {
+                b.entry(d).is_some_and(|i| !i.shown_to.contains(name) && i.state() < ReceiptState::Acknowledged)
+            };
+            (letters.into_iter().filter(unseen).collect(), next)
+        })
+    }
+
+    /// A person's terminal displays a notice.
+    pub async fn notice_presented(&self, caller: &Caller, notice: &NoticeId) -> Result<(), Fault> {
+        let (letter, entry) = self.notice_for(caller, notice, Action::NoticeRead).await?;
+        let name = &caller.person().name;
+        if entry.shown_to.contains(name) {
+            return Ok(());
+        }
+        let label = notice_of(&entry);
+        let act = self.notice_act(Action::NoticeRead, AuditAction::NoticeReceive, *notice, &label);
+        let resource = Resource::Record { label: label.clone(), own: entry.letter.header.from == self.agency };
+        let (state, now) = (self.state(), self.clock.now());
+        let shown = async { Ok(self.office.shown(&state, &letter, name, now, &mut RandomOf(self)).await?) };
+        self.through(caller, act, resource, shown).await
+    }
+
+    /// What a person signs to acknowledge (no answer) or to answer a notice, and the letter that it is about.
+    pub async fn notice_words(
+        &self,
+        caller: &Caller,
+        notice: &NoticeId,
+        answer: Option<&(Answer, String)>,
+    ) -> Result<(Vec<u8>, LetterDigest), Fault> {
+        let (letter, _) = self.notice_for(caller, notice, Action::NoticeAck).await?;
+        let state = if answer.is_some() { ReceiptState::Answered } else { ReceiptState::Acknowledged };
+        Ok((person_bytes(&self.federation, &letter, state, answer, &caller.person().name), letter))
+    }
+
+    /// Acknowledges or answers with the person's signature; durable when it answers.
+    pub async fn notice_say(
+        &self,
+        caller: &Caller,
+        notice: &NoticeId,
+        answer: Option<(Answer, String)>,
+        signature: Signature,
+    ) -> Result<(), Fault> {
+        if answer.as_ref().is_some_and(|(_, text)| text.chars().count() > ANSWER_CHARS) {
+            return Err(Fault::usage("BAD_ANSWER", format!("an answer has at most {ANSWER_CHARS} characters")));
+        }
+        if answer.as_ref().is_some_and(|(a, text)| *a == Answer::Refused && text.trim().is_empty()) {
+            return Err(Fault::usage("BAD_ANSWER", "a refusal gives its reason").hint("add --text"));
+        }
+        let (letter, entry) = self.notice_for(caller, notice, Action::NoticeAck).await?;
+        let label = notice_of(&entry);
+        let act = self.notice_act(Action::NoticeAck, AuditAction::NoticeAnswer, *notice, &label);
+        let person = caller.person();
+        let key = PublicKey::from_bytes(person.public_key);
+        let step = if answer.is_some() { ReceiptState::Answered } else { ReceiptState::Acknowledged };
+        let word = Word { by: By { name: person.name.clone(), key, signature }, answer };
+        let (state, now) = (self.state(), self.clock.now());
+        let say = async { Ok(self.office.say(&state, &letter, step, Some(word), now, &mut RandomOf(self)).await?) };
+        let resource = Resource::Record { label: label.clone(), own: entry.letter.header.from == self.agency };
+        self.through(caller, act, resource, say).await
+    }
+
+    async fn notice_for(
+        &self,
+        caller: &Caller,
+        notice: &NoticeId,
+        action: Action,
+    ) -> Result<(LetterDigest, In), Fault> {
+        let found = self.office.read(|b| b.received_of(notice).map(|(d, i)| (d, i.clone())));
+        match found.filter(|(_, i)| self.notice_may(caller, action, i).is_allow()) {
+            Some(found) => Ok(found),
+            None => Err(self.notice_denied(caller, notice, action).await?),
+        }
+    }
+}
+
+/// The label of a notice that came in.
+fn notice_of(entry: &In) -> Label {
+    let h = &entry.letter.header;
+    notice_label(&h.from, h.grade, [h.to.clone()].into())
+}
