@@ -1,6 +1,6 @@
 //! `hufu.v1.Cluster`.
 
-use super::{People, refuse};
+use super::{People, decode, refuse};
 use crate::vault::Missing;
 use crate::wire::pb::v1;
 use tonic::{Request, Response, Status};
@@ -56,6 +56,13 @@ impl v1::cluster_server::Cluster for People {
             complaints,
             halted: view.halted.unwrap_or_default(),
         }))
+    }
+
+    async fn barrier(&self, request: Request<v1::BarrierRequest>) -> Result<Response<v1::BarrierReply>, Status> {
+        self.caller(&request)?;
+        let wait = decode::wait(request.into_inner().timeout_ms);
+        self.core.barrier(true, wait).await.map_err(refuse)?;
+        Ok(Response::new(v1::BarrierReply { ledger_index: self.core.cluster.applied() }))
     }
 }
 

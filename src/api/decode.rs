@@ -5,8 +5,8 @@ use std::collections::BTreeSet;
 use std::str::FromStr;
 use std::time::Duration;
 
-/// Longest that a call may wait.
-const LONGEST_MS: u32 = 60_000;
+/// Longest that a call may wait: a little under the time after which every call is ended.
+const LONGEST_MS: u32 = 25_000;
 
 /// Parses each text.
 pub(super) fn set<T: FromStr<Err = Fault> + Ord>(texts: &[String]) -> Result<BTreeSet<T>, Fault> {

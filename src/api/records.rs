@@ -121,7 +121,7 @@ impl v1::records_server::Records for People {
             .into_iter()
             .map(|l| v1::HistoryVersion { version: l.version, index: l.index, at: l.at.0, label: label.marking() })
             .collect();
-        Ok(Response::new(v1::HistoryReply { versions }))
+        Ok(Response::new(v1::HistoryReply { versions, ledger_index: self.core.cluster.applied() }))
     }
 
     async fn export(&self, request: Request<v1::ExportRequest>) -> Result<Response<v1::ExportReply>, Status> {

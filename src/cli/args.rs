@@ -32,10 +32,10 @@ pub(super) struct Globals {
     /// Language of human output: zh or en.
     #[arg(long, global = true, value_name = "LANG")]
     lang: Option<Lang>,
-    /// How long a write waits for a leader, in seconds.
+    /// How long a write waits for a leader, in seconds; one call waits 25 s at most.
     #[arg(long, global = true, default_value_t = 10, value_name = "SECONDS")]
     pub(super) timeout: u32,
-    /// Read behind the linearizable barrier.
+    /// First wait until the node has all that was committed at this moment (linearizable barrier).
     #[arg(long, global = true)]
     pub(super) fresh: bool,
 }

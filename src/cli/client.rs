@@ -26,7 +26,13 @@ impl Client {
         let path = g.profile.as_ref().ok_or_else(|| {
             Fault::usage("NO_PROFILE", "no profile given").hint("use --profile FILE or set HUFU_PROFILE")
         })?;
-        Client::with(path, Duration::from_secs(u64::from(g.timeout))).await
+        let client = Client::with(path, Duration::from_secs(u64::from(g.timeout))).await?;
+        // What is read from here on is as new as this moment, whatever the command.
+        if g.fresh {
+            let barrier = v1::BarrierRequest { timeout_ms: client.timeout_ms() };
+            client.cluster().barrier(barrier).await.map_err(fault)?;
+        }
+        Ok(client)
     }
 
     /// Connects with a given profile.

@@ -19,7 +19,7 @@ use tokio::time::Instant;
 
 /// Files under way at once.
 const AT_ONCE: usize = 8;
-/// A node or leader that is away is asked again for this long, for each file.
+/// A node or leader that is away is asked again for this long; then the import ends, and says how far it came.
 const PATIENCE: Duration = Duration::from_secs(60);
 const PAUSE: Duration = Duration::from_millis(500);
 
@@ -72,6 +72,7 @@ pub(super) async fn run(ask: Import, client: Client, out: &Out) -> Result<ExitCo
     let bar = progress(sources.len(), out);
     let mut counts = Counts::default();
     let client = Arc::new(client);
+    let mut away = None;
     for group in sources.chunks(AT_ONCE) {
         let mut running = Vec::with_capacity(group.len());
         for source in group {
@@ -86,9 +87,13 @@ pub(super) async fn run(ask: Import, client: Client, out: &Out) -> Result<ExitCo
         }
         for (source, task) in group.iter().zip(running) {
             let outcome = task.await.map_err(|e| Fault::internal("RUNTIME", e.to_string()))?;
+            away = away.or(outcome.as_ref().err().filter(|f| again(f)).cloned());
             let line = counts.take(source, outcome);
             bar.suspend(|| out.answer(&line, || sentence(&line)));
             bar.inc(1);
+        }
+        if away.is_some() {
+            break;
         }
     }
     bar.finish_and_clear();
@@ -103,6 +108,10 @@ pub(super) async fn run(ask: Import, client: Client, out: &Out) -> Result<ExitCo
             out.say("拒绝", "refused")
         )
     });
+    // Not the files' fault: what is left is imported by the same command.
+    if let Some(fault) = away {
+        return Err(fault.hint("run the same import again: what is imported already stays as it is"));
+    }
     Ok(match (refused, imported + updated + unchanged) {
         (0, _) => ExitCode::SUCCESS,
         (_, 0) => ExitCode::from(FaultKind::Usage.exit_code()),

@@ -100,7 +100,7 @@ impl Out {
             return;
         }
         let cells: Vec<Vec<String>> = rows.iter().map(|r| columns.iter().map(|c| cell(r.get(*c))).collect()).collect();
-        let head: Vec<String> = columns.iter().map(|c| c.to_uppercase()).collect();
+        let head: Vec<String> = columns.iter().map(|c| self.say(heading_zh(c), &c.to_uppercase()).to_owned()).collect();
         let widths: Vec<usize> = (0..columns.len())
             .map(|i| std::iter::once(&head).chain(&cells).filter_map(|r| r.get(i)).map(|t| width(t)).max().unwrap_or(0))
             .collect();
@@ -128,10 +128,108 @@ impl Out {
             );
             return;
         }
-        eprintln!("{}: {}", self.say("错误", "error"), shown(&fault.message));
+        match self.say(fault_zh(fault.reason), "") {
+            "" => eprintln!("{}: {}", self.say("错误", "error"), shown(&fault.message)),
+            zh => eprintln!("错误: {zh}（{}）", shown(&fault.message)),
+        }
         if let Some(hint) = &fault.hint {
             eprintln!("{}: {}", self.say("提示", "hint"), shown(hint));
         }
+    }
+}
+
+/// Chinese headings of tables; a column without one keeps its name.
+fn heading_zh(column: &str) -> &str {
+    match column {
+        "ack_by" => "签收人",
+        "action" => "操作",
+        "agency" => "机构",
+        "agreement" => "协议",
+        "answer" => "答复",
+        "applied" => "已应用",
+        "area" => "区域",
+        "at" => "时间",
+        "actor" => "操作人",
+        "by" => "人员",
+        "ceiling" => "系统密级",
+        "clearance" => "涉密等级",
+        "compartments" => "专项",
+        "decision" => "决定",
+        "detail" => "详情",
+        "digest" => "摘要",
+        "end" => "结束",
+        "exercise" => "演练",
+        "from" => "来自",
+        "grade" => "密级",
+        "id" => "编号",
+        "index" => "账本序号",
+        "issuer" => "发布单位",
+        "kinds" => "类别",
+        "label" => "标密",
+        "level" => "级别",
+        "name" => "名称",
+        "node" => "节点",
+        "nodes" => "节点",
+        "notice" => "通报",
+        "origin" => "原发机构",
+        "parties" => "缔约机构",
+        "precedence" => "等级",
+        "purpose" => "查阅事由",
+        "reachable" => "可达",
+        "reason" => "原因",
+        "record" => "情报",
+        "role" => "角色",
+        "roles" => "角色",
+        "rule" => "规则",
+        "seq" => "序号",
+        "signed_by" => "已签署",
+        "snippet" => "摘录",
+        "stage" => "阶段",
+        "start" => "开始",
+        "state" => "状态",
+        "subject" => "主题",
+        "suspended" => "已停用",
+        "text" => "内容",
+        "tier" => "层级",
+        "title" => "标题",
+        "until" => "有效期至",
+        "version" => "版本",
+        "who" => "查阅人",
+        other => other,
+    }
+}
+
+/// What a reason says in Chinese; the details stand behind it. Empty for reasons that few people meet.
+fn fault_zh(reason: &str) -> &'static str {
+    match reason {
+        "NOT_FOUND" => "未找到，或您无权查看",
+        "ABOVE_CLEARANCE" => "密级高于您的涉密等级",
+        "ABOVE_CEILING" => "密级高于系统密级",
+        "ATTACHMENT_NOT_RELEASED" => "收件方无权查看所附情报",
+        "AUDIT_FAILED" | "AUDIT_STOPPED" => "审计日志无法写入，一切操作停止",
+        "BAD_BODY" => "正文无效",
+        "BAD_PURPOSE" => "须填写查阅事由（1 至 200 字）",
+        "BODY_TOO_LARGE" => "内容过大",
+        "COMPARTMENT_NOT_HELD" => "您不在该专项知悉范围内",
+        "FLASH_QUOTA" => "特提通报过于频繁",
+        "INTEGRITY" => "完整性校验失败",
+        "MARKING_AUTHORITY" => "超出本机构定密权限",
+        "NO_GUIDE" => "没有适用的定密细目",
+        "NO_LEADER" => "当前没有主节点",
+        "NO_PROFILE" => "未指定个人配置文件",
+        "NOT_A_PARTY" => "不是协议缔约机构",
+        "NOT_COVERED" => "没有覆盖各收件方的有效协议",
+        "OUTBOX_FULL" => "待发通报已满",
+        "OUTSIDE_AGREEMENT" => "超出协议范围",
+        "PERIOD_TOO_LONG" => "保密期限超过法定上限",
+        "POLICY_REFUSED" => "策略不允许",
+        "SAME_PERSON" => "同一人不能充当两人",
+        "UNKNOWN_AGENCY" => "没有这个机构",
+        "UNKNOWN_AGREEMENT" => "没有这个有效协议",
+        "UNKNOWN_GRADE" => "没有这个密级",
+        "UNKNOWN_PERSON" => "本节点不认识您，或您的权限已被收回",
+        "VERSION_CONFLICT" => "已被他人先行更改",
+        _ => "",
     }
 }
 

@@ -57,7 +57,8 @@ pub(super) enum Command {
         sealed: bool,
         #[arg(long)]
         out: PathBuf,
-        #[arg(long)]
+        /// Why: a case number or an order. Without it the log says that a sealed copy was made: nothing of it is read.
+        #[arg(long, default_value = "密封副本 sealed copy")]
         purpose: String,
     },
 }
@@ -129,9 +130,9 @@ pub(super) fn run(command: Command, g: &Globals, out: &Out) -> Result<ExitCode, 
         let client = Client::connect(g).await?;
         match command {
             Command::Import(ask) => super::import::run(ask, client, out).await,
-            Command::Search(s) => search(&client, s, g, out).await,
+            Command::Search(s) => search(&client, s, out).await,
             Command::Publish(p) => publish(&client, *p, out).await,
-            Command::Open { id, version, purpose } => open(&client, id, version, purpose, g, out).await,
+            Command::Open { id, version, purpose } => open(&client, id, version, purpose, out).await,
             Command::List { purpose, limit, after } => {
                 let after = after.map(|a| a.to_string()).unwrap_or_default();
                 let r =
@@ -139,7 +140,8 @@ pub(super) fn run(command: Command, g: &Globals, out: &Out) -> Result<ExitCode, 
                 let rows: Vec<_> = r
                     .hits
                     .iter()
-                    .map(|h| json!({"record": h.record, "version": h.version, "title": h.title, "label": h.label, "origin": h.origin}))
+                    .map(|h| json!({"record": h.record, "version": h.version, "title": h.title, "label": h.label, "origin": h.origin,
+                        "ledger_index": r.ledger_index}))
                     .collect();
                 out.table(&["record", "version", "label", "origin", "title"], &rows);
                 Ok(ExitCode::SUCCESS)
@@ -150,7 +152,8 @@ pub(super) fn run(command: Command, g: &Globals, out: &Out) -> Result<ExitCode, 
                 let rows: Vec<_> = r
                     .versions
                     .iter()
-                    .map(|v| json!({"version": v.version, "index": v.index, "at": Millis(v.at).to_rfc3339(), "label": v.label}))
+                    .map(|v| json!({"version": v.version, "index": v.index, "at": Millis(v.at).to_rfc3339(), "label": v.label,
+                        "ledger_index": r.ledger_index}))
                     .collect();
                 out.table(&["version", "index", "at", "label"], &rows);
                 Ok(ExitCode::SUCCESS)
@@ -248,7 +251,7 @@ fn too_large(bytes: u64) -> Fault {
     Fault::usage("BODY_TOO_LARGE", format!("the body has {bytes} bytes; the limit is {} (1 MiB)", limits::BODY_BYTES))
 }
 
-async fn search(client: &Client, s: Search, g: &Globals, out: &Out) -> Result<ExitCode, Fault> {
+async fn search(client: &Client, s: Search, out: &Out) -> Result<ExitCode, Fault> {
     let request = v1::SearchRequest {
         query: s.query,
         grade: s.grade.map(|v| v.to_string()).unwrap_or_default(),
@@ -257,7 +260,7 @@ async fn search(client: &Client, s: Search, g: &Globals, out: &Out) -> Result<Ex
         since: s.since.as_deref().map_or(Ok(0), |t| Millis::parse(t).map(|m| m.0))?,
         limit: s.limit,
         purpose: s.purpose,
-        fresh: g.fresh,
+        fresh: false,
     };
     let r = client.records().search(request).await.map_err(fault)?.into_inner();
     let rows: Vec<_> = r
@@ -274,15 +277,8 @@ async fn search(client: &Client, s: Search, g: &Globals, out: &Out) -> Result<Ex
     Ok(ExitCode::SUCCESS)
 }
 
-async fn open(
-    client: &Client,
-    id: RecordId,
-    version: u32,
-    purpose: String,
-    g: &Globals,
-    out: &Out,
-) -> Result<ExitCode, Fault> {
-    let request = v1::OpenRequest { record: id.to_string(), version, purpose, fresh: g.fresh };
+async fn open(client: &Client, id: RecordId, version: u32, purpose: String, out: &Out) -> Result<ExitCode, Fault> {
+    let request = v1::OpenRequest { record: id.to_string(), version, purpose, fresh: false };
     let r = client.records().open(request).await.map_err(fault)?.into_inner();
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
     let portions: Vec<_> = r.portions.iter().map(|p| json!({"label": p.label, "text": text(&p.text)})).collect();

@@ -1,6 +1,7 @@
 //! Real processes, real TLS, real fsync, real consensus; every wait has a deadline.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "test")]
 
+mod contract;
 mod demo;
 mod finds;
 mod lines;

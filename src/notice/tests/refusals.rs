@@ -1,0 +1,277 @@
+//! What a node refuses, what it keeps, and what it never takes back: one step at a time.
+
+use super::*;
+
+fn pair() -> (Vec<Party>, State, Letter) {
+    let (mut parties, state) = federation();
+    parties.iter_mut().for_each(Party::start);
+    let mut dice = Dice(5);
+    let to = parties[0].id.clone();
+    let police = parties[1].office.as_ref().unwrap();
+    let notice = NoticeId::new(START, mark(&parties[1].id), &mut dice);
+    let sent =
+        block(police.accept(&state, vec![draft(notice, &to, Precedence::Flash)], ("duty", u64::MAX), START, &mut dice));
+    let letter = police.read(|b| b.out(&sent.unwrap()[0]).unwrap().letter.clone());
+    (parties, state, letter)
+}
+
+#[test]
+fn an_altered_or_forged_letter_is_refused_and_leaves_nothing() {
+    let (parties, state, letter) = pair();
+    let customs = parties[0].office.as_ref().unwrap();
+    let bytes = letter.to_canon();
+    for at in 0..bytes.len() {
+        let mut bad = bytes.clone();
+        bad[at] ^= 1;
+        let Ok(bad) = Letter::from_canon(&bad) else { continue };
+        assert!(block(customs.take(&state, bad, START)).is_err(), "byte {at}");
+    }
+    // Another member cannot write in the sender's name, nor take what is not for it.
+    let third = parties[2].office.as_ref().unwrap();
+    assert!(block(third.take(&state, letter.clone(), START)).is_err());
+    let mut header = letter.header.clone();
+    header.node = node_id(&parties[2].id, "1");
+    let key = state.grade_key(&header.to, Grade::Secret).unwrap();
+    let signer = parties[2].ring().signing_key().unwrap();
+    let forged = Letter::seal(header, b"x", key, &signer, &mut Dice(1)).unwrap();
+    assert!(block(customs.take(&state, forged, START)).is_err());
+    // A relay has seen the id: it cannot put a notice of its own in the place of the one that it was to pass on.
+    let mine = draft(letter.header.notice, &parties[0].id, Precedence::Flash);
+    let sent = block(third.accept(&state, vec![mine], ("duty", u64::MAX), START, &mut Dice(2))).unwrap();
+    let squatting = third.read(|b| b.out(&sent[0]).unwrap().letter.clone());
+    let refused = block(customs.take(&state, squatting, START)).err().unwrap();
+    assert_eq!(refused.to_string(), "refused: its id names another sender");
+    assert_eq!(customs.read(|b| b.arrived_since(0).1), 0);
+    let late = Millis(letter.header.expires.0 + 3_600_001);
+    assert!(block(customs.take(&state, letter.clone(), late)).is_err(), "its time is over");
+    assert!(block(customs.take(&state, letter, START)).unwrap().new);
+}
+
+#[test]
+fn a_letter_to_the_own_agency_is_one_letter() {
+    let (parties, state, _) = pair();
+    let police = parties[1].office.as_ref().unwrap();
+    let notice = NoticeId::new(START, mark(&parties[1].id), &mut Dice(6));
+    let own = draft(notice, &parties[1].id, Precedence::Routine);
+    let sent = block(police.accept(&state, vec![own], ("duty", u64::MAX), START, &mut Dice(7))).unwrap();
+    let letter = police.read(|b| b.out(&sent[0]).unwrap().letter.clone());
+    let receipts = block(police.take(&state, letter, START)).unwrap().receipts;
+    block(police.told(&state, receipts, START)).unwrap();
+    assert_eq!(police.sent_of(&notice).len(), 1);
+    assert_eq!(police.read(|b| b.arrived_since(0).1), 1);
+}
+
+#[test]
+fn a_receipt_counts_only_from_a_node_of_the_addressee_and_with_the_persons_signature() {
+    let (parties, state, letter) = pair();
+    let (customs, police) = (parties[0].office.as_ref().unwrap(), parties[1].office.as_ref().unwrap());
+    let delivered = block(customs.take(&state, letter.clone(), START)).unwrap().receipts;
+    let receipt = |node: NodeId, key: &SigningKey, by: Option<By>| {
+        Receipt { node, state: ReceiptState::Acknowledged, by, ..delivered[0].receipt.clone() }.sign(key)
+    };
+    let own = parties[0].ring().signing_key().unwrap();
+    let other = parties[2].ring().signing_key().unwrap();
+    let digest = letter.digest();
+    let good = word(&digest, "duty", None).by;
+    let named_otherwise = By { name: "chief".into(), ..good.clone() };
+    let node = node_id(&parties[0].id, "1");
+    for bad in [
+        receipt(node, &other, Some(good.clone())),
+        receipt(node_id(&parties[2].id, "1"), &other, Some(good.clone())),
+        receipt(node, &own, None),
+        receipt(node, &own, Some(named_otherwise)),
+    ] {
+        assert!(block(police.told(&state, vec![bad], START)).is_err());
+    }
+    assert_eq!(police.read(|b| b.out(&digest).unwrap().state()), None);
+    block(police.told(&state, vec![receipt(node, &own, Some(good))], START)).unwrap();
+    assert!(police.read(|b| b.out(&digest).unwrap().is_acknowledged()));
+}
+
+#[test]
+fn nobody_acknowledges_what_was_withdrawn_and_nothing_seen_is_withdrawn() {
+    let (parties, state, letter) = pair();
+    let (customs, police) = (parties[0].office.as_ref().unwrap(), parties[1].office.as_ref().unwrap());
+    let cancel = |dice: &mut Dice| {
+        let d = Draft {
+            kind: LetterKind::Cancel,
+            action: false,
+            ..draft(letter.header.notice, &parties[0].id, Precedence::Flash)
+        };
+        let sent = block(police.accept(&state, vec![d], ("duty", u64::MAX), START, dice)).unwrap();
+        police.read(|b| b.out(&sent[0]).unwrap().letter.clone())
+    };
+    let early = cancel(&mut Dice(1));
+    let held = block(customs.take(&state, early.clone(), START)).unwrap();
+    assert_eq!(held.receipts.len(), 1, "it overtook its notice");
+    let taken = block(customs.take(&state, letter.clone(), START)).unwrap();
+    assert!(!taken.new, "nobody is told of it");
+    let digest = letter.digest();
+    let receipts = block(customs.take(&state, early, START)).unwrap().receipts;
+    for receipts in [taken.receipts, receipts] {
+        assert!(receipts.iter().any(|r| r.receipt.state == ReceiptState::Withdrawn));
+    }
+    let (mut dice, word) = (Dice(2), word(&digest, "duty", None));
+    let ack = customs.say(&state, &digest, ReceiptState::Acknowledged, Some(word), START, &mut dice);
+    assert!(block(ack).is_err());
+
+    let (parties, state, letter) = pair();
+    let (customs, police) = (parties[0].office.as_ref().unwrap(), parties[1].office.as_ref().unwrap());
+    block(customs.take(&state, letter.clone(), START)).unwrap();
+    block(customs.shown(&state, &letter.digest(), "duty", START, &mut Dice(3))).unwrap();
+    let d = Draft {
+        kind: LetterKind::Cancel,
+        action: false,
+        ..draft(letter.header.notice, &parties[0].id, Precedence::Flash)
+    };
+    let sent = block(police.accept(&state, vec![d], ("duty", u64::MAX), START, &mut Dice(4))).unwrap();
+    let late = police.read(|b| b.out(&sent[0]).unwrap().letter.clone());
+    let receipts = block(customs.take(&state, late, START)).unwrap().receipts;
+    assert!(receipts.iter().all(|r| r.receipt.state != ReceiptState::Withdrawn));
+}
+
+/// Whoever read it in a list has seen it, displayed or not.
+#[test]
+fn what_was_opened_is_not_withdrawn() {
+    let (parties, state, letter) = pair();
+    let (customs, police) = (parties[0].office.as_ref().unwrap(), parties[1].office.as_ref().unwrap());
+    block(customs.take(&state, letter.clone(), START)).unwrap();
+    let entry = customs.read(|b| b.entry(&letter.digest()).cloned()).unwrap();
+    assert!(block(customs.opening(&entry, START)).unwrap());
+    let cancel = Draft {
+        kind: LetterKind::Cancel,
+        action: false,
+        ..draft(letter.header.notice, &parties[0].id, Precedence::Flash)
+    };
+    let sent = block(police.accept(&state, vec![cancel], ("duty", u64::MAX), START, &mut Dice(4))).unwrap();
+    let cancel = police.read(|b| b.out(&sent[0]).unwrap().letter.clone());
+    let receipts = block(customs.take(&state, cancel, START)).unwrap().receipts;
+    assert!(receipts.iter().all(|r| r.receipt.state != ReceiptState::Withdrawn));
+}
+
+/// An addressee that says "withdrawn" of what nobody withdrew does not end the sender's alarms.
+#[test]
+fn a_withdrawal_that_nobody_asked_for_is_not_believed() {
+    let (parties, state, letter) = pair();
+    let (customs, police) = (parties[0].office.as_ref().unwrap(), parties[1].office.as_ref().unwrap());
+    let delivered = block(customs.take(&state, letter.clone(), START)).unwrap().receipts.remove(0).receipt;
+    let forged =
+        Receipt { state: ReceiptState::Withdrawn, ..delivered }.sign(&parties[0].ring().signing_key().unwrap());
+    assert!(block(police.told(&state, vec![forged], START)).is_err());
+    assert_eq!(police.read(|b| b.out(&letter.digest()).unwrap().state()), None);
+}
+
+/// One letter of a notice: what is acknowledged is what was read.
+#[test]
+fn a_second_letter_of_a_notice_is_refused() {
+    let (parties, state, letter) = pair();
+    let (customs, police) = (parties[0].office.as_ref().unwrap(), parties[1].office.as_ref().unwrap());
+    let again = draft(letter.header.notice, &parties[0].id, Precedence::Flash);
+    let sent = block(police.accept(&state, vec![again], ("duty", u64::MAX), START, &mut Dice(9))).unwrap();
+    let second = police.read(|b| b.out(&sent[0]).unwrap().letter.clone());
+    assert_ne!(second.digest(), letter.digest());
+    block(customs.take(&state, letter, START)).unwrap();
+    assert_eq!(
+        block(customs.take(&state, second, START)).err().unwrap().to_string(),
+        "refused: another letter of this notice is here"
+    );
+}
+
+/// What nobody could read again is not accepted: neither by the addressee nor by this node's next start.
+#[test]
+fn a_letter_over_its_size_is_refused_before_it_is_kept() {
+    let (mut parties, state, _) = pair();
+    let police = parties[1].office.as_ref().unwrap();
+    let full = |fields: &dyn Fn(&mut Content)| {
+        let mut d = draft(NoticeId::new(START, mark(&parties[1].id), &mut Dice(12)), &parties[0].id, Precedence::Flash);
+        fields(&mut d.content);
+        block(police.accept(&state, vec![d], ("duty", u64::MAX), START, &mut Dice(13)))
+    };
+    let body = "三".repeat((64 << 10) / 3);
+    full(&|c| (c.body, c.desks) = (body.clone(), vec!["单位".repeat(32); 64])).unwrap();
+    for bad in [&(|c: &mut Content| c.body = "x".repeat((64 << 10) + 1)) as &dyn Fn(&mut Content), &|c| {
+        c.addressees = vec![format!("{}customs", " ".repeat(99_000))]
+    }] {
+        assert!(matches!(full(bad), Err(NoticeError::TooLarge)));
+    }
+    parties[1].kill();
+    parties[1].start();
+    assert_eq!(parties[1].office.as_ref().unwrap().read(|b| b.open().count()), 2, "it starts again");
+}
+
+/// One who does not answer fills nobody else's queue, and the last room on the disk is for flashes.
+#[test]
+fn a_full_outbox_refuses_routine_before_a_flash() {
+    let (parties, state, _) = pair();
+    let police = parties[1].office.as_ref().unwrap();
+    let send = |precedence, free| {
+        let notice = NoticeId::new(START, mark(&parties[1].id), &mut Dice(14));
+        let d = draft(notice, &parties[0].id, precedence);
+        block(police.accept(&state, vec![d], ("duty", free), START, &mut Dice(15)))
+    };
+    let little = 64 << 20;
+    assert!(matches!(send(Precedence::Routine, little), Err(NoticeError::Full)));
+    assert!(matches!(send(Precedence::Immediate, little), Err(NoticeError::Full)));
+    send(Precedence::Flash, little).unwrap();
+    assert!(matches!(send(Precedence::Flash, 1 << 20), Err(NoticeError::Full)), "nothing at all when it is full");
+}
+
+/// A stop between the step and the call: it is rung again, and once told not any more.
+#[test]
+fn calls_that_a_stop_left_uncertain_are_known() {
+    let (mut parties, state, letter) = pair();
+    let digest = letter.digest();
+    let customs = parties[0].office.as_ref().unwrap();
+    block(customs.take(&state, letter, START)).unwrap();
+    block(customs.step(START.plus_ms(120_000))).unwrap();
+    assert_eq!(customs.read(Book::uncalled), [(digest, None), (digest, Some(Step::Deputy))]);
+    block(customs.called(digest, None, START)).unwrap();
+    parties[0].kill();
+    parties[0].start();
+    let customs = parties[0].office.as_ref().unwrap();
+    assert_eq!(customs.read(Book::uncalled), [(digest, Some(Step::Deputy))]);
+    block(customs.called(digest, Some(Step::Deputy), START)).unwrap();
+    assert!(customs.read(Book::uncalled).is_empty());
+}
+
+/// Expired without a word: the sender is told that delivery is unknown, and a late receipt corrects it.
+#[test]
+fn an_expired_notice_is_unknown_until_a_late_receipt() {
+    let (parties, state, letter) = pair();
+    let (customs, police) = (parties[0].office.as_ref().unwrap(), parties[1].office.as_ref().unwrap());
+    let digest = letter.digest();
+    // Delivered, and the receipt is lost until long after.
+    let receipts = block(customs.take(&state, letter.clone(), START)).unwrap().receipts;
+    let over = letter.header.expires;
+    block(police.step(over)).unwrap();
+    let end = |office: &Office| office.read(|b| b.out(&digest).map(|o| (o.state(), o.ended.is_some())).unwrap());
+    assert_eq!(end(police), (None, true));
+    assert!(police.tries(over, over, &mut Dice(1)).is_empty(), "nothing more is tried");
+    block(police.told(&state, receipts, over.plus_ms(5_000))).unwrap();
+    assert_eq!(end(police), (Some(ReceiptState::Delivered), true));
+}
+
+#[test]
+fn alarms_and_escalations_come_once_and_outlive_a_restart() {
+    let (mut parties, state, letter) = pair();
+    block(parties[0].office.as_ref().unwrap().take(&state, letter, START)).unwrap();
+    let steps = |office: &Office, after: u64| -> Vec<Step> {
+        let frames = block(office.step(START.plus_ms(after))).unwrap();
+        frames.into_iter().filter_map(|f| if let Frame::Stepped { step, .. } = f { Some(step) } else { None }).collect()
+    };
+    let police = parties[1].office.as_ref().unwrap();
+    assert_eq!(steps(police, 9_999), []);
+    assert_eq!(steps(police, 10_000), [Step::Undelivered]);
+    parties[1].kill();
+    parties[1].start();
+    let police = parties[1].office.as_ref().unwrap();
+    assert_eq!(steps(police, 119_999), [], "given before the restart");
+    assert_eq!(steps(police, 120_000), [Step::Unacknowledged]);
+    let customs = parties[0].office.as_ref().unwrap();
+    assert_eq!(steps(customs, 120_000), [Step::Deputy]);
+    parties[0].kill();
+    parties[0].start();
+    let customs = parties[0].office.as_ref().unwrap();
+    assert_eq!(steps(customs, 360_000), [Step::Chain, Step::OutOfBand]);
+    assert_eq!(steps(customs, 999_999), []);
+}

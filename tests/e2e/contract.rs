@@ -1,0 +1,154 @@
+//! The command line's forms that no story needs: every noun's list, the people's own lives, what is the same in both languages.
+
+use super::demo::{Demo, hufu, ran, until};
+use serde_json::{Value, json};
+use std::time::Duration;
+
+const SECRET: &[&str] = &["--grade", "secret", "--compartment", "border-ops"];
+
+#[test]
+fn lists_histories_exports_and_explanations() {
+    let demo = Demo::start();
+    let published = demo.publish("police-analyst", "演练：清单", "正文", SECRET);
+    let record = published.ok()["record"].as_str().unwrap().to_owned();
+    let purpose = ["--purpose", "CASE-9"];
+    let list = until("customs lists it", Duration::from_secs(10), || {
+        let l = demo.run("customs-analyst", &[&["--fresh", "record", "list"], &purpose[..]].concat());
+        (l.code == 0 && !l.lines.is_empty()).then_some(l)
+    });
+    assert_eq!((&list.lines[0]["record"], &list.lines[0]["title"]), (&json!(record), &json!("演练：清单")));
+    assert!(list.lines[0]["ledger_index"].as_u64().unwrap() >= published.ok()["index"].as_u64().unwrap());
+    // A title that was listed is an access: the originator is told.
+    until("police learns of the list", Duration::from_secs(5), || {
+        let reads = demo.run("police-officer", &["audit", "who-read", &record]);
+        reads.lines.iter().any(|r| r["agency"] == "customs" && r["action"] == "snippet").then_some(())
+    });
+    let history = demo.run("customs-analyst", &[&["record", "history", &record], &purpose[..]].concat());
+    assert_eq!((history.code, &history.lines[0]["version"]), (0, &json!(1)));
+    // The sealed copy needs no purpose of its own, and has no text in it.
+    let out = demo.dir().join("sealed");
+    demo.run("police-analyst", &["record", "export", &record, "--sealed", "--out", out.to_str().unwrap()]).ok();
+    for file in std::fs::read_dir(&out).unwrap().map(|e| e.unwrap().path()) {
+        let bytes = std::fs::read(&file).unwrap();
+        assert!(!bytes.windows(6).any(|w| w == "正文".as_bytes()), "{}", file.display());
+    }
+    // Somebody who may not see a record is not told who read it, and not that it is there.
+    let absent = "r-aaaaaaaaaaaaaaaaaaaaaaaaaa";
+    let top = ["--grade", "secret", "--release", "police"];
+    let own = demo.publish("police-analyst", "演练：本机构", "正文", &top);
+    let own = own.ok()["record"].as_str().unwrap().to_owned();
+    assert_eq!(demo.run("police-chief", &["audit", "who-read", &own]).code, 0);
+    let denied = demo.run("customs-chief", &["audit", "who-read", &own]);
+    let unknown = demo.run("customs-chief", &["audit", "who-read", absent]);
+    assert_eq!((denied.code, &denied.stderr), (4, &unknown.stderr));
+
+    let bench = ["bench", "publish", "--clients", "2", "--seconds", "1", "--bytes", "64", "--agreement", "border-2026"];
+    let bench = demo.run("police-analyst", &bench);
+    assert!(bench.ok()["ops"].as_u64().unwrap() > 0 && bench.ok()["errors"] == 0, "{:?}", bench.lines);
+    let guides = demo.run("police-chief", &["guide", "list"]);
+    let guide = guides.lines.iter().find(|g| g["agency"] == "police").unwrap()["id"].as_str().unwrap().to_owned();
+    // The same person is not two: the chief signed the only guide.
+    let alone = demo.publish("police-chief", "x", "x", SECRET);
+    assert!(alone.code == 3 && alone.stderr.contains("SAME_PERSON"), "{}", alone.stderr);
+    demo.run("police-chief", &["guide", "end", &guide]).ok();
+    let unmarked = demo.publish("police-analyst", "x", "x", SECRET);
+    assert!(unmarked.code == 3 && unmarked.stderr.contains("NO_GUIDE"), "{}", unmarked.stderr);
+    let denials = demo.run("police-officer", &["audit", "search", "--decision", "deny"]);
+    for rule in ["publish:SAME_PERSON", "publish:NO_GUIDE"] {
+        assert!(denials.lines.iter().any(|e| e["rule"] == rule), "{rule}");
+    }
+    // The newest come, in their order; the page before them follows.
+    let two = demo.run("police-officer", &["audit", "search", "--limit", "2"]);
+    let seq = |r: &Value| r["seq"].as_u64().unwrap();
+    assert!(two.lines.len() == 2 && seq(&two.lines[0]) + 1 == seq(&two.lines[1]));
+    let before = seq(&two.lines[0]).to_string();
+    let page = demo.run("police-officer", &["audit", "search", "--limit", "2", "--before", &before]);
+    assert_eq!(seq(&page.lines[1]) + 1, seq(&two.lines[0]));
+    // The export brings its genesis, and another one is noticed.
+    let log = demo.dir().join("log");
+    demo.run("police-officer", &["audit", "export", "--out", log.to_str().unwrap()]).ok();
+    assert!(log.join("genesis.json").exists());
+    let genesis = demo.dir().join("genesis.json");
+    let verify = |more: &[&str]| ran(hufu().args(["--json", "audit", "verify"]).arg(&log).args(more).output().unwrap());
+    assert_eq!(verify(&["--genesis", genesis.to_str().unwrap()]).ok()["pinned"], json!(true));
+    assert_eq!(verify(&[]).ok()["pinned"], json!(false));
+    let text = std::fs::read_to_string(log.join("genesis.json")).unwrap();
+    std::fs::write(log.join("genesis.json"), text.replacen(['b', 'd'], "c", 1)).unwrap();
+    let spoilt = verify(&[]);
+    assert!(spoilt.code == 6 && spoilt.stderr.contains("genesis.json"), "{}", spoilt.stderr);
+    demo.run("police-officer", &["audit", "verify", "--live"]).ok();
+
+    let explained = demo.run(
+        "customs-officer",
+        &["policy", "explain", "--person", "clerk", "--action", "record-open", "--record", &record, "--purpose", "x"],
+    );
+    assert!(explained.lines[0].to_string().contains("lattice:grade"), "{:?}", explained.lines);
+    for args in [&["policy", "check"][..], &["federation", "show"], &["agreement", "list"], &["person", "list"]] {
+        let who = if args[0] == "person" { "police-officer" } else { "police-chief" };
+        assert_eq!(demo.run(who, args).code, 0, "{args:?}");
+    }
+    let officer = demo.run("customs-officer", &["person", "show", "officer"]);
+    assert_eq!(officer.ok()["compartments"], json!(["border-ops"]));
+    let config = demo.dir().join("nodes/police/hufu.toml");
+    let doctor = demo.run("police-operator", &["doctor", "--config", config.to_str().unwrap()]);
+    assert_eq!(doctor.code, 0, "{}", doctor.stderr);
+}
+
+#[test]
+fn people_come_act_and_go() {
+    let demo = Demo::start();
+    let key = demo.dir().join("people/police");
+    let profile = |name: &str| demo.dir().join(format!("profiles/police-{name}.toml"));
+    let enter = |name: &str, roles: &str| {
+        let csr = key.join(format!("{name}.csr"));
+        let args = ["--json", "person", "request", name, "--agency", "police", "--federation", "hufu-demo", "--dir"];
+        let made = hufu().args(args).arg(&key).output().unwrap();
+        assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
+        let cert = key.join(format!("{name}.pem"));
+        let (csr, cert) = (csr.to_str().unwrap().to_owned(), cert.to_str().unwrap().to_owned());
+        let add = ["person", "add", name, "--csr", &csr, "--clearance", "secret", "--role", roles];
+        let added = demo.run("police-officer", &[&add[..], &["--out", &cert]].concat());
+        let text = std::fs::read_to_string(profile("analyst")).unwrap().replace("analyst", name);
+        std::fs::write(profile(name), text).unwrap();
+        added
+    };
+    enter("zhang", "analyst").ok();
+    let list = ["record", "list", "--purpose", "CASE-1"];
+    assert_eq!(demo.run("police-zhang", &list).code, 0);
+    // One officer alone makes no second one: a role that signs counts when two officers registered it.
+    enter("puppet", "security-officer");
+    assert_eq!(demo.run("police-puppet", &["audit", "search"]).code, 3, "nobody registered that role");
+    // What was refused to an officer stands in the log as refused.
+    let own = demo.run("police-officer", &["person", "change", "officer", "--clearance", "internal"]);
+    assert_eq!(own.code, 3, "{}", own.stderr);
+    let log = demo.run("police-officer-2", &["audit", "search", "--person", "officer", "--decision", "deny"]);
+    let refused = log.lines.iter().find(|e| e["rule"] == "act:NOT_ALLOWED").expect("the outcome");
+    assert!(refused["detail"].as_str().unwrap().contains("change officer"), "{refused}");
+    demo.run("police-officer", &["person", "suspend", "zhang"]).ok();
+    assert_eq!(demo.run("police-zhang", &list).code, 3, "at the next call");
+    until("the refusal is told", Duration::from_secs(5), || {
+        let log = demo.run("police-officer", &["audit", "search", "--decision", "deny"]);
+        log.lines.iter().any(|e| e["rule"] == "unknown-person").then_some(())
+    });
+}
+
+#[test]
+fn both_languages_and_shells() {
+    let demo = Demo::start();
+    let profile = demo.dir().join("profiles/police-clerk.toml");
+    let run = |lang: &str, args: &[&str]| {
+        let out = hufu().args(["--lang", lang, "--profile"]).arg(&profile).args(args).output().unwrap();
+        (out.status.code(), String::from_utf8(out.stdout).unwrap(), String::from_utf8(out.stderr).unwrap())
+    };
+    let (code, zh, _) = run("zh", &["agreement", "list"]);
+    assert!(code == Some(0) && zh.contains("缔约机构"), "{zh}");
+    let (_, en, _) = run("en", &["agreement", "list"]);
+    assert!(en.contains("PARTIES"), "{en}");
+    let open = ["record", "open", "r-aaaaaaaaaaaaaaaaaaaaaaaaaa", "--purpose", "x"];
+    let (code, _, zh) = run("zh", &open);
+    assert!(code == Some(4) && zh.contains("未找到"), "{zh}");
+    for shell in ["bash", "zsh", "fish"] {
+        let (code, text, _) = run("en", &["completions", shell]);
+        assert!(code == Some(0) && text.contains("hufu"), "{shell}");
+    }
+}
