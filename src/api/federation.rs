@@ -99,6 +99,7 @@ fn agreement(a: &AgreementState) -> v1::Agreement {
         id: terms.id.to_string(),
         version: terms.version,
         parties: terms.parties.iter().map(ToString::to_string).collect(),
+        publishers: terms.publishers.iter().map(ToString::to_string).collect(),
         signed_by: signatures.keys().map(ToString::to_string).collect(),
         grade: terms.grade.to_string(),
         compartments: terms.compartments.iter().map(ToString::to_string).collect(),

@@ -45,6 +45,9 @@ pub(super) struct Draft {
     file: Option<PathBuf>,
     #[arg(long, value_delimiter = ',')]
     parties: Vec<AgencyId>,
+    /// Direction: who publishes under it; every party by default.
+    #[arg(long = "publisher", value_delimiter = ',')]
+    publishers: Vec<AgencyId>,
     #[arg(long, default_value = "internal")]
     grade: Grade,
     #[arg(long = "compartment")]
@@ -127,7 +130,7 @@ fn say(out: &Out, id: &AgreementId, state: &str, index: u64) {
 }
 
 fn view(a: &v1::Agreement) -> Value {
-    json!({"id": a.id, "version": a.version, "state": a.state, "parties": a.parties, "signed_by": a.signed_by,
+    json!({"id": a.id, "version": a.version, "state": a.state, "parties": a.parties, "publishers": a.publishers, "signed_by": a.signed_by,
         "grade": a.grade, "compartments": a.compartments, "kinds": a.kinds, "purpose": a.purpose,
         "default_period_years": a.default_period_years,
         "start": Millis(a.start).to_rfc3339(), "end": Millis(a.end).to_rfc3339(), "ended_reason": a.ended_reason})
@@ -147,6 +150,7 @@ impl Draft {
             id: self.id,
             version,
             parties: self.parties.into_iter().collect(),
+            publishers: self.publishers.into_iter().collect(),
             kinds: if self.kinds.is_empty() { Kind::ALL.into() } else { self.kinds.into_iter().collect() },
             grade: self.grade,
             compartments: self.compartments.into_iter().collect(),

@@ -17,8 +17,11 @@ pub struct Terms {
     pub id: AgreementId,
     /// 1, 2, …
     pub version: u32,
-    /// Who shares; every one may publish and read.
+    /// Who shares; every one may read.
     pub parties: BTreeSet<AgencyId>,
+    /// Direction: which parties publish under it; empty for all of them.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub publishers: BTreeSet<AgencyId>,
     /// Kinds of record covered.
     pub kinds: BTreeSet<Kind>,
     /// Highest grade covered.
@@ -46,6 +49,9 @@ impl Terms {
         if self.parties.len() < 2 {
             return bad("an agreement has at least two parties");
         }
+        if !self.publishers.is_subset(&self.parties) {
+            return bad("who publishes under an agreement is a party of it");
+        }
         if self.kinds.is_empty() {
             return bad("an agreement covers at least one kind of record");
         }
@@ -59,6 +65,11 @@ impl Terms {
             return bad("the legal basis has at most 400 characters");
         }
         Ok(())
+    }
+
+    /// Whether an agency may publish under it.
+    pub fn may_publish(&self, agency: &AgencyId) -> bool {
+        self.parties.contains(agency) && (self.publishers.is_empty() || self.publishers.contains(agency))
     }
 
     /// Whether the terms cover a record of this kind, grade and compartments at this time.
@@ -86,8 +97,15 @@ impl Terms {
     }
 }
 
+/// Stands where the length of the name stands in terms without a direction, which were written first; no name is so long.
+const DIRECTED: u32 = u32::MAX;
+
 impl Canon for Terms {
     fn write(&self, w: &mut Writer) {
+        if !self.publishers.is_empty() {
+            w.u32(DIRECTED);
+            write_set(w, &self.publishers);
+        }
         w.value(&self.id).u32(self.version);
         write_set(w, &self.parties);
         write_set(w, &self.kinds);
@@ -97,10 +115,20 @@ impl Canon for Terms {
         w.value(&self.start).value(&self.end);
     }
     fn read(r: &mut Reader<'_>) -> Result<Self, CanonError> {
+        let mut ahead = r.clone();
+        let mut publishers = BTreeSet::new();
+        if ahead.u32()? == DIRECTED {
+            publishers = read_set(&mut ahead, limits::AGENCIES)?;
+            if publishers.is_empty() {
+                return Err(CanonError::Invalid("direction of terms"));
+            }
+            *r = ahead;
+        }
         Ok(Terms {
             id: r.value()?,
             version: r.u32()?,
             parties: read_set(r, limits::AGENCIES)?,
+            publishers,
             kinds: read_set(r, 16)?,
             grade: r.value()?,
             compartments: read_set(r, limits::COMPARTMENTS)?,
@@ -143,5 +171,43 @@ impl Canon for Guide {
             grade: r.value()?,
             until: r.value()?,
         })
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "test")]
+mod tests {
+    use super::*;
+
+    fn terms() -> Terms {
+        Terms {
+            id: "border-2026".parse().unwrap(),
+            version: 1,
+            parties: ["police".parse().unwrap(), "customs".parse().unwrap()].into(),
+            publishers: BTreeSet::new(),
+            kinds: [Kind::Report].into(),
+            grade: Grade::Secret,
+            compartments: BTreeSet::new(),
+            purpose: "演练".into(),
+            default_period_years: 10,
+            legal_basis: String::new(),
+            retention_years: 5,
+            start: Millis(1),
+            end: Millis(2),
+        }
+    }
+
+    /// Terms without a direction are signed as the bytes that they had before there was one.
+    #[test]
+    fn a_direction_is_written_only_where_there_is_one() {
+        let both = terms();
+        assert_eq!(both.to_canon()[..15], *b"\0\0\0\x0bborder-2026");
+        assert_eq!(Terms::from_canon(&both.to_canon()).unwrap(), both);
+        let one_way = Terms { publishers: ["police".parse().unwrap()].into(), ..terms() };
+        assert_eq!(Terms::from_canon(&one_way.to_canon()).unwrap(), one_way);
+        assert!(one_way.may_publish(&"police".parse().unwrap()) && !one_way.may_publish(&"customs".parse().unwrap()));
+        assert!(both.may_publish(&"customs".parse().unwrap()) && !both.may_publish(&"cyberspace".parse().unwrap()));
+        let stranger = Terms { publishers: ["cyberspace".parse().unwrap()].into(), ..terms() };
+        assert!(stranger.check().is_err());
     }
 }

@@ -148,6 +148,7 @@ impl Writer {
 }
 
 /// Reads canonical bytes, refusing everything else.
+#[derive(Clone)]
 pub struct Reader<'a> {
     rest: &'a [u8],
 }

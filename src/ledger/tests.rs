@@ -51,6 +51,7 @@ fn terms() -> Terms {
         id: "border-2026".parse().unwrap(),
         version: 1,
         parties: ["police".parse().unwrap(), "customs".parse().unwrap()].into(),
+        publishers: Default::default(),
         kinds: Kind::ALL.into(),
         grade: Grade::Secret,
         compartments: Default::default(),

@@ -142,6 +142,10 @@ impl Core {
                 .hint("see `hufu agreement list`")
         })?;
         terms.cover(ask.kind, ask.grade, &ask.compartments, now)?;
+        if !terms.may_publish(&self.agency) {
+            return Err(Fault::refused("OUTSIDE_AGREEMENT", format!("your agency does not publish under `{id}`"))
+                .hint("`hufu agreement show` says who does"));
+        }
         Ok(Some(terms))
     }
 

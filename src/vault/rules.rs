@@ -123,6 +123,9 @@ pub(super) fn check_agreement(
     if t.version != *version || !label.audience().is_subset(&t.parties) {
         return Err(VaultError::Rule("its agreement does not name these agencies"));
     }
+    if !t.may_publish(&label.originator) {
+        return Err(VaultError::Rule("its agreement goes in the other direction"));
+    }
     if label.grade > t.grade || !label.compartments.is_subset(&t.compartments) {
         return Err(VaultError::Rule("its label is outside its agreement"));
     }

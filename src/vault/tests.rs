@@ -1,6 +1,8 @@
 //! Two agencies' vaults over one ledger: what the receiver refuses (column R of `docs/rules.md`), and what a failing
 //! disk leaves.
 
+mod pulling;
+
 use super::*;
 use crate::audit::{Action, Actor, AuditLog, Object, Stage};
 use crate::domain::agency::Tier;
@@ -90,19 +92,12 @@ fn two() -> Two {
     two_with(Tier::Provincial, FaultDisk::default())
 }
 
-fn two_with(tier: Tier, customs_disk: FaultDisk) -> Two {
-    let mut police = Party::new("police", 1 << 20, tier, Grade::TopSecret, FaultDisk::default());
-    let mut customs = Party::new("customs", 1 << 40, Tier::Provincial, Grade::Secret, customs_disk);
-    let founders = [&customs, &police].map(|p| (&p.descriptor, p.officer.0, &p.officer.1));
-    let mut state = State::genesis(&signed_genesis(&founders)).unwrap();
-    let month = month_of(NOW);
-    let sealed = police.vault.keys().introduce(&state, &customs.id, month, &mut Counter::at(7)).unwrap();
-    let to = customs.id.clone();
-    police.apply(&mut state, 1, Command::Introduce { to, month, sealed });
-    let terms = Terms {
+fn border_terms() -> Terms {
+    Terms {
         id: "border-2026".parse().unwrap(),
         version: 1,
-        parties: [police.id.clone(), customs.id.clone()].into(),
+        parties: ["police", "customs"].map(|a| a.parse().unwrap()).into(),
+        publishers: Default::default(),
         kinds: Kind::ALL.into_iter().filter(|k| *k != Kind::Fund).collect(),
         grade: Grade::Secret,
         compartments: Default::default(),
@@ -112,7 +107,19 @@ fn two_with(tier: Tier, customs_disk: FaultDisk) -> Two {
         retention_years: 5,
         start: Millis(0),
         end: Millis(u64::MAX),
-    };
+    }
+}
+
+fn two_with(tier: Tier, customs_disk: FaultDisk) -> Two {
+    let mut police = Party::new("police", 1 << 20, tier, Grade::TopSecret, FaultDisk::default());
+    let mut customs = Party::new("customs", 1 << 40, Tier::Provincial, Grade::Secret, customs_disk);
+    let founders = [&customs, &police].map(|p| (&p.descriptor, p.officer.0, &p.officer.1));
+    let mut state = State::genesis(&signed_genesis(&founders)).unwrap();
+    let month = month_of(NOW);
+    let sealed = police.vault.keys().introduce(&state, &customs.id, month, &mut Counter::at(7)).unwrap();
+    let to = customs.id.clone();
+    police.apply(&mut state, 1, Command::Introduce { to, month, sealed });
+    let terms = border_terms();
     for (n, party) in [&mut police, &mut customs].into_iter().enumerate() {
         let (handle, key) = &party.officer;
         let act = Act::Agreement(terms.clone());
@@ -279,6 +286,31 @@ fn r_an_agreement_in_force_at_the_commitment_must_cover_it() {
     }
 }
 
+#[test]
+fn r_an_agreement_counts_in_its_direction() {
+    let terms = |publishers: &[&str]| Terms {
+        id: "one-way".parse().unwrap(),
+        publishers: publishers.iter().map(|a| a.parse().unwrap()).collect(),
+        ..border_terms()
+    };
+    for (publishers, taken) in [(&["police"][..], true), (&["customs"], false)] {
+        let mut t = two();
+        for (n, party) in [&mut t.police, &mut t.customs].into_iter().enumerate() {
+            let act = Act::Agreement(terms(publishers));
+            let (handle, key) = &party.officer;
+            let act = SignedAct::sign(&"test".parse().unwrap(), &act, 0, Millis(u64::MAX), *handle, key);
+            party.apply(&mut t.state, 12 + n as u64, Command::Act(act));
+        }
+        let mut d = draft(record(18), Grade::Secret, &["customs"]);
+        d.agreement = Some(("one-way".parse().unwrap(), 1));
+        let (t, object) = {
+            let prepared = t.seal(d);
+            t.committed(prepared)
+        };
+        assert_eq!(block(t.customs.vault.accept(&t.state, object, NOW)).is_ok(), taken);
+    }
+}
+
 /// The agreement ends between the push and the commitment: what was held aside is never exposed.
 #[test]
 fn r_an_agreement_that_ended_before_the_commitment_covers_nothing() {
@@ -317,109 +349,6 @@ fn r_copies_that_wait_for_a_commitment_are_bounded() {
     let (t, object) = t.committed(ninth);
     block(t.customs.vault.accept(&t.state, object, NOW)).unwrap();
     assert!(t.customs.vault.card(&t.state, &id, 0).unwrap().is_some());
-}
-
-/// Somebody copies the pull check of a record into a grant of their own: the record can be pulled all the same.
-#[test]
-fn r_a_copied_pull_check_hides_nothing() {
-    let t = two();
-    let (first, second) = (t.seal(draft(record(16), Grade::Secret, &["customs"])), record(17));
-    let (mut t, first) = t.committed(first);
-    let customs = t.customs.id.clone();
-    t.customs.vault.scan(&t.state, NOW);
-    let token = t.customs.vault.sync.lock().unwrap().wanted[&(record(16), 1)].token;
-    let other = t.seal(draft(second, Grade::Secret, &["customs"]));
-    // As a forged grant would have it: both under one check.
-    let take = Take {
-        object: other.object.clone(),
-        pull_checks: vec![crate::seal::pull_check(&token)],
-        request: None,
-        content: None,
-        at: NOW,
-    };
-    let entry = t.police.vault.intake.entries(&second, 1).remove(0);
-    assert!(t.police.vault.intake.set_aside((second, 1), &entry), "so that the copy with the check takes its place");
-    block(t.police.vault.intake.take(take)).unwrap();
-    t.police.apply(&mut t.state, 21, other.command);
-    let served: Vec<_> = (0..2)
-        .map(|attempt| t.police.vault.serve(&t.state, &customs, &token, attempt).unwrap().map(|(id, ..)| id))
-        .collect();
-    assert_eq!(served, [Some(record(16)), Some(second)], "one after the other");
-    assert!(t.police.vault.serve(&t.state, &"cyberspace".parse().unwrap(), &token, 0).unwrap().is_none());
-    assert_eq!(first.envelope.header().id, record(16));
-}
-
-/// An origin that owes much and does not answer holds up nobody else's objects, and is asked once in a go.
-#[test]
-fn a_silent_origin_holds_up_nobody() {
-    struct Wire<'a> {
-        police: &'a Party,
-        state: &'a State,
-        asked: std::sync::Mutex<usize>,
-    }
-    impl PeerVault for Wire<'_> {
-        fn push<'b>(
-            &'b self,
-            _: NodeId,
-            _: &'b Parts,
-        ) -> std::pin::Pin<Box<dyn Future<Output = Result<PushState, String>> + Send + 'b>> {
-            Box::pin(async { Err("nobody pushes here".into()) })
-        }
-        fn pull(
-            &self,
-            _: NodeId,
-            token: [u8; 32],
-            attempt: u32,
-        ) -> std::pin::Pin<Box<dyn Future<Output = Result<Option<Parts>, String>> + Send + '_>> {
-            Box::pin(async move {
-                let mut asked = self.asked.lock().unwrap();
-                *asked += 1;
-                if *asked <= 2 {
-                    return Err("no answer in time".to_owned());
-                }
-                let served = self.police.vault.serve(self.state, &"customs".parse().unwrap(), &token, attempt);
-                Ok(served.unwrap().map(|(_, _, parts)| parts))
-            })
-        }
-    }
-    struct At(Millis);
-    impl Clock for At {
-        fn now(&self) -> Millis {
-            self.0
-        }
-
-        fn steady(&self) -> Millis {
-            self.0
-        }
-    }
-    let mut t = two();
-    for n in 0..3 {
-        let prepared = block(t.police.vault.prepare(
-            &t.state,
-            draft(record(30 + n), Grade::Secret, &["customs"]),
-            NOW,
-            &mut Counter::at((2 << 32) + (n << 20)),
-        ));
-        t.police.apply(&mut t.state, 20 + n, prepared.unwrap().command);
-    }
-    let vault = &t.customs.vault;
-    vault.scan(&t.state, NOW);
-    assert!(vault.due(NOW).is_empty(), "a push usually comes first");
-    let later = At(NOW.plus_ms(1_000));
-    let wire = Wire { police: &t.police, state: &t.state, asked: Default::default() };
-    assert_eq!(vault.due(later.now()), [t.police.id.clone()]);
-    let turn = vault.begin_pulling(&t.police.id).unwrap();
-    assert!(vault.due(later.now()).is_empty() && vault.begin_pulling(&t.police.id).is_none(), "one at a time");
-    assert_eq!(block(vault.pull(&turn, &t.state, &wire, &later)), 0);
-    assert_eq!(*wire.asked.lock().unwrap(), 1, "the other two did not wait for it again");
-    drop(turn);
-    let later = At(NOW.plus_ms(2_000));
-    let turn = vault.begin_pulling(&t.police.id).unwrap();
-    block(vault.pull(&turn, &t.state, &wire, &later));
-    drop(turn);
-    let later = At(NOW.plus_ms(9_000));
-    let turn = vault.begin_pulling(&t.police.id).unwrap();
-    assert_eq!(block(vault.pull(&turn, &t.state, &wire, &later)), 3);
 }
 
 /// The kind is sealed: it shows only when the index opens the text, and then the record is as if it never came.

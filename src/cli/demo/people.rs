@@ -155,6 +155,7 @@ fn terms(
         id: id.parse()?,
         version: 1,
         parties: parties.clone(),
+        publishers: Default::default(),
         kinds: Kind::ALL.into(),
         grade,
         compartments,
