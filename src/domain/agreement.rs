@@ -201,7 +201,7 @@ mod tests {
     #[test]
     fn a_direction_is_written_only_where_there_is_one() {
         let both = terms();
-        assert_eq!(both.to_canon()[..15], *b"\0\0\0\x0bborder-2026");
+        assert!(both.to_canon().starts_with(b"\0\0\0\x0bborder-2026"));
         assert_eq!(Terms::from_canon(&both.to_canon()).unwrap(), both);
         let one_way = Terms { publishers: ["police".parse().unwrap()].into(), ..terms() };
         assert_eq!(Terms::from_canon(&one_way.to_canon()).unwrap(), one_way);

@@ -1,6 +1,7 @@
 //! Three agencies under seeded loss, cuts and power failures, running the very code that ships; and what an addressee
 //! refuses.
 
+mod formats;
 mod histories;
 mod refusals;
 
