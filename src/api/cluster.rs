@@ -22,10 +22,8 @@ impl v1::cluster_server::Cluster for People {
                 digest: n.position.and_then(|p| p.digest).map(|d| d.to_vec()).unwrap_or_default(),
             })
             .collect();
-        let sync = self
-            .core
-            .vault
-            .owed()
+        let sync = view
+            .sync
             .into_iter()
             .map(|(origin, o)| v1::PeerSync {
                 origin: origin.to_string(),

@@ -57,7 +57,7 @@ fn flows_to_is_a_partial_order() {
         assert!(a.flows_to(a), "reflexive");
         for b in &all {
             assert!(!(a.flows_to(b) && b.flows_to(a)) || a == b, "antisymmetric");
-            for c in all.iter().step_by(3) {
+            for c in &all {
                 assert!(!(a.flows_to(b) && b.flows_to(c)) || a.flows_to(c), "transitive");
             }
         }
@@ -72,7 +72,7 @@ fn join_is_the_least_upper_bound() {
             let j = a.join(b);
             assert!(a.flows_to(&j) && b.flows_to(&j), "upper bound");
             assert_eq!(j, b.join(a), "commutative");
-            for c in all.iter().step_by(5) {
+            for c in &all {
                 assert!(!(a.flows_to(c) && b.flows_to(c)) || j.flows_to(c), "least");
                 assert_eq!(j.join(c), a.join(&b.join(c)), "associative");
             }

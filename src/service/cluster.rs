@@ -4,8 +4,10 @@ use super::core::Core;
 use super::door::Caller;
 use crate::domain::fault::Fault;
 use crate::domain::ids::{AgencyId, NodeId};
+use crate::domain::person::Role;
 use crate::policy::{Action, Resource};
-use crate::vault::Complaint;
+use crate::vault::{Complaint, Owed};
+use std::collections::BTreeMap;
 use std::future::Future;
 use std::pin::Pin;
 
@@ -52,7 +54,9 @@ pub struct ClusterView {
     pub nodes: Vec<NodeView>,
     /// The common index of the digests.
     pub digest_index: u64,
-    /// What other agencies could not take of this one's records (P15).
+    /// What each origin owes this node; which records are missing only for those who run it or watch over it.
+    pub sync: BTreeMap<AgencyId, Owed>,
+    /// What other agencies could not take of this one's records (P15); for the same people.
     pub complaints: Vec<(AgencyId, Complaint)>,
     /// Why this node writes nothing to the ledger (P6).
     pub halted: Option<String>,
@@ -93,13 +97,24 @@ impl Core {
             })
             .collect();
         nodes.sort_by(|a, b| (&a.agency, &a.local).cmp(&(&b.agency, &b.local)));
+        // Which records are missing is for those who run the node or watch over it; how many, for everybody.
+        let watches = |r: &Role| matches!(r, Role::SecurityOfficer | Role::Operator | Role::Inspector);
+        let watches = caller.person().roles.iter().any(watches);
+        let mut sync = self.vault.owed();
+        if !watches {
+            sync.values_mut().for_each(|o| {
+                o.missing.clear();
+                o.unopenable.clear();
+            });
+        }
         Ok(ClusterView {
             leader: status.leader.and_then(|id| state.node_agency(id)),
             term: status.term,
             committed: status.committed,
             nodes,
             digest_index: common,
-            complaints: self.complaints(&state),
+            sync,
+            complaints: if watches { self.complaints(&state) } else { Vec::new() },
             halted: self.cluster.halted(),
         })
     }

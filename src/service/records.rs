@@ -10,8 +10,9 @@ use crate::domain::limits;
 use crate::domain::time::Millis;
 use crate::ledger::State;
 use crate::policy::{Action, Decision, Resource};
-use crate::vault::{Card, Disclosed, Held};
+use crate::vault::{Card, Disclosed, Facts, Held};
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 use std::time::Duration;
 
 /// An opened record.
@@ -133,12 +134,17 @@ impl Core {
         let overall = self.decide(caller, Action::RecordList, Resource::None, purpose, true);
         let mut shown = Vec::new();
         if overall.is_allow() {
+            // One decision for each label and agreement; the facts are shared, so their address names them.
+            let mut decided: BTreeMap<*const Facts, bool> = BTreeMap::new();
             for record in self.vault.records().into_iter().rev().filter(|r| after.is_none_or(|a| *r < a)) {
                 if shown.len() >= limit {
                     break;
                 }
                 let Some(card) = self.find(&state, &record, 0) else { continue };
-                if self.may(caller, Action::RecordList, &card, purpose).is_allow() {
+                let may = *decided
+                    .entry(Arc::as_ptr(&card.facts))
+                    .or_insert_with(|| self.may(caller, Action::RecordList, &card, purpose).is_allow());
+                if may {
                     // A record that does not open is the doctor's matter, not a reason to list nothing.
                     shown.extend(self.load(&card).ok());
                 }

@@ -112,8 +112,9 @@ impl Core {
         let mut by_origin: BTreeMap<AgencyId, Vec<(RecordId, u32)>> = BTreeMap::new();
         for held in shown {
             let Some(disclosed) = self.shown(&held, &receipt) else { continue };
-            let body = disclosed.portions.first().map(|p| String::from_utf8_lossy(&p.text).into_owned());
-            let snippet = query.snippet(body.as_deref().unwrap_or_default());
+            // The match may be in any of its texts.
+            let texts: Vec<_> = disclosed.portions.iter().map(|p| String::from_utf8_lossy(&p.text)).collect();
+            let snippet = query.snippet(&texts.join("\n"));
             let (record, version) = (held.record(), held.version());
             by_origin.entry(held.label.originator.clone()).or_default().push((record, version));
             hits.push(Hit { record, version, label: held.label, title: disclosed.meta.title, snippet });
