@@ -286,6 +286,25 @@ fn r_an_agreement_in_force_at_the_commitment_must_cover_it() {
     }
 }
 
+/// The ledger shows of two records to the same agencies nothing that they share (P13).
+#[test]
+fn tags_link_no_two_records() {
+    let t = two();
+    let tags = |seed: u64| {
+        let mut entropy = Counter::at((3 << 32) + (seed << 20));
+        let d = draft(record(40 + seed), Grade::Secret, &["customs"]);
+        let Command::Commit { tags, commitment, grant, .. } =
+            block(t.police.vault.prepare(&t.state, d, NOW, &mut entropy)).unwrap().command
+        else {
+            unreachable!()
+        };
+        (tags, commitment, grant)
+    };
+    let (one, other) = (tags(1), tags(2));
+    assert!(one.0.len() == 4 && one.0.iter().all(|t| !other.0.contains(t)), "one true tag each, and padding");
+    assert!(one.1 != other.1 && one.2 != other.2);
+}
+
 #[test]
 fn r_an_agreement_counts_in_its_direction() {
     let terms = |publishers: &[&str]| Terms {
