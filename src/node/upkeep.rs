@@ -9,6 +9,7 @@ use crate::seal::month_of;
 use crate::service::{Core, Indexing, PeerComplaints, PeerReports};
 use crate::vault::{Complained, PeerVault};
 use data_encoding::HEXLOWER;
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::watch;
@@ -33,7 +34,7 @@ pub(super) fn start(core: Arc<Core>, peers: Arc<dyn PeerVault>, mut stopped: wat
         let mut round = interval(ROUND);
         round.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut anchored = (Instant::now(), 0);
-        let mut recommitted = Instant::now();
+        let (mut recommitted, mut stuck) = (Instant::now(), BTreeSet::new());
         let mut notices = 0;
         loop {
             tokio::select! {
@@ -50,7 +51,7 @@ pub(super) fn start(core: Arc<Core>, peers: Arc<dyn PeerVault>, mut stopped: wat
             introduce(&core).await;
             // What a stop or a deadline left journaled here and not on the ledger.
             if recommitted.elapsed() >= RECOMMIT && core.cluster.status().leader.is_some() {
-                core.recommit(WAIT).await;
+                core.recommit(&mut stuck, WAIT).await;
                 recommitted = Instant::now();
             }
             core.vault.scan(&core.state(), core.clock.now());

@@ -275,19 +275,22 @@ impl Core {
     }
 
     /// Proposes again what is journaled here and not on the ledger, lower parts before the records that name them. What is
-    /// being published at this moment may be among it: the ledger takes the same commitment once.
-    pub async fn recommit(&self, timeout: Duration) {
+    /// being published at this moment may be among it: the ledger takes the same commitment once. What cannot go there is
+    /// told once and left until the next start.
+    pub async fn recommit(&self, stuck: &mut BTreeSet<(RecordId, u32)>, timeout: Duration) {
         let state = self.state();
         for (record, version) in self.vault.uncommitted(&state) {
+            if stuck.contains(&(record, version)) {
+                continue;
+            }
             let lower = self.vault.lower(&state, &record, version).unwrap_or_default();
-            for (part, version) in lower.into_iter().chain([(record, version)]) {
-                match self.settle(part, version, timeout).await {
-                    Ok(index) => {
-                        tracing::info!(record = %part, index, "committed what a stop or a deadline had left open")
-                    }
+            for (part, of) in lower.into_iter().chain([(record, version)]) {
+                match self.settle(part, of, timeout).await {
+                    Ok(index) => tracing::info!(record = %part, index, "on the ledger, as it was accepted"),
                     Err(fault) if fault.kind == FaultKind::Unavailable => return,
                     Err(fault) => {
-                        tracing::error!(record = %part, version, %fault, "what was accepted here cannot go on the ledger");
+                        tracing::error!(record = %part, version = of, %fault, "what was accepted here cannot go on the ledger");
+                        stuck.insert((record, version));
                         break;
                     }
                 }
