@@ -36,7 +36,6 @@ struct Ways {
 /// Hands rings to the workers.
 pub(super) struct Bells {
     queues: Vec<mpsc::Sender<Ring>>,
-    rung: mpsc::UnboundedSender<Rung>,
 }
 
 impl Bells {
@@ -64,17 +63,14 @@ impl Bells {
                 queues.push(rings);
             }
         }
-        Ok((Bells { queues, rung }, told))
+        Ok((Bells { queues }, told))
     }
 }
 
 impl Bell for Bells {
     fn ring(&self, ring: Ring) {
-        let Some(queue) = self.queues.get(ring.precedence as usize) else {
-            // Nobody is to be told outside the screens.
-            let _ = self.rung.send(ring.of);
-            return;
-        };
+        // Without a command or webhook nobody is told outside the screens, and the book has nothing to keep.
+        let Some(queue) = self.queues.get(ring.precedence as usize) else { return };
         if let Err(error) = queue.try_send(ring) {
             tracing::error!(%error, "whoever wakes people is too slow; a ring was left out");
         }
