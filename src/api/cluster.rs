@@ -59,7 +59,7 @@ impl v1::cluster_server::Cluster for People {
     async fn barrier(&self, request: Request<v1::BarrierRequest>) -> Result<Response<v1::BarrierReply>, Status> {
         self.caller(&request)?;
         let wait = decode::wait(request.into_inner().timeout_ms);
-        self.core.barrier(true, wait).await.map_err(refuse)?;
+        self.core.barrier(wait).await.map_err(refuse)?;
         Ok(Response::new(v1::BarrierReply { ledger_index: self.core.cluster.applied() }))
     }
 }

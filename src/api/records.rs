@@ -41,9 +41,8 @@ impl v1::records_server::Records for People {
 
     async fn open(&self, request: Request<v1::OpenRequest>) -> Result<Response<v1::OpenReply>, Status> {
         let caller = self.caller(&request)?;
-        let v1::OpenRequest { record, version, purpose, fresh } = request.into_inner();
+        let v1::OpenRequest { record, version, purpose } = request.into_inner();
         let record = record.parse().map_err(refuse)?;
-        self.core.barrier(fresh, Duration::from_secs(10)).await.map_err(refuse)?;
         let o = self.core.open(&caller, record, version, &purpose).await.map_err(refuse)?;
         let portions = o
             .disclosed
@@ -85,7 +84,7 @@ impl v1::records_server::Records for People {
 
     async fn search(&self, request: Request<v1::SearchRequest>) -> Result<Response<v1::SearchReply>, Status> {
         let caller = self.caller(&request)?;
-        let v1::SearchRequest { query, grade, kind, origin, since, limit, purpose, fresh } = request.into_inner();
+        let v1::SearchRequest { query, grade, kind, origin, since, limit, purpose } = request.into_inner();
         let ask = SearchAsk {
             query,
             grade: decode::optional(&grade).map_err(refuse)?,
@@ -95,7 +94,6 @@ impl v1::records_server::Records for People {
             limit: limit as usize,
             purpose,
         };
-        self.core.barrier(fresh, Duration::from_secs(10)).await.map_err(refuse)?;
         let found = self.core.search(&caller, ask).await.map_err(refuse)?;
         let hits = found
             .hits

@@ -65,10 +65,11 @@ impl Actor {
 }
 
 impl fmt::Display for Actor {
-    /// `customs/clerk` or `customs/node-00000000000000a1`.
+    /// `customs/clerk`, `customs/node-00000000000000a1`, or `customs` for a node of it whose number is not told.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Actor::Person { agency, name, .. } => write!(f, "{agency}/{name}"),
+            Actor::Node { agency, node: NodeId(0) } => write!(f, "{agency}"),
             Actor::Node { agency, node } => write!(f, "{agency}/node-{node}"),
         }
     }

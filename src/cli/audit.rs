@@ -40,7 +40,7 @@ pub(super) enum Command {
     },
     /// Who has come to know a record, at every agency that reported.
     WhoRead { record: RecordId },
-    /// Write the log as C2SP tlog-tiles.
+    /// Write the log as C2SP tlog-tiles, into a new or empty folder.
     Export {
         #[arg(long)]
         out: PathBuf,
@@ -118,6 +118,11 @@ pub(super) fn run(command: Command, g: &Globals, out: &Out) -> Result<ExitCode, 
                 out.table(&["agency", "who", "role", "at", "version", "action", "seq"], &rows);
             }
             Command::Export { out: dir } => {
+                // Tiles of an earlier export beside a later checkpoint would look like tampering.
+                if dir.read_dir().is_ok_and(|mut entries| entries.next().is_some()) {
+                    return Err(Fault::conflict("DIR_NOT_EMPTY", format!("`{}` is not empty", dir.display()))
+                        .hint("each export gets a folder of its own; an earlier one is kept as it is"));
+                }
                 let mut files = client.audit().export(v1::AuditExportRequest {}).await.map_err(fault)?.into_inner();
                 let mut n = 0u64;
                 while let Some(file) = files.message().await.map_err(fault)? {
@@ -131,7 +136,9 @@ pub(super) fn run(command: Command, g: &Globals, out: &Out) -> Result<ExitCode, 
                     write_file(&dir.join(relative), &file.content, Secrecy::Private)?;
                     n += 1;
                 }
-                out.answer(&json!({"dir": dir, "files": n}), || format!("{}  {n}", dir.display()));
+                out.answer(&json!({"dir": dir, "files": n}), || {
+                    format!("{}: {n} {}", dir.display(), out.say("个文件", "files"))
+                });
             }
         }
         Ok(ExitCode::SUCCESS)

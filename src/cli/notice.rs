@@ -362,7 +362,7 @@ fn text(n: &v1::Notice, out: &Out) -> String {
         let (until, to_do) = (Millis(w.end).to_rfc3339(), out.say("措施", "measures"));
         all.push_str(&format!(
             "{}{}  {}  {} → {until}\n",
-            out.say(level, &w.level),
+            out.say(level, &format!("{} ", w.level)),
             out.say(kind, &w.kind),
             w.area,
             Millis(w.start).to_rfc3339()

@@ -236,6 +236,7 @@ fn fault_zh(reason: &str) -> &'static str {
 fn cell(v: Option<&Value>) -> String {
     match v {
         None | Some(Value::Null) => "-".into(),
+        Some(Value::String(s)) if s.is_empty() => "-".into(),
         // A cell is one line.
         Some(Value::String(s)) => s.replace(['\n', '\t'], " "),
         Some(Value::Array(a)) => a.iter().map(|x| cell(Some(x))).collect::<Vec<_>>().join(","),

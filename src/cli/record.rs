@@ -260,7 +260,6 @@ async fn search(client: &Client, s: Search, out: &Out) -> Result<ExitCode, Fault
         since: s.since.as_deref().map_or(Ok(0), |t| Millis::parse(t).map(|m| m.0))?,
         limit: s.limit,
         purpose: s.purpose,
-        fresh: false,
     };
     let r = client.records().search(request).await.map_err(fault)?.into_inner();
     let rows: Vec<_> = r
@@ -278,7 +277,7 @@ async fn search(client: &Client, s: Search, out: &Out) -> Result<ExitCode, Fault
 }
 
 async fn open(client: &Client, id: RecordId, version: u32, purpose: String, out: &Out) -> Result<ExitCode, Fault> {
-    let request = v1::OpenRequest { record: id.to_string(), version, purpose, fresh: false };
+    let request = v1::OpenRequest { record: id.to_string(), version, purpose };
     let r = client.records().open(request).await.map_err(fault)?.into_inner();
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
     let portions: Vec<_> = r.portions.iter().map(|p| json!({"label": p.label, "text": text(&p.text)})).collect();

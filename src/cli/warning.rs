@@ -14,6 +14,7 @@ use crate::node::SystemClock;
 use crate::wire::pb::v1;
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet};
+use std::fs::OpenOptions;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -188,7 +189,9 @@ async fn send(
     let unwritable = |file: &Path, e: std::io::Error| {
         Fault::usage("UNWRITABLE_FILE", format!("cannot write `{}`: {e}", file.display()))
     };
-    let opened = cap.map(|file| std::fs::File::create(file).map_err(|e| unwritable(file, e))).transpose()?;
+    // What stands in the file stays there until the new document is whole.
+    let open = |file| OpenOptions::new().write(true).create(true).truncate(false).open(file);
+    let opened = cap.map(|file| open(file).map_err(|e| unwritable(file, e))).transpose()?;
     let r = client.notices().send(request).await.map_err(fault)?.into_inner();
     out.answer(&json!({"notice": r.notice, "state": r.state}), || format!("{}  {}", r.notice, r.state));
     let (Some(file), Some(mut opened)) = (cap, opened) else { return Ok(ExitCode::SUCCESS) };
@@ -196,7 +199,7 @@ async fn send(
         let copy = own_copy(client, &r.notice.parse()?).await?;
         let federation = client.federation().show(v1::ShowFederationRequest {}).await.map_err(fault)?.into_inner();
         let text = document(&copy, earlier, &federation.federation)?;
-        opened.write_all(text.as_bytes()).map_err(|e| unwritable(file, e))
+        opened.set_len(0).and_then(|()| opened.write_all(text.as_bytes())).map_err(|e| unwritable(file, e))
     };
     // The warning is out: only its copy failed, and it must not be issued again.
     Ok(match written.await {

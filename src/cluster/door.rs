@@ -160,12 +160,13 @@ impl Door<'_> {
         if id.index > self.applied {
             return Ok(());
         }
-        // Of what is purged the last id is known: what comes before it is not of a later leader.
+        // Of what is purged the last id is known: what comes before it is not of a later leader. What is neither live nor
+        // purged came with a snapshot whose log is being cut at this moment: nothing here contradicts it.
         let same = match (self.log.id_at(id.index), self.log.purged()) {
             (Some(known), _) => known == id,
             (None, Some(purged)) if id.index == purged.index => purged == id,
-            (None, Some(purged)) => id.leader_id <= purged.leader_id,
-            (None, None) => true,
+            (None, Some(purged)) if id.index < purged.index => id.leader_id <= purged.leader_id,
+            (None, _) => true,
         };
         if same { Ok(()) } else { Err(DoorError::Rollback(id.index)) }
     }

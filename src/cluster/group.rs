@@ -7,7 +7,7 @@ use super::door::{Door, DoorError};
 use super::evidence::Evidence;
 use super::log::LogStore;
 use super::machine::{Machine, Published};
-use super::network::{CallError, CallKind, Network, PeerCalls, write_snapshot_answer};
+use super::network::{CallError, CallKind, Network, PeerCalls};
 use super::pieces::Pieces;
 use super::saver::Incidents;
 use super::types::{Entry, Raft};
@@ -16,7 +16,6 @@ use crate::domain::fault::Fault;
 use crate::domain::ids::NodeId;
 use crate::domain::limits;
 use crate::ledger::{BatchReply, State};
-use openraft::error::{InstallSnapshotError, RaftError};
 use openraft::raft::InstallSnapshotResponse;
 use openraft::{Config, EmptyNode, SnapshotPolicy};
 use std::collections::{BTreeMap, BTreeSet};
@@ -273,21 +272,21 @@ impl Cluster {
             CallKind::Snapshot => {
                 let m = codec::parse(&body, codec::read_snapshot)?;
                 self.admit(&of, door.snapshot(sender, &m)).await?;
-                // What is applied here already is not taken again; its sender goes on with the log.
-                if m.meta.last_log_id.is_none_or(|id| id.index <= door.applied) && !door.is_deposed(&m.vote) {
-                    let answer = Ok(InstallSnapshotResponse { vote: m.vote });
-                    return Ok(codec::message(|w| write_snapshot_answer(w, &answer)));
+                let mut reply = InstallSnapshotResponse { vote };
+                // A replaced leader hears of its successor. What is applied here already is not taken again; its sender
+                // goes on with the log.
+                let applied = m.meta.last_log_id.is_none_or(|id| id.index <= door.applied);
+                if !door.is_deposed(&m.vote) && !applied {
+                    let mut pieces = self.pieces.lock().await;
+                    let (mut whole, check) = (None, |state: &State| door.snapshot_state(state));
+                    let added = pieces.add(&m, check).map(|snapshot| whole = snapshot);
+                    self.admit(&of, added).await?;
+                    if let Some(snapshot) = whole {
+                        let installed = self.raft.install_full_snapshot(m.vote, snapshot).await;
+                        reply = installed.map_err(|e| fatal(e.to_string()))?.into();
+                    }
                 }
-                let mut pieces = self.pieces.lock().await;
-                if !door.is_deposed(&m.vote) {
-                    self.admit(&of, pieces.add(&m, |state| door.snapshot_state(state))).await?;
-                }
-                let answer = match self.raft.install_snapshot(m).await {
-                    Ok(reply) => Ok(reply),
-                    Err(RaftError::APIError(InstallSnapshotError::SnapshotMismatch(m))) => Err(m),
-                    Err(e) => return Err(fatal(e.to_string())),
-                };
-                Ok(codec::message(|w| write_snapshot_answer(w, &answer)))
+                Ok(codec::message(|w| codec::write_snapshot_reply(w, &reply)))
             }
             CallKind::Forward => self.forwarded(sender, &body).await,
             CallKind::ReadIndex => {

@@ -4,16 +4,14 @@ use super::codec;
 use super::door::answered_vote;
 use super::log::LogStore;
 use super::types::{TypeConfig, Vote};
-use crate::domain::canon::{CanonError, Reader, Writer};
-use openraft::error::{
-    InstallSnapshotError, NetworkError, RPCError, RaftError, RemoteError, SnapshotMismatch, Unreachable,
-};
+use crate::domain::canon::{CanonError, Reader};
+use openraft::error::{InstallSnapshotError, NetworkError, RPCError, RaftError, Unreachable};
 use openraft::network::{RPCOption, RaftNetwork, RaftNetworkFactory};
 use openraft::raft::{
     AppendEntriesRequest, AppendEntriesResponse, InstallSnapshotRequest, InstallSnapshotResponse, VoteRequest,
     VoteResponse,
 };
-use openraft::{AnyError, EmptyNode, SnapshotSegmentId};
+use openraft::{AnyError, EmptyNode};
 use std::collections::BTreeSet;
 use std::future::Future;
 use std::pin::Pin;
@@ -153,13 +151,8 @@ impl RaftNetwork<TypeConfig> for Link {
         option: RPCOption,
     ) -> Rpc<InstallSnapshotResponse<u64>, InstallSnapshotError> {
         let body = codec::message(|w| codec::write_snapshot(w, &rpc));
-        match self.call(CallKind::Snapshot, body, &option, read_snapshot_answer).await? {
-            Ok(reply) => Ok(InstallSnapshotResponse { vote: self.vote_of(reply.vote)? }),
-            Err(mismatch) => {
-                let e = RaftError::APIError(InstallSnapshotError::SnapshotMismatch(mismatch));
-                Err(RPCError::RemoteError(RemoteError::new(self.target, e)))
-            }
-        }
+        let answer = self.call(CallKind::Snapshot, body, &option, codec::read_snapshot_reply).await?;
+        Ok(InstallSnapshotResponse { vote: self.vote_of(answer.vote)? })
     }
 
     async fn vote(&mut self, rpc: VoteRequest<u64>, option: RPCOption) -> Rpc<VoteResponse<u64>> {
@@ -167,30 +160,4 @@ impl RaftNetwork<TypeConfig> for Link {
         let answer = self.call(CallKind::Vote, body, &option, codec::read_vote_reply).await?;
         Ok(VoteResponse { vote: self.vote_of(answer.vote)?, ..answer })
     }
-}
-
-/// A snapshot's answer: accepted, or which chunk was expected instead.
-pub(super) fn write_snapshot_answer(w: &mut Writer, a: &Result<InstallSnapshotResponse<u64>, SnapshotMismatch>) {
-    match a {
-        Ok(reply) => {
-            w.u8(0);
-            codec::write_snapshot_reply(w, reply);
-        }
-        Err(m) => {
-            w.u8(1).str(&m.expect.id).u64(m.expect.offset).str(&m.got.id).u64(m.got.offset);
-        }
-    }
-}
-
-fn read_snapshot_answer(
-    r: &mut Reader<'_>,
-) -> Result<Result<InstallSnapshotResponse<u64>, SnapshotMismatch>, CanonError> {
-    Ok(match r.u8()? {
-        0 => Ok(codec::read_snapshot_reply(r)?),
-        1 => Err(SnapshotMismatch {
-            expect: SnapshotSegmentId { id: r.str(128)?.to_owned(), offset: r.u64()? },
-            got: SnapshotSegmentId { id: r.str(128)?.to_owned(), offset: r.u64()? },
-        }),
-        _ => return Err(CanonError::Invalid("snapshot answer")),
-    })
 }

@@ -1,13 +1,14 @@
-//! A snapshot on its way in: pieces in order, and no more than a limit, looked at as a whole before the last one counts.
+//! A snapshot on its way in: pieces in order, and no more than a limit, looked at as a whole before it counts.
 //!
-//! openraft seeks to whatever offset a piece names, and what does not decode would stop the node when it is installed
-//! and at every start afterwards. So both are checked before openraft sees the piece.
+//! openraft's own receiver seeks to whatever offset a piece names, and what does not decode would stop the node when it
+//! is installed and at every start afterwards. So openraft sees no piece: it installs the very bytes that were checked.
 
 use super::door::DoorError;
 use super::machine::decode_snapshot;
-use super::types::TypeConfig;
+use super::types::{Snapshot, TypeConfig};
 use crate::ledger::State;
 use openraft::raft::InstallSnapshotRequest;
+use std::io::Cursor;
 
 /// Largest snapshot that is taken, in bytes.
 const SNAPSHOT_BYTES: usize = 2 << 30;
@@ -20,12 +21,12 @@ pub(super) struct Pieces {
 }
 
 impl Pieces {
-    /// Adds a piece; the last one is taken only if `check` agrees with the whole. After a refusal it begins anew.
+    /// Adds a piece; with the last one answers the whole, if `check` agrees with it. After a refusal it begins anew.
     pub(super) fn add(
         &mut self,
         m: &InstallSnapshotRequest<TypeConfig>,
         check: impl FnOnce(&State) -> Result<(), DoorError>,
-    ) -> Result<(), DoorError> {
+    ) -> Result<Option<Snapshot>, DoorError> {
         // A first piece, or one that is sent again because its answer was lost.
         let at = usize::try_from(m.offset).unwrap_or(usize::MAX);
         if at == 0 {
@@ -38,14 +39,15 @@ impl Pieces {
         self.bytes.truncate(at);
         self.bytes.extend_from_slice(&m.data);
         if !m.done {
-            return Ok(());
+            return Ok(None);
         }
         let whole = std::mem::take(self);
         let (meta, state) = decode_snapshot(&whole.bytes).map_err(|_| DoorError::Snapshot("it does not parse"))?;
         if meta != m.meta {
             return Err(DoorError::Snapshot("it is of another position or membership"));
         }
-        check(&State::decode(&state).map_err(|_| DoorError::Snapshot("its state does not parse"))?)
+        check(&State::decode(&state).map_err(|_| DoorError::Snapshot("its state does not parse"))?)?;
+        Ok(Some(Snapshot { meta, snapshot: Box::new(Cursor::new(whole.bytes)) }))
     }
 }
 
@@ -70,17 +72,22 @@ mod tests {
         let (first, rest) = bytes.split_at(bytes.len() / 2);
         let mut pieces = Pieces::default();
         let accept = |s: &State| (s.digest() == state.digest()).then_some(()).ok_or(DoorError::Order);
-        assert_eq!(pieces.add(&piece(&meta, 0, first, false), accept), Ok(()));
-        assert_eq!(pieces.add(&piece(&meta, first.len(), rest, true), accept), Ok(()));
-        // A piece far behind the end would make openraft allocate all that lies between.
-        assert_eq!(pieces.add(&piece(&meta, 0, first, false), accept), Ok(()));
-        assert_eq!(pieces.add(&piece(&meta, 1 << 50, rest, true), accept), Err(DoorError::Pieces));
-        assert_eq!(pieces.add(&piece(&meta, first.len(), rest, true), accept), Err(DoorError::Pieces), "begun anew");
+        let mut add = |meta: &SnapshotMeta, offset, data: &[u8], done| {
+            let whole = pieces.add(&piece(meta, offset, data, done), accept)?;
+            Ok(whole.map(|s| s.snapshot.into_inner()))
+        };
+        assert_eq!(add(&meta, 0, first, false), Ok(None));
+        // One that is sent again, after more of it came: what is installed is what was looked at.
+        assert_eq!(add(&meta, first.len(), &[rest, b"more"].concat(), false), Ok(None));
+        assert_eq!(add(&meta, first.len(), rest, true), Ok(Some(bytes.clone())));
+        // A piece far behind the end would have all that lies between allocated.
+        assert_eq!(add(&meta, 0, first, false), Ok(None));
+        assert_eq!(add(&meta, 1 << 50, rest, true), Err(DoorError::Pieces));
+        assert_eq!(add(&meta, first.len(), rest, true), Err(DoorError::Pieces), "begun anew");
         // What would stop the node at its installation is refused before.
         let spoilt = encode_snapshot(&meta, &state.encode()[1..]);
-        let refused = pieces.add(&piece(&meta, 0, &spoilt, true), accept);
-        assert_eq!(refused, Err(DoorError::Snapshot("its state does not parse")));
+        assert_eq!(add(&meta, 0, &spoilt, true), Err(DoorError::Snapshot("its state does not parse")));
         let other = SnapshotMeta { snapshot_id: "3-10".into(), ..meta.clone() };
-        assert!(matches!(pieces.add(&piece(&other, 0, &bytes, true), accept), Err(DoorError::Snapshot(_))));
+        assert!(matches!(add(&other, 0, &bytes, true), Err(DoorError::Snapshot(_))));
     }
 }

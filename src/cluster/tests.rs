@@ -185,6 +185,12 @@ async fn the_door_guards_what_is_purged() {
     assert_eq!(append(id(1, 3), vec![entry(1, 4)]), Ok(()));
     assert_eq!(append(id(2, 2), vec![]), Err(DoorError::Rollback(2)));
     assert_eq!(append(id(1, 3), vec![entry(2, 4)]), Err(DoorError::Rollback(4)));
+    // A snapshot up to 9 is applied, and the log is not cut yet: what a later leader wrote there contradicts nothing.
+    let door = Door { state: &state, log: &log, applied: 9, vote: Vote::new(10, voter.0) };
+    let (vote, leader_commit) = (Vote::new_committed(11, voter.0), None);
+    let entries = vec![entry(3, 8), entry(3, 9)];
+    let next = AppendEntriesRequest::<TypeConfig> { vote, prev_log_id: Some(id(3, 7)), entries, leader_commit };
+    assert_eq!(door.append(voter, &next), Ok(()));
 }
 
 /// A commit position counts as far as the message or this log shows the entry, whatever term it claims.

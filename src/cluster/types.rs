@@ -67,5 +67,6 @@ pub(super) type Vote = openraft::Vote<u64>;
 pub(super) type LogEntry = openraft::Entry<TypeConfig>;
 pub(super) type StoredMembership = openraft::StoredMembership<u64, openraft::EmptyNode>;
 pub(super) type Membership = openraft::Membership<u64, openraft::EmptyNode>;
+pub(super) type Snapshot = openraft::Snapshot<TypeConfig>;
 pub(super) type SnapshotMeta = openraft::SnapshotMeta<u64, openraft::EmptyNode>;
 pub(super) type StorageError = openraft::StorageError<u64>;

@@ -76,6 +76,21 @@ pub trait Clock: Send + Sync {
     fn steady(&self) -> Millis;
 }
 
+/// A clock that stands, for tests.
+#[cfg(test)]
+pub(crate) struct At(pub(crate) Millis);
+
+#[cfg(test)]
+impl Clock for At {
+    fn now(&self) -> Millis {
+        self.0
+    }
+
+    fn steady(&self) -> Millis {
+        self.0
+    }
+}
+
 /// The randomness seam.
 pub trait Entropy: Send {
     /// Fills `out` with unpredictable bytes.

@@ -3,7 +3,7 @@
 
 use super::*;
 use crate::domain::ids::{AgencyId, FederationId};
-use crate::domain::time::{Clock, Entropy, Millis};
+use crate::domain::time::{At, Entropy, Millis};
 use crate::seal::SigningKey;
 use rcgen::{ExtendedKeyUsagePurpose, KeyPair, PKCS_ED25519};
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
@@ -21,17 +21,6 @@ use tokio_stream::StreamExt;
 const NOW: Millis = Millis(1_772_323_200_000);
 const DAYS: u32 = 30;
 const BOTH: [ExtendedKeyUsagePurpose; 2] = [ExtendedKeyUsagePurpose::ServerAuth, ExtendedKeyUsagePurpose::ClientAuth];
-
-struct At(Millis);
-impl Clock for At {
-    fn now(&self) -> Millis {
-        self.0
-    }
-
-    fn steady(&self) -> Millis {
-        self.0
-    }
-}
 
 struct Count(u8);
 impl Entropy for Count {

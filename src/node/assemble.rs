@@ -15,7 +15,7 @@ use crate::domain::canon::Canon;
 use crate::domain::fault::Fault;
 use crate::domain::label::Grade;
 use crate::domain::limits;
-use crate::domain::time::Clock;
+use crate::domain::time::{Clock, Millis};
 use crate::identity::{
     Acceptor, AgencyVerifier, Authority, Credentials, Dialer, Directory, Exchange, Expected, Limits, Person, ServerTls,
     TrustRoots, certificate_facts, harden as harden_server, is_dev,
@@ -245,6 +245,7 @@ async fn serve(config: NodeConfig, urgent: Handle) -> Result<(), Fault> {
     let complaining = upkeep::complain(Arc::clone(&core), peers.clone(), stopped.clone());
     let mut telling = upkeep::report(&core, &(peers.clone() as Arc<dyn PeerReports>), &stopped);
     telling.push(complaining);
+    telling.push(upkeep::recommit(Arc::clone(&core), stopped.clone()));
 
     let mut couriers = courier::keep_warm(&urgent, &core, &post, &stopped);
     couriers.push(courier::start(&urgent, Arc::clone(&core), post.clone(), stopped.clone()));
@@ -286,6 +287,8 @@ async fn serve(config: NodeConfig, urgent: Handle) -> Result<(), Fault> {
     indexing.abort();
     telling.iter().for_each(JoinHandle::abort);
     couriers.iter().for_each(JoinHandle::abort);
+    // What is counted in this minute is not lost with it.
+    core.log_counted(Millis(u64::MAX)).await?;
     let _logged = core.log_node(AuditAction::Stop, &config.agency, Object::None, Verdict::Allow, "stop").await?;
     cluster.shutdown().await;
     let _ = tokio::time::timeout_at(deadline, node_server).await;
@@ -333,7 +336,7 @@ fn open_indexes(config: &NodeConfig, ring: &KeyRing) -> Result<(Arc<Indexes>, Ve
 }
 
 /// What a start would check of genesis, key ring and certificate, without starting; until when the certificate is valid.
-pub fn check_config(config: &NodeConfig) -> Result<crate::domain::time::Millis, Fault> {
+pub fn check_config(config: &NodeConfig) -> Result<Millis, Fault> {
     let genesis = read_genesis(&config.genesis)?.verified()?;
     check_own(config, &genesis, &open_ring(config)?)?;
     Ok(certificate_facts(&read_text(&config.cert)?)?.not_after)

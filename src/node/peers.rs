@@ -144,12 +144,13 @@ impl PeerComplaints for Peers {
         &self,
         node: NodeId,
         complaint: Vec<u8>,
-    ) -> Pin<Box<dyn Future<Output = Result<(), String>> + Send + '_>> {
+    ) -> Pin<Box<dyn Future<Output = Result<(), Fault>> + Send + '_>> {
         Box::pin(async move {
-            let mut client = self.vault(node)?;
+            let away = |why: String| Fault::unavailable("NODE_UNREACHABLE", why);
+            let mut client = self.vault(node).map_err(away)?;
             let asked = tokio::time::timeout(ASK, client.complain(peer::ComplainRequest { complaint }));
-            let reply = asked.await.map_err(|_| "no answer in time".to_owned())?;
-            reply.map(|_| ()).map_err(|s| fault_of(&s).message)
+            let reply = asked.await.map_err(|_| away("no answer in time".to_owned()))?;
+            reply.map(|_| ()).map_err(|s| fault_of(&s))
         })
     }
 }

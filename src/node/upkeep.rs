@@ -34,7 +34,6 @@ pub(super) fn start(core: Arc<Core>, peers: Arc<dyn PeerVault>, mut stopped: wat
         let mut round = interval(ROUND);
         round.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut anchored = (Instant::now(), 0);
-        let (mut recommitted, mut stuck) = (Instant::now(), BTreeSet::new());
         let mut notices = 0;
         loop {
             tokio::select! {
@@ -45,15 +44,10 @@ pub(super) fn start(core: Arc<Core>, peers: Arc<dyn PeerVault>, mut stopped: wat
             tell_incidents(&core).await;
             tell_damaged(&core).await;
             tell_evidence(&core).await;
-            if let Err(error) = core.log_counted().await {
+            if let Err(error) = core.log_counted(core.clock.now()).await {
                 tracing::error!(%error, "refusals could not be audited");
             }
             introduce(&core).await;
-            // What a stop or a deadline left journaled here and not on the ledger.
-            if recommitted.elapsed() >= RECOMMIT && core.cluster.status().leader.is_some() {
-                core.recommit(&mut stuck, WAIT).await;
-                recommitted = Instant::now();
-            }
             core.vault.scan(&core.state(), core.clock.now());
             pull(&core, &peers);
             if anchored.0.elapsed() >= ANCHOR {
@@ -72,6 +66,25 @@ fn pull(core: &Arc<Core>, peers: &Arc<dyn PeerVault>) {
             core.vault.pull(&turn, &core.state(), peers.as_ref(), core.clock.as_ref()).await;
         });
     }
+}
+
+/// Proposes what a stop or a deadline left journaled here and not on the ledger: beside the rest, for each proposal waits.
+pub(super) fn recommit(core: Arc<Core>, mut stopped: watch::Receiver<bool>) -> JoinHandle<()> {
+    tokio::spawn(async move {
+        let mut round = interval(RECOMMIT);
+        round.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut stuck = BTreeSet::new();
+        loop {
+            tokio::select! {
+                biased;
+                _ = stopped.wait_for(|s| *s) => return,
+                _ = round.tick() => {}
+            }
+            if core.cluster.status().leader.is_some() {
+                core.recommit(&mut stuck, WAIT).await;
+            }
+        }
+    })
 }
 
 /// Tells originators of what could not be taken of theirs.

@@ -106,6 +106,8 @@ pub struct In {
     pub shown_to: BTreeSet<String>,
     /// Whether its content was opened for anybody.
     pub opened: bool,
+    /// Whether its withdrawal was here first: withdrawn from the beginning, with or without its receipt.
+    withheld: bool,
     /// Escalations that were made, and when.
     pub steps: BTreeMap<Step, Millis>,
     /// Calls of people that were made.
@@ -115,6 +117,9 @@ pub struct In {
 impl In {
     /// The furthest state.
     pub fn state(&self) -> ReceiptState {
+        if self.withheld {
+            return ReceiptState::Withdrawn;
+        }
         self.receipts.iter().map(|r| r.receipt.state).max().unwrap_or(ReceiptState::Delivered)
     }
 
@@ -167,11 +172,15 @@ pub struct Book {
     /// Notices that this node withdrew, by addressee; and of these, whose withdrawal has not arrived yet.
     cancelled: BTreeSet<(NoticeId, AgencyId)>,
     cancelling: BTreeSet<(NoticeId, AgencyId)>,
-    /// Withdrawals that came before their notices, by sender, and how many there are of each.
+    /// Withdrawals that came before their notices, by sender, and how many of each still wait for theirs.
     withheld: BTreeSet<(AgencyId, NoticeId)>,
     withheld_of: BTreeMap<AgencyId, usize>,
     /// Notices, sent or received, of which an alarm or escalation may still be due.
     unsettled: BTreeSet<LetterDigest>,
+    /// Notices that came in, of which nobody is known to have been called for the arrival.
+    unrung: BTreeSet<LetterDigest>,
+    /// Notices that this node sent with a provisional marking.
+    provisional: BTreeSet<NoticeId>,
 }
 
 impl Book {
@@ -183,8 +192,14 @@ impl Book {
                 let digest = letter.digest();
                 if !self.received.contains_key(&digest) {
                     self.arrivals.push(digest);
-                    if letter.header.action {
-                        self.unsettled.insert(digest);
+                    let withheld = self.is_withheld(&letter.header.from, &letter.header.notice);
+                    if withheld && let Some(waiting) = self.withheld_of.get_mut(&letter.header.from) {
+                        *waiting = waiting.saturating_sub(1);
+                    }
+                    match letter.header.action {
+                        _ if withheld => {}
+                        true => _ = self.unsettled.insert(digest),
+                        false => _ = self.unrung.insert(digest),
                     }
                     self.name(letter.header.notice, digest);
                     let new = In {
@@ -193,6 +208,7 @@ impl Book {
                         receipts: vec![receipt],
                         shown_to: BTreeSet::new(),
                         opened: false,
+                        withheld,
                         steps: BTreeMap::new(),
                         called: BTreeSet::new(),
                     };
@@ -206,6 +222,7 @@ impl Book {
                     entry.receipts.push(receipt);
                     if entry.is_settled() {
                         self.unsettled.remove(&entry.letter.digest());
+                        self.unrung.remove(&entry.letter.digest());
                     }
                 }
                 if let Some(letter) = carrier {
@@ -255,7 +272,10 @@ impl Book {
                     *self.withheld_of.entry(from).or_default() += 1;
                 }
             }
-            Frame::Provisional { notice, .. } => self.each_sent(&notice, |out| out.provisional = true),
+            Frame::Provisional { notice, .. } => {
+                self.provisional.insert(notice);
+                self.each_sent(&notice, |out| out.provisional = true);
+            }
             Frame::Confirmed { notice, by, at } => {
                 self.each_sent(&notice, |out| {
                     out.confirmed.get_or_insert((by.clone(), at));
@@ -267,6 +287,9 @@ impl Book {
                 }
                 if let Some(entry) = self.received.get_mut(&letter) {
                     entry.called.insert(step);
+                }
+                if step.is_none() {
+                    self.unrung.remove(&letter);
                 }
             }
         }
@@ -315,6 +338,7 @@ impl Book {
             }
             LetterKind::Receipt => {}
         }
+        let provisional = self.provisional.contains(&letter.header.notice);
         let new = Out {
             letter,
             sender,
@@ -323,7 +347,7 @@ impl Book {
             ended: None,
             steps: BTreeMap::new(),
             acknowledged_here: None,
-            provisional: false,
+            provisional,
             confirmed: None,
             called: BTreeSet::new(),
         };
@@ -401,15 +425,18 @@ impl Book {
         self.withheld.contains(&(from.clone(), *notice))
     }
 
-    /// How many withdrawals of a sender came before their notices.
+    /// How many withdrawals of a sender wait for notices that have not come.
     pub fn withheld_of(&self, from: &AgencyId) -> usize {
         self.withheld_of.get(from).copied().unwrap_or(0)
     }
 
     /// Calls of people that are due and were not made, or of which a stop left it unknown: (letter, step; none for the
-    /// arrival). Nobody is called for what was acknowledged or withdrawn meanwhile.
-    pub fn uncalled(&self) -> Vec<(LetterDigest, Option<Step>)> {
-        let mut due = Vec::new();
+    /// arrival). Nobody is called for what was acknowledged or withdrawn meanwhile, nor for information that somebody has
+    /// seen or whose time is over.
+    pub fn uncalled(&self, now: Millis) -> Vec<(LetterDigest, Option<Step>)> {
+        let open = |i: &In| i.shown_to.is_empty() && i.letter.header.expires > now;
+        let told = self.unrung.iter().filter(|l| self.received.get(*l).is_some_and(open));
+        let mut due: Vec<_> = told.map(|letter| (*letter, None)).collect();
         for letter in &self.unsettled {
             let out = self.sent.get(letter).map(|o| (&o.steps, &o.called, None));
             let entry = self.received.get(letter).map(|i| (&i.steps, &i.called, Some(None)));

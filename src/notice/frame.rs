@@ -53,7 +53,7 @@ impl Step {
     }
 }
 
-/// One durable event. The order is format.
+/// One durable event. The number that [`Frame::to_bytes`] writes is format.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Frame {
     /// A letter of this node was accepted.
@@ -131,6 +131,15 @@ pub enum Frame {
         /// When.
         at: Millis,
     },
+    /// People were called: the command and the webhook took it.
+    Called {
+        /// Which letter.
+        letter: LetterDigest,
+        /// For which step; none for its arrival.
+        step: Option<Step>,
+        /// When.
+        at: Millis,
+    },
     /// A notice went as a state secret without an agreement or a second person (P26).
     Provisional {
         /// The notice.
@@ -144,15 +153,6 @@ pub enum Frame {
         notice: NoticeId,
         /// Name of the classifier.
         by: String,
-        /// When.
-        at: Millis,
-    },
-    /// People were called: the command and the webhook took it.
-    Called {
-        /// Which letter.
-        letter: LetterDigest,
-        /// For which step; none for its arrival.
-        step: Option<Step>,
         /// When.
         at: Millis,
     },
@@ -202,18 +202,18 @@ impl Frame {
             Frame::Withheld { notice, from, at } => {
                 w.u8(8).value(notice).value(from).value(at);
             }
-            Frame::Provisional { notice, at } => {
-                w.u8(10).value(notice).value(at);
-            }
-            Frame::Confirmed { notice, by, at } => {
-                w.u8(11).value(notice).str(by).value(at);
-            }
             Frame::Called { letter, step, at } => {
                 w.u8(9).array(letter);
                 w.option(*step, |w, s| {
                     w.u8(s as u8);
                 });
                 w.value(at);
+            }
+            Frame::Provisional { notice, at } => {
+                w.u8(10).value(notice).value(at);
+            }
+            Frame::Confirmed { notice, by, at } => {
+                w.u8(11).value(notice).str(by).value(at);
             }
         }
         w.finish()
@@ -235,9 +235,9 @@ impl Frame {
             6 => Frame::Shown { letter: r.array()?, person: r.str(256)?.to_owned(), at: r.value()? },
             7 => Frame::Opened { letter: r.array()?, at: r.value()? },
             8 => Frame::Withheld { notice: r.value()?, from: r.value()?, at: r.value()? },
+            9 => Frame::Called { letter: r.array()?, step: r.option(read_step)?, at: r.value()? },
             10 => Frame::Provisional { notice: r.value()?, at: r.value()? },
             11 => Frame::Confirmed { notice: r.value()?, by: r.str(256)?.to_owned(), at: r.value()? },
-            9 => Frame::Called { letter: r.array()?, step: r.option(read_step)?, at: r.value()? },
             _ => return Err(CanonError::Invalid("frame")),
         };
         r.finish()?;

@@ -189,8 +189,9 @@ impl Office {
         self.wake.notified().await;
     }
 
-    /// Accepts a notice for all its addressees, or for none; durable when it answers. `free` is the room on the disk, in
-    /// bytes: the less there is, the more urgent a notice must be.
+    /// Accepts a notice for all its addressees, or for none; durable when it answers. After a power cut before the answer
+    /// some of its letters may be there and go out. `free` is the room on the disk, in bytes: the less there is, the more
+    /// urgent a notice must be.
     ///
     /// # Errors
     /// [`NoticeError::Full`], [`NoticeError::TooLarge`], [`NoticeError::Rule`] for an addressee without a key of the grade,
@@ -203,9 +204,11 @@ impl Office {
         now: Millis,
         entropy: &mut (dyn Entropy + Send),
     ) -> Result<Vec<LetterDigest>, NoticeError> {
-        let mut frames = Vec::with_capacity(drafts.len());
+        // First that its marking is provisional: a power cut may leave only the first of several frames.
+        let provisional = drafts.iter().find(|d| d.content.provisional).map(|d| d.notice);
+        let mut frames: Vec<Frame> =
+            provisional.map(|notice| Frame::Provisional { notice, at: now }).into_iter().collect();
         let mut digests = Vec::with_capacity(drafts.len());
-        let mut provisional = None;
         for d in drafts {
             let at = d.precedence as usize;
             let most = WAITING.get(at).copied().unwrap_or_default();
@@ -237,9 +240,7 @@ impl Office {
             let frame = Frame::Sent { letter, sender: sender.to_owned(), at: now };
             Frame::from_bytes(&frame.to_bytes())?;
             frames.push(frame);
-            provisional = provisional.or(d.content.provisional.then_some(d.notice));
         }
-        frames.extend(provisional.map(|notice| Frame::Provisional { notice, at: now }));
         self.write(frames, None).await?;
         self.wake.notify_one();
         Ok(digests)

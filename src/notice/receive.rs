@@ -53,31 +53,34 @@ impl Office {
     async fn take_notice(&self, letter: Letter, digest: LetterDigest, now: Millis) -> Result<Taken, NoticeError> {
         let (notice, from) = (letter.header.notice, letter.header.from.clone());
         let turn = self.turn(&notice).await;
-        if let Some(receipts) = self.read(|b| b.entry(&digest).map(|i| i.receipts.clone())) {
-            return Ok(Taken { receipts, new: false });
+        let known = self.read(|b| b.entry(&digest).map(|i| i.receipts.clone()));
+        let (new, mut receipts, mut frames) = (known.is_none(), known.unwrap_or_default(), Vec::new());
+        if new {
+            if self.read(|b| b.received_of(&notice).is_some()) {
+                return Err(NoticeError::Rule("another letter of this notice is here"));
+            }
+            if letter.header.expires.plus_ms(SLACK_MS) <= now {
+                return Err(NoticeError::Rule("its time is over"));
+            }
+            // Held means openable: what does not open is not receipted.
+            let desks = Content::from_bytes(&self.content(&letter)?)?.desks;
+            self.desks.lock().unwrap_or_else(PoisonError::into_inner).insert(digest, desks.into());
+            let receipt = self.receipt(notice, digest, ReceiptState::Delivered, None, None, now);
+            frames.push(Frame::Received { letter, receipt: receipt.clone(), at: now });
+            receipts.push(receipt);
         }
-        if self.read(|b| b.received_of(&notice).is_some()) {
-            return Err(NoticeError::Rule("another letter of this notice is here"));
-        }
-        if letter.header.expires.plus_ms(SLACK_MS) <= now {
-            return Err(NoticeError::Rule("its time is over"));
-        }
-        // Held means openable: what does not open is not receipted.
-        let desks = Content::from_bytes(&self.content(&letter)?)?.desks;
-        self.desks.lock().unwrap_or_else(PoisonError::into_inner).insert(digest, desks.into());
-        let receipt = self.receipt(notice, digest, ReceiptState::Delivered, None, None, now);
-        let mut frames = vec![Frame::Received { letter, receipt: receipt.clone(), at: now }];
-        let mut receipts = vec![receipt];
-        // Its withdrawal was here first: nobody ever sees it.
+        // Its withdrawal was here first: nobody ever sees it. A power cut may have taken the receipt that says so.
         let withheld = self.read(|b| b.is_withheld(&from, &notice));
-        if withheld {
+        if withheld && receipts.iter().all(|r| r.receipt.state != ReceiptState::Withdrawn) {
             let previous = receipts.last().map(SignedReceipt::digest);
             let withdrawn = self.receipt(notice, digest, ReceiptState::Withdrawn, previous, None, now);
             frames.push(Frame::Own { receipt: withdrawn.clone(), carrier: None, at: now });
             receipts.push(withdrawn);
         }
-        self.write(frames, Some(turn)).await?;
-        Ok(Taken { receipts, new: !withheld })
+        if !frames.is_empty() {
+            self.write(frames, Some(turn)).await?;
+        }
+        Ok(Taken { receipts, new: new && !withheld })
     }
 
     async fn take_cancel(&self, cancel: &Letter, digest: LetterDigest, now: Millis) -> Result<Taken, NoticeError> {
@@ -151,6 +154,10 @@ impl Office {
         };
         if entry.receipts.iter().any(said) {
             return Ok(());
+        }
+        // The sender keeps no more either: whoever comes later must know that it is not heard.
+        if entry.receipts.len() >= RECEIPTS {
+            return Err(NoticeError::Rule("as much as is kept was answered to this notice already"));
         }
         let previous = entry.receipts.last().map(SignedReceipt::digest);
         let h = &entry.letter.header;

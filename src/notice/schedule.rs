@@ -18,8 +18,8 @@ const ALONE_ATTEMPTS: u32 = 3;
 
 /// A notice whose withdrawal is under way is looked at again after this long.
 const HELD_BACK_MS: u64 = 200;
-/// A letter for which no path had room, after this long.
-const NO_ROOM_MS: u64 = 50;
+/// A letter for which no path had room, after this long; twice as long each time, up to the second.
+const NO_ROOM_MS: (u64, u64) = (50, 1_600);
 
 /// First pause and longest pause between attempts, in milliseconds.
 fn pauses(precedence: Precedence) -> (u64, u64) {
@@ -34,6 +34,8 @@ fn pauses(precedence: Precedence) -> (u64, u64) {
 #[derive(Debug, Clone, Copy)]
 struct Attempt {
     count: u32,
+    /// How often in turn no path had room.
+    no_room: u32,
     next: Millis,
 }
 
@@ -57,7 +59,7 @@ pub struct Schedule {
 impl Schedule {
     /// A letter is to be sent; due at once.
     pub fn add(&mut self, to: &AgencyId, letter: LetterDigest) {
-        let new = Attempt { count: 0, next: Millis(0) };
+        let new = Attempt { count: 0, no_room: 0, next: Millis(0) };
         self.attempts.entry(to.clone()).or_default().entry(letter).or_insert(new);
     }
 
@@ -98,8 +100,10 @@ impl Schedule {
     /// A letter was due and no path had room: it was not tried, and is due again soon.
     pub fn untried(&mut self, to: &AgencyId, letter: &LetterDigest, steady: Millis) {
         if let Some(attempt) = self.attempts.get_mut(to).and_then(|l| l.get_mut(letter)) {
+            let (first, longest) = NO_ROOM_MS;
             attempt.count = attempt.count.saturating_sub(1);
-            attempt.next = steady.plus_ms(NO_ROOM_MS);
+            attempt.next = steady.plus_ms(first.saturating_mul(1 << attempt.no_room.min(10)).min(longest));
+            attempt.no_room = attempt.no_room.saturating_add(1);
         }
     }
 

@@ -115,6 +115,10 @@ fn draft(notice: NoticeId, to: &AgencyId, precedence: Precedence) -> Draft {
     }
 }
 
+fn withdrawal(notice: NoticeId, to: &AgencyId) -> Draft {
+    Draft { kind: LetterKind::Cancel, action: false, ..draft(notice, to, Precedence::Flash) }
+}
+
 fn mark(agency: &AgencyId) -> [u8; 4] {
     origin_mark(&"test".parse().unwrap(), agency)
 }
@@ -256,11 +260,7 @@ impl World {
             (0, Some(office), _) => {
                 let unseen = |o: &Out| o.state().is_none_or(|s| s == ReceiptState::Delivered);
                 if office.sent_of(&notice).iter().all(|(_, o)| unseen(o)) {
-                    let cancel = Draft {
-                        kind: LetterKind::Cancel,
-                        action: false,
-                        ..draft(notice, &self.parties[to].id, Precedence::Flash)
-                    };
+                    let cancel = withdrawal(notice, &self.parties[to].id);
                     office
                         .accept(&self.state, vec![cancel], ("duty", u64::MAX), self.now, &mut self.dice)
                         .await

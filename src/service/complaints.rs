@@ -2,7 +2,7 @@
 
 use super::core::Core;
 use crate::audit::{Action as AuditAction, Decision as Verdict, Object};
-use crate::domain::fault::Fault;
+use crate::domain::fault::{Fault, FaultKind};
 use crate::domain::ids::{AgencyId, NodeId};
 use crate::ledger::State;
 use crate::vault::{Complained, Complaint};
@@ -12,13 +12,13 @@ use std::pin::Pin;
 
 /// Hands a signed complaint to a node of the originator; `node` plugs the network in.
 pub trait PeerComplaints: Send + Sync {
-    /// Ok when it is durable there. Errors are in words.
-    fn complain(&self, node: NodeId, signed: Vec<u8>) -> Pin<Box<dyn Future<Output = Result<(), String>> + Send + '_>>;
+    /// Ok when it is durable there; [`FaultKind::Unavailable`] when the node does not answer.
+    fn complain(&self, node: NodeId, signed: Vec<u8>) -> Pin<Box<dyn Future<Output = Result<(), Fault>> + Send + '_>>;
 }
 
 impl Core {
     /// Complains of everything that was refused and that its originator does not know of yet. An originator that does not
-    /// answer is left until the next round.
+    /// answer is left until the next round; one that refuses a complaint is told the next one all the same.
     pub async fn complain(&self, told: &mut Complained, peers: &dyn PeerComplaints) {
         let state = self.state();
         let mut silent = BTreeSet::new();
@@ -40,9 +40,11 @@ impl Core {
             let signed = complaint.sign(&self.signer);
             let of_origin = state.nodes().filter(|(_, n)| n.agency == refusal.origin).map(|(id, _)| *id);
             for node in of_origin.collect::<Vec<_>>() {
-                if let Err(why) = peers.complain(node, signed.clone()).await {
-                    tracing::debug!(%record, %why, "an originator does not know of a complaint yet");
-                    silent.insert(refusal.origin.clone());
+                if let Err(fault) = peers.complain(node, signed.clone()).await {
+                    tracing::debug!(%record, %fault, "an originator does not know of a complaint yet");
+                    if fault.kind == FaultKind::Unavailable {
+                        silent.insert(refusal.origin.clone());
+                    }
                     continue;
                 }
                 silent.remove(&refusal.origin);
@@ -77,8 +79,12 @@ impl Core {
             return Ok(());
         }
         let object = Object::Record { id: complaint.record, version: complaint.version };
+        if self.complaints.is_full(complaint.node) {
+            self.log_refusal(AuditAction::Complaint, agency, object, "too-many-complaints").await?;
+            return Err(Fault::refused("BAD_COMPLAINT", "this node has complained of too many records"));
+        }
         let reason = complaint.reason.clone();
-        self.log_refusal(AuditAction::Complaint, agency, object, "complaint").await?;
+        let _logged = self.log_node(AuditAction::Complaint, agency, object, Verdict::Deny, &reason).await?;
         tracing::warn!(%agency, record = %complaint.record, version = complaint.version, %reason, "an agency cannot open a record of this one");
         Ok(self.complaints.keep(complaint, signed).await?)
     }

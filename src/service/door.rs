@@ -7,6 +7,7 @@ use crate::audit::{
 use crate::domain::fault::Fault;
 use crate::domain::ids::AgencyId;
 use crate::domain::label::{Clearance, Label};
+use crate::domain::time::Millis;
 use crate::identity::{Person, Subject as CertificateSubject, VerifiedPeer};
 use crate::policy::{Action, Decision, DenyKind, Question, Resource, Subject};
 use crate::seal::digest;
@@ -232,9 +233,9 @@ impl Core {
         Ok(())
     }
 
-    /// Writes how many refusals of the last minutes were only counted.
-    pub async fn log_counted(&self) -> Result<(), Fault> {
-        for ((agency, rule), more) in self.folded.over(self.clock.now()) {
+    /// Writes how many refusals were only counted, of the minutes that are over at `now`.
+    pub async fn log_counted(&self, now: Millis) -> Result<(), Fault> {
+        for ((agency, rule), more) in self.folded.over(now) {
             let object = Object::Text(format!("{more} more like those before"));
             let _logged = self.log_node(AuditAction::PeerRefused, &agency, object, Verdict::Deny, rule).await?;
         }

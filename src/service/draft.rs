@@ -34,6 +34,8 @@ impl Core {
         self.check_named(state, &ask)?;
         let (own, lower) = classes(ask, now)?;
         for class in lower.iter().chain([&own]).filter(|c| c.grade > Grade::Internal) {
+            // An agreement that is not there, or does not cover it, is told as that: no guide would help.
+            self.terms(state, class, now)?;
             self.check_guide_covers(state, caller, class, now)?;
         }
         let mut drafts = Vec::with_capacity(lower.len() + 1);

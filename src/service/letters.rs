@@ -8,7 +8,8 @@ use crate::domain::fault::Fault;
 use crate::domain::ids::{AgencyId, NodeId};
 use crate::domain::notice::Precedence;
 use crate::notice::{
-    Frame, Letter, LetterDigest, LetterHeader, LetterKind, NoticeError, SignedReceipt, Step, demoted, origin_allowance,
+    Frame, Letter, LetterDigest, LetterHeader, LetterKind, NoticeError, Out, SignedReceipt, Step, demoted,
+    origin_allowance,
 };
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::future::Future;
@@ -233,10 +234,13 @@ impl Core {
                 if let Err(error) = self.office.told(&state, receipts, self.clock.now()).await {
                     tracing::error!(notice = %h.notice, to = %h.to, %error, "receipts were not taken");
                 }
-                if h.kind == LetterKind::Notice && self.logged.first(letter, true) {
+                // Delivered is what the book says, by a receipt that verifies.
+                let delivered = self.office.read(|b| b.out(&letter).is_some_and(Out::is_delivered));
+                if h.kind == LetterKind::Notice && delivered && self.logged.first(letter, true) {
                     let action = AuditAction::NoticeSend;
                     let logged = self.log_node(action, &h.to, Object::Notice(h.notice), Verdict::Allow, "delivered");
                     if let Err(error) = logged.await {
+                        self.logged.forget(letter, true);
                         tracing::error!(notice = %h.notice, %error, "a delivery could not be audited");
                     }
                 }
@@ -280,7 +284,7 @@ impl Core {
 
     /// Rings again for what a stop left uncertain: it may have been rung already, and nobody knows.
     pub fn ring_again(&self) {
-        for (letter, step) in self.office.read(|b| b.uncalled()) {
+        for (letter, step) in self.office.read(|b| b.uncalled(self.clock.now())) {
             if let Some((header, other)) = self.notice_of(&letter) {
                 self.call(step.map_or("received", |s| s.as_str()), &header, &other, (letter, step));
             }

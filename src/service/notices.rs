@@ -77,8 +77,12 @@ impl Groups {
                 Some((_, Some(members))) => all.extend(members.iter().cloned()),
                 Some((group, None)) => {
                     let known: Vec<&str> = self.0.keys().map(String::as_str).collect();
-                    return Err(Fault::usage("UNKNOWN_GROUP", format!("`@{group}` is no group of this node"))
-                        .hint(format!("the node's configuration names: {}", known.join(", "))));
+                    let hint = match known.is_empty() {
+                        true => "the node's configuration names no group".to_owned(),
+                        false => format!("the node's configuration names: {}", known.join(", ")),
+                    };
+                    let fault = Fault::usage("UNKNOWN_GROUP", format!("`@{group}` is no group of this node"));
+                    return Err(fault.hint(hint));
                 }
             }
         }

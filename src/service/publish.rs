@@ -262,10 +262,18 @@ impl Core {
     ) -> Result<Published, Fault> {
         let lower = self.vault.lower(&self.state(), &record, version)?;
         let (mut holders, mut pushes, mut index) = (Holders::default(), JoinSet::new(), 0);
-        for (part, version) in lower.into_iter().chain([(record, version)]) {
-            index = self.settle(part, version, ask.timeout).await?;
+        for (part, of) in lower.into_iter().chain([(record, version)]) {
+            index = match self.settle(part, of, ask.timeout).await {
+                Ok(index) => index,
+                // Still accepted, and still on its way.
+                Err(fault) if fault.kind == FaultKind::Unavailable => {
+                    holders.part([self.agency.clone()].into(), &self.agency);
+                    return Ok(accepted(record, version, &holders, &fault.message));
+                }
+                Err(fault) => return Err(fault),
+            };
             let state = self.state();
-            let held = self.vault.held(&state, &part, version, self.clock.now())?.ok_or_else(|| gone(&part))?;
+            let held = self.vault.held(&state, &part, of, self.clock.now())?.ok_or_else(|| gone(&part))?;
             let audience = held.label.audience();
             let number = holders.part(audience.clone(), &self.agency);
             spawn_pushes(&mut pushes, number, peers, held.parts(), targets(&state, &audience, &self.agency));
@@ -283,8 +291,15 @@ impl Core {
             if stuck.contains(&(record, version)) {
                 continue;
             }
-            let lower = self.vault.lower(&state, &record, version).unwrap_or_default();
-            for (part, of) in lower.into_iter().chain([(record, version)]) {
+            let parts = match self.vault.lower(&state, &record, version) {
+                Ok(lower) => lower.into_iter().chain([(record, version)]).collect(),
+                Err(error) => {
+                    tracing::error!(%record, version, %error, "what was accepted here cannot be read");
+                    stuck.insert((record, version));
+                    Vec::new()
+                }
+            };
+            for (part, of) in parts {
                 match self.settle(part, of, timeout).await {
                     Ok(index) => tracing::info!(record = %part, index, "on the ledger, as it was accepted"),
                     Err(fault) if fault.kind == FaultKind::Unavailable => return,

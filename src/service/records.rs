@@ -56,12 +56,9 @@ pub struct HistoryLine {
 }
 
 impl Core {
-    /// Waits behind the linearizable barrier when asked to.
-    pub async fn barrier(&self, fresh: bool, wait: Duration) -> Result<(), Fault> {
-        if fresh {
-            self.cluster.barrier(tokio::time::Instant::now() + wait).await.map_err(Fault::from)?;
-        }
-        Ok(())
+    /// Waits behind the linearizable barrier.
+    pub async fn barrier(&self, wait: Duration) -> Result<(), Fault> {
+        self.cluster.barrier(tokio::time::Instant::now() + wait).await.map_err(Fault::from)
     }
 
     /// Opens a record for a person, with those portions of its lower classes that the person may see (P10). Denied

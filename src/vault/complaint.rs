@@ -160,11 +160,8 @@ impl Complaints {
         if self.has(&complaint) {
             return Ok(());
         }
-        {
-            let index = self.index.read().unwrap_or_else(PoisonError::into_inner);
-            if index.stored.get(&complaint.node).is_some_and(|n| *n >= MOST_OF_A_NODE) {
-                return Err(VaultError::Rule("this node has complained of too many records"));
-            }
+        if self.is_full(complaint.node) {
+            return Err(VaultError::Rule("this node has complained of too many records"));
         }
         let frame = Writer::new(STORED, VERSION).bytes(signed).finish();
         self.journal.append(vec![frame]).await?;
@@ -177,6 +174,12 @@ impl Complaints {
         let index = self.index.read().unwrap_or_else(PoisonError::into_inner);
         let same = |c: &Complaint| c.header_hash == complaint.header_hash && c.reason == complaint.reason;
         index.last.get(&key(complaint)).is_some_and(same)
+    }
+
+    /// Whether a node has complained of as much as is kept.
+    pub fn is_full(&self, node: NodeId) -> bool {
+        let index = self.index.read().unwrap_or_else(PoisonError::into_inner);
+        index.stored.get(&node).is_some_and(|n| *n >= MOST_OF_A_NODE)
     }
 
     /// All of them, by record, version and node.

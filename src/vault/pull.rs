@@ -46,10 +46,12 @@ impl Vault {
         sync.pulling.insert(origin.clone()).then(|| Pulling { vault: self, origin: origin.clone() })
     }
 
-    /// Pulls what is due of an origin, the longest waiting first. Returns how many objects arrived.
+    /// Pulls what is due of an origin, the longest waiting first, and before it what was passed over: one object whose
+    /// question is never answered keeps none behind it. Returns how many objects arrived.
     pub async fn pull(&self, of: &Pulling<'_>, state: &State, peers: &dyn PeerVault, clock: &dyn Clock) -> usize {
         let (mut arrived, mut silent) = (0, BTreeSet::new());
         for ((record, version), wanted) in self.due_of(&of.origin, clock.now()) {
+            let passed_over = state.nodes().any(|(id, n)| n.agency == of.origin && silent.contains(id));
             let outcome = self.pull_one(state, peers, (record, version), &wanted, &mut silent, clock.now()).await;
             let Err(reason) = outcome else {
                 arrived += 1;
@@ -58,6 +60,7 @@ impl Vault {
             let mut sync = self.sync.lock().unwrap_or_else(PoisonError::into_inner);
             if let Some(w) = sync.wanted.get_mut(&(record, version)) {
                 w.reason = reason;
+                w.passed_over = passed_over;
                 w.attempts = w.attempts.saturating_add(1);
                 let pause = AGAIN_MS.saturating_mul(1 << w.attempts.min(7)).min(RETRY_MS);
                 w.next = clock.now().plus_ms(pause);
@@ -71,7 +74,7 @@ impl Vault {
         let sync = self.sync.lock().unwrap_or_else(PoisonError::into_inner);
         let wanted = sync.wanted.iter().filter(|(_, w)| w.origin == *origin && w.next <= now);
         let mut due: Vec<_> = wanted.filter(|(k, _)| sync.refused.get(k).is_none_or(|r| !r.content)).collect();
-        due.sort_by_key(|(_, w)| w.next);
+        due.sort_by_key(|(_, w)| (!w.passed_over, w.next));
         due.into_iter().take(ROUND).map(|(k, w)| (*k, w.clone())).collect()
     }
 

@@ -95,6 +95,8 @@ pub(super) struct Wanted {
     pub(super) next: Millis,
     pub(super) attempts: u32,
     pub(super) reason: String,
+    /// Whether its originator was not asked the last time, because another object's question was not answered.
+    pub(super) passed_over: bool,
 }
 
 impl Vault {
@@ -110,7 +112,8 @@ impl Vault {
             let Some(token) = self.recognise(state, origin, &record, committed) else { continue };
             let next = now.plus_ms(GRACE_MS);
             let reason = "not arrived yet".to_owned();
-            let wanted = Wanted { origin: origin.clone(), token, since: now, next, attempts: 0, reason };
+            let wanted =
+                Wanted { origin: origin.clone(), token, since: now, next, attempts: 0, reason, passed_over: false };
             sync.wanted.entry((record, version)).or_insert(wanted);
         }
         let arrived: Vec<_> = sync
@@ -167,7 +170,8 @@ impl Vault {
         };
         let Some(token) = token else { return };
         let since = committed.time;
-        let wanted = Wanted { origin: origin.clone(), token, since, next: Millis(0), attempts: 0, reason };
+        let wanted =
+            Wanted { origin: origin.clone(), token, since, next: Millis(0), attempts: 0, reason, passed_over: false };
         if sync.wanted.insert((record, committed.version), wanted).is_none() && !own {
             let held = sync.held.entry(origin.clone()).or_default();
             *held = held.saturating_sub(1);

@@ -11,7 +11,7 @@ use crate::domain::ids::{AgencyId, Handle, NodeId, RecordId};
 use crate::domain::label::{Grade, Label, Period};
 use crate::domain::person::Role;
 use crate::domain::record::{Kind, Meta};
-use crate::domain::time::{Clock, Millis};
+use crate::domain::time::{At, Millis};
 use crate::journal::{FaultDisk, Journal, JournalOptions, Leaves};
 use crate::ledger::fixture::signed_genesis;
 use crate::ledger::{

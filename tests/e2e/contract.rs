@@ -47,6 +47,14 @@ fn lists_histories_exports_and_explanations() {
     assert!(bench.ok()["ops"].as_u64().unwrap() > 0 && bench.ok()["errors"] == 0, "{:?}", bench.lines);
     let guides = demo.run("police-chief", &["guide", "list"]);
     let guide = guides.lines.iter().find(|g| g["agency"] == "police").unwrap()["id"].as_str().unwrap().to_owned();
+    // What its agreement refuses is told as that, and not as a missing guide.
+    for (grade, agreement, reason) in
+        [("secret", "nope-2026", "UNKNOWN_AGREEMENT"), ("top-secret", "border-2026", "OUTSIDE_AGREEMENT")]
+    {
+        let how = ["--title", "x", "--body", "x", "--grade", grade, "--agreement", agreement];
+        let refused = demo.run("police-chief", &[&["record", "publish"], &how[..]].concat());
+        assert!(refused.code == 3 && refused.stderr.contains(reason), "{}", refused.stderr);
+    }
     // The same person is not two: the chief signed the only guide.
     let alone = demo.publish("police-chief", "x", "x", SECRET);
     assert!(alone.code == 3 && alone.stderr.contains("SAME_PERSON"), "{}", alone.stderr);
@@ -68,6 +76,8 @@ fn lists_histories_exports_and_explanations() {
     let log = demo.dir().join("log");
     demo.run("police-officer", &["audit", "export", "--out", log.to_str().unwrap()]).ok();
     assert!(log.join("genesis.json").exists());
+    // Tiles of one export beside the checkpoint of another would look like tampering.
+    assert_eq!(demo.run("police-officer", &["audit", "export", "--out", log.to_str().unwrap()]).code, 7);
     let genesis = demo.dir().join("genesis.json");
     let verify = |more: &[&str]| ran(hufu().args(["--json", "audit", "verify"]).arg(&log).args(more).output().unwrap());
     assert_eq!(verify(&["--genesis", genesis.to_str().unwrap()]).ok()["pinned"], json!(true));

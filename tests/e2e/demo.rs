@@ -1,11 +1,15 @@
 //! A running demo, and how tests talk to it.
 
+use hufu::config::Profile;
+use hufu::identity::dial_as_person;
+use hufu::wire::pb::v1::records_client::RecordsClient;
 use serde_json::Value;
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::sync::atomic::{AtomicU16, Ordering};
 use std::time::{Duration, Instant};
+use tonic::transport::Channel;
 
 /// The one way to wait: a condition and a deadline.
 pub fn until<T>(what: &str, within: Duration, mut look: impl FnMut() -> Option<T>) -> T {
@@ -120,6 +124,14 @@ impl Demo {
         signal("KILL", &self.pid(agency));
         let proc = Path::new("/proc").join(self.pid(agency)).join("exe");
         until("a node is dead", Duration::from_secs(5), || std::fs::read_link(&proc).is_err().then_some(()));
+    }
+
+    /// A persona's own connection, for what no command asks.
+    pub async fn records(&self, persona: &str) -> RecordsClient<Channel> {
+        let profile = Profile::read(&self.dir.join(format!("profiles/{persona}.toml"))).unwrap();
+        let text = |p: &Path| std::fs::read_to_string(p).unwrap();
+        let (ca, cert, key) = (text(&profile.ca), text(&profile.cert), text(&profile.key));
+        RecordsClient::new(dial_as_person(profile.address(), &ca, &cert, &key).await.unwrap().channel)
     }
 
     /// Changes a stopped node's configuration.

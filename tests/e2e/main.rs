@@ -7,6 +7,7 @@ mod finds;
 mod lines;
 mod notices;
 mod portions;
+mod readme;
 mod shares;
 mod survives;
 mod timing;

@@ -307,6 +307,13 @@ fn a_warning_is_issued_updated_and_ended_and_is_valid_cap() {
     };
     let first = id(&issue("orange", "演练：口岸预警", &["--cap", cap(1).to_str().unwrap()]));
     let second = id(&issue("red", "演练：升级", &["--update", &first, "--cap", cap(2).to_str().unwrap()]));
+    // A warning that is refused leaves the file of an earlier one as it is.
+    let written = std::fs::read(cap(2)).unwrap();
+    let unknown = ["warning", "issue", "--level", "red", "--to", "nobody", "--subject", "x"];
+    let file = cap(2);
+    let refused = demo.run("police-duty", &[&unknown[..], &what[..], &["--cap", file.to_str().unwrap()]].concat());
+    assert_eq!(refused.code, 2, "{}", refused.stderr);
+    assert_eq!(std::fs::read(cap(2)).unwrap(), written);
     let last = cap(3);
     let end = ["warning", "cancel", &second, "--reason", "演练结束", "--cap", last.to_str().unwrap()];
     let third = id(&demo.run("police-duty", &end));

@@ -1,6 +1,7 @@
 //! A federation shares one record: sealed, synced, guarded, accounted for; and survives.
 
 use super::demo::{Demo, until};
+use hufu::wire::pb::v1;
 use serde_json::Value;
 use std::path::Path;
 use std::time::Duration;
@@ -294,6 +295,26 @@ fn the_federation_outlives_its_nodes() {
     );
     let open = r.lines[0]["record"].as_str().unwrap().to_owned();
     assert_eq!(demo.open("customs-analyst", &open).code, 4, "nobody sees what is not committed");
+    // The same request again is the same record, and still accepted.
+    let request = v1::PublishRequest {
+        title: TITLE.into(),
+        body: BODY.into(),
+        grade: "secret".into(),
+        agreement: "border-2026".into(),
+        kind: "report".into(),
+        reliability: "F".into(),
+        credibility: 6,
+        wait: "none".into(),
+        timeout_ms: 1_000,
+        request_id: vec![7; 16],
+        ..v1::PublishRequest::default()
+    };
+    let [first, second] = tokio::runtime::Runtime::new().unwrap().block_on(async {
+        let mut client = demo.records("customs-analyst").await;
+        let first = client.publish(request.clone()).await.unwrap().into_inner();
+        [first, client.publish(request).await.unwrap().into_inner()]
+    });
+    assert_eq!((second.state.as_str(), &second.record), ("accepted", &first.record));
 
     // All come back: what was left open is committed by itself, digests agree, nothing was lost.
     let police = demo.start_node("police");

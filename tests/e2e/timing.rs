@@ -1,8 +1,6 @@
 //! Denied and absent take the same time: medians of interleaved calls over one connection.
 
 use super::demo::Demo;
-use hufu::config::Profile;
-use hufu::identity::dial_as_person;
 use hufu::wire::pb::v1;
 use std::time::Instant;
 
@@ -47,15 +45,11 @@ fn denied_takes_as_long_as_absent() {
 }
 
 async fn measure(demo: &Demo, held: &str, never: &str) -> (Vec<u64>, Vec<u64>) {
-    let profile = Profile::read(&demo.dir().join("profiles/customs-clerk.toml")).unwrap();
-    let text = |p: &std::path::Path| std::fs::read_to_string(p).unwrap();
-    let (ca, cert, key) = (text(&profile.ca), text(&profile.cert), text(&profile.key));
-    let dial = dial_as_person(profile.address(), &ca, &cert, &key).await.unwrap();
-    let mut client = v1::records_client::RecordsClient::new(dial.channel);
+    let mut client = demo.records("customs-clerk").await;
     let (mut denied, mut absent) = (Vec::new(), Vec::new());
     for n in 0..2 * CALLS + 100 {
         let record = if n % 2 == 0 { held } else { never }.to_owned();
-        let request = v1::OpenRequest { record, version: 0, purpose: "CASE-1".into(), fresh: false };
+        let request = v1::OpenRequest { record, version: 0, purpose: "CASE-1".into() };
         let began = Instant::now();
         let status = client.open(request).await.unwrap_err();
         let took = u64::try_from(began.elapsed().as_micros()).unwrap();

@@ -108,7 +108,12 @@ pub(super) fn prepare(dir: &Path, port_base: u16, clock: &dyn Clock, out: &Out) 
     if dir.join(MARKER).exists() {
         let marker: Marker = serde_json::from_str(&read_text(&dir.join(MARKER))?)
             .map_err(|e| Fault::usage("BAD_DIR", format!("`{}` holds a damaged demo: {e}", dir.display())))?;
-        check_ports(marker.port_base)?;
+        check_ports(marker.port_base).map_err(|f| {
+            f.hint(format!(
+                "this demo keeps its ports ({} and up): stop it, its nodes that were started by hand, or whatever listens there",
+                marker.port_base
+            ))
+        })?;
         if !marker.peopled {
             // Stopped before it was ready: nobody has put anything into it, so what the demo made is made again.
             out.progress(out.say("先前的演练未完成，重新开始。", "the earlier demo was never ready; it is made anew"));

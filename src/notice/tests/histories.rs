@@ -57,7 +57,7 @@ impl World {
             }
             (Event::Cancelled, _) if !self.model.cancelled.contains(&notice) => {
                 let to = self.parties[0].id.clone();
-                let cancel = Draft { kind: LetterKind::Cancel, action: false, ..draft(notice, &to, Precedence::Flash) };
+                let cancel = withdrawal(notice, &to);
                 let police = self.parties[1].office.as_ref().unwrap();
                 if police.sent_of(&notice).iter().all(|(_, o)| o.state().is_none_or(|s| s == ReceiptState::Delivered)) {
                     police

@@ -93,11 +93,7 @@ fn nobody_acknowledges_what_was_withdrawn_and_nothing_seen_is_withdrawn() {
     let (parties, state, letter) = pair();
     let (customs, police) = (parties[0].office.as_ref().unwrap(), parties[1].office.as_ref().unwrap());
     let cancel = |dice: &mut Dice| {
-        let d = Draft {
-            kind: LetterKind::Cancel,
-            action: false,
-            ..draft(letter.header.notice, &parties[0].id, Precedence::Flash)
-        };
+        let d = withdrawal(letter.header.notice, &parties[0].id);
         let sent = block(police.accept(&state, vec![d], ("duty", u64::MAX), START, dice)).unwrap();
         police.read(|b| b.out(&sent[0]).unwrap().letter.clone())
     };
@@ -119,11 +115,7 @@ fn nobody_acknowledges_what_was_withdrawn_and_nothing_seen_is_withdrawn() {
     let (customs, police) = (parties[0].office.as_ref().unwrap(), parties[1].office.as_ref().unwrap());
     block(customs.take(&state, letter.clone(), START)).unwrap();
     block(customs.shown(&state, &letter.digest(), "duty", START, &mut Dice(3))).unwrap();
-    let d = Draft {
-        kind: LetterKind::Cancel,
-        action: false,
-        ..draft(letter.header.notice, &parties[0].id, Precedence::Flash)
-    };
+    let d = withdrawal(letter.header.notice, &parties[0].id);
     let sent = block(police.accept(&state, vec![d], ("duty", u64::MAX), START, &mut Dice(4))).unwrap();
     let late = police.read(|b| b.out(&sent[0]).unwrap().letter.clone());
     let receipts = block(customs.take(&state, late, START)).unwrap().receipts;
@@ -138,11 +130,7 @@ fn what_was_opened_is_not_withdrawn() {
     block(customs.take(&state, letter.clone(), START)).unwrap();
     let entry = customs.read(|b| b.entry(&letter.digest()).cloned()).unwrap();
     assert!(block(customs.opening(&entry, START)).unwrap());
-    let cancel = Draft {
-        kind: LetterKind::Cancel,
-        action: false,
-        ..draft(letter.header.notice, &parties[0].id, Precedence::Flash)
-    };
+    let cancel = withdrawal(letter.header.notice, &parties[0].id);
     let sent = block(police.accept(&state, vec![cancel], ("duty", u64::MAX), START, &mut Dice(4))).unwrap();
     let cancel = police.read(|b| b.out(&sent[0]).unwrap().letter.clone());
     let receipts = block(customs.take(&state, cancel, START)).unwrap().receipts;
@@ -224,14 +212,70 @@ fn calls_that_a_stop_left_uncertain_are_known() {
     let customs = parties[0].office.as_ref().unwrap();
     block(customs.take(&state, letter, START)).unwrap();
     block(customs.step(START.plus_ms(120_000))).unwrap();
-    assert_eq!(customs.read(Book::uncalled), [(digest, None), (digest, Some(Step::Deputy))]);
+    assert_eq!(customs.read(|b| b.uncalled(START)), [(digest, None), (digest, Some(Step::Deputy))]);
     block(customs.called(digest, None, START)).unwrap();
     parties[0].kill();
     parties[0].start();
     let customs = parties[0].office.as_ref().unwrap();
-    assert_eq!(customs.read(Book::uncalled), [(digest, Some(Step::Deputy))]);
+    assert_eq!(customs.read(|b| b.uncalled(START)), [(digest, Some(Step::Deputy))]);
     block(customs.called(digest, Some(Step::Deputy), START)).unwrap();
-    assert!(customs.read(Book::uncalled).is_empty());
+    assert!(customs.read(|b| b.uncalled(START)).is_empty());
+}
+
+/// Information is called for too, and is rung again after a stop until somebody has seen it or its time is over.
+#[test]
+fn a_call_for_information_outlives_a_stop() {
+    let (mut parties, state, _) = pair();
+    let police = parties[1].office.as_ref().unwrap();
+    let notice = NoticeId::new(START, mark(&parties[1].id), &mut Dice(21));
+    let info = Draft { action: false, ..draft(notice, &parties[0].id, Precedence::Priority) };
+    let sent = block(police.accept(&state, vec![info], ("duty", u64::MAX), START, &mut Dice(22))).unwrap();
+    let letter = police.read(|b| b.out(&sent[0]).unwrap().letter.clone());
+    let over = letter.header.expires;
+    block(parties[0].office.as_ref().unwrap().take(&state, letter, START)).unwrap();
+    parties[0].kill();
+    parties[0].start();
+    let customs = parties[0].office.as_ref().unwrap();
+    assert_eq!(customs.read(|b| b.uncalled(START)), [(sent[0], None)]);
+    assert!(customs.read(|b| b.uncalled(over)).is_empty());
+    block(customs.called(sent[0], None, START)).unwrap();
+    assert!(customs.read(|b| b.uncalled(START)).is_empty());
+}
+
+/// A power cut may keep the first of two frames and lose the second: what they mean together stands by the first.
+#[test]
+fn a_cut_between_two_frames_undoes_nothing() {
+    let (parties, state, letter) = pair();
+    let customs = parties[0].office.as_ref().unwrap();
+    let receipt = block(customs.take(&state, letter.clone(), START)).unwrap().receipts.remove(0);
+    let (notice, from, digest) = (letter.header.notice, letter.header.from.clone(), letter.digest());
+    let mut book = Book::default();
+    book.fold(Frame::Withheld { notice, from: from.clone(), at: START });
+    assert_eq!(book.withheld_of(&from), 1);
+    book.fold(Frame::Received { letter: letter.clone(), receipt, at: START });
+    assert_eq!(book.entry(&digest).unwrap().state(), ReceiptState::Withdrawn, "and its own receipt was lost");
+    assert!(book.uncalled(START).is_empty() && book.due(Millis(u64::MAX), &Deadlines::default()).is_empty());
+    assert_eq!(book.withheld_of(&from), 0, "it waits no longer");
+    let mut book = Book::default();
+    book.fold(Frame::Provisional { notice, at: START });
+    book.fold(Frame::Sent { letter, sender: "duty".into(), at: START });
+    assert!(book.out(&digest).unwrap().provisional);
+}
+
+/// What is answered beyond what is kept is refused to whoever answers, and not dropped unseen.
+#[test]
+fn an_answer_too_many_is_refused() {
+    let (parties, state, letter) = pair();
+    let customs = parties[0].office.as_ref().unwrap();
+    let digest = letter.digest();
+    block(customs.take(&state, letter, START)).unwrap();
+    let acknowledged = |n: u64| {
+        let word = word(&digest, &format!("duty-{n}"), None);
+        block(customs.say(&state, &digest, ReceiptState::Acknowledged, Some(word), START, &mut Dice(n)))
+    };
+    (1..64).for_each(|n| acknowledged(n).unwrap());
+    acknowledged(1).expect("said already");
+    assert!(acknowledged(64).is_err());
 }
 
 /// Expired without a word: the sender is told that delivery is unknown, and a late receipt corrects it.

@@ -32,49 +32,52 @@ fn r_a_copied_pull_check_hides_nothing() {
     assert_eq!(first.envelope.header().id, record(16));
 }
 
-/// An origin that owes much and does not answer holds up nobody else's objects, and is asked once in a go.
-#[test]
-fn a_silent_origin_holds_up_nobody() {
-    struct Wire<'a> {
-        police: &'a Party,
-        state: &'a State,
-        asked: std::sync::Mutex<usize>,
-    }
-    impl PeerVault for Wire<'_> {
-        fn push<'b>(
-            &'b self,
-            _: NodeId,
-            _: &'b Parts,
-        ) -> std::pin::Pin<Box<dyn Future<Output = Result<PushState, String>> + Send + 'b>> {
-            Box::pin(async { Err("nobody pushes here".into()) })
-        }
-        fn pull(
-            &self,
-            _: NodeId,
-            token: [u8; 32],
-            attempt: u32,
-        ) -> std::pin::Pin<Box<dyn Future<Output = Result<Option<Parts>, String>> + Send + '_>> {
-            Box::pin(async move {
-                let mut asked = self.asked.lock().unwrap();
-                *asked += 1;
-                if *asked <= 2 {
-                    return Err("no answer in time".to_owned());
-                }
-                let served = self.police.vault.serve(self.state, &"customs".parse().unwrap(), &token, attempt);
-                Ok(served.unwrap().map(|(_, _, parts)| parts))
-            })
-        }
-    }
-    struct At(Millis);
-    impl Clock for At {
-        fn now(&self) -> Millis {
-            self.0
-        }
+/// Whether a question is left without an answer, by its token and how many came before.
+type Silent = Box<dyn Fn(&[u8; 32], usize) -> bool + Send + Sync>;
 
-        fn steady(&self) -> Millis {
-            self.0
-        }
+/// A line to police that does not answer some questions, and notes which object each was about.
+struct Wire<'a> {
+    police: &'a Party,
+    state: &'a State,
+    silent: Silent,
+    asked: std::sync::Mutex<Vec<[u8; 32]>>,
+}
+
+impl Wire<'_> {
+    fn asked(&self) -> usize {
+        self.asked.lock().unwrap().len()
     }
+}
+
+impl PeerVault for Wire<'_> {
+    fn push<'b>(
+        &'b self,
+        _: NodeId,
+        _: &'b Parts,
+    ) -> std::pin::Pin<Box<dyn Future<Output = Result<PushState, String>> + Send + 'b>> {
+        Box::pin(async { Err("nobody pushes here".into()) })
+    }
+    fn pull(
+        &self,
+        _: NodeId,
+        token: [u8; 32],
+        attempt: u32,
+    ) -> std::pin::Pin<Box<dyn Future<Output = Result<Option<Parts>, String>> + Send + '_>> {
+        Box::pin(async move {
+            let mut asked = self.asked.lock().unwrap();
+            let silent = (self.silent)(&token, asked.len());
+            asked.push(token);
+            if silent {
+                return Err("no answer in time".to_owned());
+            }
+            let served = self.police.vault.serve(self.state, &"customs".parse().unwrap(), &token, attempt);
+            Ok(served.unwrap().map(|(_, _, parts)| parts))
+        })
+    }
+}
+
+/// Three records of police that customs is owed and has not.
+fn owed() -> Two {
     let mut t = two();
     for n in 0..3 {
         let prepared = block(t.police.vault.prepare(
@@ -85,22 +88,41 @@ fn a_silent_origin_holds_up_nobody() {
         ));
         t.police.apply(&mut t.state, 20 + n, prepared.unwrap().command);
     }
+    t.customs.vault.scan(&t.state, NOW);
+    t
+}
+
+fn pull(t: &Two, wire: &Wire<'_>, after_ms: u64) -> usize {
+    let turn = t.customs.vault.begin_pulling(&t.police.id).unwrap();
+    block(t.customs.vault.pull(&turn, &t.state, wire, &At(NOW.plus_ms(after_ms))))
+}
+
+/// An origin that owes much and does not answer holds up nobody else's objects, and is asked once in a go.
+#[test]
+fn a_silent_origin_holds_up_nobody() {
+    let t = owed();
     let vault = &t.customs.vault;
-    vault.scan(&t.state, NOW);
     assert!(vault.due(NOW).is_empty(), "a push usually comes first");
-    let later = At(NOW.plus_ms(1_000));
-    let wire = Wire { police: &t.police, state: &t.state, asked: Default::default() };
-    assert_eq!(vault.due(later.now()), [t.police.id.clone()]);
-    let turn = vault.begin_pulling(&t.police.id).unwrap();
-    assert!(vault.due(later.now()).is_empty() && vault.begin_pulling(&t.police.id).is_none(), "one at a time");
-    assert_eq!(block(vault.pull(&turn, &t.state, &wire, &later)), 0);
-    assert_eq!(*wire.asked.lock().unwrap(), 1, "the other two did not wait for it again");
-    drop(turn);
-    let later = At(NOW.plus_ms(2_000));
-    let turn = vault.begin_pulling(&t.police.id).unwrap();
-    block(vault.pull(&turn, &t.state, &wire, &later));
-    drop(turn);
-    let later = At(NOW.plus_ms(9_000));
-    let turn = vault.begin_pulling(&t.police.id).unwrap();
-    assert_eq!(block(vault.pull(&turn, &t.state, &wire, &later)), 3);
+    let later = NOW.plus_ms(1_000);
+    let wire = Wire { police: &t.police, state: &t.state, silent: Box::new(|_, n| n < 2), asked: Default::default() };
+    assert_eq!(vault.due(later), std::slice::from_ref(&t.police.id));
+    {
+        let _turn = vault.begin_pulling(&t.police.id).unwrap();
+        assert!(vault.due(later).is_empty() && vault.begin_pulling(&t.police.id).is_none(), "one at a time");
+    }
+    assert_eq!(pull(&t, &wire, 1_000), 0);
+    assert_eq!(wire.asked(), 1, "the other two did not wait for it again");
+    pull(&t, &wire, 2_000);
+    assert_eq!(pull(&t, &wire, 9_000), 3);
+}
+
+/// One object whose question is never answered keeps none behind it.
+#[test]
+fn a_slow_object_holds_up_no_other() {
+    let t = owed();
+    let first = t.customs.vault.sync.lock().unwrap().wanted.values().next().unwrap().token;
+    let silent = Box::new(move |token: &[u8; 32], _| *token == first);
+    let wire = Wire { police: &t.police, state: &t.state, silent, asked: Default::default() };
+    assert_eq!(pull(&t, &wire, 1_000), 0, "the slow one came first");
+    assert_eq!(pull(&t, &wire, 9_000), 2, "and then last");
 }
