@@ -1,6 +1,7 @@
 //! Notices between real nodes: with a leader, without one, and with the direct line cut.
 
 use super::demo::{Demo, Ran, hufu, until};
+use super::shares::content;
 use serde_json::{Value, json};
 use std::io::{BufRead, BufReader};
 use std::process::{Child, Stdio};
@@ -183,7 +184,7 @@ fn without_a_leader_and_with_the_line_cut() {
     // What a relay holds on disk tells nothing.
     for relay in ["state-security", "cyberspace"] {
         for file in files(&demo.dir().join("nodes").join(relay)) {
-            let bytes = std::fs::read(&file).unwrap_or_default();
+            let bytes = content(&file);
             for text in ["经中转", "请拦查"] {
                 assert!(!bytes.windows(text.len()).any(|w| w == text.as_bytes()), "{}", file.display());
             }
