@@ -19,19 +19,31 @@ use serde_json::{Value, json};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
+/// What terms in a file are made of.
+const FIELDS: &str = "terms have id, version, parties, kinds, grade, compartments, purpose, default_period_years, \
+    legal_basis, retention_years, start and end, the last two in Unix milliseconds";
+
 #[derive(clap::Subcommand)]
 pub(super) enum Command {
     /// Draft terms and sign them as the first party's officer.
     Draft(Draft),
     /// Sign a draft as an officer of a party. It is in force when every party has signed.
-    Sign { id: AgreementId },
+    Sign {
+        /// Agreement to sign.
+        id: AgreementId,
+    },
     /// All agreements.
     List,
     /// One agreement.
-    Show { id: AgreementId },
+    Show {
+        /// Agreement to show.
+        id: AgreementId,
+    },
     /// End an agreement at once, as an officer of any party.
     End {
+        /// Agreement to end.
         id: AgreementId,
+        /// Why it ends, in words.
         #[arg(long)]
         reason: String,
     },
@@ -39,33 +51,40 @@ pub(super) enum Command {
 
 #[derive(clap::Args)]
 pub(super) struct Draft {
+    /// Name of the agreement, e.g. border-2026; one that exists gets a new version.
     id: AgreementId,
     /// Terms as JSON; the options below are ignored then.
     #[arg(long)]
     file: Option<PathBuf>,
+    /// Agencies that share, with commas; at least two, the own one among them.
     #[arg(long, value_delimiter = ',')]
     parties: Vec<AgencyId>,
-    /// Direction: who publishes under it; every party by default.
+    /// Direction: parties that publish under it, with commas; every party by default.
     #[arg(long = "publisher", value_delimiter = ',')]
     publishers: Vec<AgencyId>,
+    /// Highest grade covered: internal, confidential, secret or top-secret.
     #[arg(long, default_value = "internal")]
     grade: Grade,
+    /// Compartment covered; may be given several times.
     #[arg(long = "compartment")]
     compartments: Vec<Compartment>,
-    /// Kinds covered; all by default.
+    /// Kind of record covered; may be given several times, all by default.
     #[arg(long = "kind")]
     kinds: Vec<Kind>,
+    /// What it is for, 1 to 400 characters.
     #[arg(long, default_value = "")]
     purpose: String,
-    #[arg(long, default_value_t = 10)]
+    /// Years that a classification lasts by default.
+    #[arg(long, value_name = "YEARS", default_value_t = 10)]
     default_period: u8,
+    /// Legal basis of its records by default, up to 400 characters.
     #[arg(long, default_value = "")]
     legal_basis: String,
     /// Years that records are kept by default.
-    #[arg(long, default_value_t = 5)]
+    #[arg(long, value_name = "YEARS", default_value_t = 5)]
     retention: u8,
-    /// Last day; a year from now by default.
-    #[arg(long)]
+    /// Until when, as YYYY-MM-DD or RFC 3339; a year from now by default.
+    #[arg(long, value_name = "DATE")]
     end: Option<String>,
 }
 
@@ -91,8 +110,8 @@ pub(super) fn run(command: Command, g: &Globals, out: &Out) -> Result<ExitCode, 
             }
             Command::Show { id } => {
                 let found = list(&client, id.as_str()).await?;
-                let a = found.last().ok_or_else(Fault::not_found)?;
-                out.answer(&view(a), || serde_json::to_string_pretty(&view(a)).unwrap_or_default());
+                let a = found.last().ok_or_else(unknown)?;
+                out.details(&view(a), &[("purpose", "共享目的")]);
             }
             Command::End { id, reason } => {
                 let terms = latest(&client, &id).await?;
@@ -120,13 +139,17 @@ async fn list(client: &Client, id: &str) -> Result<Vec<v1::Agreement>, Fault> {
 
 async fn latest(client: &Client, id: &AgreementId) -> Result<Terms, Fault> {
     let found = list(client, id.as_str()).await?;
-    let last = found.last().ok_or_else(Fault::not_found)?;
+    let last = found.last().ok_or_else(unknown)?;
     Terms::from_canon(&last.terms)
         .map_err(|e| Fault::integrity("INTEGRITY", format!("the node gave terms that do not parse: {e}")))
 }
 
+fn unknown() -> Fault {
+    Fault::not_found().hint("see `hufu agreement list`")
+}
+
 fn say(out: &Out, id: &AgreementId, state: &str, index: u64) {
-    out.answer(&json!({"agreement": id, "state": state, "index": index}), || format!("{id}: {state}"));
+    out.answer(&json!({"agreement": id, "state": state, "index": index}), || format!("{id}: {}", out.word(state)));
 }
 
 fn view(a: &v1::Agreement) -> Value {
@@ -140,7 +163,7 @@ impl Draft {
     fn terms(self, version: u32) -> Result<Terms, Fault> {
         if let Some(file) = self.file {
             let mut terms: Terms = serde_json::from_str(&read_text(&file)?)
-                .map_err(|e| Fault::usage("BAD_TERMS", format!("`{}`: {e}", file.display())))?;
+                .map_err(|e| Fault::usage("BAD_TERMS", format!("`{}`: {e}", file.display())).hint(FIELDS))?;
             terms.version = version;
             terms.check()?;
             return Ok(terms);

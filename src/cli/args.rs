@@ -1,12 +1,14 @@
 //! Arguments, global options and the way out.
 
-use super::output::{Lang, Out};
+use super::output::{Lang, Out, shown};
 use super::{
     agency, agreement, audit, bench, cluster, demo, doctor, federation, guide, node, notice, person, policy, record,
     warning,
 };
 use crate::domain::fault::Fault;
+use clap::error::{ContextKind, ErrorKind};
 use clap::{CommandFactory, Parser, Subcommand};
+use std::error::Error as _;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -80,14 +82,14 @@ enum Command {
     /// Policies. 策略
     #[command(subcommand)]
     Policy(policy::Command),
-    /// Load tests against a running node.
+    /// Load tests against a running node. 压测
     #[command(subcommand)]
     Bench(bench::Command),
     /// Look at configuration, disk, keys, clock and peers; says what to do. 诊断
     Doctor(doctor::Doctor),
-    /// Shell completions.
+    /// Shell completions. 命令补全
     Completions {
-        /// bash, zsh, fish, elvish or powershell.
+        /// Shell to write them for, on stdout.
         shell: clap_complete::Shell,
     },
 }
@@ -133,18 +135,82 @@ fn run(cli: Cli, out: &Out) -> Result<ExitCode, Fault> {
     }
 }
 
-/// clap's own texts; with `--json` the same as one error object. Help and version are not errors.
+/// clap's own texts, the commonest in Chinese too; with `--json` the same as one error object. Help and version are not
+/// errors.
 fn usage_error(e: &clap::Error) -> ExitCode {
     if !e.use_stderr() {
         let _ = e.print();
         return ExitCode::SUCCESS;
     }
-    if std::env::args_os().any(|a| a == "--json") {
-        let text = e.to_string();
-        let first = text.lines().next().unwrap_or_default().trim_start_matches("error: ");
-        Out::new(true, None).fault(&Fault::usage("USAGE", first).hint("see `hufu --help`"));
-    } else {
+    let words: Vec<String> = std::env::args_os().map(|w| w.to_string_lossy().into_owned()).collect();
+    let out = Out::of_words(&words);
+    // What a word's own parser said, with a way out.
+    let fault = e.source().and_then(|s| s.downcast_ref::<Fault>());
+    let hint = fault.and_then(|f| f.hint.as_deref());
+    let text = e.to_string();
+    if out.is_json() {
+        let fault = Fault::usage("USAGE", first_paragraph(e, &text)).hint(hint.unwrap_or("see `hufu --help`"));
+        out.fault(&fault);
+    } else if e.kind() == ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand {
         let _ = e.print();
+    } else if !out.is_zh() {
+        let _ = e.print();
+        if let Some(hint) = hint {
+            eprintln!("hint: {}", shown(hint));
+        }
+    } else if let Some(zh) = usage_zh(e, fault, &out) {
+        eprintln!("错误: {}", shown(&zh));
+        for (kind, name) in [
+            (ContextKind::ValidValue, "可用"),
+            (ContextKind::SuggestedValue, "是否指"),
+            (ContextKind::SuggestedArg, "是否指"),
+            (ContextKind::SuggestedSubcommand, "是否指"),
+        ] {
+            if let Some(known) = e.get(kind).map(ToString::to_string).filter(|k| !k.is_empty()) {
+                eprintln!("提示: {name}：{}", shown(&known));
+            }
+        }
+        if let Some(hint) = hint {
+            eprintln!("提示: {}", shown(&out.sentence(hint)));
+        }
+        if let Some(usage) = e.get(ContextKind::Usage).map(ToString::to_string) {
+            eprintln!("{}", usage.replacen("Usage:", "用法:", 1));
+        }
+        eprintln!("更多说明见 `--help`。");
+    } else {
+        let framed = text.replacen("error:", "错误:", 1).replacen("Usage:", "用法:", 1);
+        eprintln!("{}", framed.replace("For more information, try '--help'.", "更多说明见 `--help`。").trim_end());
     }
     ExitCode::from(2)
+}
+
+/// The error without usage and advice, on one line.
+fn first_paragraph(e: &clap::Error, text: &str) -> String {
+    if e.kind() == ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand {
+        return "a command is missing".into();
+    }
+    let lines: Vec<&str> = text.lines().take_while(|l| !l.trim().is_empty()).map(str::trim).collect();
+    lines.join(" ").trim_start_matches("error: ").to_owned()
+}
+
+/// The commonest errors of a command line in Chinese.
+fn usage_zh(e: &clap::Error, fault: Option<&Fault>, out: &Out) -> Option<String> {
+    let of = |kind| e.get(kind).map(ToString::to_string).unwrap_or_default();
+    let (arg, value, prior) = (of(ContextKind::InvalidArg), of(ContextKind::InvalidValue), of(ContextKind::PriorArg));
+    Some(match e.kind() {
+        ErrorKind::MissingRequiredArgument => format!("缺少必需的参数：{arg}"),
+        ErrorKind::InvalidValue if value.is_empty() => format!("参数 {arg} 没有值"),
+        ErrorKind::InvalidValue => format!("参数 {arg} 的值 `{value}` 无效"),
+        ErrorKind::ValueValidation => {
+            let why = fault.map(|f| out.told(f)).or_else(|| e.source().map(|s| out.sentence(&s.to_string())));
+            format!("参数 {arg} 的值 `{value}` 无效：{}", why.unwrap_or_default())
+        }
+        ErrorKind::UnknownArgument => format!("没有参数 {arg}"),
+        ErrorKind::InvalidSubcommand => format!("没有命令 `{}`", of(ContextKind::InvalidSubcommand)),
+        ErrorKind::ArgumentConflict if arg.is_empty() => return None,
+        ErrorKind::ArgumentConflict if prior == arg => format!("参数 {arg} 只能出现一次"),
+        ErrorKind::ArgumentConflict if prior.is_empty() => format!("参数 {arg} 不能与所给的其他参数同用"),
+        ErrorKind::ArgumentConflict => format!("参数 {arg} 不能与 {prior} 同用"),
+        _ => return None,
+    })
 }

@@ -20,40 +20,49 @@ use std::process::ExitCode;
 pub(super) enum Command {
     /// Events of the own node's log.
     Search {
+        /// Only events of this person, by name in the own agency.
         #[arg(long)]
         person: Option<String>,
+        /// Only events about this record.
         #[arg(long)]
         record: Option<RecordId>,
+        /// Only events of this agency's people and nodes.
         #[arg(long)]
         agency: Option<String>,
-        /// allow or deny.
+        /// Only what was allowed, or denied.
         #[arg(long, value_parser = ["allow", "deny"])]
         decision: Option<String>,
-        #[arg(long)]
+        /// Only events from then on, as YYYY-MM-DD or RFC 3339.
+        #[arg(long, value_name = "DATE")]
         since: Option<String>,
-        /// The newest so many.
+        /// The newest so many, 1 to 10000.
         #[arg(long, default_value_t = 200)]
         limit: u32,
-        /// Only events before this one: the page before.
+        /// Only events with a lower seq: the page before.
         #[arg(long, value_name = "SEQ")]
         before: Option<u64>,
     },
     /// Who has come to know a record, at every agency that reported.
-    WhoRead { record: RecordId },
+    WhoRead {
+        /// Record to ask about.
+        record: RecordId,
+    },
     /// Write the log as C2SP tlog-tiles, into a new or empty folder.
     Export {
-        #[arg(long)]
+        /// Folder for the tiles; new or empty.
+        #[arg(long, value_name = "DIR")]
         out: PathBuf,
     },
     /// Verify an exported log without any node, or the own node's log where it is.
     Verify {
+        /// Folder of an export.
         #[arg(required_unless_present = "live", conflicts_with = "live")]
         dir: Option<PathBuf>,
         /// The node reads its whole log back and holds it against its tree.
         #[arg(long)]
         live: bool,
-        /// The federation's genesis: pins the keys.
-        #[arg(long)]
+        /// The federation's genesis.json, from a source of one's own: pins the keys.
+        #[arg(long, value_name = "FILE")]
         genesis: Option<PathBuf>,
     },
 }
@@ -131,7 +140,8 @@ pub(super) fn run(command: Command, g: &Globals, out: &Out) -> Result<ExitCode, 
                         return Err(Fault::integrity(
                             "INTEGRITY",
                             format!("the node sent an unsafe path `{}`", file.path),
-                        ));
+                        )
+                        .hint("nothing was written there; tell your agency's security officer and operator"));
                     }
                     write_file(&dir.join(relative), &file.content, Secrecy::Private)?;
                     n += 1;
@@ -154,7 +164,7 @@ fn shorter(records: &str) -> String {
 }
 
 fn verify(dir: &std::path::Path, genesis: Option<&PathBuf>, out: &Out) -> Result<ExitCode, Fault> {
-    let bad = |why: String| Fault::integrity("INTEGRITY", why);
+    let bad = |why: String| Fault::integrity("INTEGRITY", why).hint("keep the folder as it is, export again and compare");
     let given = genesis.map(|file| read_genesis(file).and_then(|g| Ok(g.verified()?))).transpose()?;
     // The export brings a genesis of its own; that it is the federation's only a given one can show.
     let inside = dir.join("genesis.json");

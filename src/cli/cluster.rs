@@ -2,7 +2,7 @@
 
 use super::args::Globals;
 use super::client::{Client, block_on, fault};
-use super::output::{Out, outln};
+use super::output::{Out, outln, shown};
 use crate::domain::fault::Fault;
 use crate::domain::time::Millis;
 use crate::wire::pb::v1;
@@ -59,12 +59,30 @@ pub(super) fn run(command: Command, g: &Globals, out: &Out) -> Result<ExitCode, 
             r.digest_index
         );
         out.table(&["agency", "node", "role", "reachable", "applied", "digest"], &nodes);
-        if !sync.is_empty() {
+        if !r.sync.is_empty() {
+            let counts: Vec<_> = r
+                .sync
+                .iter()
+                .map(|s| {
+                    json!({"origin": s.origin, "owed": s.owed, "held": s.held, "missing": s.missing.len(), "unopenable": s.unopenable.len()})
+                })
+                .collect();
             outln!("");
-            out.table(&["origin", "owed", "held", "missing", "unopenable"], &sync);
+            out.table(&["origin", "owed", "held", "missing", "unopenable"], &counts);
+        }
+        for (heading, kind) in [
+            (out.say("缺少的情报：", "Records that are missing:"), "missing"),
+            (out.say("收到而打不开的情报：", "Records that came in and do not open:"), "unopenable"),
+        ] {
+            let records = |s: &serde_json::Value| s.get(kind).and_then(|m| m.as_array()).cloned().unwrap_or_default();
+            let rows: Vec<_> = sync.iter().flat_map(records).collect();
+            if !rows.is_empty() {
+                outln!("\n{heading}");
+                out.table(&["record", "version", "reason", "since"], &rows);
+            }
         }
         if !r.halted.is_empty() {
-            outln!("\n{} {}", out.say("账本停写：", "The ledger is closed for writing:"), r.halted);
+            outln!("\n{} {}", out.say("账本停写：", "The ledger is closed for writing:"), shown(&r.halted));
         }
         if !complaints.is_empty() {
             let heading =

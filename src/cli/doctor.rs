@@ -28,8 +28,8 @@ const EPOCH: Millis = Millis(1_767_225_600_000);
 
 #[derive(clap::Args)]
 pub(super) struct Doctor {
-    /// Configuration of a node on this machine.
-    #[arg(long)]
+    /// Configuration of a node on this machine, hufu.toml.
+    #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
 }
 
@@ -75,7 +75,9 @@ pub(super) fn run(ask: &Doctor, g: &Globals, out: &Out) -> Result<ExitCode, Faul
     if g.profile.is_some() {
         online(g, &mut findings);
     }
-    findings.push(warning("suite", SUITE_NOTICE.lines().last().unwrap_or_default(), ""));
+    let last = SUITE_NOTICE.lines().last().unwrap_or_default();
+    let notice = if out.is_json() { last } else { out.say(SUITE_NOTICE.lines().next().unwrap_or_default(), last) };
+    findings.push(warning("suite", notice, "use it for exercises and fictitious data only"));
     Ok(report(&findings, out))
 }
 
@@ -89,8 +91,9 @@ fn report(findings: &[Finding], out: &Out) -> ExitCode {
         };
         let hint = (!f.hint.is_empty()).then_some(&f.hint);
         out.answer(&json!({"check": f.check, "state": state, "detail": f.detail, "hint": hint}), || {
-            let hint = hint.map(|h| format!("\n         {}: {h}", out.say("处理", "do"))).unwrap_or_default();
-            format!("{state:<8} {}: {}{hint}", f.check, f.detail)
+            let hint = hint.map(|h| format!("\n         {}: {}", out.say("处理", "do"), out.sentence(h)));
+            let (state, check) = (out.word(state), out.word(f.check));
+            format!("{state:<8} {check}: {}{}", f.said(out), hint.unwrap_or_default())
         });
     }
     let (fine, warnings, wrong) = (count(State::Ok), count(State::Warning), count(State::Bad));
@@ -128,7 +131,7 @@ fn offline(file: &Path, findings: &mut Vec<Finding>) {
         Ok(config) => config,
         Err(f) => return findings.push(bad("configuration", &f)),
     };
-    findings.push(ok("configuration", format!("{} node {}", config.agency, config.node)));
+    findings.push(ok("configuration", format!("agency {}, node {}", config.agency, config.node)));
     findings.push(match check_config(&config) {
         Ok(until) if until > SystemClock.now() => {
             ok("keys", format!("genesis, key ring and certificate agree; valid until {}", until.to_date()))
@@ -163,7 +166,7 @@ fn folder(data: &Path) -> Finding {
             warning("data", "less than 2 GiB are free", "a full disk stops publishing, then reading: make room")
         }
         Ok(v) => ok("data", format!("{} GiB free", v.f_bavail.saturating_mul(v.f_frsize) >> 30)),
-        Err(e) => warning("data", format!("free space is unknown: {e}"), ""),
+        Err(e) => warning("data", format!("free space is unknown: {e}"), "look at the disk with df"),
     }
 }
 
@@ -182,7 +185,7 @@ fn disk(data: &Path) -> Finding {
             "memory, or a write cache without protection: what is acknowledged would not survive a power cut",
         ),
         Ok(us) if us > SLOW_US => {
-            warning("disk", format!("fdatasync takes {us} µs"), "every acknowledged write waits for it")
+            warning("disk", format!("fdatasync takes {us} µs"), "every acknowledged write waits for it: give it a faster disk")
         }
         Ok(us) => ok("disk", format!("fdatasync of 1 KiB: median {us} µs")),
     }

@@ -21,21 +21,26 @@ use std::process::ExitCode;
 pub(super) enum Command {
     /// Approve in advance what analysts may publish under an agreement (classifier).
     Sign {
+        /// Agreement under which may be published.
         #[arg(long)]
         agreement: AgreementId,
+        /// Highest grade covered: internal, confidential, secret or top-secret.
         #[arg(long)]
         grade: Grade,
-        /// Kinds covered; all by default.
+        /// Kind of record covered; may be given several times, all by default.
         #[arg(long = "kind")]
         kinds: Vec<Kind>,
-        /// Last day; a year from now by default.
-        #[arg(long)]
+        /// Until when, as YYYY-MM-DD or RFC 3339; a year from now by default.
+        #[arg(long, value_name = "DATE")]
         until: Option<String>,
     },
     /// Guides of the federation.
     List,
     /// End a guide (its classifier's agency).
-    End { id: String },
+    End {
+        /// Id of the guide, 32 hexadecimal digits, see `guide list`.
+        id: String,
+    },
 }
 
 pub(super) fn run(command: Command, g: &Globals, out: &Out) -> Result<ExitCode, Fault> {
@@ -52,7 +57,7 @@ pub(super) fn run(command: Command, g: &Globals, out: &Out) -> Result<ExitCode, 
                     until: until.map_or(Ok(SystemClock.now().plus_years(1)), |t| Millis::parse(&t))?,
                 };
                 let (state, index) = signer.submit(&client, &Act::Guide(guide), 0).await?;
-                out.answer(&json!({"state": state, "index": index}), || state.clone());
+                out.answer(&json!({"state": state, "index": index}), || out.word(&state));
             }
             Command::List => {
                 let r = client.federation().list_guides(v1::ListGuidesRequest {}).await.map_err(fault)?.into_inner();
@@ -73,7 +78,9 @@ pub(super) fn run(command: Command, g: &Globals, out: &Out) -> Result<ExitCode, 
                 let signer = Signer::of(&client).await?;
                 let act = Act::EndGuide { agency: signer.agency.clone(), guide };
                 let (_, index) = signer.submit(&client, &act, 0).await?;
-                out.answer(&json!({"guide": id, "state": "ended", "index": index}), || format!("{id}: ended"));
+                out.answer(&json!({"guide": id, "state": "ended", "index": index}), || {
+                    format!("{id}: {}", out.word("ended"))
+                });
             }
         }
         Ok(ExitCode::SUCCESS)

@@ -8,7 +8,7 @@ use crate::config::read_text;
 use crate::domain::fault::{Fault, FaultKind};
 use crate::domain::ids::{NoticeId, RecordId};
 use crate::domain::label::Grade;
-use crate::domain::notice::{Answer, Precedence, ReceiptState, WarningKind, WarningLevel};
+use crate::domain::notice::{Answer, Precedence, ReceiptState};
 use crate::domain::time::{Clock, Millis};
 use crate::node::SystemClock;
 use crate::notice::person_bytes;
@@ -31,78 +31,90 @@ pub(super) enum Command {
     Send(Send),
     /// Notices that came in, newest first. 收件
     Inbox {
-        /// Most lines.
+        /// Most lines, 1 to 500.
         #[arg(long, default_value_t = 100)]
         limit: u32,
     },
     /// Print notices as they come in; goes on where it stopped. 值守
     Watch {
-        /// End after this many.
+        /// End after this many notices.
         #[arg(long)]
         count: Option<u64>,
     },
     /// Show one notice.
-    Show { id: NoticeId },
+    Show {
+        /// Notice to show.
+        id: NoticeId,
+    },
     /// Take responsibility for a notice, with one's own signature. 签收
     Ack {
+        /// Notice to acknowledge.
         id: NoticeId,
         /// Answer at the same time: assessed, in-hand, closed or refused.
         #[arg(long)]
         answer: Option<Answer>,
-        /// Text of the answer.
+        /// Text of the answer, up to 2,000 characters; a refusal gives its reason.
         #[arg(long, default_value = "", requires = "answer")]
         text: String,
     },
     /// Answer a notice. 答复
     Answer {
+        /// Notice to answer.
         id: NoticeId,
         /// assessed, in-hand, closed or refused.
         #[arg(long)]
         answer: Answer,
-        /// Text; a refusal gives its reason.
+        /// Text, up to 2,000 characters; a refusal gives its reason.
         #[arg(long, default_value = "")]
         text: String,
     },
     /// What became of a notice that this agency sent. 跟踪
     Track {
+        /// Notice to follow.
         id: NoticeId,
-        /// Wait until all who must act have come this far.
+        /// Wait, up to --timeout, until all who must act have come this far: delivered, presented, acknowledged or answered.
         #[arg(long)]
         wait: Option<ReceiptState>,
     },
     /// Withdraw a notice from whoever has not seen it. 撤回
     Cancel {
+        /// Notice to withdraw.
         id: NoticeId,
-        /// Why.
+        /// Why, in words.
         #[arg(long, default_value = "")]
         reason: String,
     },
     /// Confirm, as a classifier, a marking that went without agreement or guide. 定密确认
-    Confirm { id: NoticeId },
+    Confirm {
+        /// Notice whose marking is provisional.
+        id: NoticeId,
+    },
 }
 
 #[derive(clap::Args)]
 pub(super) struct Send {
-    /// Who must act: AGENCY, AGENCY/UNIT, AGENCY/PERSON, or @GROUP of the node's configuration.
+    /// Who must act, with commas: AGENCY, AGENCY/UNIT, AGENCY/PERSON, or @GROUP of the node's configuration.
     #[arg(long, value_delimiter = ',', required = true)]
     to: Vec<String>,
-    /// Who is told only.
+    /// Who is told only, in the same form.
     #[arg(long, value_delimiter = ',')]
     info: Vec<String>,
     /// flash 特提, immediate 特急, priority 加急 or routine 平急.
     #[arg(long, default_value = "routine")]
     precedence: Precedence,
+    /// Grade: internal, confidential, secret or top-secret.
     #[arg(long)]
     grade: Grade,
+    /// Subject, 1 to 200 characters.
     #[arg(long)]
     subject: String,
     /// Text, up to 64 KiB.
     #[arg(long, required_unless_present = "body_file")]
     body: Option<String>,
-    /// File with the text, UTF-8.
+    /// File with the text, UTF-8, up to 64 KiB.
     #[arg(long, conflicts_with = "body")]
     body_file: Option<PathBuf>,
-    /// A record that every addressee may see.
+    /// Id of a record that every addressee may see; may be given several times.
     #[arg(long = "attach")]
     attachments: Vec<RecordId>,
     /// 演练: an exercise, flagged end to end.
@@ -111,7 +123,7 @@ pub(super) struct Send {
     /// 线索: all whom it concerns must acknowledge within 30 minutes.
     #[arg(long)]
     lead: bool,
-    /// The notice that this one follows.
+    /// Id of the notice that this one follows.
     #[arg(long)]
     about: Option<NoticeId>,
 }
@@ -201,7 +213,7 @@ async fn send(client: &Client, ask: Send, out: &Out) -> Result<(), Fault> {
         lead,
     };
     let r = client.notices().send(request).await.map_err(fault)?.into_inner();
-    out.answer(&json!({"notice": r.notice, "state": r.state}), || format!("{}  {}", r.notice, r.state));
+    out.answer(&json!({"notice": r.notice, "state": r.state}), || format!("{}  {}", r.notice, out.word(&r.state)));
     Ok(())
 }
 
@@ -213,7 +225,10 @@ async fn say(client: &Client, id: &NoticeId, answer: Option<Answer>, text: &str)
         v1::NoticeSayRequest { notice: id.to_string(), answer: word, text: text.to_owned(), signature: Vec::new() };
     let signer = Signer::of(client).await?;
     let r = client.notices().words(ask.clone()).await.map_err(fault)?.into_inner();
-    let other = || Fault::integrity("INTEGRITY", "the node asks for a signature under other words than yours");
+    let other = || {
+        Fault::integrity("INTEGRITY", "the node asks for a signature under other words than yours")
+            .hint("nothing was signed; tell your agency's security officer and operator")
+    };
     let letter = r.letter.try_into().map_err(|_| other())?;
     let state = if answer.is_some() { ReceiptState::Answered } else { ReceiptState::Acknowledged };
     let answer = answer.map(|a| (a, text.to_owned()));
@@ -256,9 +271,9 @@ async fn track(client: &Client, id: &NoticeId, wait: Option<ReceiptState>, out: 
     if out.is_json() {
         out.answer(&json!({"notice": id.to_string(), "state": r.state, "receipts": receipts, "lead": r.lead.as_ref().map(clock)}), String::new);
     } else {
-        outln!("{id}  {}", shown(&r.state));
+        outln!("{id}  {}", shown(&out.word(&r.state)));
         if let Some(lead) = &r.lead {
-            outln!("{}: {}", out.say("线索时限", "lead"), clock(lead));
+            outln!("{}", shown(&deadline(lead, out)));
         }
         out.table(&["agency", "state", "at", "by", "answer", "text"], &receipts);
     }
@@ -283,7 +298,7 @@ async fn watch(g: &Globals, out: &Out, count: Option<u64>) -> Result<ExitCode, F
                     out.progress(&format!(
                         "{}: {}",
                         out.say("节点暂不可达，继续等待", "the node is away, waiting"),
-                        f.message
+                        shown(&out.told(&f))
                     ));
                 }
                 away = true;
@@ -315,7 +330,7 @@ async fn watch_once(g: &Globals, out: &Out, count: Option<u64>, printed: &mut u6
             Err(f) => out.progress(&format!(
                 "{}: {}",
                 out.say("呈现未能登记", "that it was displayed could not be told"),
-                f.message
+                shown(&out.told(&f))
             )),
         }
     }
@@ -337,33 +352,38 @@ fn line(n: &v1::Notice) -> Value {
 
 /// A lead's clock, with the seconds that are left; negative when it is over.
 fn clock(lead: &v1::Lead) -> Value {
-    let left = (i128::from(lead.due) - i128::from(SystemClock.now().0)) / 1000;
-    json!({"stage": lead.stage, "due": Millis(lead.due).to_rfc3339(), "left_s": left as i64, "met": lead.met})
+    json!({"stage": lead.stage, "due": Millis(lead.due).to_rfc3339(), "left_s": left_s(lead), "met": lead.met})
+}
+
+fn left_s(lead: &v1::Lead) -> i64 {
+    ((i128::from(lead.due) - i128::from(SystemClock.now().0)) / 1000) as i64
+}
+
+/// The same as a sentence.
+fn deadline(lead: &v1::Lead, out: &Out) -> String {
+    let (stage, due, left) = (out.word(&lead.stage), Millis(lead.due).to_rfc3339(), left_s(lead));
+    let kept = match (lead.met, left >= 0) {
+        (true, _) => out.say("已按时签收", "acknowledged in time").to_owned(),
+        (false, true) => format!("{} {left} {}", out.say("剩余", "left:"), out.say("秒", "s")),
+        (false, false) => out.say("已超时", "overdue").to_owned(),
+    };
+    format!("{}: {stage}  {} {due}  {kept}", out.say("线索时限", "lead"), out.say("截止", "due"))
 }
 
 fn text(n: &v1::Notice, out: &Out) -> String {
-    let word = |w: Option<&str>, en: &str| w.unwrap_or(en).to_owned();
-    let precedence = n.precedence.parse::<Precedence>().ok().map(Precedence::zh);
-    let precedence = out.say(precedence.unwrap_or_default(), &n.precedence).to_owned();
-    let grade = n.grade.parse::<Grade>().ok().map(|g| g.to_string());
+    let (precedence, grade) = (out.word(&n.precedence), out.word(&n.grade));
     let exercise = if n.exercise { out.say("【演练】", "[EXERCISE] ") } else { "" };
     let act =
         if n.action { out.say("须签收", "must be acknowledged") } else { out.say("抄送", "for information") };
     let mut all = format!(
-        "{exercise}[{precedence}] {}  {}  {}  {act}\n{}\n",
-        n.notice,
-        n.sender,
-        word(grade.as_deref(), &n.grade),
-        n.subject
+        "{exercise}[{precedence}] {}  {}  {grade}  {act}\n{}\n",
+        n.notice, n.sender, n.subject
     );
     if let Some(w) = &n.warning {
-        let level = w.level.parse::<WarningLevel>().ok().map(WarningLevel::zh).unwrap_or_default();
-        let kind = w.kind.parse::<WarningKind>().ok().map(WarningKind::zh).unwrap_or_default();
+        let (level, kind, gap) = (out.word(&w.level), out.word(&w.kind), out.say("", " "));
         let (until, to_do) = (Millis(w.end).to_rfc3339(), out.say("措施", "measures"));
         all.push_str(&format!(
-            "{}{}  {}  {} → {until}\n",
-            out.say(level, &format!("{} ", w.level)),
-            out.say(kind, &w.kind),
+            "{level}{gap}{kind}  {}  {} → {until}\n",
             w.area,
             Millis(w.start).to_rfc3339()
         ));

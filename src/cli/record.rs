@@ -17,23 +17,32 @@ use serde_json::json;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
+/// What to do about a file that cannot be read.
+pub(super) const CHECK_PATH: &str = "check the path and who may read it";
+/// What to do about one that is too large.
+pub(super) const SPLIT: &str = "share it as several records";
+
 #[derive(clap::Subcommand)]
 pub(super) enum Command {
     /// Seal a record and share it with exactly the agencies entitled to it.
     Publish(Box<Publish>),
     /// Open a record. The originator sees who did.
     Open {
+        /// Record to open.
         id: RecordId,
+        /// Version to open; 0 is the newest.
         #[arg(long, default_value_t = 0)]
         version: u32,
-        /// Why: a case number or an order.
+        /// Why: a case number or an order, 1 to 200 characters.
         #[arg(long)]
         purpose: String,
     },
     /// Records that you may see, newest first.
     List {
+        /// Why: a case number or an order, 1 to 200 characters.
         #[arg(long)]
         purpose: String,
+        /// Most lines, 1 to 500.
         #[arg(long, default_value_t = 50)]
         limit: u32,
         /// Continue after this record.
@@ -46,16 +55,21 @@ pub(super) enum Command {
     Search(Search),
     /// Versions of a record.
     History {
+        /// Record to look at.
         id: RecordId,
+        /// Why: a case number or an order, 1 to 200 characters.
         #[arg(long)]
         purpose: String,
     },
     /// Copy the envelope as held; no key is needed and none is given.
     Export {
+        /// Record to copy.
         id: RecordId,
+        /// As sealed bytes: the only form of export.
         #[arg(long, required = true)]
         sealed: bool,
-        #[arg(long)]
+        /// Folder for the files of the copy.
+        #[arg(long, value_name = "DIR")]
         out: PathBuf,
         /// Why: a case number or an order. Without it the log says that a sealed copy was made: nothing of it is read.
         #[arg(long, default_value = "密封副本 sealed copy")]
@@ -65,32 +79,40 @@ pub(super) enum Command {
 
 #[derive(clap::Args)]
 pub(super) struct Search {
+    /// What to find, e.g. 车辆 AND "三号口岸" NOT kind:lead.
     query: String,
-    /// Only this grade.
+    /// Only this grade: internal, confidential, secret or top-secret.
     #[arg(long)]
     grade: Option<Grade>,
+    /// Only this kind: report, lead, person, item, fund, place, event or case.
     #[arg(long)]
     kind: Option<Kind>,
     /// Only records of this agency.
     #[arg(long)]
     origin: Option<AgencyId>,
+    /// Only records from then on, as YYYY-MM-DD or RFC 3339.
     #[arg(long, value_name = "DATE")]
     since: Option<String>,
+    /// Most hits shown, 1 to 200; the total counts all.
     #[arg(long, default_value_t = 20)]
     limit: u32,
-    /// Why: a case number or an order.
+    /// Why: a case number or an order, 1 to 200 characters.
     #[arg(long)]
     purpose: String,
 }
 
 #[derive(clap::Args)]
 pub(super) struct Publish {
+    /// Title, 1 to 300 characters.
     #[arg(long)]
     title: String,
+    /// File with the text, UTF-8, up to 1 MiB.
     #[arg(long, conflicts_with = "body", required_unless_present = "body")]
     body_file: Option<PathBuf>,
+    /// The text itself.
     #[arg(long)]
     body: Option<String>,
+    /// Grade of the whole: internal, confidential, secret or top-secret.
     #[arg(long)]
     grade: Grade,
     /// Further texts: each FILE at a grade, that of the record or lower. Who may see only a lower one finds it as a
@@ -99,29 +121,38 @@ pub(super) struct Publish {
     portions: Vec<String>,
     #[command(flatten)]
     marking: Marking,
+    /// Classification period in years, at most 10, 20 and 30 by grade; the agreement's by default.
     #[arg(long, value_name = "YEARS", conflicts_with_all = ["until", "condition"])]
     period: Option<u8>,
+    /// End of the classification, as YYYY-MM-DD or RFC 3339.
     #[arg(long, value_name = "DATE", conflicts_with = "condition")]
     until: Option<String>,
+    /// What ends the classification, 1 to 200 characters.
     #[arg(long)]
     condition: Option<String>,
-    /// type:value, e.g. phone:13800000000.
+    /// type:value, e.g. phone:13800000000; may be given several times.
     #[arg(long = "ref")]
     references: Vec<Reference>,
+    /// Reliability of the source, A to F.
     #[arg(long, default_value = "")]
     reliability: String,
+    /// Credibility of what it says, 1 to 6; 0 states none.
     #[arg(long, default_value_t = 0)]
     credibility: u8,
+    /// Legal basis, up to 400 characters; the agreement's by default.
     #[arg(long, default_value = "")]
     legal_basis: String,
+    /// Kept until then, as YYYY-MM-DD or RFC 3339; needed for persons, leads and cases.
     #[arg(long, value_name = "DATE")]
     retain_until: Option<String>,
+    /// Handling condition: orcon or two-halves; may be given several times.
     #[arg(long = "caveat")]
     caveats: Vec<Caveat>,
     /// none: committed; one: replicated; all: complete.
     #[arg(long, default_value = "one", value_parser = ["none", "one", "all"])]
     wait: String,
-    #[arg(long, default_value_t = 2)]
+    /// How long to wait for copies, in seconds.
+    #[arg(long, value_name = "SECONDS", default_value_t = 2)]
     wait_seconds: u32,
 }
 
@@ -220,9 +251,9 @@ async fn publish(client: &Client, p: Publish, out: &Out) -> Result<ExitCode, Fau
             "{}  v{}  {}{}  {held}{}",
             r.record,
             r.version,
-            r.state,
+            out.word(&r.state),
             index.map(|i| format!(" {i}")).unwrap_or_default(),
-            warning.map(|w| format!("\n{w}")).unwrap_or_default()
+            warning.map(|w| format!("\n{}", out.sentence(w))).unwrap_or_default()
         )
     });
     Ok(if r.incomplete { ExitCode::from(5) } else { ExitCode::SUCCESS })
@@ -239,7 +270,9 @@ fn portion(text: &str) -> Result<v1::NewPortion, Fault> {
 }
 
 fn text_file(file: &Path) -> Result<Vec<u8>, Fault> {
-    let read = |e: std::io::Error| Fault::usage("UNREADABLE_FILE", format!("cannot read `{}`: {e}", file.display()));
+    let read = |e: std::io::Error| {
+        Fault::usage("UNREADABLE_FILE", format!("cannot read `{}`: {e}", file.display())).hint(CHECK_PATH)
+    };
     let size = std::fs::metadata(file).map_err(read)?.len();
     if size > limits::BODY_BYTES as u64 {
         return Err(too_large(size));
@@ -249,6 +282,7 @@ fn text_file(file: &Path) -> Result<Vec<u8>, Fault> {
 
 fn too_large(bytes: u64) -> Fault {
     Fault::usage("BODY_TOO_LARGE", format!("the body has {bytes} bytes; the limit is {} (1 MiB)", limits::BODY_BYTES))
+        .hint(SPLIT)
 }
 
 async fn search(client: &Client, s: Search, out: &Out) -> Result<ExitCode, Fault> {

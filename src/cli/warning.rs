@@ -21,6 +21,11 @@ use std::process::ExitCode;
 use std::time::Duration;
 use tokio::time::{Instant, sleep};
 
+/// What to do about a notice that is no warning, or another agency's.
+const SEE_LIST: &str = "see `hufu warning list`";
+/// What to do about a file that cannot be written.
+const CHECK_FOLDER: &str = "check the path, the free space and who may write there";
+
 const DAY_MS: u64 = 24 * 3_600_000;
 /// The own copy comes by the same way as everybody's.
 const OWN_COPY: Duration = Duration::from_secs(5);
@@ -33,11 +38,12 @@ pub(super) enum Command {
     List,
     /// End a warning for everybody who got it. 解除预警
     Cancel {
+        /// Warning to end.
         id: NoticeId,
-        /// Why.
+        /// Why, in words.
         #[arg(long)]
         reason: String,
-        /// Write it as CAP 1.2.
+        /// Also write it to this file as CAP 1.2.
         #[arg(long, value_name = "FILE")]
         cap: Option<PathBuf>,
     },
@@ -48,42 +54,46 @@ pub(super) struct Issue {
     /// red 红, orange 橙, yellow 黄 or blue 蓝.
     #[arg(long)]
     level: WarningLevel,
-    /// Units that must act: AGENCY, AGENCY/UNIT or AGENCY/PERSON.
+    /// Who must act, with commas: AGENCY, AGENCY/UNIT, AGENCY/PERSON, or @GROUP of the node's configuration.
     #[arg(long, value_delimiter = ',', required = true)]
     to: Vec<String>,
-    /// Who is told only; the own agency always is.
+    /// Who is told only, in the same form; the own agency always is.
     #[arg(long, value_delimiter = ',')]
     info: Vec<String>,
+    /// Grade: internal, confidential, secret or top-secret.
     #[arg(long, default_value = "internal")]
     grade: Grade,
+    /// Subject, 1 to 200 characters.
     #[arg(long)]
     subject: String,
+    /// Text, up to 64 KiB.
     #[arg(long, required_unless_present = "body_file")]
     body: Option<String>,
+    /// File with the text, UTF-8, up to 64 KiB.
     #[arg(long, conflicts_with = "body")]
     body_file: Option<PathBuf>,
-    /// Where, in words.
+    /// Where, in words, 1 to 200 characters.
     #[arg(long)]
     area: String,
-    /// What to do.
+    /// What to do, up to 2,000 characters.
     #[arg(long, default_value = "")]
     measures: String,
-    /// From when; now by default.
-    #[arg(long)]
+    /// From when, as YYYY-MM-DD or RFC 3339; now by default.
+    #[arg(long, value_name = "DATE")]
     start: Option<String>,
-    /// Until when; a day after the start by default.
-    #[arg(long)]
+    /// Until when, in the same form; a day after the start by default.
+    #[arg(long, value_name = "DATE")]
     end: Option<String>,
-    /// How urgently; by default red goes as flash, orange immediate, yellow priority, blue routine.
+    /// How urgently: flash, immediate, priority or routine; by default red goes as flash, orange immediate, yellow priority, blue routine.
     #[arg(long)]
     precedence: Option<Precedence>,
-    /// The warning that this one updates.
+    /// Id of the warning that this one updates.
     #[arg(long, value_name = "ID")]
     update: Option<NoticeId>,
     /// 演练: an exercise, flagged end to end.
     #[arg(long)]
     exercise: bool,
-    /// Write it as CAP 1.2.
+    /// Also write it to this file as CAP 1.2.
     #[arg(long, value_name = "FILE")]
     cap: Option<PathBuf>,
 }
@@ -109,7 +119,7 @@ async fn issue(client: &Client, ask: Issue, out: &Out) -> Result<ExitCode, Fault
         None => None,
     };
     if earlier.as_ref().is_some_and(|e| e.warning.is_none() || e.from != client.agency.to_string()) {
-        return Err(Fault::usage("NOT_A_WARNING", "only a warning of the own agency can be updated"));
+        return Err(Fault::usage("NOT_A_WARNING", "only a warning of the own agency can be updated").hint(SEE_LIST));
     }
     // What follows an exercise is one, and an exercise never follows what was real.
     let exercise = earlier.as_ref().map_or(ask.exercise, |e| e.exercise);
@@ -117,7 +127,8 @@ async fn issue(client: &Client, ask: Issue, out: &Out) -> Result<ExitCode, Fault
         return Err(Fault::usage(
             "NOT_AN_EXERCISE",
             "the earlier warning was real, and an exercise does not update it",
-        ));
+        )
+        .hint("leave out --exercise, or issue it as a new warning"));
     }
     let request = v1::NoticeSendRequest {
         to: ask.to,
@@ -151,8 +162,8 @@ async fn cancel(
 ) -> Result<ExitCode, Fault> {
     let earlier = shown(client, id).await?;
     let warning = earlier.warning.clone().filter(|_| earlier.from == client.agency.to_string());
-    let warning =
-        warning.ok_or_else(|| Fault::usage("NOT_A_WARNING", "only a warning of the own agency can be ended"))?;
+    let other = || Fault::usage("NOT_A_WARNING", "only a warning of the own agency can be ended").hint(SEE_LIST);
+    let warning = warning.ok_or_else(other)?;
     // An all-clear wakes nobody: whoever was warned is told.
     let request = v1::NoticeSendRequest {
         info: earlier.addressees.clone(),
@@ -187,13 +198,13 @@ async fn send(
             .hint("issue it without --cap"));
     }
     let unwritable = |file: &Path, e: std::io::Error| {
-        Fault::usage("UNWRITABLE_FILE", format!("cannot write `{}`: {e}", file.display()))
+        Fault::usage("UNWRITABLE_FILE", format!("cannot write `{}`: {e}", file.display())).hint(CHECK_FOLDER)
     };
     // What stands in the file stays there until the new document is whole.
     let open = |file| OpenOptions::new().write(true).create(true).truncate(false).open(file);
     let opened = cap.map(|file| open(file).map_err(|e| unwritable(file, e))).transpose()?;
     let r = client.notices().send(request).await.map_err(fault)?.into_inner();
-    out.answer(&json!({"notice": r.notice, "state": r.state}), || format!("{}  {}", r.notice, r.state));
+    out.answer(&json!({"notice": r.notice, "state": r.state}), || format!("{}  {}", r.notice, out.word(&r.state)));
     let (Some(file), Some(mut opened)) = (cap, opened) else { return Ok(ExitCode::SUCCESS) };
     let written = async {
         let copy = own_copy(client, &r.notice.parse()?).await?;
@@ -205,7 +216,7 @@ async fn send(
     Ok(match written.await {
         Ok(()) => ExitCode::SUCCESS,
         Err(f) => {
-            out.fault(&f);
+            out.fault(&f.hint("the notice is out; its file is not: do not issue it again"));
             ExitCode::from(FaultKind::Partial.exit_code())
         }
     })
@@ -264,14 +275,15 @@ async fn list(client: &Client, out: &Out) -> Result<(), Fault> {
     let mut rows: Vec<Value> = Vec::new();
     for n in &r.notices {
         let Some(w) = &n.warning else { continue };
-        let state = match followed.get(&n.notice) {
-            Some(kind) if kind == WarningKind::Cancel.as_str() => "cancelled",
-            Some(_) => "updated",
-            None if w.kind == WarningKind::Cancel.as_str() => "cancel",
-            None if ended.contains(first_of(&r.notices, n)) => "cancelled",
-            None if w.end <= now => "ended",
-            None => "in-force",
+        let (state, zh) = match followed.get(&n.notice) {
+            Some(kind) if kind == WarningKind::Cancel.as_str() => ("cancelled", "已解除"),
+            Some(_) => ("updated", "已更新"),
+            None if w.kind == WarningKind::Cancel.as_str() => ("cancel", "解除"),
+            None if ended.contains(first_of(&r.notices, n)) => ("cancelled", "已解除"),
+            None if w.end <= now => ("ended", "已到期"),
+            None => ("in-force", "有效"),
         };
+        let state = if out.is_json() { state } else { out.say(zh, state) };
         // Newest first: what follows a warning was seen before it. Only its own issuer's word counts.
         let own = |m: &&v1::Notice| m.notice == n.about && m.from == n.from;
         if r.notices.iter().any(|m| own(&m)) {

@@ -100,6 +100,40 @@ async fn an_older_snapshot_never_takes_the_place_of_a_newer_one() {
     assert_eq!(*published.applied().borrow(), 1);
 }
 
+/// A snapshot that was cut off while it was written aside, or that cannot be written, leaves the last whole one.
+#[tokio::test]
+async fn a_snapshot_that_was_not_written_leaves_the_last_one() {
+    let dir = tempfile::tempdir().unwrap();
+    let log = reopen(&dir).await;
+    let open = || Machine::open(dir.path(), &federation().genesis, &log).unwrap().0;
+    let blank = |i| LogEntry { log_id: id(1, i), payload: EntryPayload::Blank };
+    let (file, aside) = (dir.path().join("snapshot"), dir.path().join("snapshot.new"));
+    let mut machine = open();
+    machine.apply([blank(0)]).await.unwrap();
+    machine.get_snapshot_builder().await.build_snapshot().await.unwrap();
+    let whole = std::fs::read(&file).unwrap();
+
+    // Something stands where the next one would be written: that is told, and nothing is changed.
+    machine.apply([blank(1)]).await.unwrap();
+    std::fs::create_dir(&aside).unwrap();
+    assert!(machine.get_snapshot_builder().await.build_snapshot().await.is_err());
+    assert_eq!(machine.get_current_snapshot().await.unwrap().unwrap().meta.last_log_id, Some(id(1, 0)));
+    assert_eq!(std::fs::read(&file).unwrap(), whole);
+    drop(machine);
+    std::fs::remove_dir(&aside).unwrap();
+
+    // A crash left a part of the next one beside it: what is read is the last, and the next one can be written.
+    for len in [0, 1, whole.len() / 2, whole.len() - 1] {
+        std::fs::write(&aside, &whole[..len]).unwrap();
+        assert_eq!(open().applied_state().await.unwrap().0, Some(id(1, 0)), "{len} bytes");
+    }
+    let mut machine = open();
+    machine.apply([blank(1)]).await.unwrap();
+    machine.get_snapshot_builder().await.build_snapshot().await.unwrap();
+    drop(machine);
+    assert_eq!(open().applied_state().await.unwrap().0, Some(id(1, 1)));
+}
+
 #[test]
 fn messages_round_trip_and_truncations_are_refused() {
     let m = AppendEntriesRequest::<TypeConfig> {

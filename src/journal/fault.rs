@@ -14,21 +14,38 @@ pub(crate) enum Leaves {
     Everything,
 }
 
-#[derive(Clone, Default)]
-struct Image {
-    files: BTreeMap<String, Vec<u8>>,
+/// A file, whatever it is called.
+struct File {
+    written: Vec<u8>,
+    /// What of it would survive.
+    synced: Vec<u8>,
 }
 
 #[derive(Default)]
 struct State {
-    /// What the process sees.
-    seen: Image,
-    /// File contents that would survive, by the name they were synced under.
-    bytes: BTreeMap<String, Vec<u8>>,
+    files: Vec<File>,
+    /// Names as the process sees them, each with the number of its file.
+    seen: BTreeMap<String, usize>,
     /// Names that would survive.
-    names: Vec<String>,
+    names: BTreeMap<String, usize>,
     operations: u64,
     fail_at: Option<(u64, Leaves)>,
+}
+
+impl State {
+    fn file(&self, name: &str) -> io::Result<&File> {
+        self.seen.get(name).and_then(|n| self.files.get(*n)).ok_or_else(absent)
+    }
+
+    fn file_mut(&mut self, name: &str) -> io::Result<&mut File> {
+        let n = *self.seen.get(name).ok_or_else(absent)?;
+        self.files.get_mut(n).ok_or_else(absent)
+    }
+
+    fn add(&mut self, name: String, bytes: Vec<u8>) {
+        self.seen.insert(name, self.files.len());
+        self.files.push(File { written: bytes.clone(), synced: bytes });
+    }
 }
 
 /// Clones share the disk.
@@ -50,29 +67,25 @@ impl FaultDisk {
     /// The disk after a power cut: only what was synced.
     pub fn after_power_cut(&self) -> FaultDisk {
         let s = self.0.lock().unwrap();
-        let files: BTreeMap<String, Vec<u8>> =
-            s.names.iter().map(|n| (n.clone(), s.bytes.get(n).cloned().unwrap_or_default())).collect();
-        FaultDisk::of(files)
+        FaultDisk::of(s.names.iter().map(|(name, n)| (name.clone(), s.files.get(*n).unwrap().synced.clone())))
     }
 
     /// The disk after the process died: everything written.
     pub fn after_kill(&self) -> FaultDisk {
-        FaultDisk::of(self.0.lock().unwrap().seen.files.clone())
+        let s = self.0.lock().unwrap();
+        FaultDisk::of(s.seen.iter().map(|(name, n)| (name.clone(), s.files.get(*n).unwrap().written.clone())))
     }
 
     /// Changes a file behind everybody's back.
     pub fn edit(&self, name: &str, f: impl FnOnce(&mut Vec<u8>)) {
-        f(self.0.lock().unwrap().seen.files.get_mut(name).unwrap());
+        f(&mut self.0.lock().unwrap().file_mut(name).unwrap().written);
     }
 
-    fn of(files: BTreeMap<String, Vec<u8>>) -> FaultDisk {
-        let names = files.keys().cloned().collect();
-        FaultDisk(Arc::new(Mutex::new(State {
-            seen: Image { files: files.clone() },
-            bytes: files,
-            names,
-            ..State::default()
-        })))
+    fn of(files: impl Iterator<Item = (String, Vec<u8>)>) -> FaultDisk {
+        let mut state = State::default();
+        files.for_each(|(name, bytes)| state.add(name, bytes));
+        state.names = state.seen.clone();
+        FaultDisk(Arc::new(Mutex::new(state)))
     }
 
     fn change(&self, f: impl FnOnce(&mut State) -> io::Result<()>) -> io::Result<()> {
@@ -96,56 +109,54 @@ fn absent() -> io::Error {
 
 impl Disk for FaultDisk {
     fn list(&self) -> io::Result<Vec<String>> {
-        Ok(self.0.lock().unwrap().seen.files.keys().cloned().collect())
+        Ok(self.0.lock().unwrap().seen.keys().cloned().collect())
     }
     fn size(&self, name: &str) -> io::Result<u64> {
-        Ok(self.0.lock().unwrap().seen.files.get(name).ok_or_else(absent)?.len() as u64)
+        Ok(self.0.lock().unwrap().file(name)?.written.len() as u64)
     }
     fn create(&self, name: &str) -> io::Result<()> {
         self.change(|s| {
-            s.seen.files.insert(name.to_owned(), Vec::new());
-            s.bytes.insert(name.to_owned(), Vec::new());
+            s.add(name.to_owned(), Vec::new());
             Ok(())
         })
     }
     fn append(&self, name: &str, bytes: &[u8]) -> io::Result<()> {
         self.change(|s| {
-            s.seen.files.get_mut(name).ok_or_else(absent)?.extend_from_slice(bytes);
+            s.file_mut(name)?.written.extend_from_slice(bytes);
             Ok(())
         })
     }
     fn sync(&self, name: &str) -> io::Result<()> {
         self.change(|s| {
-            let bytes = s.seen.files.get(name).ok_or_else(absent)?.clone();
-            s.bytes.insert(name.to_owned(), bytes);
+            let file = s.file_mut(name)?;
+            file.synced = file.written.clone();
             Ok(())
         })
     }
     fn sync_dir(&self) -> io::Result<()> {
         self.change(|s| {
-            s.names = s.seen.files.keys().cloned().collect();
+            s.names = s.seen.clone();
             Ok(())
         })
     }
     fn rename(&self, from: &str, to: &str) -> io::Result<()> {
         self.change(|s| {
-            let bytes = s.seen.files.remove(from).ok_or_else(absent)?;
-            s.seen.files.insert(to.to_owned(), bytes);
+            let file = s.seen.remove(from).ok_or_else(absent)?;
+            s.seen.insert(to.to_owned(), file);
             Ok(())
         })
     }
     fn remove(&self, name: &str) -> io::Result<()> {
-        self.change(|s| s.seen.files.remove(name).map(|_| ()).ok_or_else(absent))
+        self.change(|s| s.seen.remove(name).map(|_| ()).ok_or_else(absent))
     }
     fn truncate(&self, name: &str, len: u64) -> io::Result<()> {
         self.change(|s| {
-            s.seen.files.get_mut(name).ok_or_else(absent)?.truncate(len as usize);
+            s.file_mut(name)?.written.truncate(len as usize);
             Ok(())
         })
     }
     fn read_at(&self, name: &str, offset: u64, len: usize) -> io::Result<Vec<u8>> {
         let s = self.0.lock().unwrap();
-        let bytes = s.seen.files.get(name).ok_or_else(absent)?;
-        Ok(bytes.iter().skip(offset as usize).take(len).copied().collect())
+        Ok(s.file(name)?.written.iter().skip(offset as usize).take(len).copied().collect())
     }
 }

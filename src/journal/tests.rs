@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "test")]
 
 use super::core::{Core, JournalOptions};
+use super::disk::Disk;
 use super::driver::Journal;
 use super::error::JournalError;
 use super::fault::{FaultDisk, Leaves};
@@ -98,6 +99,27 @@ fn what_recovery_shows_is_durable() {
     assert_eq!(frames(&disk.after_power_cut()).unwrap(), shown);
 }
 
+/// The disk of these tests renames as a file system does: a file takes its bytes along, and stands in another's place for
+/// good only once the directory is synced.
+#[test]
+fn a_renamed_file_takes_its_place_with_the_directory() {
+    let disk = FaultDisk::default();
+    let write = |name: &str, bytes: &[u8]| {
+        disk.create(name).unwrap();
+        disk.append(name, bytes).unwrap();
+        disk.sync(name).unwrap();
+    };
+    let read = |disk: &FaultDisk| disk.read_at("whole", 0, 9).unwrap();
+    write("whole", b"old");
+    disk.sync_dir().unwrap();
+    write("aside", b"new");
+    disk.rename("aside", "whole").unwrap();
+    assert_eq!((read(&disk.after_kill()), read(&disk.after_power_cut())), (b"new".to_vec(), b"old".to_vec()));
+    disk.sync_dir().unwrap();
+    assert_eq!(read(&disk.after_power_cut()), b"new");
+    assert_eq!(disk.after_power_cut().list().unwrap(), ["whole"]);
+}
+
 #[test]
 fn a_torn_tail_is_cut_at_every_byte() {
     let disk = FaultDisk::default();
@@ -144,10 +166,10 @@ fn damage_before_sound_frames_is_refused() {
 fn a_missing_segment_is_a_hole() {
     let disk = FaultDisk::default();
     assert_eq!(workload(&disk), (24, true));
-    let names = super::disk::Disk::list(&disk).unwrap();
+    let names = disk.list().unwrap();
     assert!(names.len() > 3);
     let holed = disk.after_kill();
-    super::disk::Disk::remove(&holed, &names[1]).unwrap();
+    holed.remove(&names[1]).unwrap();
     assert!(matches!(frames(&holed), Err(JournalError::Corrupt { .. })));
 }
 

@@ -6,6 +6,7 @@ use super::intake::{Entry, Intake, Take};
 use super::keys::Keys;
 use super::object::SealedObject;
 use super::rules;
+use super::signing::Signing;
 use super::sync::SyncState;
 use crate::domain::canon::Canon;
 use crate::domain::ids::{AgencyId, AgreementId, RecordId};
@@ -14,8 +15,8 @@ use crate::domain::record::{Kind, Meta};
 use crate::domain::time::{Entropy, Millis};
 use crate::ledger::{Command, State, VersionEntry};
 use crate::seal::{
-    EnvelopeDraft, EnvelopeIds, GrantBody, GrantDraft, PortionPlain, TaggedVersion, month_of, padded_tags, pull_check,
-    sign_batch,
+    AudienceObject, EnvelopeDraft, EnvelopeIds, GrantBody, GrantDraft, PortionPlain, TaggedVersion, month_of,
+    padded_tags, pull_check,
 };
 use std::collections::BTreeSet;
 use std::sync::Mutex;
@@ -95,12 +96,22 @@ pub struct Vault {
     pub(super) intake: Intake,
     pub(super) sync: Mutex<SyncState>,
     pub(super) cards: Cards,
+    signing: Signing,
+}
+
+/// What is sealed and waits for its signature.
+struct Unsigned {
+    envelope: EnvelopeDraft,
+    grant: GrantDraft,
+    audience: AudienceObject,
+    command: Command,
+    pull_checks: PullChecks,
 }
 
 impl Vault {
     /// Puts the rooms together; nothing is read yet.
     pub fn new(keys: Keys, intake: Intake) -> Vault {
-        Vault { keys, intake, sync: Mutex::default(), cards: Cards::default() }
+        Vault { keys, intake, sync: Mutex::default(), cards: Cards::default(), signing: Signing::default() }
     }
 
     /// The node's keys.
@@ -127,19 +138,14 @@ impl Vault {
         entropy: &mut dyn Entropy,
     ) -> Result<Prepared, VaultError> {
         let (request, content) = (draft.request, draft.content);
-        let (prepared, pull_checks) = self.seal(state, draft, now, entropy)?;
-        let object = prepared.object.clone();
-        self.intake.take(Take { object, pull_checks, request, content, at: now }).await?;
-        Ok(prepared)
+        let Unsigned { envelope, grant, audience, command, pull_checks } = self.seal(state, draft, now, entropy)?;
+        let [first, second] = self.signing.sign(self.keys.signer(), [envelope.hash(), grant.hash()]).await?;
+        let object = SealedObject { envelope: envelope.attach(first), grant: grant.attach(second), audience };
+        self.intake.take(Take { object: object.clone(), pull_checks, request, content, at: now }).await?;
+        Ok(Prepared { object, command })
     }
 
-    fn seal(
-        &self,
-        state: &State,
-        d: Draft,
-        now: Millis,
-        entropy: &mut dyn Entropy,
-    ) -> Result<(Prepared, PullChecks), VaultError> {
+    fn seal(&self, state: &State, d: Draft, now: Millis, entropy: &mut dyn Entropy) -> Result<Unsigned, VaultError> {
         let keys = &self.keys;
         let ids = EnvelopeIds {
             id: d.record,
@@ -176,10 +182,6 @@ impl Vault {
             lower: d.lower,
         };
         let grant = GrantDraft::create(&body, audience_key, keys.agency().clone(), keys.node(), entropy)?;
-        let mut proofs = sign_batch(keys.signer(), &[envelope.hash(), grant.hash()]).into_iter();
-        let (Some(first), Some(second)) = (proofs.next(), proofs.next()) else {
-            return Err(VaultError::Rule("a batch has fewer proofs than leaves"));
-        };
         self.cards.note(grant.commitment(), &body);
         let command = Command::Commit {
             record: d.record,
@@ -188,12 +190,7 @@ impl Vault {
             grant: grant.commitment(),
             tags: padded_tags(&tags, entropy),
         };
-        let object = SealedObject {
-            envelope: envelope.attach(first),
-            grant: grant.attach(second),
-            audience: audience_object.clone(),
-        };
-        Ok((Prepared { object, command }, pull_checks))
+        Ok(Unsigned { envelope, grant, audience: audience_object.clone(), command, pull_checks })
     }
 
     /// A tag and a pull check for each agency but the own.

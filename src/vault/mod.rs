@@ -27,6 +27,7 @@ mod keys;
 mod object;
 mod pull;
 mod rules;
+mod signing;
 mod sync;
 #[cfg(test)]
 #[allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, reason = "test")]

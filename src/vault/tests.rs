@@ -2,6 +2,7 @@
 //! disk leaves.
 
 mod pulling;
+mod pushing;
 
 use super::*;
 use crate::audit::{Action, Actor, AuditLog, Object, Stage};

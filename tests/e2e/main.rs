@@ -4,8 +4,10 @@
 mod contract;
 mod demo;
 mod finds;
+mod leaks;
 mod lines;
 mod notices;
+mod peers;
 mod portions;
 mod readme;
 mod shares;

@@ -98,6 +98,21 @@ fn a_load_outlives_all_nodes() {
     import_under_fire(&demo, "police", &ALL);
 }
 
+/// Work alone elects nobody: heartbeats come through whatever the leader has to do.
+#[test]
+fn a_load_changes_neither_leader_nor_term() {
+    let demo = Demo::start();
+    let position = || {
+        let status = demo.equal_digests("cyberspace-clerk", 4);
+        (status["leader"].as_str().expect("a leader").to_owned(), status["term"].as_u64().expect("a term"))
+    };
+    let before = position();
+    let load = ["bench", "publish", "--clients", "32", "--seconds", "5", "--agreement", "border-2026"];
+    let bench = demo.run("police-analyst", &load);
+    assert!(bench.ok()["ops"].as_u64().unwrap() > 32 && bench.ok()["errors"] == 0, "{:?}", bench.lines);
+    assert_eq!(position(), before, "{:?}", bench.lines);
+}
+
 #[test]
 fn a_store_of_zeros_is_rebuilt() {
     let demo = Demo::start();

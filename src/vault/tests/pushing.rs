@@ -1,0 +1,52 @@
+//! What is taken of a push: each object for itself, in the order in which the peers' service hands them on.
+
+use super::*;
+
+/// One bad object is refused with its reason, wherever it stands among good ones, and the good ones are held.
+#[test]
+fn r_a_bad_object_stops_no_other_of_its_push() {
+    // A node that says that it is police's, with a key that the ledger does not know.
+    let stranger = Party::new("police", 1 << 50, Tier::Provincial, Grade::TopSecret, FaultDisk::default());
+    let bad = record(70);
+    let draft_of = |id| draft(id, Grade::Secret, &["customs"]);
+    let kinds = [
+        ("flipped", "the signature of the grant does not verify"),
+        ("forged", "the signature of the envelope does not verify"),
+        ("mixed", "the grant is for another envelope"),
+    ];
+    for ((kind, why), place) in kinds.into_iter().flat_map(|kind| (0..=3usize).map(move |place| (kind, place))) {
+        let mut t = two();
+        let good: Vec<Prepared> = (71..74).map(|n| t.seal(draft_of(record(n)))).collect();
+        let whole = t.seal(draft_of(bad)).object;
+        let spoilt = match kind {
+            "forged" => {
+                let mut entropy = Counter::at(1 << 31);
+                block(stranger.vault.prepare(&t.state, draft_of(bad), NOW, &mut entropy)).unwrap().object
+            }
+            "mixed" => SealedObject { envelope: whole.envelope, ..good[0].object.clone() },
+            _ => {
+                let mut grant = whole.grant.to_bytes();
+                *grant.last_mut().unwrap() ^= 1;
+                SealedObject::from_parts(&whole.envelope.to_bytes(), &grant, &whole.audience.to_bytes()).unwrap()
+            }
+        };
+        let mut push: Vec<SealedObject> = good.iter().map(|p| p.object.clone()).collect();
+        push.insert(place, spoilt);
+        let answers = push.into_iter().map(|object| block(t.customs.vault.accept(&t.state, object, NOW)));
+        for (at, answer) in answers.enumerate() {
+            let refused = answer.err();
+            assert_eq!(refused.is_some(), at == place, "{kind} at {place}: {refused:?}");
+            assert!(refused.is_none_or(|e| e.blames_object() && e.to_string().contains(why)), "{kind} at {place}");
+        }
+
+        let refusals = t.customs.vault.refusals();
+        assert!(refusals.len() == 1 && refusals[0].0 == (bad, 1) && refusals[0].1.reason.contains(why), "{refusals:?}");
+        for (index, prepared) in (20..).zip(good) {
+            let header = prepared.object.envelope.header().clone();
+            t.police.apply(&mut t.state, index, prepared.command);
+            let held = t.customs.vault.held(&t.state, &header.id, 0, NOW).unwrap().expect("a good one");
+            assert!(held.covered, "{kind} at {place}");
+        }
+        assert!(!t.customs.vault.records().contains(&bad), "{kind} at {place}");
+    }
+}
