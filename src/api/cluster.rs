@@ -31,6 +31,7 @@ impl v1::cluster_server::Cluster for People {
                 held: o.held,
                 missing: o.missing.into_iter().map(missing).collect(),
                 unopenable: o.unopenable.into_iter().map(missing).collect(),
+                lost: o.lost.into_iter().map(missing).collect(),
             })
             .collect();
         let complaints = view

@@ -2,7 +2,7 @@
 
 use super::{People, decode, refuse};
 use crate::domain::canon::Canon;
-use crate::ledger::{AgreementState, CommandReply};
+use crate::ledger::{Act, AgreementState, CommandReply, Proposal};
 use crate::policy::Action;
 use crate::wire::pb::v1;
 use data_encoding::HEXLOWER;
@@ -29,6 +29,8 @@ impl v1::federation_server::Federation for People {
                     ceiling: d.ceiling.to_string(),
                     voter: nodes.iter().any(|(n, _)| voters.contains(n)),
                     nodes: nodes.iter().map(|(_, n)| n.local.clone()).collect(),
+                    suspended: a.suspended.is_some(),
+                    standing: a.standing,
                 }
             })
             .collect();
@@ -39,6 +41,7 @@ impl v1::federation_server::Federation for People {
             ledger_time: state.time().0,
             agencies,
             state_digest: state.digest().to_vec(),
+            proposals: state.proposals().filter_map(proposal).collect(),
         }))
     }
 
@@ -85,6 +88,20 @@ impl v1::federation_server::Federation for People {
             .collect();
         Ok(Response::new(v1::ListGuidesReply { guides }))
     }
+}
+
+fn proposal(p: &Proposal) -> Option<v1::Proposal> {
+    let (act, agency) = match &p.act {
+        Act::SuspendAgency { agency } => ("suspend", agency),
+        Act::ReinstateAgency { agency } => ("reinstate", agency),
+        _ => return None,
+    };
+    Some(v1::Proposal {
+        act: act.into(),
+        agency: agency.to_string(),
+        signed_by: p.signers.keys().map(ToString::to_string).collect(),
+        expires: p.expires.0,
+    })
 }
 
 fn agreement(a: &AgreementState) -> v1::Agreement {

@@ -14,14 +14,14 @@ impl v1::persons_server::Persons for People {
         let v1::AddPersonRequest { person, csr_pem } = request.into_inner();
         let new = entering(person.unwrap_or_default()).map_err(refuse)?;
         let (person, certificate_pem) = self.core.add_person(&caller, new, &csr_pem).await.map_err(refuse)?;
-        Ok(Response::new(v1::AddPersonReply { certificate_pem, person: Some(view(&person)) }))
+        Ok(Response::new(v1::AddPersonReply { certificate_pem, person: Some(self.view(&person)) }))
     }
 
     async fn list(&self, request: Request<v1::ListPersonsRequest>) -> Result<Response<v1::ListPersonsReply>, Status> {
         let caller = self.caller(&request)?;
         let v1::ListPersonsRequest { name } = request.into_inner();
         let persons = self.core.list_persons(&caller, &name).await.map_err(refuse)?;
-        Ok(Response::new(v1::ListPersonsReply { persons: persons.iter().map(view).collect() }))
+        Ok(Response::new(v1::ListPersonsReply { persons: persons.iter().map(|p| self.view(p)).collect() }))
     }
 
     async fn change(
@@ -31,7 +31,7 @@ impl v1::persons_server::Persons for People {
         let caller = self.caller(&request)?;
         let (name, change) = change(request.into_inner()).map_err(refuse)?;
         let person = self.core.change_person(&caller, &name, change).await.map_err(refuse)?;
-        Ok(Response::new(v1::ChangePersonReply { person: Some(view(&person)) }))
+        Ok(Response::new(v1::ChangePersonReply { person: Some(self.view(&person)) }))
     }
 
     async fn suspend(
@@ -41,13 +41,13 @@ impl v1::persons_server::Persons for People {
         let caller = self.caller(&request)?;
         let v1::SuspendPersonRequest { name } = request.into_inner();
         let person = self.core.suspend_person(&caller, &name).await.map_err(refuse)?;
-        Ok(Response::new(v1::SuspendPersonReply { person: Some(view(&person)) }))
+        Ok(Response::new(v1::SuspendPersonReply { person: Some(self.view(&person)) }))
     }
 
     async fn whoami(&self, request: Request<v1::WhoamiRequest>) -> Result<Response<v1::WhoamiReply>, Status> {
         let caller = self.caller(&request)?;
         Ok(Response::new(v1::WhoamiReply {
-            person: Some(view(caller.person())),
+            person: Some(self.view(caller.person())),
             agency: self.core.agency.to_string(),
             federation: self.core.federation.to_string(),
         }))
@@ -56,7 +56,20 @@ impl v1::persons_server::Persons for People {
 
 fn entering(p: v1::Person) -> Result<Entering, Fault> {
     // The node gives the handle and takes the key from the request; what a caller says of them is not read.
-    let v1::Person { name, title, unit, roles, clearance, compartments, handle: _, suspended: _, public_key: _ } = p;
+    let v1::Person {
+        name,
+        title,
+        unit,
+        roles,
+        clearance,
+        compartments,
+        handle: _,
+        suspended: _,
+        public_key: _,
+        version: _,
+        ledger_hash: _,
+        ledger_version: _,
+    } = p;
     if roles.is_empty() {
         return Err(Fault::usage("BAD_PERSON", "a person holds at least one role"));
     }
@@ -99,16 +112,24 @@ fn change(r: v1::ChangePersonRequest) -> Result<(String, Change), Fault> {
     Ok((name, change))
 }
 
-fn view(p: &Person) -> v1::Person {
-    v1::Person {
-        name: p.name.clone(),
-        handle: p.handle.to_string(),
-        title: p.title.clone(),
-        unit: p.unit.clone(),
-        roles: p.roles.iter().map(ToString::to_string).collect(),
-        clearance: p.clearance.to_string(),
-        compartments: p.compartments.iter().map(ToString::to_string).collect(),
-        suspended: p.suspended,
-        public_key: p.public_key.to_vec(),
+impl People {
+    /// An entry, and which version of it stands on the ledger.
+    fn view(&self, p: &Person) -> v1::Person {
+        let state = self.core.state();
+        let entry = state.agency(&self.core.agency).and_then(|a| a.entries.get(&p.handle).copied());
+        v1::Person {
+            name: p.name.clone(),
+            handle: p.handle.to_string(),
+            title: p.title.clone(),
+            unit: p.unit.clone(),
+            roles: p.roles.iter().map(ToString::to_string).collect(),
+            clearance: p.clearance.to_string(),
+            compartments: p.compartments.iter().map(ToString::to_string).collect(),
+            suspended: p.suspended,
+            public_key: p.public_key.to_vec(),
+            version: p.version,
+            ledger_hash: p.ledger_hash().map(|h| h.to_vec()).unwrap_or_default(),
+            ledger_version: entry.map_or(0, |(version, _)| version),
+        }
     }
 }

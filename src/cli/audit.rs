@@ -164,7 +164,8 @@ fn shorter(records: &str) -> String {
 }
 
 fn verify(dir: &std::path::Path, genesis: Option<&PathBuf>, out: &Out) -> Result<ExitCode, Fault> {
-    let bad = |why: String| Fault::integrity("INTEGRITY", why).hint("keep the folder as it is, export again and compare");
+    let bad =
+        |why: String| Fault::integrity("INTEGRITY", why).hint("keep the folder as it is, export again and compare");
     let given = genesis.map(|file| read_genesis(file).and_then(|g| Ok(g.verified()?))).transpose()?;
     // The export brings a genesis of its own; that it is the federation's only a given one can show.
     let inside = dir.join("genesis.json");

@@ -2,7 +2,7 @@
 
 use super::args::Globals;
 use super::client::{Client, block_on, fault};
-use super::output::Out;
+use super::output::{Out, shown};
 use crate::domain::fault::{Fault, FaultKind};
 use crate::domain::ids::AgreementId;
 use crate::domain::label::Grade;
@@ -30,15 +30,19 @@ pub(super) enum Command {
 
 #[derive(clap::Args)]
 pub(super) struct Publish {
+    /// Clients at once, each with one request in flight, 1 to 512.
     #[arg(long, default_value_t = 64, value_parser = clap::value_parser!(u32).range(1..=512))]
     clients: u32,
+    /// How long it is measured, in seconds, 1 to 3600.
     #[arg(long, default_value_t = 8, value_parser = clap::value_parser!(u64).range(1..=3600))]
     seconds: u64,
-    /// Size of each body.
+    /// Size of each body in bytes, up to 1 MiB.
     #[arg(long, default_value_t = 1024, value_parser = clap::value_parser!(u32).range(1..=1_048_576))]
     bytes: u32,
+    /// Agreement under which the records are published.
     #[arg(long)]
     agreement: AgreementId,
+    /// Grade of the records: internal, confidential, secret or top-secret.
     #[arg(long, default_value = "secret")]
     grade: Grade,
     /// none: committed; one: replicated; all: complete.
@@ -51,7 +55,7 @@ pub(super) struct Publish {
 pub(super) struct Seen {
     micros: Vec<u32>,
     errors: u64,
-    first_error: Option<String>,
+    first_error: Option<Fault>,
 }
 
 impl Seen {
@@ -61,7 +65,7 @@ impl Seen {
     }
 
     /// One that failed; a node that refuses at once is not asked at once again.
-    pub(super) async fn failed(&mut self, why: String) {
+    pub(super) async fn failed(&mut self, why: Fault) {
         self.errors += 1;
         self.first_error.get_or_insert(why);
         tokio::time::sleep(AFTER_ERROR).await;
@@ -133,7 +137,7 @@ async fn one_client(client: Client, mut request: v1::PublishRequest, begin: Inst
             }
             Ok(_) => {}
             Err(status) => {
-                seen.failed(fault(status).message).await;
+                seen.failed(fault(status)).await;
             }
         }
         if now >= end {
@@ -152,14 +156,12 @@ pub(super) fn report(op: &str, all: &mut Seen, seconds: u64, out: &Out) -> ExitC
     let json = json!({"op": op, "ops": n, "per_s": per_s, "p50_ms": p50, "p99_ms": p99, "max_ms": max,
         "errors": all.errors});
     if let Some(why) = &all.first_error {
-        out.progress(&format!("{}: {why}", out.say("第一个错误", "first error")));
+        out.progress(&format!("{}: {}", out.say("第一个错误", "first error"), shown(&out.told(why))));
     }
     out.answer(&json, || {
-        format!(
-            "{op}  {n}  {per_s}/s  p50 {p50} ms  p99 {p99} ms  max {max} ms  {} {}",
-            out.say("错误", "errors"),
-            all.errors
-        )
+        let (op, most, errors) = (out.word(op), out.say("最大", "max"), out.say("错误", "errors"));
+        let each = out.say("秒", "s");
+        format!("{op}  {n}  {per_s}/{each}  p50 {p50} ms  p99 {p99} ms  {most} {max} ms  {errors} {}", all.errors)
     });
     if all.errors == 0 && n > 0 { ExitCode::SUCCESS } else { ExitCode::from(FaultKind::Partial.exit_code()) }
 }

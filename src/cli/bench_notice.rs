@@ -22,18 +22,22 @@ const LOST: Duration = Duration::from_secs(10);
 
 #[derive(clap::Args)]
 pub(super) struct Notice {
-    /// Addressee.
+    /// Agency that is addressed.
     #[arg(long)]
     to: AgencyId,
     /// Profile of a person of the addressee, who watches.
-    #[arg(long)]
+    #[arg(long, value_name = "FILE")]
     receiver_profile: PathBuf,
+    /// flash 特提, immediate 特急, priority 加急 or routine 平急.
     #[arg(long, default_value = "priority")]
     precedence: Precedence,
+    /// Grade: internal, confidential, secret or top-secret.
     #[arg(long, default_value = "internal")]
     grade: Grade,
+    /// Clients at once, each with one notice under way, 1 to 256.
     #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=256))]
     clients: u32,
+    /// How long it is measured, in seconds, 1 to 3600.
     #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u64).range(1..=3600))]
     seconds: u64,
 }
@@ -120,9 +124,10 @@ async fn one_client(
             Ok(reply) => {
                 let accepted = Instant::now();
                 let came = timeout(LOST, arrived.of(&reply.into_inner().notice)).await;
-                came.map(|at| at.saturating_duration_since(accepted)).map_err(|_| "a notice did not come in".to_owned())
+                came.map(|at| at.saturating_duration_since(accepted))
+                    .map_err(|_| Fault::unavailable("DEADLINE", "a notice did not come in"))
             }
-            Err(status) => Err(fault(status).message),
+            Err(status) => Err(fault(status)),
         };
         match outcome {
             Ok(took) if sent >= begin => seen.took(took),

@@ -34,7 +34,7 @@ pub(super) fn run(command: Command, g: &Globals, out: &Out) -> Result<ExitCode, 
             .sync
             .iter()
             .map(|s| {
-                json!({"origin": s.origin, "owed": s.owed, "held": s.held, "missing": lines(&s.missing), "unopenable": lines(&s.unopenable)})
+                json!({"origin": s.origin, "owed": s.owed, "held": s.held, "missing": lines(&s.missing), "unopenable": lines(&s.unopenable), "lost": lines(&s.lost)})
             })
             .collect();
         let complaints: Vec<_> = r
@@ -64,15 +64,21 @@ pub(super) fn run(command: Command, g: &Globals, out: &Out) -> Result<ExitCode, 
                 .sync
                 .iter()
                 .map(|s| {
-                    json!({"origin": s.origin, "owed": s.owed, "held": s.held, "missing": s.missing.len(), "unopenable": s.unopenable.len()})
+                    let (missing, unopenable, lost) = (s.missing.len(), s.unopenable.len(), s.lost.len());
+                    // Who neither runs the node nor watches over it is not told which, and so not of what sort.
+                    let told = (missing + unopenable + lost) as u64 == s.owed.saturating_sub(s.held);
+                    json!({"origin": s.origin, "owed": s.owed, "held": s.held,
+                        "missing": told.then_some(missing), "unopenable": told.then_some(unopenable),
+                        "lost": told.then_some(lost)})
                 })
                 .collect();
             outln!("");
-            out.table(&["origin", "owed", "held", "missing", "unopenable"], &counts);
+            out.table(&["origin", "owed", "held", "missing", "unopenable", "lost"], &counts);
         }
         for (heading, kind) in [
             (out.say("缺少的情报：", "Records that are missing:"), "missing"),
             (out.say("收到而打不开的情报：", "Records that came in and do not open:"), "unopenable"),
+            (out.say("来源机构已宣告灭失的情报：", "Records that their originator gave up:"), "lost"),
         ] {
             let records = |s: &serde_json::Value| s.get(kind).and_then(|m| m.as_array()).cloned().unwrap_or_default();
             let rows: Vec<_> = sync.iter().flat_map(records).collect();

@@ -2,7 +2,7 @@
 
 use super::args::Globals;
 use super::client::{Client, block_on, fault};
-use super::output::Out;
+use super::output::{Out, next_step};
 use crate::config::NodeConfig;
 use crate::domain::fault::{Fault, FaultKind};
 use crate::domain::time::{Clock, Millis};
@@ -47,19 +47,38 @@ struct Finding {
     hint: String,
     /// What a bad finding makes of the exit code.
     kind: FaultKind,
+    /// The reason of a bad finding.
+    reason: Option<&'static str>,
+}
+
+impl Finding {
+    fn said(&self, out: &Out) -> String {
+        match self.reason {
+            Some(reason) => out.told(&Fault::new(self.kind, reason, self.detail.clone())),
+            None => out.sentence(&self.detail),
+        }
+    }
 }
 
 fn ok(check: &'static str, detail: impl Into<String>) -> Finding {
-    Finding { check, state: State::Ok, detail: detail.into(), hint: String::new(), kind: FaultKind::Usage }
+    Finding {
+        check,
+        state: State::Ok,
+        detail: detail.into(),
+        hint: String::new(),
+        kind: FaultKind::Usage,
+        reason: None,
+    }
 }
 
 fn warning(check: &'static str, detail: impl Into<String>, hint: &str) -> Finding {
-    Finding { check, state: State::Warning, detail: detail.into(), hint: hint.into(), kind: FaultKind::Usage }
+    let kind = FaultKind::Usage;
+    Finding { check, state: State::Warning, detail: detail.into(), hint: hint.into(), kind, reason: None }
 }
 
 fn bad(check: &'static str, f: &Fault) -> Finding {
-    let hint = f.hint.clone().unwrap_or_default();
-    Finding { check, state: State::Bad, detail: f.message.clone(), hint, kind: f.kind }
+    let hint = f.hint.clone().unwrap_or_else(|| next_step(f.kind).to_owned());
+    Finding { check, state: State::Bad, detail: f.message.clone(), hint, kind: f.kind, reason: Some(f.reason) }
 }
 
 pub(super) fn run(ask: &Doctor, g: &Globals, out: &Out) -> Result<ExitCode, Fault> {
@@ -184,9 +203,11 @@ fn disk(data: &Path) -> Finding {
             format!("fdatasync takes {us} µs: no disk is that fast"),
             "memory, or a write cache without protection: what is acknowledged would not survive a power cut",
         ),
-        Ok(us) if us > SLOW_US => {
-            warning("disk", format!("fdatasync takes {us} µs"), "every acknowledged write waits for it: give it a faster disk")
-        }
+        Ok(us) if us > SLOW_US => warning(
+            "disk",
+            format!("fdatasync takes {us} µs"),
+            "every acknowledged write waits for it: give it a faster disk",
+        ),
         Ok(us) => ok("disk", format!("fdatasync of 1 KiB: median {us} µs")),
     }
 }

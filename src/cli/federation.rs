@@ -1,13 +1,14 @@
-//! `hufu federation genesis|sign|show`.
+//! `hufu federation genesis|sign|show|suspend|reinstate`.
 
+use super::act::Signer;
 use super::args::Globals;
-use super::client::Client;
+use super::client::{Client, block_on, fault};
 use super::output::{Out, outln};
 use crate::config::{Profile, read_descriptor, read_genesis, write_genesis};
 use crate::domain::fault::Fault;
 use crate::domain::ids::AgencyId;
 use crate::domain::time::{Clock, Millis};
-use crate::ledger::{Descriptor, Genesis, SignedGenesis};
+use crate::ledger::{Act, Descriptor, Genesis, SignedGenesis};
 use crate::node::SystemClock;
 use crate::seal::SigningKey;
 use crate::wire::pb;
@@ -45,8 +46,18 @@ pub(super) enum Command {
         #[arg(long)]
         key: Option<PathBuf>,
     },
-    /// The federation as the own node knows it.
+    /// The federation as the own node knows it, with what waits for more signatures.
     Show,
+    /// Cut an agency off. In force when officers of enough other agencies ran the same command (security officer).
+    Suspend {
+        /// The agency.
+        agency: AgencyId,
+    },
+    /// Let a suspended agency in again, by as many (security officer).
+    Reinstate {
+        /// The agency.
+        agency: AgencyId,
+    },
 }
 
 pub(super) fn run(command: Command, g: &Globals, out: &Out) -> Result<ExitCode, Fault> {
@@ -72,6 +83,8 @@ pub(super) fn run(command: Command, g: &Globals, out: &Out) -> Result<ExitCode, 
             write_genesis(&file, &genesis)?;
             tell(out, &genesis)
         }
+        Command::Suspend { agency } => change(g, out, &Act::SuspendAgency { agency: agency.clone() }, &agency),
+        Command::Reinstate { agency } => change(g, out, &Act::ReinstateAgency { agency: agency.clone() }, &agency),
         Command::Show => super::client::block_on(async {
             let client = Client::connect(g).await?;
             let r = client
@@ -83,10 +96,16 @@ pub(super) fn run(command: Command, g: &Globals, out: &Out) -> Result<ExitCode, 
             let agencies: Vec<_> = r
                 .agencies
                 .iter()
-                .map(|a| json!({"agency": a.agency, "name": a.name, "tier": a.tier, "ceiling": a.ceiling, "voter": a.voter, "nodes": a.nodes}))
+                .map(|a| json!({"agency": a.agency, "name": a.name, "tier": a.tier, "ceiling": a.ceiling, "voter": a.voter, "nodes": a.nodes,
+                    "state": if a.suspended { "suspended" } else { "in-force" }}))
+                .collect();
+            let waiting: Vec<_> = r
+                .proposals
+                .iter()
+                .map(|p| json!({"act": p.act, "agency": p.agency, "signed_by": p.signed_by, "needed": r.threshold, "until": Millis(p.expires).to_rfc3339()}))
                 .collect();
             let json = json!({"federation": r.federation, "threshold": r.threshold, "ledger_index": r.ledger_index,
-                "ledger_time": Millis(r.ledger_time).to_rfc3339(), "agencies": agencies});
+                "ledger_time": Millis(r.ledger_time).to_rfc3339(), "agencies": agencies, "waiting": waiting});
             if out.is_json() {
                 out.answer(&json, String::new);
             } else {
@@ -97,11 +116,40 @@ pub(super) fn run(command: Command, g: &Globals, out: &Out) -> Result<ExitCode, 
                     out.say("门限", "threshold"),
                     r.threshold
                 );
-                out.table(&["agency", "name", "tier", "ceiling", "voter", "nodes"], &agencies);
+                out.table(&["agency", "name", "tier", "ceiling", "voter", "nodes", "state"], &agencies);
+                if !waiting.is_empty() {
+                    outln!("\n{}", out.say("等待更多机构签署：", "Waiting for more agencies to sign:"));
+                    out.table(&["act", "agency", "signed_by", "needed", "until"], &waiting);
+                }
             }
             Ok(ExitCode::SUCCESS)
         }),
     }
+}
+
+/// Signs an act on an agency's standing as it is now.
+fn change(g: &Globals, out: &Out, act: &Act, agency: &AgencyId) -> Result<ExitCode, Fault> {
+    block_on(async {
+        let client = Client::connect(g).await?;
+        let shown = client.federation().show(pb::v1::ShowFederationRequest {}).await.map_err(fault)?.into_inner();
+        let known = shown.agencies.iter().find(|a| a.agency == agency.as_str());
+        let known = known.ok_or_else(|| {
+            Fault::usage("UNKNOWN_AGENCY", format!("`{agency}` is not an agency of this federation"))
+                .hint("see `hufu federation show`")
+        })?;
+        let (state, index) = Signer::of(&client).await?.submit(&client, act, known.standing).await?;
+        out.answer(&json!({"agency": agency, "state": state, "index": index, "needed": shown.threshold}), || {
+            if state == "done" {
+                return format!("{agency}: {}", out.say("已生效", "in force"));
+            }
+            format!(
+                "{agency}: {} {}",
+                out.say("已签署；生效所需机构数", "signed; agencies needed for it to be in force:"),
+                shown.threshold
+            )
+        });
+        Ok(ExitCode::SUCCESS)
+    })
 }
 
 /// A genesis that nobody signed yet.

@@ -17,6 +17,9 @@ use data_encoding::HEXLOWER;
 use serde_json::json;
 use std::process::ExitCode;
 
+/// The version of a guide that stands.
+const STANDING: u32 = 1;
+
 #[derive(clap::Subcommand)]
 pub(super) enum Command {
     /// Approve in advance what analysts may publish under an agreement (classifier).
@@ -77,7 +80,7 @@ pub(super) fn run(command: Command, g: &Globals, out: &Out) -> Result<ExitCode, 
                 })?;
                 let signer = Signer::of(&client).await?;
                 let act = Act::EndGuide { agency: signer.agency.clone(), guide };
-                let (_, index) = signer.submit(&client, &act, 0).await?;
+                let (_, index) = signer.submit(&client, &act, STANDING).await?;
                 out.answer(&json!({"guide": id, "state": "ended", "index": index}), || {
                     format!("{id}: {}", out.word("ended"))
                 });

@@ -3,6 +3,7 @@
 use super::client::{Client, fault};
 use super::marking::Marking;
 use super::output::Out;
+use super::record::{CHECK_PATH, SPLIT};
 use crate::domain::fault::{Fault, FaultKind};
 use crate::domain::label::Grade;
 use crate::domain::limits;
@@ -27,7 +28,9 @@ const PAUSE: Duration = Duration::from_millis(500);
 enum Format {
     /// Plain or Markdown text, UTF-8.
     Text,
+    /// STIX 2.1; not in this version.
     Stix,
+    /// MISP; not in this version.
     Misp,
 }
 
@@ -36,12 +39,15 @@ pub(super) struct Import {
     /// Files, or folders that are searched for .md and .txt files.
     #[arg(required = true)]
     paths: Vec<PathBuf>,
+    /// What the files are.
     #[arg(long, value_enum)]
     format: Format,
+    /// Grade of every text: internal, confidential, secret or top-secret.
     #[arg(long)]
     grade: Option<Grade>,
     #[command(flatten)]
     marking: Marking,
+    /// Classification period in years; the agreement's by default.
     #[arg(long, value_name = "YEARS")]
     period: Option<u8>,
 }
@@ -62,7 +68,8 @@ struct Counts {
 
 pub(super) async fn run(ask: Import, client: Client, out: &Out) -> Result<ExitCode, Fault> {
     if !matches!(ask.format, Format::Text) {
-        return Err(Fault::usage("NOT_SUPPORTED", "only `--format text` is available in this version"));
+        return Err(Fault::usage("NOT_SUPPORTED", "only `--format text` is available in this version")
+            .hint("convert it to .md or .txt and use --format text"));
     }
     let grade = ask.grade.ok_or_else(|| {
         Fault::usage("UNKNOWN_GRADE", "a text carries no grade of its own")
@@ -88,8 +95,9 @@ pub(super) async fn run(ask: Import, client: Client, out: &Out) -> Result<ExitCo
         for (source, task) in group.iter().zip(running) {
             let outcome = task.await.map_err(|e| Fault::internal("RUNTIME", e.to_string()))?;
             away = away.or(outcome.as_ref().err().filter(|f| again(f)).cloned());
+            let refusal = outcome.as_ref().err().map(|f| refusal_of(f, out));
             let line = counts.take(source, outcome);
-            bar.suspend(|| out.answer(&line, || sentence(&line)));
+            bar.suspend(|| out.answer(&line, || sentence(&line, refusal.as_deref(), out)));
             bar.inc(1);
         }
         if away.is_some() {
@@ -143,10 +151,21 @@ impl Counts {
     }
 }
 
-fn sentence(line: &Value) -> String {
-    let field = |name: &str| line.get(name).and_then(Value::as_str).unwrap_or("-").to_owned();
-    let reason = line.get("reason").and_then(Value::as_str).map(|r| format!("  ({r})")).unwrap_or_default();
-    format!("{:<9}  {}  {}{reason}", field("result"), field("record"), field("source"))
+/// Why a file was refused, and what to do, in the person's language.
+fn refusal_of(fault: &Fault, out: &Out) -> String {
+    let (told, gap) = (out.told(fault), out.say("；", "; "));
+    fault.hint.as_deref().map_or_else(|| told.clone(), |hint| format!("{told}{gap}{}", out.sentence(hint)))
+}
+
+fn sentence(line: &Value, refusal: Option<&str>, out: &Out) -> String {
+    let field = |name: &str| line.get(name).and_then(Value::as_str).unwrap_or("-");
+    let warning = line.get("reason").and_then(Value::as_str).map(|r| out.sentence(r));
+    let reason = refusal.map(str::to_owned).or(warning).map(|r| format!("  ({r})")).unwrap_or_default();
+    let result = match field("result") {
+        "refused" => out.say("拒绝", "refused").to_owned(),
+        other => out.word(other),
+    };
+    format!("{result:<9}  {}  {}{reason}", field("record"), field("source"))
 }
 
 /// Sends one file until the node has an answer. The same again is safe: the source is its identity.
@@ -177,11 +196,12 @@ fn again(fault: &Fault) -> bool {
 }
 
 fn request(ask: &Import, grade: Grade, source: &Source, timeout_ms: u32) -> Result<v1::PublishRequest, Fault> {
-    let read = |e: std::io::Error| Fault::usage("UNREADABLE_FILE", format!("cannot read it: {e}"));
+    let read = |e: std::io::Error| Fault::usage("UNREADABLE_FILE", format!("cannot read it: {e}")).hint(CHECK_PATH);
     let size = std::fs::metadata(&source.file).map_err(read)?.len();
     if size > limits::BODY_BYTES as u64 {
         let most = limits::BODY_BYTES;
-        return Err(Fault::usage("BODY_TOO_LARGE", format!("the file has {size} bytes; the limit is {most} (1 MiB)")));
+        return Err(Fault::usage("BODY_TOO_LARGE", format!("the file has {size} bytes; the limit is {most} (1 MiB)"))
+            .hint(SPLIT));
     }
     let stem = source.file.file_stem().map(|s| s.to_string_lossy().into_owned()).unwrap_or_default();
     let document = interop::text(&stem, &std::fs::read(&source.file).map_err(read)?)?;
@@ -219,7 +239,8 @@ fn sources(paths: &[PathBuf]) -> Result<Vec<Source>, Fault> {
             .hint("the relative path is the identity of a source: import the paths one after the other"));
     }
     if found.is_empty() {
-        return Err(Fault::usage("BAD_SOURCE", "no .md or .txt file under the named paths"));
+        return Err(Fault::usage("BAD_SOURCE", "no .md or .txt file under the named paths")
+            .hint("name a file, or a folder that has some"));
     }
     Ok(found)
 }
@@ -242,7 +263,7 @@ fn walk(root: &Path, dir: &Path, found: &mut Vec<Source>) -> Result<(), Fault> {
 }
 
 fn unreadable(path: &Path, e: &std::io::Error) -> Fault {
-    Fault::usage("UNREADABLE_FILE", format!("cannot read `{}`: {e}", path.display()))
+    Fault::usage("UNREADABLE_FILE", format!("cannot read `{}`: {e}", path.display())).hint(CHECK_PATH)
 }
 
 /// A bar on a terminal, nothing elsewhere.

@@ -273,7 +273,7 @@ async fn track(client: &Client, id: &NoticeId, wait: Option<ReceiptState>, out: 
     } else {
         outln!("{id}  {}", shown(&out.word(&r.state)));
         if let Some(lead) = &r.lead {
-            outln!("{}", shown(&deadline(lead, out)));
+            outln!("{}", shown(&deadline_words(lead, out)));
         }
         out.table(&["agency", "state", "at", "by", "answer", "text"], &receipts);
     }
@@ -360,7 +360,7 @@ fn left_s(lead: &v1::Lead) -> i64 {
 }
 
 /// The same as a sentence.
-fn deadline(lead: &v1::Lead, out: &Out) -> String {
+fn deadline_words(lead: &v1::Lead, out: &Out) -> String {
     let (stage, due, left) = (out.word(&lead.stage), Millis(lead.due).to_rfc3339(), left_s(lead));
     let kept = match (lead.met, left >= 0) {
         (true, _) => out.say("已按时签收", "acknowledged in time").to_owned(),
@@ -375,18 +375,11 @@ fn text(n: &v1::Notice, out: &Out) -> String {
     let exercise = if n.exercise { out.say("【演练】", "[EXERCISE] ") } else { "" };
     let act =
         if n.action { out.say("须签收", "must be acknowledged") } else { out.say("抄送", "for information") };
-    let mut all = format!(
-        "{exercise}[{precedence}] {}  {}  {grade}  {act}\n{}\n",
-        n.notice, n.sender, n.subject
-    );
+    let mut all = format!("{exercise}[{precedence}] {}  {}  {grade}  {act}\n{}\n", n.notice, n.sender, n.subject);
     if let Some(w) = &n.warning {
         let (level, kind, gap) = (out.word(&w.level), out.word(&w.kind), out.say("", " "));
         let (until, to_do) = (Millis(w.end).to_rfc3339(), out.say("措施", "measures"));
-        all.push_str(&format!(
-            "{level}{gap}{kind}  {}  {} → {until}\n",
-            w.area,
-            Millis(w.start).to_rfc3339()
-        ));
+        all.push_str(&format!("{level}{gap}{kind}  {}  {} → {until}\n", w.area, Millis(w.start).to_rfc3339()));
         all.push_str(&format!("{to_do}: {}\n", w.measures));
     }
     all.push_str(&n.body);

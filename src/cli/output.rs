@@ -181,8 +181,7 @@ impl Out {
             );
             return;
         }
-        let (zh, en) = next_step(fault.kind);
-        let hint = fault.hint.as_ref().map_or_else(|| self.say(zh, en).to_owned(), |h| self.sentence(h));
+        let hint = self.sentence(fault.hint.as_deref().unwrap_or(next_step(fault.kind)));
         eprintln!("{}: {}", self.say("错误", "error"), shown(&self.told(fault)));
         eprintln!("{}: {}", self.say("提示", "hint"), shown(&hint));
     }
@@ -216,23 +215,16 @@ impl Out {
 }
 
 /// What to do about an error that does not say it itself.
-fn next_step(kind: FaultKind) -> (&'static str, &'static str) {
+pub(super) fn next_step(kind: FaultKind) -> &'static str {
     match kind {
-        FaultKind::Usage => ("请改正后重试；用法见 `--help`", "correct it and try again; see `--help`"),
-        FaultKind::Refused => ("请联系本机构保密员", "ask your agency's security officer"),
-        FaultKind::NotFound => {
-            ("请核对编号，或联系本机构保密员", "check the id, or ask your agency's security officer")
-        }
-        FaultKind::Unavailable => {
-            ("请稍后重试；`hufu doctor` 可查明原因", "try again later; `hufu doctor` says what is wrong")
-        }
-        FaultKind::Integrity => (
-            "不要使用这些数据；请保持原状并报告本机构保密员和运维员",
-            "do not use it; keep it as it is and tell your agency's security officer and operator",
-        ),
-        FaultKind::Conflict => ("请重新查看后再试", "look again and repeat"),
-        FaultKind::Partial => ("只需重做未完成的部分", "repeat only what is left"),
-        FaultKind::Internal => ("这是程序缺陷，请连同所做操作一并报告", "this is a bug: report it with what you did"),
+        FaultKind::Usage => "correct it and try again; see `--help`",
+        FaultKind::Refused => "ask your agency's security officer",
+        FaultKind::NotFound => "check the id, or ask your agency's security officer",
+        FaultKind::Unavailable => "try again later; `hufu doctor` says what is wrong",
+        FaultKind::Integrity => "do not use it; keep it as it is and tell your agency's security officer and operator",
+        FaultKind::Conflict => "look again and repeat",
+        FaultKind::Partial => "repeat only what is left",
+        FaultKind::Internal => "this is a bug: report it with what you did",
     }
 }
 
@@ -348,12 +340,13 @@ const WORDS: &str = "
     notice-answer 签收答复 break-glass 应急调阅 policy 策略 key 密钥 membership 成员变更 witness 见证 backup 备份
     restore 恢复 request 查询请求 access-report 查阅报告 peer-refused 拒绝连接 count 计数 stream 结果流 who-read 查阅记录
     complaint 拒收告知 notice-anchor 通报锚定
-    clock 时钟 configuration 配置 keys 密钥 data 数据目录 disk 磁盘 node 节点 leader 主节点 evidence 证据 peers 其他节点
-    ledger 账本 sync 同步 suite 密码套件";
+    notice 通报 clock 时钟 configuration 配置 keys 密钥 data 数据目录 disk 磁盘 node 节点 leader 主节点 evidence 证据 peers 其他节点
+    ledger 账本 sync 同步 suite 密码套件 grade 密级 kind 情报类别 date 日期 role 角色 tier 层级
+    reference 关联要素 caveat 处理限制 descriptor 机构描述 genesis 创世 profile 个人配置";
 
 /// What a reason says in Chinese, where the sentence itself has none.
 const REASONS: &str = "
-    ABOVE_CEILING 密级高于系统密级 ABOVE_CLEARANCE 密级高于您的涉密等级 ATTACHMENT_NOT_RELEASED 收件方无权查看所附情报
+    ABOVE_CEILING 密级高于系统密级 AGENCY_SUSPENDED 该机构已被停权 FOREIGN_RECORD 不是本机构的情报 ABOVE_CLEARANCE 密级高于您的涉密等级 ATTACHMENT_NOT_RELEASED 收件方无权查看所附情报
     AUDIT_FAILED 审计日志无法写入，一切操作停止 AUDIT_STOPPED 审计日志无法写入，一切操作停止 BAD_ACT 签署内容无效
     BAD_ADDRESSEE 收件方无效 BAD_ANSWER 答复无效 BAD_BODY 正文无效 BAD_CERTIFICATE 证书无效 BAD_CONFIG 节点配置无效
     BAD_CSR 证书申请无效 BAD_DATE 日期无效 BAD_DESCRIPTOR 机构描述文件无效 BAD_DIR 无法使用该目录 BAD_FILE 文件格式不符
@@ -386,7 +379,6 @@ const SENTENCES: &str = "
     use --profile FILE or set HUFU_PROFILE => 请用 --profile 指定文件，或设置 HUFU_PROFILE
     a command is missing => 缺少子命令
     nothing to change => 没有指定要更改的内容
-    `{}` holds no role that signs => `{}` 没有签署职权行为的角色
     no key to sign with => 没有签名用的密钥
     give --key FILE or --profile FILE => 请用 --key 或 --profile 指定文件
     no descriptor given => 未指定机构描述文件
@@ -457,7 +449,7 @@ const SENTENCES: &str = "
     fdatasync takes {} µs: no disk is that fast => fdatasync 仅用 {} 微秒，磁盘不可能这样快
     memory, or a write cache without protection: what is acknowledged would not survive a power cut => 是内存或无断电保护的写缓存：断电会丢失已确认的数据
     fdatasync takes {} µs => fdatasync 用时 {} 微秒
-    every acknowledged write waits for it => 每次确认写入都要等它
+    every acknowledged write waits for it: give it a faster disk => 每次确认写入都要等它，请换用更快的磁盘
     fdatasync of 1 KiB: median {} µs => 1 KiB 的 fdatasync 中位数 {} 微秒
     answers {} of {} => 已应答 {}（联盟 {}）
     no leader: nothing can be published => 没有主节点，无法发布
@@ -507,18 +499,36 @@ const SENTENCES: &str = "
     add --retain-until DATE => 请加 --retain-until 日期
     no classifier's marking guide covers this: two persons mark a state secret => 没有适用的定密细目：国家秘密须两人定密
     a classifier runs `hufu guide sign`; approving single records is not available yet => 请定密责任人执行 `hufu guide sign`；本版本不能逐份批准
-    `{}` is not a grade => `{}` 不是密级
-    `{}` is not a kind => `{}` 不是情报类别
-    `{}` is not a date => `{}` 不是日期
     write 2026-03-01 or 2026-03-01T08:00:00Z => 请写作 2026-03-01 或 2026-03-01T08:00:00Z
     it is `{}` and 26 characters => 编号为 `{}` 加 26 个字符
     `{}` is not a valid {} => `{}` 无效
+    `{}` is not a {}: {} => `{}` 不是{+}文件：{}
+    `{}` is not a {} => `{}` 不是{+}
+    `{}` is no {} => `{}` 无效
+    write type:value, e.g. phone:13800000000, plate:A12345, account:6222… => 请写作 类型:值，例如 phone:13800000000
+    内部 (internal) is not a state secret and takes no period => 内部不是国家秘密，不设保密期限
+    leave out --period, --until and --condition => 请去掉 --period、--until 和 --condition
+    compare with deploy/hufu.toml => 请对照 deploy/hufu.toml
     use 2 to {} lower-case letters, digits and hyphens, a letter first => 请用 2 至 {} 个小写字母、数字或连字符，以字母开头
+    terms have {} => 条款文件的字段：{}
+    nothing was signed; tell your agency's security officer and operator => 未签署任何内容；请报告本机构保密员和运维员
+    nothing was written there; tell your agency's security officer and operator => 未写入该处；请报告本机构保密员和运维员
+    keep the folder as it is, export again and compare => 请保持该目录原状，重新导出后比对
+    use it for exercises and fictitious data only => 只可用于演练和虚构数据
+    look at the disk with df => 请用 df 检查磁盘
     see {} => 见 {}
     use {} => 可用：{}";
 
-/// What the system and the command line's parser say, and what is put together from parts; looked at first.
+/// What the system and the command line's parser say, what is said here, and what is put together from parts; looked at
+/// first.
 const FOREIGN: &str = "
+    correct it and try again; see `--help` => 请改正后重试；用法见 `--help`
+    check the id, or ask your agency's security officer => 请核对编号，或联系本机构保密员
+    try again later; `hufu doctor` says what is wrong => 请稍后重试；`hufu doctor` 可查明原因
+    do not use it; keep it as it is and tell your agency's security officer and operator => 请勿使用；请保持原状并报告本机构保密员和运维员
+    look again and repeat => 请重新查看后再试
+    repeat only what is left => 只需重做未完成的部分
+    this is a bug: report it with what you did => 这是程序缺陷，请连同所做操作一并报告
     use zh or en => 请用 zh 或 en
     `{}` is not a record id => `{}` 不是情报编号
     `{}` is not a notice id => `{}` 不是通报编号

@@ -1,4 +1,7 @@
-//! `hufu person request|add|approve|list|show|suspend`.
+//! `hufu person request|add|approve|list|show|change|suspend`.
+//!
+//! Each change of an entry is followed by its salted hash on the ledger, under the officer's signature (P1). The change
+//! itself needs no quorum: without a leader it is in force, the command ends with 5, and `person approve` brings the hash.
 
 use super::act::Signer;
 use super::args::Globals;
@@ -18,14 +21,19 @@ use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
+/// The version of a registration that is not suspended.
+const REGISTERED: u32 = 1;
+
 #[derive(clap::Subcommand)]
 pub(super) enum Command {
     /// Make a key and a certificate request where the person is.
     Request {
         /// Name inside the agency.
         name: String,
+        /// Own agency.
         #[arg(long)]
         agency: AgencyId,
+        /// Name of the federation.
         #[arg(long, default_value = "hufu")]
         federation: FederationId,
         /// Where to write NAME.csr and NAME.key.
@@ -34,51 +42,74 @@ pub(super) enum Command {
     },
     /// Sign a request and enter the person (security officer).
     Add {
+        /// Name inside the agency, as in the request.
         name: String,
+        /// The certificate request, NAME.csr.
         #[arg(long)]
         csr: PathBuf,
         /// Role; may be given several times.
         #[arg(long = "role", required = true)]
         roles: Vec<Role>,
+        /// Highest grade that the person may see.
         #[arg(long)]
         clearance: Grade,
+        /// Compartment held; may be given several times.
         #[arg(long = "compartment")]
         compartments: Vec<Compartment>,
+        /// Title for people to read, at most 200 characters.
         #[arg(long, default_value = "")]
         title: String,
+        /// Unit, at most 200 characters.
         #[arg(long, default_value = "")]
         unit: String,
         /// Where to write the certificate.
         #[arg(long)]
         out: PathBuf,
     },
-    /// Second officer's signature for a person who signs acts (classifier, officer, inspector).
-    Approve { name: String },
+    /// Sign for an entry: its hash on the ledger, and as second officer the key of one who signs acts.
+    Approve {
+        /// Name inside the agency.
+        name: String,
+    },
     /// The agency's people.
     List,
     /// One person.
-    Show { name: String },
+    Show {
+        /// Name inside the agency.
+        name: String,
+    },
     /// Change clearance, roles, compartments, title or unit, from the next call on (security officer).
     Change(Box<ChangeArgs>),
     /// Take access away, from the next call on (security officer).
-    Suspend { name: String },
+    Suspend {
+        /// Name inside the agency.
+        name: String,
+    },
 }
 
 #[derive(clap::Args)]
 pub(super) struct ChangeArgs {
+    /// Name inside the agency.
     name: String,
+    /// New clearance.
     #[arg(long)]
     clearance: Option<Grade>,
+    /// Role to give; may be given several times.
     #[arg(long = "add-role")]
     add_roles: Vec<Role>,
+    /// Role to take; may be given several times.
     #[arg(long = "remove-role")]
     remove_roles: Vec<Role>,
+    /// Compartment to give; may be given several times.
     #[arg(long = "add-compartment")]
     add_compartments: Vec<Compartment>,
+    /// Compartment to take; may be given several times.
     #[arg(long = "remove-compartment")]
     remove_compartments: Vec<Compartment>,
+    /// New title.
     #[arg(long)]
     title: Option<String>,
+    /// New unit.
     #[arg(long)]
     unit: Option<String>,
 }
@@ -124,7 +155,9 @@ pub(super) fn run(command: Command, g: &Globals, out: &Out) -> Result<ExitCode, 
             }
             Command::Approve { name } => {
                 let (state, index) = approve(&client, &name).await?;
-                out.answer(&json!({"name": name, "state": state, "index": index}), || format!("{name}: {state}"));
+                out.answer(&json!({"name": name, "state": state, "index": index}), || {
+                    format!("{name}: {}", out.word(&state))
+                });
             }
             Command::List => {
                 let r = client
@@ -134,11 +167,14 @@ pub(super) fn run(command: Command, g: &Globals, out: &Out) -> Result<ExitCode, 
                     .map_err(fault)?
                     .into_inner();
                 let rows: Vec<_> = r.persons.iter().map(view).collect();
-                out.table(&["name", "roles", "clearance", "compartments", "unit", "suspended", "handle"], &rows);
+                out.table(
+                    &["name", "roles", "clearance", "compartments", "unit", "suspended", "ledger", "handle"],
+                    &rows,
+                );
             }
             Command::Show { name } => {
                 let person = show(&client, &name).await?;
-                out.answer(&view(&person), || serde_json::to_string_pretty(&view(&person)).unwrap_or_default());
+                out.details(&view(&person), &[]);
             }
             Command::Change(c) => {
                 let request = v1::ChangePersonRequest {
@@ -155,14 +191,16 @@ pub(super) fn run(command: Command, g: &Globals, out: &Out) -> Result<ExitCode, 
                     return Err(Fault::usage("USAGE", "nothing to change").hint("see `hufu person change --help`"));
                 }
                 let r = client.persons().change(request).await.map_err(fault)?.into_inner();
-                let person = r.person.as_ref().map(view).unwrap_or_default();
+                let changed = r.person.unwrap_or_default();
+                commit_entry(&client, &Signer::of(&client).await?, &changed).await?;
+                let person = view(&show(&client, &c.name).await?);
                 if c.add_roles.iter().any(|r| r.has_authority()) {
                     out.progress(out.say(
                         "签署职权行为的角色还须由两名保密员在账本登记：hufu person approve",
                         "a role that signs acts must also be registered on the ledger by two officers: hufu person approve",
                     ));
                 }
-                out.answer(&person, || serde_json::to_string_pretty(&person).unwrap_or_default());
+                out.details(&person, &[]);
             }
             Command::Suspend { name } => {
                 let before = show(&client, &name).await?;
@@ -172,13 +210,14 @@ pub(super) fn run(command: Command, g: &Globals, out: &Out) -> Result<ExitCode, 
                     .await
                     .map_err(fault)?
                     .into_inner();
+                let signer = Signer::of(&client).await?;
                 // A person whose key stands on the ledger loses it there too.
                 if before.roles.iter().any(|r| r.parse::<Role>().is_ok_and(Role::has_authority)) {
-                    let signer = Signer::of(&client).await?;
                     let act = Act::Suspend { agency: signer.agency.clone(), handle: before.handle.parse()? };
-                    signer.submit(&client, &act, 0).await?;
+                    signer.submit(&client, &act, REGISTERED).await.map_err(pending)?;
                 }
-                let person = r.person.as_ref().map(view).unwrap_or_default();
+                commit_entry(&client, &signer, &r.person.unwrap_or_default()).await?;
+                let person = view(&show(&client, &name).await?);
                 out.answer(&person, || format!("{} {name}", out.say("已停用", "suspended")));
             }
         }
@@ -199,22 +238,39 @@ pub(super) async fn add(client: &Client, new: &NewPerson, csr_pem: &str) -> Resu
     };
     let request = v1::AddPersonRequest { person: Some(person), csr_pem: csr_pem.to_owned() };
     let reply = client.persons().add(request).await.map_err(fault)?.into_inner();
-    if new.roles.iter().any(|r| r.has_authority()) {
-        approve(client, &new.name).await?;
-    }
+    approve(client, &new.name).await?;
     Ok(reply)
 }
 
-/// Signs the registration of a person who signs acts (P1).
+/// The directory was changed and the ledger not yet.
+fn pending(fault: Fault) -> Fault {
+    fault.hint("the change is in force at your own node; repeat the command when there is a leader, for the ledger")
+}
+
+/// Puts the salted hash of an entry on the ledger, unless it stands there (P1). None when it does.
+async fn commit_entry(client: &Client, signer: &Signer, p: &v1::Person) -> Result<Option<(String, u64)>, Fault> {
+    let Ok(hash) = <[u8; 32]>::try_from(p.ledger_hash.as_slice()) else { return Ok(None) };
+    if p.ledger_version >= p.version {
+        return Ok(None);
+    }
+    let (agency, handle) = (signer.agency.clone(), p.handle.parse()?);
+    let act = Act::Entry { agency, handle, version: p.version, hash };
+    signer.submit(client, &act, p.ledger_version).await.map(Some).map_err(pending)
+}
+
+/// Signs the hash of an entry, and the registration of a person who signs acts (P1).
 pub(super) async fn approve(client: &Client, name: &str) -> Result<(String, u64), Fault> {
     let person = show(client, name).await?;
     let signer = Signer::of(client).await?;
+    let entry = commit_entry(client, &signer, &person).await?;
     let key: [u8; 32] =
         person.public_key.as_slice().try_into().map_err(|_| Fault::internal("INTERNAL", "the node gave no key"))?;
     let roles: BTreeSet<Role> = person.roles.iter().map(|r| r.parse()).collect::<Result<_, _>>()?;
     let roles: BTreeSet<Role> = roles.into_iter().filter(|r| r.has_authority()).collect();
     if roles.is_empty() {
-        return Err(Fault::usage("BAD_PERSON", format!("`{name}` holds no role that signs")));
+        return entry.ok_or_else(|| {
+            Fault::conflict("APPROVED", format!("the entry of `{name}` stands on the ledger and needs nothing more"))
+        });
     }
     let authority = Authority { handle: person.handle.parse()?, roles, key: PublicKey::from_bytes(key) };
     signer.submit(client, &Act::Register { agency: signer.agency.clone(), authority }, 0).await
@@ -236,5 +292,6 @@ async fn show(client: &Client, name: &str) -> Result<v1::Person, Fault> {
 
 fn view(p: &v1::Person) -> Value {
     json!({"name": p.name, "handle": p.handle, "title": p.title, "unit": p.unit, "roles": p.roles,
-        "clearance": p.clearance, "compartments": p.compartments, "suspended": p.suspended})
+        "clearance": p.clearance, "compartments": p.compartments, "suspended": p.suspended, "version": p.version,
+        "ledger": p.version == p.ledger_version})
 }

@@ -25,12 +25,13 @@ pub(super) enum Command {
         /// Name of the person; oneself if not given.
         #[arg(long, default_value = "")]
         person: String,
-        /// e.g. record-open.
+        /// record-open, record-search, record-list, record-history or record-export-sealed.
         #[arg(long)]
         action: Action,
+        /// Record in question.
         #[arg(long)]
         record: RecordId,
-        /// The purpose that the person gave.
+        /// The purpose that the person gave, 1 to 200 characters.
         #[arg(long)]
         purpose: String,
     },
@@ -68,9 +69,40 @@ pub(super) fn run(command: Command, g: &Globals, out: &Out) -> Result<ExitCode, 
                 "policy_set": HEXLOWER.encode(&r.policy_set)});
             out.answer(&json, || {
                 let answer = if r.allow { out.say("允许", "allow") } else { out.say("拒绝", "deny") };
-                format!("{answer}  {}\n{}", r.rule, r.steps.join("\n"))
+                let steps: Vec<String> = r.steps.iter().map(|s| step(s, out)).collect();
+                format!("{answer}  {}\n{}", r.rule, steps.join("\n"))
             });
             Ok(ExitCode::SUCCESS)
         }),
     }
+}
+
+/// One ground of a decision: `RULE: OUTCOME (DETAIL)` of the label rule, `EFFECT ID (FILE): VERDICT` of a policy.
+fn step(text: &str, out: &Out) -> String {
+    if !out.is_zh() {
+        return text.to_owned();
+    }
+    let Some((what, said)) = text.split_once(": ") else { return text.to_owned() };
+    if what == "error" {
+        return format!("错误: {said}");
+    }
+    let (outcome, detail) = said.split_once(" (").unwrap_or((said, ""));
+    let outcome = match outcome {
+        "passed" => "通过",
+        "failed" => "未通过",
+        "not reached" => "未到此步",
+        "not asked" => "不涉及",
+        "applies" => "适用",
+        "silent" => "不适用",
+        "error" => "出错",
+        other => other,
+    };
+    let detail = detail.strip_suffix(')').filter(|d| !d.is_empty());
+    let detail = detail.map(|d| format!("（{}）", out.sentence(d))).unwrap_or_default();
+    let what = match what.split_once(' ') {
+        Some(("permit", policy)) => format!("准许 {policy}"),
+        Some(("forbid", policy)) => format!("禁止 {policy}"),
+        _ => what.to_owned(),
+    };
+    format!("{what}：{outcome}{detail}")
 }

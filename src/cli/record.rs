@@ -1,5 +1,6 @@
-//! `hufu record publish|open|search|list|history|export`; `import` has its own file.
+//! `hufu record publish|open|search|list|history|abandon|export`; `import` has its own file.
 
+use super::act::Signer;
 use super::args::Globals;
 use super::client::{Client, block_on, fault};
 use super::marking::Marking;
@@ -11,6 +12,7 @@ use crate::domain::label::{Caveat, Grade};
 use crate::domain::limits;
 use crate::domain::record::{Kind, Reference};
 use crate::domain::time::{Entropy, Millis};
+use crate::ledger::Act;
 use crate::node::SystemEntropy;
 use crate::wire::pb::v1;
 use serde_json::json;
@@ -53,6 +55,14 @@ pub(super) enum Command {
     Import(super::import::Import),
     /// Search titles and texts: words, "phrases", AND, OR, NOT, kind:, origin:, since:, ref:.
     Search(Search),
+    /// Give a version up that no node can serve any more: what others are owed counts as lost (security officer).
+    Abandon {
+        /// Record of the own agency.
+        id: RecordId,
+        /// Its version.
+        #[arg(long)]
+        version: u32,
+    },
     /// Versions of a record.
     History {
         /// Record to look at.
@@ -187,6 +197,15 @@ pub(super) fn run(command: Command, g: &Globals, out: &Out) -> Result<ExitCode, 
                         "ledger_index": r.ledger_index}))
                     .collect();
                 out.table(&["version", "index", "at", "label"], &rows);
+                Ok(ExitCode::SUCCESS)
+            }
+            Command::Abandon { id, version } => {
+                let signer = Signer::of(&client).await?;
+                let act = Act::Abandon { agency: signer.agency.clone(), record: id, version };
+                let (_, index) = signer.submit(&client, &act, version).await?;
+                out.answer(&json!({"record": id, "version": version, "state": "lost", "index": index}), || {
+                    format!("{id} v{version}: {}", out.word("lost"))
+                });
                 Ok(ExitCode::SUCCESS)
             }
             Command::Export { id, sealed: _, out: dir, purpose } => {

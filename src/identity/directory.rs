@@ -62,15 +62,16 @@ impl Directory {
         self.store(person, expected_version, turn).await
     }
 
-    /// Takes a person's access away; durable when it answers. Suspending twice changes nothing.
-    pub async fn suspend(&self, name: &str) -> Result<Person, IdentityError> {
+    /// Takes a person's access away; durable when it answers. Suspending twice changes nothing. `salt` is for the new
+    /// version's hash.
+    pub async fn suspend(&self, name: &str, salt: [u8; 32]) -> Result<Person, IdentityError> {
         let turn = Arc::clone(&self.turn).lock_owned().await;
         let person = self.by_name(name).ok_or(IdentityError::NoPerson)?;
         if person.suspended {
             return Ok(person);
         }
         let seen = person.version;
-        self.store(Person { suspended: true, ..person }, seen, turn).await
+        self.store(Person { suspended: true, salt, ..person }, seen, turn).await
     }
 
     /// The entry of a name.
@@ -190,9 +191,9 @@ mod tests {
         assert_eq!(d.put(moved.clone(), 1).await.unwrap().version, 2);
         assert!(d.by_key(&[1; 32]).is_none(), "the old key is nobody's");
         d.put(sample("li", 2), 0).await.unwrap();
-        assert!(d.suspend("li").await.unwrap().suspended);
-        assert_eq!(d.suspend("li").await.unwrap().version, 2);
-        assert!(matches!(d.suspend("zhao").await, Err(IdentityError::NoPerson)));
+        assert!(d.suspend("li", [5; 32]).await.unwrap().suspended);
+        assert_eq!(d.suspend("li", [5; 32]).await.unwrap().version, 2);
+        assert!(matches!(d.suspend("zhao", [5; 32]).await, Err(IdentityError::NoPerson)));
         let (list, version) = (d.list(), d.directory_version());
         assert_eq!(version, 4);
         drop(d);

@@ -12,7 +12,8 @@ use crate::seal;
 use std::collections::BTreeSet;
 
 const FORMAT: &str = "hufu/directory-entry";
-const FORMAT_VERSION: u16 = 1;
+/// Version 2 adds the salt.
+const FORMAT_VERSION: u16 = 2;
 /// Longest title and unit, in bytes.
 const TEXT_BYTES: usize = 800;
 /// Longest serial in hex (RFC 5280 §4.1.2.2 allows 20 bytes, and a leading zero).
@@ -43,6 +44,8 @@ pub struct Person {
     pub suspended: bool,
     /// Version of this entry, from 1; the directory sets it.
     pub version: u32,
+    /// 32 random bytes for this one version; zeros for an entry of the first format, which has no hash.
+    pub salt: [u8; 32],
 }
 
 /// A new handle: 128 random bits that say nothing about who it is.
@@ -53,10 +56,11 @@ pub fn new_handle(entropy: &mut dyn Entropy) -> Handle {
 }
 
 impl Person {
-    /// The hash of this version for the ledger. `salt` is 32 random bytes for this one entry and version: whoever
-    /// has it can show an inspector that the entry is the one committed; without it the hash says nothing.
-    pub fn ledger_hash(&self, salt: &[u8; 32]) -> [u8; 32] {
-        seal::digest("hufu/directory-entry-hash", &[salt, &self.to_frame()])
+    /// The hash of this version for the ledger. Whoever has the entry with its salt can show an inspector that it is
+    /// the one committed; without the salt the hash says nothing. None for an entry that has no salt.
+    pub fn ledger_hash(&self) -> Option<[u8; 32]> {
+        let hash = || seal::digest("hufu/directory-entry-hash", &[&self.salt, &self.to_canon()]);
+        (self.salt != [0; 32]).then(hash)
     }
 
     /// Refuses what no directory may hold.
@@ -81,12 +85,18 @@ impl Person {
 
     /// The frame in the journal.
     pub(super) fn to_frame(&self) -> Vec<u8> {
-        Writer::new(FORMAT, FORMAT_VERSION).value(self).finish()
+        Writer::new(FORMAT, FORMAT_VERSION).value(self).array(&self.salt).finish()
     }
 
     /// Reads a frame.
     pub(super) fn from_frame(frame: &[u8]) -> Result<Person, CanonError> {
-        let mut r = Reader::new(frame, FORMAT, FORMAT_VERSION)?;
+        if let Ok(mut r) = Reader::new(frame, FORMAT, FORMAT_VERSION) {
+            let person: Person = r.value()?;
+            let person = Person { salt: r.array()?, ..person };
+            r.finish()?;
+            return Ok(person);
+        }
+        let mut r = Reader::new(frame, FORMAT, 1)?;
         let person = r.value()?;
         r.finish()?;
         Ok(person)
@@ -107,6 +117,7 @@ impl Canon for Person {
             serial,
             suspended,
             version,
+            salt: _,
         } = self;
         w.str(name).value(handle).str(title).str(unit);
         write_set(w, roles);
@@ -128,6 +139,7 @@ impl Canon for Person {
             serial: r.str(SERIAL_BYTES)?.to_owned(),
             suspended: r.flag()?,
             version: r.u32()?,
+            salt: [0; 32],
         })
     }
 }
@@ -150,6 +162,7 @@ pub(super) mod tests {
             serial: "4a01".into(),
             suspended: false,
             version: 1,
+            salt: [mark; 32],
         }
     }
 
@@ -167,8 +180,19 @@ pub(super) mod tests {
     fn the_ledger_hash_depends_on_salt_and_content() {
         let person = sample("wang", 1);
         let raised = Person { clearance: Grade::TopSecret, ..person.clone() };
-        assert_ne!(person.ledger_hash(&[1; 32]), person.ledger_hash(&[2; 32]));
-        assert_ne!(person.ledger_hash(&[1; 32]), raised.ledger_hash(&[1; 32]));
+        let salted = Person { salt: [2; 32], ..person.clone() };
+        assert_ne!(person.ledger_hash(), salted.ledger_hash());
+        assert_ne!(person.ledger_hash(), raised.ledger_hash());
+        assert_eq!(Person { salt: [0; 32], ..person }.ledger_hash(), None);
+    }
+
+    #[test]
+    fn the_first_format_opens_and_has_no_hash() {
+        let person = sample("wang", 1);
+        let frame = Writer::new(FORMAT, 1).value(&person).finish();
+        let read = Person::from_frame(&frame).unwrap();
+        assert_eq!(read, Person { salt: [0; 32], ..person });
+        assert_eq!(read.ledger_hash(), None);
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use crate::domain::agreement::{Guide, Terms};
 use crate::domain::canon::{Canon, CanonError, Reader, Writer};
-use crate::domain::ids::{AgencyId, AgreementId, FederationId, Handle};
+use crate::domain::ids::{AgencyId, AgreementId, FederationId, Handle, RecordId};
 use crate::domain::time::Millis;
 use crate::seal::{PublicKey, Signature, SigningKey, digest};
 
@@ -45,6 +45,36 @@ pub enum Act {
         /// Whom.
         handle: Handle,
     },
+    /// Cut an agency off; officers of t other agencies (P2).
+    SuspendAgency {
+        /// Which.
+        agency: AgencyId,
+    },
+    /// Let a suspended agency in again; officers of t other agencies (P2).
+    ReinstateAgency {
+        /// Which.
+        agency: AgencyId,
+    },
+    /// Give a version up that nobody can serve any more: what is owed is lost (P17); one officer of its originator.
+    Abandon {
+        /// Originator.
+        agency: AgencyId,
+        /// Envelope id.
+        record: RecordId,
+        /// Its version.
+        version: u32,
+    },
+    /// The salted hash of a version of a directory entry (P1); one officer of that agency.
+    Entry {
+        /// Agency.
+        agency: AgencyId,
+        /// Whose entry.
+        handle: Handle,
+        /// Version of the entry, above the one that the ledger has.
+        version: u32,
+        /// Its salted hash.
+        hash: [u8; 32],
+    },
 }
 
 impl Canon for Act {
@@ -56,6 +86,12 @@ impl Canon for Act {
             Act::EndGuide { agency, guide } => w.u8(3).value(agency).array(guide),
             Act::Register { agency, authority } => w.u8(4).value(agency).value(authority),
             Act::Suspend { agency, handle } => w.u8(5).value(agency).value(handle),
+            Act::SuspendAgency { agency } => w.u8(6).value(agency),
+            Act::ReinstateAgency { agency } => w.u8(7).value(agency),
+            Act::Abandon { agency, record, version } => w.u8(8).value(agency).value(record).u32(*version),
+            Act::Entry { agency, handle, version, hash } => {
+                w.u8(9).value(agency).value(handle).u32(*version).array(hash)
+            }
         };
     }
     fn read(r: &mut Reader<'_>) -> Result<Self, CanonError> {
@@ -66,6 +102,10 @@ impl Canon for Act {
             3 => Act::EndGuide { agency: r.value()?, guide: r.array()? },
             4 => Act::Register { agency: r.value()?, authority: r.value()? },
             5 => Act::Suspend { agency: r.value()?, handle: r.value()? },
+            6 => Act::SuspendAgency { agency: r.value()? },
+            7 => Act::ReinstateAgency { agency: r.value()? },
+            8 => Act::Abandon { agency: r.value()?, record: r.value()?, version: r.u32()? },
+            9 => Act::Entry { agency: r.value()?, handle: r.value()?, version: r.u32()?, hash: r.array()? },
             _ => return Err(CanonError::Invalid("act")),
         })
     }

@@ -14,6 +14,7 @@ use super::command::Command;
 use super::genesis::{Authority, origin_mark};
 use super::record::VersionEntry;
 use super::state::{AgreementState, GuideState, Pending, State};
+use super::whole::Standing;
 
 use CommandReply::{Done, Refused};
 
@@ -34,6 +35,9 @@ impl State {
             return refuse(Refusal::Replayed);
         }
         let agency = node.agency.clone();
+        if !self.stands(&agency) {
+            return refuse(Refusal::UnknownNode);
+        }
         let reply = if index > batch.not_after {
             refuse(Refusal::Expired)
         } else {
@@ -58,13 +62,14 @@ impl State {
     /// the lower median over the voters' agencies and never goes back.
     fn report_time(&mut self, agency: &AgencyId, time: Millis) {
         let bounded = time.min(self.time.plus_ms(limits::CLOCK_AHEAD_MS));
+        // Whoever is suspended reports no more, and holds the median back no more.
+        let voters: Vec<&AgencyId> = self.voters.iter().filter(|v| self.stands(v)).collect();
         // Before every voter has reported, the first reports carry the clock from genesis to today.
-        let started = self.voters.iter().all(|v| self.reports.contains_key(v));
+        let started = voters.iter().all(|v| self.reports.contains_key(*v));
         let report = if started { bounded } else { time };
         let last = self.reports.get(agency).copied().unwrap_or_default();
         self.reports.insert(agency.clone(), last.max(report));
-        let mut seen: Vec<Millis> =
-            self.voters.iter().map(|v| self.reports.get(v).copied().unwrap_or(self.time)).collect();
+        let mut seen: Vec<Millis> = voters.iter().map(|v| self.reports.get(*v).copied().unwrap_or(self.time)).collect();
         seen.sort_unstable();
         if let Some(median) = seen.get(seen.len().saturating_sub(1) / 2) {
             self.time = self.time.max(*median);
@@ -159,13 +164,24 @@ impl State {
         }
         let act = Act::from_canon(&signed.act).map_err(|_| Refusal::Malformed)?;
         self.forget_expired();
+        let expected = |version| if signed.expected == version { Ok(()) } else { Err(Refusal::VersionConflict) };
         let reply = match act {
             Act::Agreement(terms) => self.agreement_signed(index, signed, terms),
             Act::EndAgreement { id, reason } => self.end_agreement(index, signed, &id, reason),
-            Act::Guide(guide) => self.guide_signed(index, signed, guide),
+            Act::Guide(guide) => expected(0).and_then(|()| self.guide_signed(index, signed, guide)),
             Act::EndGuide { agency, guide } => self.end_guide(index, signed, &agency, guide),
-            Act::Register { agency, authority } => self.register(signed, &agency, authority),
+            Act::Register { agency, authority } => expected(0).and_then(|()| self.register(signed, &agency, authority)),
             Act::Suspend { agency, handle } => self.suspend(signed, &agency, handle),
+            Act::SuspendAgency { agency: ref of } => {
+                self.change_standing(index, signed, &act, of, &Standing::Suspended)
+            }
+            Act::ReinstateAgency { agency: ref of } => {
+                self.change_standing(index, signed, &act, of, &Standing::InForce)
+            }
+            Act::Abandon { agency, record, version } => {
+                expected(version).and_then(|()| self.abandon(index, signed, &agency, record, version))
+            }
+            Act::Entry { agency, handle, version, hash } => self.entry(signed, &agency, handle, (version, hash)),
         }?;
         self.settle();
         Ok(reply)
@@ -178,10 +194,15 @@ impl State {
         for hash in late {
             self.pending.remove(&hash);
         }
+        let late: Vec<[u8; 32]> =
+            self.proposals.iter().filter(|(_, p)| self.time >= p.expires).map(|(name, _)| *name).collect();
+        for name in late {
+            self.proposals.remove(&name);
+        }
     }
 
     /// Handles whose signatures verify and who hold `role` at `agency`.
-    fn signers(&self, signed: &SignedAct, agency: &AgencyId, role: Role) -> Vec<Handle> {
+    pub(super) fn signers(&self, signed: &SignedAct, agency: &AgencyId, role: Role) -> Vec<Handle> {
         let mut found: Vec<Handle> = signed
             .signatures
             .iter()
@@ -292,7 +313,10 @@ impl State {
             return Err(Refusal::NoAuthority);
         }
         let guide = self.guides.get_mut(&id).filter(|g| g.guide.agency == *agency).ok_or(Refusal::Unknown)?;
-        guide.ended.get_or_insert(index);
+        if signed.expected != guide.version() {
+            return Err(Refusal::VersionConflict);
+        }
+        guide.ended = Some(index);
         Ok(Done)
     }
 
@@ -345,7 +369,61 @@ impl State {
         }
         let state = self.agencies.get_mut(agency).ok_or(Refusal::Unknown)?;
         let (_, suspended) = state.authorities.get_mut(&handle).ok_or(Refusal::Unknown)?;
+        // Version 1 is registered, 2 suspended.
+        if signed.expected != 1 + u32::from(*suspended) {
+            return Err(Refusal::VersionConflict);
+        }
         *suspended = true;
+        Ok(Done)
+    }
+
+    /// P17: what is owed of this version is lost, for everybody to see.
+    fn abandon(
+        &mut self,
+        index: u64,
+        signed: &SignedAct,
+        agency: &AgencyId,
+        record: RecordId,
+        version: u32,
+    ) -> Result<CommandReply, Refusal> {
+        if self.signers(signed, agency, Role::SecurityOfficer).is_empty() {
+            return Err(Refusal::NoAuthority);
+        }
+        if origin_mark(&self.federation, agency) != record.origin_mark() {
+            return Err(Refusal::ForeignRecord);
+        }
+        self.records.of(&record).and_then(|e| e.iter().find(|v| v.version == version)).ok_or(Refusal::Unknown)?;
+        if self.lost.len() >= limits::LOST {
+            return Err(Refusal::Invalid);
+        }
+        self.lost.entry((record, version)).or_insert(index);
+        Ok(Done)
+    }
+
+    /// P1: the ledger has only a salted hash of an entry, and never of an earlier version than it had.
+    fn entry(
+        &mut self,
+        signed: &SignedAct,
+        agency: &AgencyId,
+        handle: Handle,
+        (version, hash): (u32, [u8; 32]),
+    ) -> Result<CommandReply, Refusal> {
+        if self.signers(signed, agency, Role::SecurityOfficer).is_empty() {
+            return Err(Refusal::NoAuthority);
+        }
+        let entries = &mut self.agencies.get_mut(agency).ok_or(Refusal::Unknown)?.entries;
+        // 0 for one that the ledger does not have yet.
+        let seen = entries.get(&handle).map_or(0, |(known, _)| *known);
+        if seen != signed.expected && entries.get(&handle) != Some(&(version, hash)) {
+            return Err(Refusal::VersionConflict);
+        }
+        match entries.get(&handle) {
+            Some(known) if *known == (version, hash) => return Ok(Done),
+            Some((known, _)) if *known >= version => return Err(Refusal::VersionConflict),
+            None if version == 0 || entries.len() >= limits::ENTRIES => return Err(Refusal::Invalid),
+            _ => {}
+        }
+        entries.insert(handle, (version, hash));
         Ok(Done)
     }
 }

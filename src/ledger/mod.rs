@@ -9,6 +9,7 @@
 //! - A batch counts once (P3): signed by its node, strictly rising (incarnation, sequence), not after its index;
 //!   the last batch sent again gets its stored reply. One refused command never fails its neighbours.
 //! - Nodes publish, anchor and introduce; acts of authority carry persons' signatures (P1).
+//! - A suspended agency's nodes and officers count for nothing (P2).
 //! - The ledger learns no label, title, or audience: a commitment is a hiding hash and blinded tags (P12, P13).
 //! - A record id carries its origin; only a node of that agency commits it (P17).
 //!
@@ -26,6 +27,7 @@ mod record;
 mod state;
 #[cfg(test)]
 mod tests;
+mod whole;
 
 pub use act::{Act, SignedAct, act_hash};
 pub use batch::{BatchReply, CommandReply, Refusal, SignedBatch};
@@ -33,3 +35,4 @@ pub use command::Command;
 pub use genesis::{Authority, Descriptor, Genesis, NodeEntry, SignedGenesis, node_id, origin_mark};
 pub use record::{RecordEntry, VersionEntry};
 pub use state::{AgencyState, AgreementState, GuideState, LedgerError, NodeState, State};
+pub use whole::Proposal;

@@ -16,6 +16,10 @@ use thiserror::Error;
 use super::batch::BatchReply;
 use super::genesis::{Authority, Descriptor, NodeEntry, SignedGenesis, node_id, origin_mark};
 use super::record::{RecordEntry, Records};
+use super::whole::Proposal;
+
+const STATE: &str = "hufu.state";
+const VERSION: u16 = 2;
 
 /// Why a genesis or a stored state was refused.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
@@ -71,6 +75,25 @@ pub struct AgencyState {
     pub authorities: BTreeMap<Handle, (Authority, bool)>,
     /// Pair keys introduced by this agency: (recipient, month) -> sealed key.
     pub introductions: BTreeMap<(AgencyId, u32), Vec<u8>>,
+    /// Version of its standing: 1 as admitted, one more with each suspension and reinstatement.
+    pub standing: u32,
+    /// Index at which it was suspended, while it is.
+    pub suspended: Option<u64>,
+    /// Salted hashes of its directory's entries with their versions (P1).
+    pub entries: BTreeMap<Handle, (u32, [u8; 32])>,
+}
+
+impl AgencyState {
+    fn admitted(descriptor: Descriptor, authorities: BTreeMap<Handle, (Authority, bool)>) -> AgencyState {
+        AgencyState {
+            descriptor: Arc::new(descriptor),
+            authorities,
+            introductions: BTreeMap::new(),
+            standing: 1,
+            suspended: None,
+            entries: BTreeMap::new(),
+        }
+    }
 }
 
 /// A node on the ledger.
@@ -128,6 +151,13 @@ pub struct GuideState {
     pub ended: Option<u64>,
 }
 
+impl GuideState {
+    /// 1 while it stands, 2 when it was ended.
+    pub fn version(&self) -> u32 {
+        1 + u32::from(self.ended.is_some())
+    }
+}
+
 /// An act that waits for more signatures.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Pending {
@@ -146,6 +176,9 @@ pub struct State {
     pub(super) agreements: OrdMap<AgreementId, Vec<AgreementState>>,
     pub(super) guides: OrdMap<[u8; 16], GuideState>,
     pub(super) pending: OrdMap<[u8; 32], Pending>,
+    pub(super) proposals: OrdMap<[u8; 32], Proposal>,
+    /// Versions that were given up, with the index (P17).
+    pub(super) lost: OrdMap<(RecordId, u32), u64>,
     pub(super) records: Records,
     pub(super) reports: OrdMap<AgencyId, Millis>,
     pub(super) time: Millis,
@@ -173,7 +206,7 @@ impl State {
             }
             let authorities = d.authorities.iter().map(|a| (a.handle, (a.clone(), false))).collect();
             let id = d.agency.clone();
-            agencies.insert(id, AgencyState { descriptor: Arc::new(d), authorities, introductions: BTreeMap::new() });
+            agencies.insert(id, AgencyState::admitted(d, authorities));
         }
         let mut state = State {
             federation: genesis.federation,
@@ -184,6 +217,8 @@ impl State {
             agreements: OrdMap::new(),
             guides: OrdMap::new(),
             pending: OrdMap::new(),
+            proposals: OrdMap::new(),
+            lost: OrdMap::new(),
             records: Records::default(),
             reports: OrdMap::new(),
             time: genesis.created,
@@ -284,9 +319,15 @@ impl State {
         self.guides.iter()
     }
 
-    /// A person who signs, unless suspended.
+    /// The index at which a version was given up (P17).
+    pub fn lost(&self, id: &RecordId, version: u32) -> Option<u64> {
+        self.lost.get(&(*id, version)).copied()
+    }
+
+    /// A person who signs, unless the person or the agency is suspended.
     pub fn authority(&self, agency: &AgencyId, handle: Handle) -> Option<&Authority> {
-        self.agencies.get(agency)?.authorities.get(&handle).filter(|(_, suspended)| !suspended).map(|(a, _)| a)
+        let agency = self.agencies.get(agency).filter(|a| a.suspended.is_none())?;
+        agency.authorities.get(&handle).filter(|(_, suspended)| !suspended).map(|(a, _)| a)
     }
 
     /// Committed versions of a record.
@@ -309,24 +350,53 @@ impl State {
 
     /// Canonical bytes of the whole state, for snapshots.
     pub fn encode(&self) -> Vec<u8> {
-        let mut w = Writer::new("hufu.state", 1);
+        let mut w = Writer::new(STATE, VERSION);
         self.write_settled(&mut w);
         self.write_moving(&mut w);
         w.value(&self.records);
         w.finish()
     }
 
+    /// As version 1 wrote it, for its test: nothing that only version 2 knows.
+    #[cfg(test)]
+    pub(super) fn encode_first(&self) -> Vec<u8> {
+        let mut w = Writer::new(STATE, 1);
+        w.value(&self.federation).u16(self.threshold);
+        write_set(&mut w, &self.voters);
+        w.list(self.agencies.iter(), |w, (_, a)| {
+            w.value(a.descriptor.as_ref());
+            w.list(a.authorities.values(), |w, (x, suspended)| {
+                w.value(x).flag(*suspended);
+            });
+            w.list(std::iter::empty::<u8>(), |_, _| ());
+        });
+        for _ in ["agreements", "guides", "pending"] {
+            w.list(std::iter::empty::<u8>(), |_, _| ());
+        }
+        self.write_moving(&mut w);
+        w.value(&self.records).finish()
+    }
+
     /// Reads what [`State::encode`] wrote.
     pub fn decode(bytes: &[u8]) -> Result<State, LedgerError> {
-        let mut r = Reader::new(bytes, "hufu.state", 1)?;
+        // Version 1 knew no standing, no entries, no proposals and nothing given up.
+        let (mut r, first) = match Reader::new(bytes, STATE, VERSION) {
+            Ok(r) => (r, false),
+            Err(_) => (Reader::new(bytes, STATE, 1)?, true),
+        };
         let federation = r.value()?;
         let threshold = r.u16()?;
         let voters = read_set(&mut r, limits::AGENCIES)?;
-        let agencies = r.list(limits::AGENCIES, read_agency)?.into_iter().collect();
+        let agencies = r.list(limits::AGENCIES, |r| read_agency(r, first))?.into_iter().collect();
         let versions = |r: &mut Reader<'_>| r.list(limits::AGREEMENT_VERSIONS, AgreementState::read);
         let agreements = r.list(limits::AGREEMENTS, |r| Ok((r.value()?, versions(r)?)))?.into_iter().collect();
         let guides = r.list(limits::GUIDES, |r| Ok((r.array()?, r.value()?)))?.into_iter().collect();
         let pending = r.list(limits::PENDING_ACTS, |r| Ok((r.array()?, r.value()?)))?.into_iter().collect();
+        let (mut proposals, mut lost) = (OrdMap::new(), OrdMap::new());
+        if !first {
+            proposals = r.list(limits::PENDING_ACTS, |r| Ok((r.array()?, r.value()?)))?.into_iter().collect();
+            lost = r.list(limits::LOST, |r| Ok(((r.value()?, r.u32()?), r.u64()?)))?.into_iter().collect();
+        }
         let nodes = r.list(1 << 16, |r| Ok((r.value()?, r.value()?)))?.into_iter().collect();
         let reports = r.list(limits::AGENCIES, |r| Ok((r.value()?, r.value()?)))?.into_iter().collect();
         let time = r.value()?;
@@ -341,6 +411,8 @@ impl State {
             agreements,
             guides,
             pending,
+            proposals,
+            lost,
             records,
             reports,
             time,
@@ -371,6 +443,12 @@ impl State {
         w.list(self.pending.iter(), |w, (id, p)| {
             w.array(id).value(p);
         });
+        w.list(self.proposals.iter(), |w, (name, p)| {
+            w.array(name).value(p);
+        });
+        w.list(self.lost.iter(), |w, ((id, version), index)| {
+            w.value(id).u32(*version).u64(*index);
+        });
     }
 
     fn write_moving(&self, w: &mut Writer) {
@@ -397,23 +475,30 @@ fn write_agency(w: &mut Writer, a: &AgencyState) {
     w.list(a.introductions.iter(), |w, ((to, month), sealed)| {
         w.value(to).u32(*month).bytes(sealed);
     });
+    w.u32(a.standing).option(a.suspended, |w, i| {
+        w.u64(i);
+    });
+    w.list(a.entries.iter(), |w, (handle, (version, hash))| {
+        w.value(handle).u32(*version).array(hash);
+    });
 }
 
-fn read_agency(r: &mut Reader<'_>) -> Result<(AgencyId, AgencyState), CanonError> {
+fn read_agency(r: &mut Reader<'_>, first: bool) -> Result<(AgencyId, AgencyState), CanonError> {
     let descriptor: Descriptor = r.value()?;
     let authorities = r.list(limits::AUTHORITIES, |r| {
         let a: Authority = r.value()?;
         Ok((a.handle, (a, r.flag()?)))
     })?;
+    let mut agency = AgencyState::admitted(descriptor, authorities.into_iter().collect());
     let introductions = r.list(limits::INTRODUCTIONS, |r| Ok(((r.value()?, r.u32()?), r.bytes(8192)?.to_vec())))?;
-    Ok((
-        descriptor.agency.clone(),
-        AgencyState {
-            descriptor: Arc::new(descriptor),
-            authorities: authorities.into_iter().collect(),
-            introductions: introductions.into_iter().collect(),
-        },
-    ))
+    agency.introductions = introductions.into_iter().collect();
+    if !first {
+        agency.standing = r.u32()?;
+        agency.suspended = r.option(|r| r.u64())?;
+        let entries = r.list(limits::ENTRIES, |r| Ok((r.value()?, (r.u32()?, r.array()?))))?;
+        agency.entries = entries.into_iter().collect();
+    }
+    Ok((agency.descriptor.agency.clone(), agency))
 }
 
 impl Canon for NodeState {

@@ -5,12 +5,13 @@ use super::fixture::{Agency, Federation, federation};
 use super::*;
 use crate::domain::agreement::Terms;
 use crate::domain::canon::Canon;
-use crate::domain::ids::{Handle, RecordId};
+use crate::domain::ids::{AgencyId, Handle, RecordId};
 use crate::domain::label::Grade;
 use crate::domain::person::Role;
 use crate::domain::record::Kind;
 use crate::domain::time::{Entropy, Millis};
 use crate::seal::SigningKey;
+use std::str::FromStr;
 
 struct Count(u8);
 impl Entropy for Count {
@@ -235,8 +236,130 @@ fn l_a_person_who_signs_needs_two_officers() {
     assert_eq!(two.replies, [CommandReply::Done]);
     assert!(s.authority(&f.police.id, handle).is_some());
     let suspend = Act::Suspend { agency: f.police.id.clone(), handle };
-    s.apply_batch(5, &batch(&f, &f.police, 4, vec![signed(&f, &f.police, 0, &suspend, 0)]));
+    let mut at = 4;
+    let mut reply = |expected| {
+        at += 1;
+        let signed = signed(&f, &f.police, 0, &suspend, expected);
+        s.apply_batch(at, &batch(&f, &f.police, at, vec![signed])).replies
+    };
+    assert_eq!(reply(0), [CommandReply::Refused(Refusal::VersionConflict)], "the version seen is named");
+    assert_eq!(reply(1), [CommandReply::Done]);
+    assert_eq!(reply(1), [CommandReply::Refused(Refusal::VersionConflict)], "it is the second version now");
     assert!(s.authority(&f.police.id, handle).is_none());
+}
+
+/// The founders of the fixture are three; acts of the whole need two, of which the subject is none.
+#[test]
+fn l_an_agency_is_suspended_by_officers_of_enough_others() {
+    let f = federation();
+    let mut s = State::genesis(&f.genesis).unwrap();
+    let subject: AgencyId = "cyberspace".parse().unwrap();
+    let out = Act::SuspendAgency { agency: subject.clone() };
+    let mut at = 0;
+    let mut apply = |s: &mut State, a: &Agency, officer, act: &Act, expected| {
+        at += 1;
+        s.apply_batch(at, &batch(&f, a, at, vec![signed(&f, a, officer, act, expected)])).replies
+    };
+    let conflict = [CommandReply::Refused(Refusal::VersionConflict)];
+    assert_eq!(apply(&mut s, &f.police, 0, &out, 0), conflict);
+    assert_eq!(apply(&mut s, &f.police, 0, &out, 1), [CommandReply::Pending]);
+    assert_eq!(apply(&mut s, &f.police, 1, &out, 1), [CommandReply::Pending], "one agency is one voice");
+    assert_eq!(s.proposals().count(), 1);
+    assert!(s.stands(&subject));
+    assert_eq!(State::decode(&s.encode()).unwrap().digest(), s.digest(), "what waits survives a snapshot");
+    assert_eq!(apply(&mut s, &f.customs, 0, &out, 1), [CommandReply::Done]);
+    assert!(!s.stands(&subject) && s.proposals().count() == 0);
+    assert_eq!(apply(&mut s, &f.customs, 0, &out, 1), conflict);
+    assert_eq!(State::decode(&s.encode()).unwrap().digest(), s.digest());
+
+    let back = Act::ReinstateAgency { agency: subject.clone() };
+    assert_eq!(apply(&mut s, &f.police, 0, &back, 2), [CommandReply::Pending]);
+    assert_eq!(apply(&mut s, &f.customs, 1, &back, 2), [CommandReply::Done]);
+    assert!(s.stands(&subject));
+    // The signature of before does not count for a second time.
+    assert_eq!(apply(&mut s, &f.police, 0, &out, 1), conflict);
+}
+
+/// A suspended agency's nodes put nothing on the ledger, its officers have no voice, and the subject never counts.
+#[test]
+fn l_a_suspended_agency_has_no_voice() {
+    let f = federation();
+    let mut s = State::genesis(&f.genesis).unwrap();
+    let out = |a: &Agency| Act::SuspendAgency { agency: a.id.clone() };
+    let own = s.apply_batch(1, &batch(&f, &f.police, 1, vec![signed(&f, &f.police, 0, &out(&f.police), 1)]));
+    assert_eq!(own.replies, [CommandReply::Refused(Refusal::NoAuthority)]);
+    // Police and cyberspace suspend customs: the third signature is the subject's own and would not count.
+    let (third, seed) = (AgencyId::from_str("cyberspace").unwrap(), 60);
+    let officer = (Handle::from_bytes([seed + 1; 16]), SigningKey::from_seed(&[seed + 1; 32]).unwrap());
+    let theirs = SignedAct::sign(&f.id, &out(&f.customs), 1, Millis(u64::MAX), officer.0, &officer.1);
+    let both = vec![signed(&f, &f.police, 0, &out(&f.customs), 1), Command::Act(theirs)];
+    let reply = s.apply_batch(2, &batch(&f, &f.police, 2, both));
+    assert_eq!(reply.replies, [CommandReply::Pending, CommandReply::Done]);
+    assert!(!s.stands(&f.customs.id) && s.stands(&third));
+
+    let reply = s.apply_batch(3, &batch(&f, &f.customs, 1, vec![commit(&f, &f.customs, 1, 1)]));
+    assert_eq!(reply.refused, Some(Refusal::UnknownNode));
+    let end = Act::Agreement(terms());
+    let carried = s.apply_batch(4, &batch(&f, &f.police, 3, vec![signed(&f, &f.customs, 0, &end, 0)]));
+    assert_eq!(carried.replies, [CommandReply::Refused(Refusal::NoAuthority)]);
+    // Its clock, which reported nothing yet, holds the median back no more.
+    s.apply_batch(5, &batch(&f, &f.police, 4, vec![]));
+    assert_eq!(s.time(), Millis(2_000_000));
+}
+
+#[test]
+fn l_hashes_of_entries_rise_and_need_an_officer_of_the_agency() {
+    let f = federation();
+    let mut s = State::genesis(&f.genesis).unwrap();
+    let handle = Handle::from_bytes([9; 16]);
+    let entry = |version| Act::Entry { agency: f.police.id.clone(), handle, version, hash: [version as u8; 32] };
+    let mut at = 0;
+    let mut apply = |by: &Agency, version, expected| {
+        at += 1;
+        let reply = s.apply_batch(at, &batch(&f, &f.police, at, vec![signed(&f, by, 0, &entry(version), expected)]));
+        (reply.replies[0], s.agency(&f.police.id).unwrap().entries.get(&handle).map(|(v, _)| *v))
+    };
+    let conflict = CommandReply::Refused(Refusal::VersionConflict);
+    assert_eq!(apply(&f.customs, 1, 0), (CommandReply::Refused(Refusal::NoAuthority), None));
+    assert_eq!(apply(&f.police, 1, 3), (conflict, None));
+    assert_eq!(apply(&f.police, 1, 0), (CommandReply::Done, Some(1)));
+    assert_eq!(apply(&f.police, 1, 0), (CommandReply::Done, Some(1)), "the same again is done already");
+    assert_eq!(apply(&f.police, 3, 1), (CommandReply::Done, Some(3)), "a version may have missed the ledger");
+    assert_eq!(apply(&f.police, 2, 3), (conflict, Some(3)), "never back");
+}
+
+#[test]
+fn l_only_its_originators_officer_gives_a_record_up() {
+    let f = federation();
+    let mut s = State::genesis(&f.genesis).unwrap();
+    let first = commit(&f, &f.police, 1, 1);
+    let Command::Commit { record, .. } = first else { unreachable!() };
+    s.apply_batch(1, &batch(&f, &f.police, 1, vec![first]));
+    let give_up = |a: &Agency, version| Act::Abandon { agency: a.id.clone(), record, version };
+    let mut at = 1;
+    let mut apply = |s: &mut State, by: &Agency, act: &Act, expected| {
+        at += 1;
+        s.apply_batch(at, &batch(&f, &f.police, at, vec![signed(&f, by, 0, act, expected)])).replies[0]
+    };
+    let refused = CommandReply::Refused;
+    assert_eq!(apply(&mut s, &f.customs, &give_up(&f.police, 1), 1), refused(Refusal::NoAuthority));
+    assert_eq!(apply(&mut s, &f.customs, &give_up(&f.customs, 1), 1), refused(Refusal::ForeignRecord));
+    assert_eq!(apply(&mut s, &f.police, &give_up(&f.police, 2), 2), refused(Refusal::Unknown));
+    assert_eq!(apply(&mut s, &f.police, &give_up(&f.police, 1), 0), refused(Refusal::VersionConflict));
+    assert_eq!(s.lost(&record, 1), None);
+    assert_eq!(apply(&mut s, &f.police, &give_up(&f.police, 1), 1), CommandReply::Done);
+    assert!(s.lost(&record, 1).is_some());
+    assert_eq!(State::decode(&s.encode()).unwrap().digest(), s.digest());
+}
+
+/// A state that an earlier version wrote is read: nobody suspended, nothing given up.
+#[test]
+fn the_first_format_of_the_state_opens() {
+    let f = federation();
+    let s = State::genesis(&f.genesis).unwrap();
+    let first = s.encode_first();
+    let read = State::decode(&first).unwrap();
+    assert_eq!(read.encode(), s.encode());
 }
 
 #[test]

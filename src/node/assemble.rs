@@ -6,7 +6,7 @@ use super::lock::DataLock;
 use super::peers::Peers;
 use super::post::PostOffice;
 use super::system::{SystemClock, SystemEntropy, end_with_parent, harden, yield_to_notices};
-use super::upkeep;
+use super::upkeep::{self, Cutting};
 use crate::api::{Apart, NodeGate, NodeServices, People, PostServices};
 use crate::audit::{Action as AuditAction, Anchors, AuditLog, Decision as Verdict, Object, ReceivedReports};
 use crate::cluster::{Cluster, ClusterOptions, Committer, Timings};
@@ -15,7 +15,7 @@ use crate::domain::canon::Canon;
 use crate::domain::fault::Fault;
 use crate::domain::label::Grade;
 use crate::domain::limits;
-use crate::domain::time::{Clock, Millis};
+use crate::domain::time::{Clock, Entropy, Millis};
 use crate::identity::{
     Acceptor, AgencyVerifier, Authority, Credentials, Dialer, Directory, Exchange, Expected, Limits, Person, ServerTls,
     TrustRoots, certificate_facts, harden as harden_server, is_dev,
@@ -110,12 +110,12 @@ async fn serve(config: NodeConfig, urgent: Handle) -> Result<(), Fault> {
         .map_err(|e| Fault::integrity("AUDIT_FAILED", e.to_string()))?;
     let complaints = Complaints::open(&config.data.join("complaints")).map_err(Fault::from)?;
     let directory = Arc::new(Directory::open(&config.data.join("people"))?);
-    first_people(&config, &directory).await?;
+    first_people(&config, &directory, &mut SystemEntropy).await?;
     let dialer = Dialer::new(credentials()?, roots.clone(), Arc::clone(&clock));
-    let peers = Arc::new(Peers::new(&config, &dialer)?);
+    let peers = Arc::new(Peers::new(&config, &dialer, roots.clone())?);
     let post = {
         let _there = urgent.enter();
-        Arc::new(PostOffice::new(&config, &dialer)?)
+        Arc::new(PostOffice::new(&config, &dialer, roots.clone())?)
     };
     let cluster = Arc::new(
         Cluster::start(ClusterOptions {
@@ -142,10 +142,12 @@ async fn serve(config: NodeConfig, urgent: Handle) -> Result<(), Fault> {
         Ok::<_, Fault>(ServerTls::new(Exchange::PostQuantumOnly, &credentials()?, verifier, Arc::clone(&clock))?)
     };
     let nodes = bind(config.listen.nodes, nodes_tls()?, NODES).await?;
+    let mut cut = Cutting { roots: roots.clone(), live: vec![nodes.live()] };
     let services = NodeServices::new(Arc::clone(&cluster), gate.clone());
     let (address, tls) = (config.listen.notices, nodes_tls()?);
     let notices = urgent.spawn(bind(address, tls, NOTICES)).await;
     let notices = notices.map_err(|e| Fault::internal("RUNTIME", e.to_string()))??;
+    cut.live.push(notices.live());
     let post_service = PostServices::new(services.clone(), post.clone());
     let letters = harden_server(Server::builder()).add_service(limited!(
         peer::post_server::PostServer::new(post_service),
@@ -240,7 +242,7 @@ async fn serve(config: NodeConfig, urgent: Handle) -> Result<(), Fault> {
             core.log_node(AuditAction::Rebuild, &config.agency, object, Verdict::Allow, "search-index").await?;
     }
     gate.open(Arc::clone(&core));
-    let upkeep = upkeep::start(Arc::clone(&core), peers.clone(), stopped.clone());
+    let upkeep = upkeep::start(Arc::clone(&core), peers.clone(), cut, stopped.clone());
     let indexing = upkeep::index(Arc::clone(&core), stopped.clone());
     let complaining = upkeep::complain(Arc::clone(&core), peers.clone(), stopped.clone());
     let mut telling = upkeep::report(&core, &(peers.clone() as Arc<dyn PeerReports>), &stopped);
@@ -365,12 +367,14 @@ fn check_own(config: &NodeConfig, genesis: &Genesis, ring: &KeyRing) -> Result<(
     Ok(())
 }
 
-async fn first_people(config: &NodeConfig, directory: &Directory) -> Result<(), Fault> {
+async fn first_people(config: &NodeConfig, directory: &Directory, entropy: &mut dyn Entropy) -> Result<(), Fault> {
     let Some(file) = config.first_people.as_ref().filter(|_| directory.list().is_empty()) else { return Ok(()) };
     let first: Vec<FirstPerson> = serde_json::from_str(&read_text(file)?)
         .map_err(|e| Fault::usage("BAD_CONFIG", format!("`{}`: {e}", file.display())))?;
     for p in first {
         let facts = certificate_facts(&p.certificate)?;
+        let mut salt = [0; 32];
+        entropy.fill(&mut salt);
         let person = Person {
             name: p.name,
             handle: p.handle,
@@ -383,6 +387,7 @@ async fn first_people(config: &NodeConfig, directory: &Directory) -> Result<(), 
             serial: facts.serial,
             suspended: false,
             version: 1,
+            salt,
         };
         directory.put(person, 0).await?;
     }

@@ -3,9 +3,9 @@
 use crate::cluster::{CallError, CallKind, PeerCalls};
 use crate::config::NodeConfig;
 use crate::domain::fault::Fault;
-use crate::domain::ids::NodeId;
+use crate::domain::ids::{AgencyId, NodeId};
 use crate::domain::limits;
-use crate::identity::Dialer;
+use crate::identity::{Dialer, TrustRoots};
 use crate::ledger::node_id;
 use crate::service::{PeerComplaints, PeerReports, Position, Positions};
 use crate::vault::{Parts, PeerVault, PushState};
@@ -25,22 +25,27 @@ const TRANSFER: Duration = Duration::from_secs(10);
 /// The other nodes of the configuration.
 pub(super) struct Peers {
     channels: BTreeMap<NodeId, Links>,
+    roots: TrustRoots,
 }
 
 /// Consensus has a connection of its own, so that bulk transfer never stands in front of a heartbeat.
 struct Links {
+    agency: AgencyId,
     consensus: Channel,
     bulk: Channel,
 }
 
 impl Peers {
-    pub(super) fn new(config: &NodeConfig, dialer: &Dialer) -> Result<Peers, Fault> {
+    pub(super) fn new(config: &NodeConfig, dialer: &Dialer, roots: TrustRoots) -> Result<Peers, Fault> {
         let mut channels = BTreeMap::new();
         for p in &config.peers {
             let dial = || dialer.channel(p.address, &p.agency, &p.node, CONNECT);
-            channels.insert(node_id(&p.agency, &p.node), Links { consensus: dial()?, bulk: dial()? });
+            channels.insert(
+                node_id(&p.agency, &p.node),
+                Links { agency: p.agency.clone(), consensus: dial()?, bulk: dial()? },
+            );
         }
-        Ok(Peers { channels })
+        Ok(Peers { channels, roots })
     }
 
     /// Numbers of the configured peers.
@@ -48,12 +53,18 @@ impl Peers {
         self.channels.keys().copied().collect()
     }
 
+    /// A node's connections, unless its agency is trusted no more: what is open towards it is not used either.
+    fn links(&self, node: NodeId) -> Option<&Links> {
+        self.channels.get(&node).filter(|l| self.roots.root_for(&l.agency).is_some())
+    }
+
     fn bulk(&self, node: NodeId) -> Option<Channel> {
-        self.channels.get(&node).map(|l| l.bulk.clone())
+        self.links(node).map(|l| l.bulk.clone())
     }
 
     fn vault(&self, node: NodeId) -> Result<peer::vault_client::VaultClient<Channel>, String> {
-        let channel = self.bulk(node).ok_or_else(|| "it is not in this node's configuration".to_owned())?;
+        let channel =
+            self.bulk(node).ok_or_else(|| "it is not in this node's configuration, or suspended".to_owned())?;
         Ok(peer::vault_client::VaultClient::new(channel)
             .max_decoding_message_size(limits::PEER_MESSAGE_BYTES)
             .max_encoding_message_size(limits::PEER_MESSAGE_BYTES))
@@ -68,9 +79,9 @@ impl PeerCalls for Peers {
         bytes: Vec<u8>,
         timeout: Duration,
     ) -> Pin<Box<dyn Future<Output = Result<Vec<u8>, CallError>> + Send>> {
-        let channel = self.channels.get(&NodeId(target)).map(|l| l.consensus.clone());
+        let channel = self.links(NodeId(target)).map(|l| l.consensus.clone());
         Box::pin(async move {
-            let channel = channel.ok_or_else(|| CallError::Unreachable("not configured".into()))?;
+            let channel = channel.ok_or_else(|| CallError::Unreachable("not configured, or suspended".into()))?;
             let mut client = peer::consensus_client::ConsensusClient::new(channel)
                 .max_decoding_message_size(limits::PEER_MESSAGE_BYTES)
                 .max_encoding_message_size(limits::PEER_MESSAGE_BYTES);
@@ -159,7 +170,7 @@ impl PeerReports for Peers {
     fn report(&self, node: NodeId, report: Vec<u8>) -> Pin<Box<dyn Future<Output = Result<u64, String>> + Send + '_>> {
         let channel = self.bulk(node);
         Box::pin(async move {
-            let channel = channel.ok_or_else(|| "it is not in this node's configuration".to_owned())?;
+            let channel = channel.ok_or_else(|| "it is not in this node's configuration, or suspended".to_owned())?;
             let mut client =
                 peer::access_client::AccessClient::new(channel).max_encoding_message_size(limits::PEER_MESSAGE_BYTES);
             let asked = tokio::time::timeout(TRANSFER, client.report(peer::AccessReport { report }));

@@ -4,9 +4,9 @@
 use crate::config::NodeConfig;
 use crate::domain::canon::Canon;
 use crate::domain::fault::Fault;
-use crate::domain::ids::NodeId;
+use crate::domain::ids::{AgencyId, NodeId};
 use crate::domain::notice::Precedence;
-use crate::identity::Dialer;
+use crate::identity::{Dialer, TrustRoots};
 use crate::ledger::node_id;
 use crate::notice::{LETTER_BYTES, SignedReceipt};
 use crate::service::{PeerPost, Posted};
@@ -26,9 +26,11 @@ const RELAY: Duration = Duration::from_secs(4);
 /// The connections of one node.
 pub(super) struct PostOffice {
     channels: BTreeMap<(NodeId, Precedence), Links>,
+    roots: TrustRoots,
 }
 
 struct Links {
+    agency: AgencyId,
     direct: Channel,
     relay: Channel,
 }
@@ -36,16 +38,16 @@ struct Links {
 type Client = peer::post_client::PostClient<Channel>;
 
 impl PostOffice {
-    pub(super) fn new(config: &NodeConfig, dialer: &Dialer) -> Result<PostOffice, Fault> {
+    pub(super) fn new(config: &NodeConfig, dialer: &Dialer, roots: TrustRoots) -> Result<PostOffice, Fault> {
         let mut channels = BTreeMap::new();
         for p in &config.peers {
             for precedence in Precedence::ALL {
                 let dial = || dialer.channel(p.notices, &p.agency, &p.node, CONNECT);
-                let links = Links { direct: dial()?, relay: dial()? };
+                let links = Links { agency: p.agency.clone(), direct: dial()?, relay: dial()? };
                 channels.insert((node_id(&p.agency, &p.node), *precedence), links);
             }
         }
-        Ok(PostOffice { channels })
+        Ok(PostOffice { channels, roots })
     }
 
     /// Peers with the precedences of their connections.
@@ -60,8 +62,8 @@ impl PostOffice {
     }
 
     fn client(&self, node: NodeId, precedence: Precedence, which: fn(&Links) -> &Channel) -> Result<Client, String> {
-        let links = self.channels.get(&(node, precedence));
-        let links = links.ok_or_else(|| "it is not in this node's configuration".to_owned())?;
+        let links = self.channels.get(&(node, precedence)).filter(|l| self.roots.root_for(&l.agency).is_some());
+        let links = links.ok_or_else(|| "it is not in this node's configuration, or suspended".to_owned())?;
         let most = 2 * LETTER_BYTES;
         let client = Client::new(which(links).clone());
         Ok(client.max_decoding_message_size(most).max_encoding_message_size(most))

@@ -3,6 +3,7 @@
 
 use crate::audit::{Action as AuditAction, Decision as Verdict, Object, anchor_digest};
 use crate::domain::ids::{AgencyId, NodeId};
+use crate::identity::{Live, TrustRoots};
 use crate::ledger::Command;
 use crate::node::system::SystemEntropy;
 use crate::seal::month_of;
@@ -29,7 +30,12 @@ const ANCHOR: Duration = Duration::from_secs(10);
 const WAIT: Duration = Duration::from_secs(5);
 
 /// Starts the task; it ends when told.
-pub(super) fn start(core: Arc<Core>, peers: Arc<dyn PeerVault>, mut stopped: watch::Receiver<bool>) -> JoinHandle<()> {
+pub(super) fn start(
+    core: Arc<Core>,
+    peers: Arc<dyn PeerVault>,
+    cutting: Cutting,
+    mut stopped: watch::Receiver<bool>,
+) -> JoinHandle<()> {
     tokio::spawn(async move {
         let mut round = interval(ROUND);
         round.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -41,6 +47,7 @@ pub(super) fn start(core: Arc<Core>, peers: Arc<dyn PeerVault>, mut stopped: wat
                 _ = stopped.wait_for(|s| *s) => return,
                 _ = round.tick() => {}
             }
+            cutting.look(&core).await;
             tell_incidents(&core).await;
             tell_damaged(&core).await;
             tell_evidence(&core).await;
@@ -55,6 +62,44 @@ pub(super) fn start(core: Arc<Core>, peers: Arc<dyn PeerVault>, mut stopped: wat
             }
         }
     })
+}
+
+/// Cuts suspended agencies off (P2): no root, no open connection, and no call to them over one that is open.
+pub(super) struct Cutting {
+    pub(super) roots: TrustRoots,
+    /// Of the listeners for nodes and for notices.
+    pub(super) live: Vec<Live>,
+}
+
+impl Cutting {
+    /// Brings the roots in line with the ledger. The own agency's stays: its people are served by their own node.
+    async fn look(&self, core: &Core) {
+        let state = core.state();
+        for (agency, a) in state.agencies().filter(|(id, _)| **id != core.agency) {
+            let (trusted, stands) = (self.roots.root_for(agency).is_some(), a.suspended.is_none());
+            if trusted == stands {
+                continue;
+            }
+            let rule = if stands {
+                if let Err(error) = self.roots.set(agency.clone(), &a.descriptor.root) {
+                    tracing::error!(%agency, %error, "a reinstated agency's authority cannot be read");
+                    continue;
+                }
+                "reinstated"
+            } else {
+                self.roots.remove(agency);
+                let cut: usize = self.live.iter().map(|live| live.close_agency(agency)).sum();
+                tracing::info!(%agency, cut, "open connections of a suspended agency are cut");
+                "suspended"
+            };
+            tracing::warn!(%agency, rule, "the federation changed an agency's standing");
+            let verdict = if stands { Verdict::Allow } else { Verdict::Deny };
+            let logged = core.log_node(AuditAction::Membership, agency, Object::None, verdict, rule).await;
+            if let Err(error) = logged {
+                tracing::error!(%error, %agency, "a change of standing could not be audited");
+            }
+        }
+    }
 }
 
 /// Pulls what is due, each origin beside the others: one that answers slowly holds nothing up.

@@ -86,6 +86,10 @@ actions! {
     PolicyExplain = "policy-explain",
     /// State of the cluster (`None`).
     ClusterStatus = "cluster-status",
+    /// Suspend an agency or let it in again, together with others (`None`).
+    FederationChange = "federation-change",
+    /// Give up a version that nobody can serve any more (the originator's `Agency`).
+    RecordAbandon = "record-abandon",
     /// Show the federation (`None`).
     FederationShow = "federation-show",
     /// Send a notice (`Record` of the own agency, marked for its addressee).
@@ -137,6 +141,8 @@ impl Action {
             | Action::PolicyCheck
             | Action::PolicyExplain
             | Action::ClusterStatus
+            | Action::FederationChange
+            | Action::RecordAbandon
             | Action::FederationShow
             | Action::NoticeTrack
             | Action::Bench => Flow::None,

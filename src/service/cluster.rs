@@ -105,6 +105,7 @@ impl Core {
             sync.values_mut().for_each(|o| {
                 o.missing.clear();
                 o.unopenable.clear();
+                o.lost.clear();
             });
         }
         Ok(ClusterView {

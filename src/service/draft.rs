@@ -157,6 +157,9 @@ impl Core {
             if state.agency(a).is_none() {
                 return Err(Fault::usage("UNKNOWN_AGENCY", format!("`{a}` is not an agency of this federation")));
             }
+            if !state.stands(a) {
+                return Err(suspended(a));
+            }
             if !parties.contains(a) {
                 return Err(Fault::refused("NOT_A_PARTY", format!("`{a}` is not a party of the agreement"))
                     .hint("--release only narrows the agreement's parties"));
@@ -164,9 +167,10 @@ impl Core {
         }
         let chosen = if ask.release.is_empty() { &parties } else { &ask.release };
         let release: BTreeSet<AgencyId> = chosen.iter().filter(|a| **a != self.agency).cloned().collect();
-        // An agency whose systems cannot hold this label is left out, though the agreement or the author names it.
-        let may_hold =
-            |a: &AgencyId| state.agency(a).is_some_and(|s| s.descriptor.may_hold(ask.grade, &ask.compartments));
+        // An agency whose systems cannot hold this label, or which is suspended, is left out, though the agreement names it.
+        let may_hold = |a: &AgencyId| {
+            state.stands(a) && state.agency(a).is_some_and(|s| s.descriptor.may_hold(ask.grade, &ask.compartments))
+        };
         Ok(release.into_iter().filter(may_hold).collect())
     }
 
@@ -227,6 +231,12 @@ impl Core {
                 && classifier(g)
         })
     }
+}
+
+/// Nothing new goes to an agency that is suspended (P2).
+pub(super) fn suspended(agency: &AgencyId) -> Fault {
+    Fault::refused("AGENCY_SUSPENDED", format!("`{agency}` is suspended from the federation"))
+        .hint("`hufu federation show` says who stands")
 }
 
 /// The asks of a record's classes: its own with the texts of its own grade, and one for each lower grade, highest

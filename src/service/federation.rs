@@ -64,6 +64,24 @@ impl Core {
                 format!("suspend {handle}"),
                 Resource::Agency(agency.clone()),
             ),
+            Act::SuspendAgency { agency } => {
+                (Action::FederationChange, AuditAction::Membership, format!("suspend {agency}"), Resource::None)
+            }
+            Act::ReinstateAgency { agency } => {
+                (Action::FederationChange, AuditAction::Membership, format!("reinstate {agency}"), Resource::None)
+            }
+            Act::Abandon { agency, record, version } => (
+                Action::RecordAbandon,
+                AuditAction::Purge,
+                format!("abandon {record} v{version}"),
+                Resource::Agency(agency.clone()),
+            ),
+            Act::Entry { agency, handle, version, .. } => (
+                Action::PersonAdd,
+                AuditAction::PersonAdmin,
+                format!("hash of {handle} v{version}"),
+                Resource::Agency(agency.clone()),
+            ),
         };
         let door = DoorAct {
             action,
@@ -104,6 +122,22 @@ impl Core {
                 if known.terms.parties.contains(&self.agency) { Ok(()) } else { Err(foreign(id)) }
             }
             Act::Guide(g) => self.check_guide(g),
+            Act::SuspendAgency { agency } | Act::ReinstateAgency { agency } => {
+                if state.agency(agency).is_none() {
+                    return Err(Fault::usage(
+                        "UNKNOWN_AGENCY",
+                        format!("`{agency}` is not an agency of this federation"),
+                    ));
+                }
+                if *agency == self.agency {
+                    return Err(Fault::refused("NOT_ALLOWED", "an agency has no voice in its own standing"));
+                }
+                Ok(())
+            }
+            Act::Abandon { record, .. } if state.origin_of(record) != Some(&self.agency) => {
+                Err(Fault::refused("FOREIGN_RECORD", "only its originator gives a record up"))
+            }
+            Act::Abandon { .. } | Act::Entry { .. } => Ok(()),
             Act::EndGuide { .. } | Act::Register { .. } | Act::Suspend { .. } => Ok(()),
         }
     }

@@ -2,6 +2,7 @@
 
 use super::core::Core;
 use super::door::{Act, Caller};
+use super::draft::suspended;
 use super::publish::RandomOf;
 use crate::audit::{Action as AuditAction, Object};
 use crate::domain::fault::Fault;
@@ -366,6 +367,9 @@ fn addressees(state: &State, ask: &NoticeAsk) -> Result<BTreeMap<AgencyId, Addre
             Fault::usage("UNKNOWN_AGENCY", format!("`{agency}` is no agency of this federation"))
                 .hint(format!("use {}", all.join(", ")))
         })?;
+        if known.suspended.is_some() {
+            return Err(suspended(&agency));
+        }
         if !known.descriptor.may_hold(ask.grade, &BTreeSet::new()) {
             let ceiling = known.descriptor.ceiling;
             return Err(Fault::refused("ABOVE_CEILING", format!("`{agency}` may hold nothing above {ceiling}"))

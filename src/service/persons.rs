@@ -109,6 +109,7 @@ impl Core {
             serial: facts.serial,
             suspended: false,
             version: 1,
+            salt: self.random(),
         };
         self.directory.put(person.clone(), 0).await?;
         Ok((person, pem))
@@ -165,6 +166,7 @@ impl Core {
             );
         }
         let seen = person.version;
+        person.salt = self.random();
         Ok(self.directory.put(person, seen).await?)
     }
 
@@ -175,7 +177,7 @@ impl Core {
                 return Err(Fault::refused("NOT_ALLOWED", "nobody suspends himself").hint("another officer does it"));
             }
             self.directory.by_name(name).ok_or_else(Fault::not_found)?;
-            self.directory.suspend(name).await?;
+            self.directory.suspend(name, self.random()).await?;
             self.directory.by_name(name).ok_or_else(Fault::not_found)
         };
         self.person_act(caller, Action::PersonSuspend, &format!("suspend {name}"), suspend).await

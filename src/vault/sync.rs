@@ -71,6 +71,8 @@ pub struct Owed {
     pub missing: Vec<Missing>,
     /// Of those, here once and not taken, because they do not open or break a rule (P15).
     pub unopenable: Vec<Missing>,
+    /// Of those, given up by their originator: nobody can serve them any more (P17).
+    pub lost: Vec<Missing>,
 }
 
 #[derive(Default)]
@@ -97,6 +99,8 @@ pub(super) struct Wanted {
     pub(super) reason: String,
     /// Whether its originator was not asked the last time, because another object's question was not answered.
     pub(super) passed_over: bool,
+    /// Whether its originator gave it up; it is asked for no more, and taken if it comes all the same.
+    pub(super) lost: bool,
 }
 
 impl Vault {
@@ -112,9 +116,11 @@ impl Vault {
             let Some(token) = self.recognise(state, origin, &record, committed) else { continue };
             let next = now.plus_ms(GRACE_MS);
             let reason = "not arrived yet".to_owned();
-            let wanted =
-                Wanted { origin: origin.clone(), token, since: now, next, attempts: 0, reason, passed_over: false };
+            let wanted = new_wanted(origin.clone(), token, now, next, reason);
             sync.wanted.entry((record, version)).or_insert(wanted);
+        }
+        for ((record, version), wanted) in &mut sync.wanted {
+            wanted.lost = state.lost(record, *version).is_some();
         }
         let arrived: Vec<_> = sync
             .wanted
@@ -170,8 +176,7 @@ impl Vault {
         };
         let Some(token) = token else { return };
         let since = committed.time;
-        let wanted =
-            Wanted { origin: origin.clone(), token, since, next: Millis(0), attempts: 0, reason, passed_over: false };
+        let wanted = new_wanted(origin.clone(), token, since, Millis(0), reason);
         if sync.wanted.insert((record, committed.version), wanted).is_none() && !own {
             let held = sync.held.entry(origin.clone()).or_default();
             *held = held.saturating_sub(1);
@@ -332,6 +337,7 @@ impl Vault {
                 |reason: &str, since| Missing { record: *record, version: *version, reason: reason.into(), since };
             match sync.refused.get(&(*record, *version)) {
                 Some(r) => o.unopenable.push(missing(&r.reason, r.since)),
+                None if w.lost => o.lost.push(missing(&w.reason, w.since)),
                 None => o.missing.push(missing(&w.reason, w.since)),
             }
         }
@@ -353,6 +359,10 @@ impl Vault {
             committed.tags.contains(&tag).then(|| key.pull_token(self.keys.federation(), &of))
         })
     }
+}
+
+fn new_wanted(origin: AgencyId, token: [u8; 32], since: Millis, next: Millis, reason: String) -> Wanted {
+    Wanted { origin, token, since, next, attempts: 0, reason, passed_over: false, lost: false }
 }
 
 /// The month of ledger time and its neighbours: the origin's own month may differ by one.

@@ -11,5 +11,6 @@ mod peers;
 mod portions;
 mod readme;
 mod shares;
+mod standing;
 mod survives;
 mod timing;

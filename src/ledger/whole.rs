@@ -1,0 +1,127 @@
+//! Acts of the whole (P2): they need officers of t agencies, of which the subject is none.
+//!
+//! Signatures may come one by one; until enough are there the act waits as a [`Proposal`] for everybody to see. One
+//! agency is one voice, whatever number of its officers sign; whoever was suspended meanwhile has none.
+
+use crate::domain::canon::{Canon, CanonError, Reader, Writer};
+use crate::domain::ids::{AgencyId, Handle};
+use crate::domain::limits;
+use crate::domain::person::Role;
+use crate::domain::time::Millis;
+use crate::seal::digest;
+use std::collections::BTreeMap;
+
+use super::act::{Act, SignedAct};
+use super::batch::{CommandReply, Refusal};
+use super::state::State;
+
+/// Most acts that one agency begins and nobody finishes, so that it leaves room for others.
+const BEGUN: usize = 8;
+
+/// An act of the whole that waits for more agencies.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Proposal {
+    /// The act.
+    pub act: Act,
+    /// The version of its object that the signers saw.
+    pub expected: u32,
+    /// The agency whose officer came first.
+    pub begun: AgencyId,
+    /// One officer of each agency that signed.
+    pub signers: BTreeMap<AgencyId, Handle>,
+    /// It waits no longer than this.
+    pub expires: Millis,
+}
+
+/// What becomes of an agency.
+pub(super) enum Standing {
+    Suspended,
+    InForce,
+}
+
+impl State {
+    /// Acts of the whole that wait for more signatures.
+    pub fn proposals(&self) -> impl Iterator<Item = &Proposal> {
+        self.proposals.values()
+    }
+
+    /// Whether an agency is one of the federation and not suspended.
+    pub fn stands(&self, agency: &AgencyId) -> bool {
+        self.agencies.get(agency).is_some_and(|a| a.suspended.is_none())
+    }
+
+    /// Suspends an agency or lets it in again.
+    pub(super) fn change_standing(
+        &mut self,
+        index: u64,
+        signed: &SignedAct,
+        act: &Act,
+        subject: &AgencyId,
+        to: &Standing,
+    ) -> Result<CommandReply, Refusal> {
+        let agency = self.agencies.get(subject).ok_or(Refusal::Unknown)?;
+        let already = agency.suspended.is_some() == matches!(to, Standing::Suspended);
+        if signed.expected != agency.standing || already {
+            return Err(Refusal::VersionConflict);
+        }
+        if !self.enough_of_the_whole(signed, act, subject)? {
+            return Ok(CommandReply::Pending);
+        }
+        if let Some(agency) = self.agencies.get_mut(subject) {
+            agency.standing = agency.standing.saturating_add(1);
+            agency.suspended = matches!(to, Standing::Suspended).then_some(index);
+        }
+        Ok(CommandReply::Done)
+    }
+
+    /// Adds the signatures to those that came before; whether officers of t agencies but the subject have signed.
+    fn enough_of_the_whole(&mut self, signed: &SignedAct, act: &Act, subject: &AgencyId) -> Result<bool, Refusal> {
+        let officer = |a: &AgencyId| self.signers(signed, a, Role::SecurityOfficer).first().copied();
+        let others = self.agencies.keys().filter(|a| *a != subject);
+        let signers: BTreeMap<AgencyId, Handle> = others.filter_map(|a| Some((a.clone(), officer(a)?))).collect();
+        let begun = signers.keys().next().cloned().ok_or(Refusal::NoAuthority)?;
+        let name = digest("hufu.ledger.proposal", &[&signed.act, &signed.expected.to_be_bytes()]);
+        let known = self.proposals.get(&name).cloned();
+        let crowded = self.proposals.values().filter(|p| p.begun == begun).count() >= BEGUN;
+        if known.is_none() && (crowded || self.proposals.len() >= limits::PENDING_ACTS) {
+            return Err(Refusal::Invalid);
+        }
+        let mut proposal = known.unwrap_or(Proposal {
+            act: act.clone(),
+            expected: signed.expected,
+            begun,
+            signers: BTreeMap::new(),
+            expires: signed.expires,
+        });
+        proposal.signers.extend(signers);
+        proposal.expires = proposal.expires.min(signed.expires);
+        proposal.signers.retain(|a, h| self.holds(a, *h, Role::SecurityOfficer).is_some());
+        let enough = proposal.signers.len() >= usize::from(self.threshold);
+        if enough {
+            self.proposals.remove(&name);
+        } else {
+            self.proposals.insert(name, proposal);
+        }
+        Ok(enough)
+    }
+}
+
+impl Canon for Proposal {
+    fn write(&self, w: &mut Writer) {
+        let Proposal { act, expected, begun, signers, expires } = self;
+        w.bytes(&act.to_canon()).u32(*expected).value(begun);
+        w.list(signers.iter(), |w, (a, h)| {
+            w.value(a).value(h);
+        });
+        w.value(expires);
+    }
+    fn read(r: &mut Reader<'_>) -> Result<Self, CanonError> {
+        Ok(Proposal {
+            act: Act::from_canon(r.bytes(64 << 10)?)?,
+            expected: r.u32()?,
+            begun: r.value()?,
+            signers: r.list(limits::AGENCIES, |r| Ok((r.value()?, r.value()?)))?.into_iter().collect(),
+            expires: r.value()?,
+        })
+    }
+}
