@@ -167,7 +167,15 @@ impl Frame {
         }
     }
 
-    /// The bytes of the journal.
+    /// Whether it holds a person's words outside a sealed letter.
+    pub(super) fn has_words(&self) -> bool {
+        let (Frame::Received { receipt, .. } | Frame::Own { receipt, .. } | Frame::Told { receipt, .. }) = self else {
+            return false;
+        };
+        receipt.receipt.answer.as_ref().is_some_and(|(_, text)| !text.is_empty())
+    }
+
+    /// The bytes of a frame.
     pub fn to_bytes(&self) -> Vec<u8> {
         let mut w = Writer::new(DOMAIN, VERSION);
         match self {

@@ -11,8 +11,9 @@
 //! - A letter is tried until its receipt is here or it expires; an expired one is *unknown*, and a late receipt
 //!   corrects that.
 //! - A receipt is signed by a node of the addressee; acknowledged and answered by the person too (P24).
-//! - Content is opened for a person only behind a durable audit entry.
+//! - Content is opened for a person only behind a durable audit entry, and no words of a person lie readable on disk.
 
+mod at_rest;
 mod book;
 mod error;
 mod frame;

@@ -5,6 +5,7 @@
 //! it, whether or not whoever asked still waits for the answer. A receipt that was made and did not reach its sender goes
 //! out again with the next copy of the letter.
 
+use super::at_rest::AtRest;
 use super::book::{Book, In, Out};
 use super::error::NoticeError;
 use super::frame::{Frame, Step};
@@ -114,6 +115,7 @@ pub struct Office {
     pub(super) identity: Identity,
     signer: SigningKey,
     ring: KeyRing,
+    at_rest: AtRest,
     journal: Journal,
     shared: Arc<Shared>,
     deadlines: Deadlines,
@@ -130,7 +132,7 @@ impl Office {
     /// Opens the book.
     ///
     /// # Errors
-    /// [`NoticeError::Journal`] or [`NoticeError::Canon`] when the journal is damaged.
+    /// [`NoticeError::Journal`], [`NoticeError::Seal`] or [`NoticeError::Canon`] when the journal is damaged.
     pub fn open(dir: &Path, identity: Identity, ring: KeyRing, deadlines: Deadlines) -> Result<Office, NoticeError> {
         Office::over(Journal::open(dir, JournalOptions::default())?, identity, ring, deadlines)
     }
@@ -141,12 +143,13 @@ impl Office {
         ring: KeyRing,
         deadlines: Deadlines,
     ) -> Result<Office, NoticeError> {
+        let at_rest = AtRest::new(&ring);
         let mut book = Book::default();
         let mut chain = Chain::default();
         let mut next = recovery.first_seq;
         while next < recovery.next_seq {
             for (seq, frame) in journal.read(next, 1024, 4 << 20)? {
-                book.fold(Frame::from_bytes(&frame)?);
+                book.fold(at_rest.from_disk(&frame)?);
                 chain.add(seq, &frame);
                 next = seq.saturating_add(1);
             }
@@ -157,6 +160,7 @@ impl Office {
             identity,
             signer: ring.signing_key()?,
             ring,
+            at_rest,
             journal,
             shared: Arc::new(Shared { book: RwLock::new(book), schedule: Mutex::new(schedule), ..Shared::default() }),
             deadlines,
@@ -430,7 +434,7 @@ impl Office {
     /// Makes frames durable and folds them. Both happen whether or not the caller still waits; `turn` is let go after.
     pub(super) async fn write(&self, frames: Vec<Frame>, turn: Option<Turn>) -> Result<(), NoticeError> {
         let (done, written) = oneshot::channel();
-        let bytes = frames.iter().map(Frame::to_bytes).collect();
+        let bytes = frames.iter().map(|f| self.at_rest.to_disk(f)).collect::<Result<_, _>>()?;
         let shared = Arc::clone(&self.shared);
         self.journal.submit(
             bytes,

@@ -84,7 +84,7 @@ const SECRET: Text = ["演练：机密查缉方案", "目标车辆悬挂蓝色�
 const TEAR_LINE: &str = "请各口岸加强对冷藏货柜的查验";
 const IMPORTED: Text = ["演练：导入的内部规定", "文件柜钥匙由两人分管", "每周五下班前清点"];
 const REFUSED: Text = ["演练：被拒绝的机密稿", "科员无权签发这一段", "稿件退回重新起草"];
-const NOTICE: [&str; 2] = ["演练：通报的主题", "三号口岸，请拦查"];
+const NOTICE: [&str; 3] = ["演练：通报的主题", "三号口岸，请拦查", "目标已在查验区控制"];
 
 fn body([_, first, second]: &Text) -> String {
     format!("{first}。\n{second}。")
@@ -131,6 +131,9 @@ fn nothing_that_people_write_lies_readable() {
     let notice = id(&send(&demo, "police-duty", "customs", "flash", "secret", NOTICE[0]));
     track(&demo, "police-duty", &notice, "delivered", "10").ok();
     demo.run("customs-duty", &["notice", "show", &notice]).ok();
+    demo.run("customs-duty", &["notice", "ack", &notice, "--answer", "closed", "--text", NOTICE[2]]).ok();
+    let told = track(&demo, "police-duty", &notice, "answered", "10");
+    assert!(told.ok().to_string().contains(NOTICE[2]), "{:?}", told.lines);
 
     for agency in AGENCIES {
         opens(&demo, &format!("{agency}-analyst"), &internal);
