@@ -1,22 +1,19 @@
 //! The state machine under openraft: applies batches to the ledger, keeps digests, reads and writes snapshots.
 //!
-//! What it holds is rebuilt from the newest snapshot file and the log; a start is shorter by what the store kept. A snapshot file is written aside,
-//! fsynced, renamed, and its folder fsynced, before openraft is told of it; it carries a checksum.
+//! What it holds is rebuilt from the newest snapshot file and the log; a start is shorter by what the store kept.
 
-use super::codec;
 use super::log::LogStore;
 use super::saver::{Incidents, Moment, Saver};
+use super::snapshot::{SnapshotFile, decode_snapshot, encode_snapshot};
 use super::types::{EntryReply, LogEntry, LogId, SnapshotMeta, StorageError, StoredMembership, TypeConfig};
-use crate::domain::canon::{CanonError, Reader, Writer};
+use crate::journal::RealDisk;
 use crate::ledger::State;
-use crate::seal::digest;
 use openraft::storage::{RaftStateMachine, Snapshot};
 use openraft::{AnyError, EntryPayload, ErrorSubject, ErrorVerb, OptionalSend, RaftSnapshotBuilder, StorageIOError};
 use std::collections::BTreeMap;
-use std::fs::File;
-use std::io::{Cursor, Write};
-use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::io::Cursor;
+use std::path::Path;
+use std::sync::{Arc, PoisonError, RwLock};
 use tokio::sync::watch;
 
 /// Digests kept for comparing nodes at one common index.
@@ -69,23 +66,26 @@ impl Machine {
     /// state that the log does not know of is left aside.
     pub(super) fn open(dir: &Path, genesis: &[u8], log: &LogStore) -> Result<(Machine, Arc<Published>), StorageError> {
         let state = State::genesis(genesis).map_err(|e| failed(ErrorVerb::Read, e.to_string()))?;
-        let begun = log.begun() || dir.join("snapshot").exists();
+        let read = |e: std::io::Error| failed(ErrorVerb::Read, e.to_string());
+        let disk = RealDisk::open(dir).map_err(|e| failed(ErrorVerb::Read, e.to_string()))?;
+        let file = Arc::new(SnapshotFile::on(Arc::new(disk)));
+        let begun = log.begun() || file.is_there().map_err(read)?;
         let (saver, saved) =
             Saver::open(&dir.join("state"), begun).map_err(|e| failed(ErrorVerb::Read, e.to_string()))?;
         let (applied, _) = watch::channel(0);
         let published =
             Arc::new(Published { state: RwLock::new(Arc::new(state.clone())), digests: RwLock::default(), applied });
         let mut machine = Machine {
-            file: Arc::new(SnapshotFile { path: dir.join("snapshot"), newest: Mutex::default() }),
+            file,
             state,
             applied: None,
             membership: StoredMembership::default(),
             published: Arc::clone(&published),
             saver,
         };
-        if let Some(bytes) = read_file(&machine.file.path)? {
+        if let Some(bytes) = machine.file.read().map_err(read)? {
             let (meta, state) = decode_snapshot(&bytes).map_err(|e| failed(ErrorVerb::Read, e.to_string()))?;
-            *machine.file.newest.lock().unwrap_or_else(PoisonError::into_inner) = meta.last_log_id;
+            machine.file.found(meta.last_log_id);
             machine.take_over(&meta, &state)?;
         }
         if let Some((meta, state)) =
@@ -185,14 +185,15 @@ impl RaftStateMachine<TypeConfig> for Machine {
         }
         // Read before it is made durable: what does not parse must not be found again at the next start.
         let read = State::decode(&state).map_err(|e| failed(ErrorVerb::Read, e.to_string()))?;
-        self.file.put(meta.last_log_id, &bytes)?;
+        self.file.put(meta.last_log_id, &bytes).map_err(|e| failed(ErrorVerb::Write, e.to_string()))?;
         self.become_state(meta, read);
         self.save();
         Ok(())
     }
 
     async fn get_current_snapshot(&mut self) -> Result<Option<Snapshot<TypeConfig>>, StorageError> {
-        let Some(bytes) = read_file(&self.file.path)? else { return Ok(None) };
+        let read = self.file.read().map_err(|e| failed(ErrorVerb::Read, e.to_string()))?;
+        let Some(bytes) = read else { return Ok(None) };
         let (meta, _) = decode_snapshot(&bytes).map_err(|e| failed(ErrorVerb::Read, e.to_string()))?;
         Ok(Some(Snapshot { meta, snapshot: Box::new(Cursor::new(bytes)) }))
     }
@@ -211,72 +212,9 @@ impl RaftSnapshotBuilder<TypeConfig> for Builder {
         let snapshot_id = self.applied.map_or_else(|| "0".to_owned(), |l| format!("{}-{}", l.leader_id.term, l.index));
         let meta = SnapshotMeta { last_log_id: self.applied, last_membership: self.membership.clone(), snapshot_id };
         let bytes = encode_snapshot(&meta, &self.state.encode());
-        self.file.put(self.applied, &bytes)?;
+        self.file.put(self.applied, &bytes).map_err(|e| failed(ErrorVerb::Write, e.to_string()))?;
         Ok(Snapshot { meta, snapshot: Box::new(Cursor::new(bytes)) })
     }
-}
-
-/// The one snapshot file. A builder runs beside the state machine, which may install a newer snapshot meanwhile; the
-/// log is then purged up to the newer one, so an older one must never take its place.
-struct SnapshotFile {
-    path: PathBuf,
-    newest: Mutex<Option<LogId>>,
-}
-
-impl SnapshotFile {
-    fn put(&self, id: Option<LogId>, bytes: &[u8]) -> Result<(), StorageError> {
-        let mut newest = self.newest.lock().unwrap_or_else(PoisonError::into_inner);
-        if *newest > id {
-            return Ok(());
-        }
-        write_file(&self.path, bytes)?;
-        *newest = id;
-        Ok(())
-    }
-}
-
-/// The bytes of a snapshot file.
-pub(super) fn encode_snapshot(meta: &SnapshotMeta, state: &[u8]) -> Vec<u8> {
-    let mut w = Writer::new("hufu.snapshot", 1);
-    codec::write_meta(&mut w, meta);
-    w.array(&digest("hufu.snapshot", &[state])).bytes(state);
-    w.finish()
-}
-
-/// Position and state of a snapshot whose checksum is right.
-pub(super) fn decode_snapshot(bytes: &[u8]) -> Result<(SnapshotMeta, Vec<u8>), CanonError> {
-    let mut r = Reader::new(bytes, "hufu.snapshot", 1)?;
-    let meta = codec::read_meta(&mut r)?;
-    let sum: [u8; 32] = r.array()?;
-    let state = r.bytes(usize::MAX)?;
-    r.finish()?;
-    if digest("hufu.snapshot", &[state]) != sum {
-        return Err(CanonError::Invalid("checksum of the snapshot"));
-    }
-    Ok((meta, state.to_vec()))
-}
-
-fn read_file(file: &Path) -> Result<Option<Vec<u8>>, StorageError> {
-    match std::fs::read(file) {
-        Ok(bytes) => Ok(Some(bytes)),
-        Err(e) if e.kind() == std::io::ErrorKind::NotFound => Ok(None),
-        Err(e) => Err(failed(ErrorVerb::Read, e.to_string())),
-    }
-}
-
-fn write_file(file: &Path, bytes: &[u8]) -> Result<(), StorageError> {
-    let write = || -> std::io::Result<()> {
-        let aside = file.with_extension("new");
-        let mut f = File::create(&aside)?;
-        f.write_all(bytes)?;
-        f.sync_all()?;
-        std::fs::rename(&aside, file)?;
-        match file.parent() {
-            Some(dir) => File::open(dir)?.sync_all(),
-            None => Ok(()),
-        }
-    };
-    write().map_err(|e| failed(ErrorVerb::Write, e.to_string()))
 }
 
 fn failed(verb: ErrorVerb, why: String) -> StorageError {

@@ -33,6 +33,7 @@ mod machine;
 mod network;
 mod pieces;
 mod saver;
+mod snapshot;
 #[cfg(test)]
 mod tests;
 mod types;

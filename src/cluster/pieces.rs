@@ -4,7 +4,7 @@
 //! is installed and at every start afterwards. So openraft sees no piece: it installs the very bytes that were checked.
 
 use super::door::DoorError;
-use super::machine::decode_snapshot;
+use super::snapshot::decode_snapshot;
 use super::types::{Snapshot, TypeConfig};
 use crate::ledger::State;
 use openraft::raft::InstallSnapshotRequest;
@@ -54,7 +54,7 @@ impl Pieces {
 #[cfg(test)]
 #[allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "test")]
 mod tests {
-    use super::super::machine::encode_snapshot;
+    use super::super::snapshot::encode_snapshot;
     use super::super::types::{SnapshotMeta, Vote};
     use super::*;
     use crate::ledger::fixture::federation;
