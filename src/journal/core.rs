@@ -75,6 +75,19 @@ impl Core {
         outcome
     }
 
+    /// Writes and syncs what was queued and begins a segment, so that what is in this one can go without what comes. One
+    /// without frames stays.
+    pub fn begin_segment(&mut self) -> Result<(), JournalError> {
+        self.sync()?;
+        if self.segments.last().is_none_or(|s| s.first.seq == self.next.seq) {
+            return Ok(());
+        }
+        let outcome = self.roll();
+        self.poisoned |= outcome.is_err();
+        self.publish();
+        outcome
+    }
+
     /// Removes whole segments below `keep_from`.
     pub fn trim_front(&mut self, keep_from: u64) -> Result<(), JournalError> {
         self.check()?;

@@ -18,6 +18,7 @@ pub type Done = Box<dyn FnOnce(Result<u64, JournalError>) + Send>;
 enum Order {
     Append(Vec<Vec<u8>>, Done),
     Trim(u64, mpsc::Sender<Result<(), JournalError>>),
+    Begin(mpsc::Sender<Result<(), JournalError>>),
 }
 
 /// Handle to a journal. When the last handle is gone, everything queued is written and the directory let go.
@@ -134,6 +135,13 @@ impl Journal {
         self.catalog.range().1
     }
 
+    /// Begins a segment behind everything queued so far. It blocks for the length of a sync.
+    pub fn begin_segment(&self) -> Result<(), JournalError> {
+        let (tx, rx) = mpsc::channel();
+        self.writer.send(Order::Begin(tx)).map_err(|_| JournalError::Closed)?;
+        rx.recv().map_err(|_| JournalError::Closed)?
+    }
+
     /// Removes whole segments below `keep_from`.
     pub fn trim_front(&self, keep_from: u64) -> Result<(), JournalError> {
         let (tx, rx) = mpsc::channel();
@@ -153,6 +161,10 @@ fn drive(mut core: Core, queue: &mpsc::Receiver<Order>) {
                 },
                 Order::Trim(keep_from, done) => {
                     let outcome = settle(&mut core, &mut waiting).and_then(|()| core.trim_front(keep_from));
+                    let _ = done.send(outcome);
+                }
+                Order::Begin(done) => {
+                    let outcome = settle(&mut core, &mut waiting).and_then(|()| core.begin_segment());
                     let _ = done.send(outcome);
                 }
             }

@@ -37,6 +37,10 @@ fn workload(disk: &FaultDisk) -> (usize, bool) {
     let mut acknowledged = 0;
     let mut trimmed = false;
     for n in 0..24 {
+        if n == 11 && core.begin_segment().is_err() {
+            assert!(matches!(core.sync(), Err(JournalError::Poisoned)));
+            return (acknowledged, trimmed);
+        }
         if n == 16 {
             trimmed = true;
             if core.trim_front(6).is_err() {
@@ -213,13 +217,14 @@ fn a_real_directory_is_locked_and_survives_reopening() {
 enum Step {
     Append(Vec<Vec<u8>>),
     Trim(u64),
+    Begin,
     PowerCut,
 }
 
 fn steps() -> impl Strategy<Value = Vec<Step>> {
     let frames = prop::collection::vec(prop::collection::vec(any::<u8>(), 0..40), 1..4);
     prop::collection::vec(
-        prop_oneof![4 => frames.prop_map(Step::Append), 1 => (0u64..40).prop_map(Step::Trim), 1 => Just(Step::PowerCut)],
+        prop_oneof![4 => frames.prop_map(Step::Append), 1 => (0u64..40).prop_map(Step::Trim), 1 => Just(Step::Begin), 1 => Just(Step::PowerCut)],
         1..40,
     )
 }
@@ -238,6 +243,7 @@ proptest! {
                     model.extend(frames);
                 }
                 Step::Trim(to) => core.trim_front(to).unwrap(),
+                Step::Begin => core.begin_segment().unwrap(),
                 Step::PowerCut => {
                     disk = disk.after_power_cut();
                     core = open(&disk).unwrap();

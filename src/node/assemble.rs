@@ -248,6 +248,7 @@ async fn serve(config: NodeConfig, urgent: Handle) -> Result<(), Fault> {
     let mut telling = upkeep::report(&core, &(peers.clone() as Arc<dyn PeerReports>), &stopped);
     telling.push(complaining);
     telling.push(upkeep::recommit(Arc::clone(&core), stopped.clone()));
+    telling.push(upkeep::retire(Arc::clone(&core), stopped.clone()));
 
     let mut couriers = courier::keep_warm(&urgent, &core, &post, &stopped);
     couriers.push(courier::start(&urgent, Arc::clone(&core), post.clone(), stopped.clone()));

@@ -11,6 +11,7 @@ use crate::service::{Core, Indexing, PeerComplaints, PeerReports};
 use crate::vault::{Complained, PeerVault};
 use data_encoding::HEXLOWER;
 use std::collections::BTreeSet;
+use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::watch;
@@ -25,6 +26,8 @@ const INDEX_ROUND: Duration = Duration::from_millis(1000);
 const INDEX_AGAIN: Duration = Duration::from_secs(30);
 /// How often what waits for its commitment is proposed again.
 const RECOMMIT: Duration = Duration::from_secs(2);
+/// How often old notices are looked for.
+const RETIRE: Duration = Duration::from_secs(600);
 /// Anchors come at most this often (P27).
 const ANCHOR: Duration = Duration::from_secs(10);
 const WAIT: Duration = Duration::from_secs(5);
@@ -40,7 +43,7 @@ pub(super) fn start(
         let mut round = interval(ROUND);
         round.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut anchored = (Instant::now(), 0);
-        let mut notices = 0;
+        let mut notices = 0..0;
         loop {
             tokio::select! {
                 biased;
@@ -127,6 +130,39 @@ pub(super) fn recommit(core: Arc<Core>, mut stopped: watch::Receiver<bool>) -> J
             }
             if core.cluster.status().leader.is_some() {
                 core.recommit(&mut stuck, WAIT).await;
+            }
+        }
+    })
+}
+
+/// Deletes what notices said thirty days ago (P26). Deletion needs the ledger's time and the own clock (P4).
+pub(super) fn retire(core: Arc<Core>, mut stopped: watch::Receiver<bool>) -> JoinHandle<()> {
+    tokio::spawn(async move {
+        let mut round = interval(RETIRE);
+        round.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            tokio::select! {
+                biased;
+                _ = stopped.wait_for(|s| *s) => return,
+                _ = round.tick() => {}
+            }
+            let (now, office) = (core.clock.now().min(core.state().time()), Arc::clone(&core));
+            let retired = match tokio::task::spawn_blocking(move || office.office.retire(now)).await {
+                Ok(Ok(retired)) if retired.letters > 0 || retired.frames > 0 => retired,
+                Ok(Ok(_)) => continue,
+                Ok(Err(error)) => {
+                    tracing::error!(%error, "old notices cannot be deleted; it is tried again");
+                    continue;
+                }
+                Err(error) => {
+                    tracing::error!(%error, "old notices were not deleted; it is tried again");
+                    continue;
+                }
+            };
+            let object = Object::Text(format!("notices: {} letters, {} frames", retired.letters, retired.frames));
+            let logged = core.log_node(AuditAction::Purge, &core.agency, object, Verdict::Allow, "retention").await;
+            if let Err(error) = logged {
+                tracing::error!(%error, "a deletion could not be audited");
             }
         }
     })
@@ -273,12 +309,12 @@ async fn introduce(core: &Core) {
 }
 
 /// Puts the hash of the audit head on the ledger when it moved. Returns the size anchored.
-async fn anchor(core: &Core, before: u64, notices: &mut u64) -> u64 {
+async fn anchor(core: &Core, before: u64, notices: &mut Range<u64>) -> u64 {
     // The log's checkpoint covers this event, and the ledger the checkpoint: so the ledger anchors every notice and receipt.
     match core.office.digest() {
         Ok((frames, _)) if frames == *notices => {}
         Ok((frames, head)) => {
-            let object = Object::Text(format!("{frames} {}", HEXLOWER.encode(&head)));
+            let object = Object::Text(format!("{}-{} {}", frames.start, frames.end, HEXLOWER.encode(&head)));
             let action = AuditAction::NoticeAnchor;
             match core.log_node(action, &core.agency, object, Verdict::Allow, "notice-digest").await {
                 Ok(_) => *notices = frames,

@@ -30,7 +30,7 @@ impl AtRest {
     }
 
     /// The bytes of the journal.
-    pub(super) fn to_disk(&self, frame: &Frame) -> Result<Vec<u8>, NoticeError> {
+    pub(super) fn seal_frame(&self, frame: &Frame) -> Result<Vec<u8>, NoticeError> {
         let plain = Zeroizing::new(frame.to_bytes());
         if !frame.has_words() {
             return Ok(plain.to_vec());
@@ -41,8 +41,8 @@ impl AtRest {
         Ok(Writer::new(DOMAIN, VERSION).array(&nonce).bytes(&sealed).finish())
     }
 
-    /// Reads what [`AtRest::to_disk`] wrote. A frame that an earlier version left in clear is read as it is.
-    pub(super) fn from_disk(&self, bytes: &[u8]) -> Result<Frame, NoticeError> {
+    /// Reads what [`AtRest::seal_frame`] wrote. A frame that an earlier version left in clear is read as it is.
+    pub(super) fn open_frame(&self, bytes: &[u8]) -> Result<Frame, NoticeError> {
         let Ok(mut r) = Reader::new(bytes, DOMAIN, VERSION) else { return Ok(Frame::from_bytes(bytes)?) };
         let nonce = r.array()?;
         let sealed = r.bytes(FRAME_BYTES)?;
@@ -88,16 +88,16 @@ mod tests {
         let (ring, other) = (ring(1), ring(1 << 20));
         let rest = AtRest::new(&ring);
         let frame = answered(&ring, "车辆已在二号通道截停");
-        let bytes = rest.to_disk(&frame).unwrap();
+        let bytes = rest.seal_frame(&frame).unwrap();
         assert!(!bytes.windows(9).any(|w| w == "二号通".as_bytes()));
-        assert_eq!(rest.from_disk(&bytes).unwrap(), frame);
-        assert!(AtRest::new(&other).from_disk(&bytes).is_err());
+        assert_eq!(rest.open_frame(&bytes).unwrap(), frame);
+        assert!(AtRest::new(&other).open_frame(&bytes).is_err());
         for at in 0..bytes.len() {
             let mut bad = bytes.clone();
             if let Some(b) = bad.get_mut(at) {
                 *b ^= 1;
             }
-            assert!(rest.from_disk(&bad).is_err(), "byte {at}");
+            assert!(rest.open_frame(&bad).is_err(), "byte {at}");
         }
     }
 
@@ -106,8 +106,8 @@ mod tests {
         let ring = ring(1);
         let rest = AtRest::new(&ring);
         let silent = answered(&ring, "");
-        assert_eq!(rest.to_disk(&silent).unwrap(), silent.to_bytes());
+        assert_eq!(rest.seal_frame(&silent).unwrap(), silent.to_bytes());
         let old = answered(&ring, "早先的答复");
-        assert_eq!(rest.from_disk(&old.to_bytes()).unwrap(), old);
+        assert_eq!(rest.open_frame(&old.to_bytes()).unwrap(), old);
     }
 }

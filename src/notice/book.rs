@@ -160,27 +160,29 @@ fn place(h: &LetterHeader) -> Place {
 /// Everything that this node knows of notices.
 #[derive(Debug, Clone, Default)]
 pub struct Book {
-    sent: BTreeMap<LetterDigest, Out>,
-    received: BTreeMap<LetterDigest, In>,
+    pub(super) sent: BTreeMap<LetterDigest, Out>,
+    pub(super) received: BTreeMap<LetterDigest, In>,
     /// Digests of notices in the order in which they came in.
-    arrivals: Vec<LetterDigest>,
-    by_notice: BTreeMap<NoticeId, Vec<LetterDigest>>,
+    pub(super) arrivals: Vec<LetterDigest>,
+    /// How many that came in before these are forgotten: positions stay what they were.
+    pub(super) forgotten: usize,
+    pub(super) by_notice: BTreeMap<NoticeId, Vec<LetterDigest>>,
     /// Letters without a receipt that are still tried, most urgent first.
-    open: BTreeSet<(Precedence, LetterDigest)>,
+    pub(super) open: BTreeSet<(Precedence, LetterDigest)>,
     /// How many of them there are, by where they go.
     waiting: BTreeMap<Place, usize>,
     /// Notices that this node withdrew, by addressee; and of these, whose withdrawal has not arrived yet.
-    cancelled: BTreeSet<(NoticeId, AgencyId)>,
-    cancelling: BTreeSet<(NoticeId, AgencyId)>,
+    pub(super) cancelled: BTreeSet<(NoticeId, AgencyId)>,
+    pub(super) cancelling: BTreeSet<(NoticeId, AgencyId)>,
     /// Withdrawals that came before their notices, by sender, and how many of each still wait for theirs.
     withheld: BTreeSet<(AgencyId, NoticeId)>,
     withheld_of: BTreeMap<AgencyId, usize>,
     /// Notices, sent or received, of which an alarm or escalation may still be due.
-    unsettled: BTreeSet<LetterDigest>,
+    pub(super) unsettled: BTreeSet<LetterDigest>,
     /// Notices that came in, of which nobody is known to have been called for the arrival.
-    unrung: BTreeSet<LetterDigest>,
+    pub(super) unrung: BTreeSet<LetterDigest>,
     /// Notices that this node sent with a provisional marking.
-    provisional: BTreeSet<NoticeId>,
+    pub(super) provisional: BTreeSet<NoticeId>,
 }
 
 impl Book {
@@ -391,7 +393,8 @@ impl Book {
 
     /// Notices that came in since a cursor (0 at first), and the next cursor.
     pub fn arrived_since(&self, cursor: usize) -> (Vec<LetterDigest>, usize) {
-        (self.arrivals.get(cursor..).unwrap_or_default().to_vec(), self.arrivals.len())
+        let known = cursor.saturating_sub(self.forgotten);
+        (self.arrivals.get(known..).unwrap_or_default().to_vec(), self.forgotten + self.arrivals.len())
     }
 
     /// Letters without a receipt that are still tried, most urgent first.

@@ -167,6 +167,24 @@ impl Frame {
         }
     }
 
+    /// When it was made.
+    pub(super) fn at(&self) -> Millis {
+        match self {
+            Frame::Sent { at, .. }
+            | Frame::Received { at, .. }
+            | Frame::Own { at, .. }
+            | Frame::Told { at, .. }
+            | Frame::Ended { at, .. }
+            | Frame::Shown { at, .. }
+            | Frame::Stepped { at, .. }
+            | Frame::Opened { at, .. }
+            | Frame::Withheld { at, .. }
+            | Frame::Called { at, .. }
+            | Frame::Provisional { at, .. }
+            | Frame::Confirmed { at, .. } => *at,
+        }
+    }
+
     /// Whether it holds a person's words outside a sealed letter.
     pub(super) fn has_words(&self) -> bool {
         let (Frame::Received { receipt, .. } | Frame::Own { receipt, .. } | Frame::Told { receipt, .. }) = self else {

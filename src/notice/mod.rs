@@ -22,6 +22,7 @@ mod office;
 mod quota;
 mod receipt;
 mod receive;
+mod retain;
 mod schedule;
 #[cfg(test)]
 #[allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "test")]
@@ -34,4 +35,5 @@ pub use letter::{Content, LETTER_BYTES, Letter, LetterDigest, LetterHeader, Lett
 pub use office::{Draft, Identity, Office, Taken, Word};
 pub use quota::{Allowance, Quota, demoted, flash_allowance, origin_allowance};
 pub use receipt::{By, Receipt, SignedReceipt, person_bytes, sign_as_person};
+pub use retain::{KEPT_MS, Retired};
 pub use schedule::{Schedule, Try};

@@ -11,6 +11,7 @@ use super::error::NoticeError;
 use super::frame::{Frame, Step};
 use super::letter::{Content, Letter, LetterDigest, LetterHeader, LetterKind};
 use super::receipt::{By, Receipt, SignedReceipt};
+use super::retain::Days;
 use super::schedule::{Schedule, Try};
 use crate::audit::AuditReceipt;
 use crate::domain::ids::{AgencyId, FederationId, NodeId, NoticeId};
@@ -20,6 +21,7 @@ use crate::journal::{Journal, JournalError, JournalOptions, Recovery};
 use crate::ledger::State;
 use crate::seal::{KeyRing, SigningKey, digest};
 use std::collections::BTreeMap;
+use std::ops::Range;
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use tokio::sync::{Notify, OwnedMutexGuard, oneshot, watch};
@@ -86,6 +88,8 @@ pub struct Word {
 /// Every letter and receipt of this node in one digest: a hash chain over the journal's frames in their order.
 #[derive(Default)]
 struct Chain {
+    /// The first frame in it: earlier ones are deleted.
+    first: u64,
     next: u64,
     head: [u8; 32],
 }
@@ -116,7 +120,8 @@ pub struct Office {
     signer: SigningKey,
     ring: KeyRing,
     at_rest: AtRest,
-    journal: Journal,
+    pub(super) journal: Journal,
+    pub(super) days: Mutex<Days>,
     shared: Arc<Shared>,
     deadlines: Deadlines,
     /// Of letters that came in or were decided on since the start.
@@ -145,11 +150,14 @@ impl Office {
     ) -> Result<Office, NoticeError> {
         let at_rest = AtRest::new(&ring);
         let mut book = Book::default();
-        let mut chain = Chain::default();
+        let mut chain = Chain { first: recovery.first_seq, next: recovery.first_seq, ..Chain::default() };
+        let mut days = Days::default();
         let mut next = recovery.first_seq;
         while next < recovery.next_seq {
             for (seq, frame) in journal.read(next, 1024, 4 << 20)? {
-                book.fold(at_rest.from_disk(&frame)?);
+                let read = at_rest.open_frame(&frame)?;
+                days.frame(&read, seq);
+                book.fold(read);
                 chain.add(seq, &frame);
                 next = seq.saturating_add(1);
             }
@@ -162,6 +170,7 @@ impl Office {
             ring,
             at_rest,
             journal,
+            days: Mutex::new(days),
             shared: Arc::new(Shared { book: RwLock::new(book), schedule: Mutex::new(schedule), ..Shared::default() }),
             deadlines,
             desks: Mutex::default(),
@@ -176,6 +185,17 @@ impl Office {
     pub async fn failed(&self) {
         let mut failed = self.shared.failed.subscribe();
         let _ = failed.wait_for(|f| *f).await;
+    }
+
+    /// Changes the book by what needs no frame.
+    pub(super) fn change<T>(&self, f: impl FnOnce(&mut Book) -> T) -> T {
+        f(&mut self.shared.book.write().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// What is deleted is in the chain no more.
+    pub(super) fn restart_chain(&self) {
+        let first = self.journal.first_seq();
+        *self.chain.lock().unwrap_or_else(PoisonError::into_inner) = Chain { first, next: first, head: [0; 32] };
     }
 
     /// Looks into the book.
@@ -400,11 +420,11 @@ impl Office {
         &self.deadlines
     }
 
-    /// How many frames there are, and the digest over all of them: a pure function of the journal.
+    /// The numbers of the frames that are there, and the digest over all of them: a pure function of the journal.
     ///
     /// # Errors
     /// A journal that cannot be read.
-    pub fn digest(&self) -> Result<(u64, [u8; 32]), NoticeError> {
+    pub fn digest(&self) -> Result<(Range<u64>, [u8; 32]), NoticeError> {
         let mut chain = self.chain.lock().unwrap_or_else(PoisonError::into_inner);
         let end = self.journal.next_seq();
         while chain.next < end {
@@ -412,7 +432,7 @@ impl Office {
                 chain.add(seq, &frame);
             }
         }
-        Ok((chain.next, chain.head))
+        Ok((chain.first..chain.next, chain.head))
     }
 
     /// Letters of a notice that this node sent.
@@ -434,7 +454,7 @@ impl Office {
     /// Makes frames durable and folds them. Both happen whether or not the caller still waits; `turn` is let go after.
     pub(super) async fn write(&self, frames: Vec<Frame>, turn: Option<Turn>) -> Result<(), NoticeError> {
         let (done, written) = oneshot::channel();
-        let bytes = frames.iter().map(|f| self.at_rest.to_disk(f)).collect::<Result<_, _>>()?;
+        let bytes = frames.iter().map(|f| self.at_rest.seal_frame(f)).collect::<Result<_, _>>()?;
         let shared = Arc::clone(&self.shared);
         self.journal.submit(
             bytes,

@@ -4,6 +4,7 @@
 mod formats;
 mod histories;
 mod refusals;
+mod retention;
 
 use super::*;
 use crate::domain::agency::Tier;

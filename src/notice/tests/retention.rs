@@ -1,0 +1,87 @@
+//! Thirty days, and not one more than a day longer (P26).
+
+use super::super::retain::Retired;
+use super::*;
+
+const DAY: u64 = 24 * 3_600_000;
+
+fn day(n: u64) -> Millis {
+    START.plus_ms(n * DAY)
+}
+
+/// One flash from police to customs, taken there and acknowledged here.
+fn exchange(parties: &[Party], state: &State, at: Millis) -> Letter {
+    let (customs, police) = (parties[0].office.as_ref().unwrap(), parties[1].office.as_ref().unwrap());
+    let mut dice = Dice(at.0);
+    let notice = NoticeId::new(at, mark(&parties[1].id), &mut dice);
+    let drafts = vec![draft(notice, &parties[0].id, Precedence::Flash)];
+    let sent = block(police.accept(state, drafts, ("duty", u64::MAX), at, &mut dice)).unwrap();
+    let letter = police.read(|b| b.out(&sent[0]).unwrap().letter.clone());
+    let receipts = block(customs.take(state, letter.clone(), at)).unwrap().receipts;
+    block(police.told(state, receipts, at)).unwrap();
+    letter
+}
+
+#[test]
+fn what_is_thirty_days_old_goes_from_memory_and_disk_and_nothing_younger() {
+    let (mut parties, state) = federation();
+    parties.iter_mut().for_each(Party::start);
+    let kept = |p: &Party, l: &Letter| {
+        let office = p.office.as_ref().unwrap();
+        office.read(|b| b.out(&l.digest()).is_some() || b.entry(&l.digest()).is_some())
+    };
+    let retire = |p: &Party, at| p.office.as_ref().unwrap().retire(at).unwrap();
+    let nothing = Retired { letters: 0, frames: 0 };
+    let old = exchange(&parties, &state, day(0));
+    let mut young = None;
+    for n in 0..30 {
+        for p in &parties[..2] {
+            assert_eq!(retire(p, day(n)), nothing, "day {n}");
+        }
+        if n == 5 {
+            young = Some(exchange(&parties, &state, day(5)));
+        }
+    }
+    let young = young.unwrap();
+    let cursor = parties[0].office.as_ref().unwrap().read(|b| b.arrived_since(0).1);
+    let before: Vec<_> = parties.iter().map(|p| p.office.as_ref().unwrap().digest().unwrap()).collect();
+    for p in &parties[..2] {
+        assert!(kept(p, &old));
+        assert_eq!(retire(p, day(30).plus_ms(1)).letters, 1);
+        assert!(!kept(p, &old) && kept(p, &young));
+    }
+    // The disk is at most a day behind.
+    for (p, (frames, head)) in parties[..2].iter().zip(before) {
+        assert!(retire(p, day(31).plus_ms(2)).frames > 0);
+        let (now, digest) = p.office.as_ref().unwrap().digest().unwrap();
+        assert!(now.start > frames.start && now.end == frames.end && digest != head, "the chain begins anew");
+    }
+    // Positions of those who watch stay what they were.
+    let customs = parties[0].office.as_ref().unwrap();
+    assert_eq!(customs.read(|b| b.arrived_since(cursor)), (Vec::new(), cursor));
+    assert_eq!(customs.read(|b| b.arrived_since(0).0), [young.digest()]);
+    // What comes again does not come in again.
+    assert!(block(customs.take(&state, old.clone(), day(31))).is_err());
+
+    for p in &mut parties[..2] {
+        p.kill();
+        p.start();
+        assert!(!kept(p, &old) && kept(p, &young), "after a power cut");
+    }
+}
+
+/// A letter without a receipt that is still tried stays, and a day without ledger time deletes nothing.
+#[test]
+fn what_is_still_tried_stays() {
+    let (mut parties, state) = federation();
+    parties.iter_mut().for_each(Party::start);
+    let police = parties[1].office.as_ref().unwrap();
+    let notice = NoticeId::new(START, mark(&parties[1].id), &mut Dice(1));
+    let drafts = vec![draft(notice, &parties[0].id, Precedence::Routine)];
+    let sent = block(police.accept(&state, drafts, ("duty", u64::MAX), START, &mut Dice(2))).unwrap();
+    assert_eq!(police.retire(Millis(0)).unwrap(), Retired { letters: 0, frames: 0 });
+    assert_eq!(police.retire(day(40)).unwrap().letters, 0);
+    assert!(police.read(|b| b.still_open(&sent[0]).is_some()));
+    block(police.step(day(40))).unwrap();
+    assert_eq!(police.retire(day(41)).unwrap().letters, 1);
+}
