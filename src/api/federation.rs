@@ -100,7 +100,7 @@ fn proposal(p: &Proposal) -> Option<v1::Proposal> {
         act: act.into(),
         agency: agency.to_string(),
         signed_by: p.signers.keys().map(ToString::to_string).collect(),
-        expires: p.expires.0,
+        expires: p.signers.values().map(|(_, until)| until.0).max().unwrap_or_default(),
     })
 }
 

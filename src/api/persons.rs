@@ -69,6 +69,10 @@ fn entering(p: v1::Person) -> Result<Entering, Fault> {
         version: _,
         ledger_hash: _,
         ledger_version: _,
+        serial: _,
+        salt: _,
+        on_ledger: _,
+        registration: _,
     } = p;
     if roles.is_empty() {
         return Err(Fault::usage("BAD_PERSON", "a person holds at least one role"));
@@ -116,7 +120,9 @@ impl People {
     /// An entry, and which version of it stands on the ledger.
     fn view(&self, p: &Person) -> v1::Person {
         let state = self.core.state();
-        let entry = state.agency(&self.core.agency).and_then(|a| a.entries.get(&p.handle).copied());
+        let own = state.agency(&self.core.agency);
+        let entry = own.and_then(|a| a.entries.get(&p.handle).copied());
+        let registered = own.and_then(|a| a.authorities.get(&p.handle)).map(|(_, suspended)| 1 + u32::from(*suspended));
         v1::Person {
             name: p.name.clone(),
             handle: p.handle.to_string(),
@@ -130,6 +136,10 @@ impl People {
             version: p.version,
             ledger_hash: p.ledger_hash().map(|h| h.to_vec()).unwrap_or_default(),
             ledger_version: entry.map_or(0, |(version, _)| version),
+            serial: p.serial.clone(),
+            salt: p.salt.to_vec(),
+            on_ledger: entry.is_some() && entry == p.ledger_hash().map(|hash| (p.version, hash)),
+            registration: registered.unwrap_or(0),
         }
     }
 }

@@ -7,14 +7,16 @@ use crate::wire::pb::v1;
 
 #[derive(clap::Args)]
 pub(super) struct Marking {
+    /// Compartment; may be given several times.
     #[arg(long = "compartment")]
     compartments: Vec<Compartment>,
-    /// Without it the record stays with the own agency.
+    /// Agreement to share under; without it the record stays with the own agency.
     #[arg(long)]
     agreement: Option<AgreementId>,
-    /// Narrows the agreement's parties.
+    /// Agencies, comma-separated: narrows the agreement's parties.
     #[arg(long, value_delimiter = ',')]
     release: Vec<AgencyId>,
+    /// Kind: report, lead, person, item, fund, place, event or case.
     #[arg(long, default_value = "report")]
     kind: Kind,
 }

@@ -8,11 +8,11 @@ use super::args::Globals;
 use super::client::{Client, block_on, fault};
 use super::output::Out;
 use crate::config::{Secrecy, read_text, write_file};
-use crate::domain::fault::Fault;
+use crate::domain::fault::{Fault, FaultKind};
 use crate::domain::ids::{AgencyId, FederationId};
 use crate::domain::label::{Compartment, Grade};
 use crate::domain::person::Role;
-use crate::identity::person_request;
+use crate::identity::{Person, person_request};
 use crate::ledger::{Act, Authority};
 use crate::seal::PublicKey;
 use crate::wire::pb::v1;
@@ -21,8 +21,9 @@ use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-/// The version of a registration that is not suspended.
+/// Versions of a registration: one that counts, and one that does not.
 const REGISTERED: u32 = 1;
+const SUSPENDED: u32 = 2;
 
 #[derive(clap::Subcommand)]
 pub(super) enum Command {
@@ -211,12 +212,15 @@ pub(super) fn run(command: Command, g: &Globals, out: &Out) -> Result<ExitCode, 
                     .map_err(fault)?
                     .into_inner();
                 let signer = Signer::of(&client).await?;
-                // A person whose key stands on the ledger loses it there too.
-                if before.roles.iter().any(|r| r.parse::<Role>().is_ok_and(Role::has_authority)) {
+                let after = r.person.unwrap_or_default();
+                let hashed = commit_entry(&client, &signer, &after).await;
+                // A person whose key stands on the ledger, or waits to, loses it there too.
+                let signs = before.roles.iter().any(|r| r.parse::<Role>().is_ok_and(Role::has_authority));
+                if signs && after.registration < SUSPENDED {
                     let act = Act::Suspend { agency: signer.agency.clone(), handle: before.handle.parse()? };
                     signer.submit(&client, &act, REGISTERED).await.map_err(pending)?;
                 }
-                commit_entry(&client, &signer, &r.person.unwrap_or_default()).await?;
+                hashed?;
                 let person = view(&show(&client, &name).await?);
                 out.answer(&person, || format!("{} {name}", out.say("已停用", "suspended")));
             }
@@ -238,24 +242,62 @@ pub(super) async fn add(client: &Client, new: &NewPerson, csr_pem: &str) -> Resu
     };
     let request = v1::AddPersonRequest { person: Some(person), csr_pem: csr_pem.to_owned() };
     let reply = client.persons().add(request).await.map_err(fault)?.into_inner();
+    let entered = reply.person.clone().unwrap_or_default();
+    let (clearance, roles) = (entered.clearance.parse::<Grade>()?, parsed(&entered.roles)?);
+    if clearance != new.clearance || roles != new.roles || parsed(&entered.compartments)? != new.compartments {
+        return Err(Fault::integrity("INTEGRITY", "the node entered something else than it was asked to")
+            .hint("look at the entry with `hufu person show`, and suspend it"));
+    }
     approve(client, &new.name).await?;
     Ok(reply)
 }
 
 /// The directory was changed and the ledger not yet.
 fn pending(fault: Fault) -> Fault {
+    if fault.kind != FaultKind::Unavailable {
+        return fault;
+    }
     fault.hint("the change is in force at your own node; repeat the command when there is a leader, for the ledger")
 }
 
 /// Puts the salted hash of an entry on the ledger, unless it stands there (P1). None when it does.
 async fn commit_entry(client: &Client, signer: &Signer, p: &v1::Person) -> Result<Option<(String, u64)>, Fault> {
-    let Ok(hash) = <[u8; 32]>::try_from(p.ledger_hash.as_slice()) else { return Ok(None) };
-    if p.ledger_version >= p.version {
+    let Some(hash) = entry(p)?.ledger_hash() else { return Ok(None) };
+    if p.on_ledger {
         return Ok(None);
+    }
+    if p.ledger_hash != hash || p.ledger_version >= p.version {
+        return Err(Fault::integrity("INTEGRITY", format!("the entry of `{}` is not the one that was signed", p.name))
+            .hint(
+                "the node's directory was changed or restored behind its officers' backs; compare it with a backup",
+            ));
     }
     let (agency, handle) = (signer.agency.clone(), p.handle.parse()?);
     let act = Act::Entry { agency, handle, version: p.version, hash };
     signer.submit(client, &act, p.ledger_version).await.map(Some).map_err(pending)
+}
+
+/// The entry as the node shows it: what an officer signs is computed from what an officer reads.
+fn entry(p: &v1::Person) -> Result<Person, Fault> {
+    let wrong = |_| Fault::internal("INTERNAL", "the node shows an entry without key or salt");
+    Ok(Person {
+        name: p.name.clone(),
+        handle: p.handle.parse()?,
+        title: p.title.clone(),
+        unit: p.unit.clone(),
+        roles: parsed(&p.roles)?,
+        clearance: p.clearance.parse()?,
+        compartments: parsed(&p.compartments)?,
+        public_key: p.public_key.as_slice().try_into().map_err(wrong)?,
+        serial: p.serial.clone(),
+        suspended: p.suspended,
+        version: p.version,
+        salt: p.salt.as_slice().try_into().map_err(wrong)?,
+    })
+}
+
+fn parsed<T: std::str::FromStr<Err = Fault> + Ord>(words: &[String]) -> Result<BTreeSet<T>, Fault> {
+    words.iter().map(|w| w.parse()).collect()
 }
 
 /// Signs the hash of an entry, and the registration of a person who signs acts (P1).
@@ -265,9 +307,8 @@ pub(super) async fn approve(client: &Client, name: &str) -> Result<(String, u64)
     let entry = commit_entry(client, &signer, &person).await?;
     let key: [u8; 32] =
         person.public_key.as_slice().try_into().map_err(|_| Fault::internal("INTERNAL", "the node gave no key"))?;
-    let roles: BTreeSet<Role> = person.roles.iter().map(|r| r.parse()).collect::<Result<_, _>>()?;
-    let roles: BTreeSet<Role> = roles.into_iter().filter(|r| r.has_authority()).collect();
-    if roles.is_empty() {
+    let roles: BTreeSet<Role> = parsed::<Role>(&person.roles)?.into_iter().filter(|r| r.has_authority()).collect();
+    if roles.is_empty() || person.suspended {
         return entry.ok_or_else(|| {
             Fault::conflict("APPROVED", format!("the entry of `{name}` stands on the ledger and needs nothing more"))
         });
@@ -293,5 +334,5 @@ async fn show(client: &Client, name: &str) -> Result<v1::Person, Fault> {
 fn view(p: &v1::Person) -> Value {
     json!({"name": p.name, "handle": p.handle, "title": p.title, "unit": p.unit, "roles": p.roles,
         "clearance": p.clearance, "compartments": p.compartments, "suspended": p.suspended, "version": p.version,
-        "ledger": p.version == p.ledger_version})
+        "ledger": p.on_ledger})
 }

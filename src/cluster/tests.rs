@@ -165,6 +165,11 @@ async fn the_door_refuses_what_no_honest_member_sends() {
         entries,
         leader_commit: None,
     };
+    // A snapshot undoes no suspension; one that was reinstated since has a higher standing.
+    let fewer = crate::ledger::fixture::suspended(&state, &f.third.id);
+    let knows = Door { state: &fewer, log: &log, applied: 4, vote: Vote::new(10, voter.0) };
+    assert_eq!(knows.snapshot_state(&state), Err(DoorError::Snapshot("an agency in it is another")));
+    assert_eq!((knows.snapshot_state(&fewer), door.snapshot_state(&fewer)), (Ok(()), Ok(())));
     assert_eq!(door.append(voter, &append(voter, 11, vec![entry(1, 4), entry(2, 5)])), Ok(()));
     assert_eq!(door.append(voter, &append(voter, 11, vec![entry(2, 4)])), Err(DoorError::Rollback(4)));
     assert_eq!(door.append(other, &append(voter, 11, vec![])), Err(DoorError::NotSender));

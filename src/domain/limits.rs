@@ -40,6 +40,6 @@ pub const AUTHORITIES: usize = 1 << 16;
 /// Pair keys that one agency introduced: one for each other agency and month.
 pub const INTRODUCTIONS: usize = 1 << 20;
 /// Hashes of directory entries of one agency.
-pub const ENTRIES: usize = 1 << 20;
+pub const ENTRIES: usize = 1 << 16;
 /// Versions that were given up, of all agencies together.
 pub const LOST: usize = 1 << 20;

@@ -35,10 +35,10 @@ impl State {
             return refuse(Refusal::Replayed);
         }
         let agency = node.agency.clone();
-        if !self.stands(&agency) {
-            return refuse(Refusal::UnknownNode);
-        }
-        let reply = if index > batch.not_after {
+        // Kept like any other reply: what was refused while the agency was suspended is not taken after it.
+        let reply = if !self.stands(&agency) {
+            refuse(Refusal::UnknownNode)
+        } else if index > batch.not_after {
             refuse(Refusal::Expired)
         } else {
             self.report_time(&agency, batch.time);
@@ -163,7 +163,9 @@ impl State {
             return Err(Refusal::Expired);
         }
         let act = Act::from_canon(&signed.act).map_err(|_| Refusal::Malformed)?;
-        self.forget_expired();
+        if self.forget_expired() {
+            self.settle();
+        }
         let expected = |version| if signed.expected == version { Ok(()) } else { Err(Refusal::VersionConflict) };
         let reply = match act {
             Act::Agreement(terms) => self.agreement_signed(index, signed, terms),
@@ -187,18 +189,14 @@ impl State {
         Ok(reply)
     }
 
-    /// Acts that were not signed in time wait no longer.
-    fn forget_expired(&mut self) {
+    /// Acts that were not signed in time wait no longer. Whether there was one.
+    fn forget_expired(&mut self) -> bool {
         let late: Vec<[u8; 32]> =
             self.pending.iter().filter(|(_, p)| self.time >= p.expires).map(|(hash, _)| *hash).collect();
-        for hash in late {
-            self.pending.remove(&hash);
+        for hash in &late {
+            self.pending.remove(hash);
         }
-        let late: Vec<[u8; 32]> =
-            self.proposals.iter().filter(|(_, p)| self.time >= p.expires).map(|(name, _)| *name).collect();
-        for name in late {
-            self.proposals.remove(&name);
-        }
+        self.forget_voices() || !late.is_empty()
     }
 
     /// Handles whose signatures verify and who hold `role` at `agency`.
@@ -253,6 +251,10 @@ impl State {
             return Err(Refusal::Expired);
         }
         latest.signatures.extend(signers);
+        // Whoever was suspended meanwhile has signed nothing that comes into force.
+        if latest.in_force.is_none() {
+            latest.signatures.retain(|a, h| self.holds(a, *h, Role::SecurityOfficer).is_some());
+        }
         let complete = terms.parties.iter().all(|p| latest.signatures.contains_key(p));
         if complete && latest.in_force.is_none() {
             latest.in_force = Some(index);
@@ -313,10 +315,11 @@ impl State {
             return Err(Refusal::NoAuthority);
         }
         let guide = self.guides.get_mut(&id).filter(|g| g.guide.agency == *agency).ok_or(Refusal::Unknown)?;
-        if signed.expected != guide.version() {
+        if signed.expected > 1 {
             return Err(Refusal::VersionConflict);
         }
-        guide.ended = Some(index);
+        // Nothing follows the end: the same again is done already.
+        guide.ended.get_or_insert(index);
         Ok(Done)
     }
 
@@ -343,12 +346,12 @@ impl State {
         }
         let hash = act_hash(&self.federation, &signed.act);
         let now = self.time;
-        let mut pending = self
-            .pending
-            .get(&hash)
-            .cloned()
-            .filter(|p| now < p.expires)
-            .unwrap_or(Pending { signers: Default::default(), expires: signed.expires });
+        let mut pending = self.pending.get(&hash).cloned().filter(|p| now < p.expires).unwrap_or(Pending {
+            signers: Default::default(),
+            expires: signed.expires,
+            subject: None,
+        });
+        pending.subject = Some((agency.clone(), authority.handle));
         pending.signers.extend(signers);
         // A signer who was suspended meanwhile does not count.
         pending.signers.retain(|h| self.holds(agency, *h, Role::SecurityOfficer).is_some());
@@ -367,13 +370,20 @@ impl State {
         if self.signers(signed, agency, Role::SecurityOfficer).iter().all(|h| *h == handle) {
             return Err(Refusal::NoAuthority);
         }
-        let state = self.agencies.get_mut(agency).ok_or(Refusal::Unknown)?;
-        let (_, suspended) = state.authorities.get_mut(&handle).ok_or(Refusal::Unknown)?;
-        // Version 1 is registered, 2 suspended.
-        if signed.expected != 1 + u32::from(*suspended) {
+        if signed.expected > 1 {
             return Err(Refusal::VersionConflict);
         }
-        *suspended = true;
+        // A registration that waits for its second officer comes to nothing.
+        let waiting = |p: &Pending| p.subject.as_ref().is_some_and(|(a, h)| a == agency && *h == handle);
+        let dropped: Vec<[u8; 32]> = self.pending.iter().filter(|(_, p)| waiting(p)).map(|(hash, _)| *hash).collect();
+        for hash in dropped {
+            self.pending.remove(&hash);
+        }
+        // Nothing follows a suspension: the same again is done already.
+        let state = self.agencies.get_mut(agency).ok_or(Refusal::Unknown)?;
+        if let Some((_, suspended)) = state.authorities.get_mut(&handle) {
+            *suspended = true;
+        }
         Ok(Done)
     }
 
@@ -393,10 +403,12 @@ impl State {
             return Err(Refusal::ForeignRecord);
         }
         self.records.of(&record).and_then(|e| e.iter().find(|v| v.version == version)).ok_or(Refusal::Unknown)?;
-        if self.lost.len() >= limits::LOST {
-            return Err(Refusal::Invalid);
+        if !self.lost.contains_key(&(record, version)) {
+            if self.lost.len() >= limits::LOST {
+                return Err(Refusal::Invalid);
+            }
+            self.lost.insert((record, version), index);
         }
-        self.lost.entry((record, version)).or_insert(index);
         Ok(Done)
     }
 

@@ -1,6 +1,7 @@
 //! A small signed federation for tests: police and customs vote, cyberspace learns.
 
 use super::genesis::{Authority, Descriptor, Genesis, NodeEntry, SIGN_GENESIS, SignedGenesis, node_id};
+use super::state::State;
 use crate::domain::agency::Tier;
 use crate::domain::canon::Canon;
 use crate::domain::ids::{AgencyId, FederationId, Handle, NodeId};
@@ -22,6 +23,8 @@ pub(crate) struct Federation {
     pub(crate) id: FederationId,
     pub(crate) police: Agency,
     pub(crate) customs: Agency,
+    /// Cyberspace, which does not vote.
+    pub(crate) third: Agency,
     /// A `SignedGenesis`.
     pub(crate) genesis: Vec<u8>,
     pub(crate) signed: SignedGenesis,
@@ -74,7 +77,16 @@ pub(crate) fn federation() -> Federation {
         let signature = key.sign(SIGN_GENESIS, &signed.body);
         signed.add(x.id.clone(), *handle, signature).unwrap();
     }
-    Federation { id: genesis.federation, police, customs, genesis: signed.to_canon(), signed }
+    Federation { id: genesis.federation, police, customs, third: cyberspace, genesis: signed.to_canon(), signed }
+}
+
+/// The state in which an agency is suspended.
+pub(crate) fn suspended(state: &State, agency: &AgencyId) -> State {
+    let mut state = state.clone();
+    let a = state.agencies.get_mut(agency).unwrap();
+    (a.standing, a.suspended) = (a.standing + 1, Some(1));
+    state.settle();
+    state
 }
 
 /// A genesis of these founders, each signed for by the officer given with it; police and customs vote.

@@ -80,7 +80,7 @@ pub struct AgencyState {
     /// Index at which it was suspended, while it is.
     pub suspended: Option<u64>,
     /// Salted hashes of its directory's entries with their versions (P1).
-    pub entries: BTreeMap<Handle, (u32, [u8; 32])>,
+    pub entries: OrdMap<Handle, (u32, [u8; 32])>,
 }
 
 impl AgencyState {
@@ -91,7 +91,7 @@ impl AgencyState {
             introductions: BTreeMap::new(),
             standing: 1,
             suspended: None,
-            entries: BTreeMap::new(),
+            entries: OrdMap::new(),
         }
     }
 }
@@ -151,18 +151,13 @@ pub struct GuideState {
     pub ended: Option<u64>,
 }
 
-impl GuideState {
-    /// 1 while it stands, 2 when it was ended.
-    pub fn version(&self) -> u32 {
-        1 + u32::from(self.ended.is_some())
-    }
-}
-
 /// An act that waits for more signatures.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Pending {
     pub(super) signers: BTreeSet<Handle>,
     pub(super) expires: Millis,
+    /// Who is to be registered; none in a state of the first format.
+    pub(super) subject: Option<(AgencyId, Handle)>,
 }
 
 /// Everything agreed. Cloning is cheap: large maps share structure.
@@ -324,10 +319,16 @@ impl State {
         self.lost.get(&(*id, version)).copied()
     }
 
+    /// A person who signs, unless suspended; whether the agency stands is not asked. An agency that is suspended keeps
+    /// order among its own people.
+    pub fn registered(&self, agency: &AgencyId, handle: Handle) -> Option<&Authority> {
+        let known = self.agencies.get(agency)?.authorities.get(&handle);
+        known.filter(|(_, suspended)| !suspended).map(|(a, _)| a)
+    }
+
     /// A person who signs, unless the person or the agency is suspended.
     pub fn authority(&self, agency: &AgencyId, handle: Handle) -> Option<&Authority> {
-        let agency = self.agencies.get(agency).filter(|a| a.suspended.is_none())?;
-        agency.authorities.get(&handle).filter(|(_, suspended)| !suspended).map(|(a, _)| a)
+        self.registered(agency, handle).filter(|_| self.stands(agency))
     }
 
     /// Committed versions of a record.
@@ -391,7 +392,8 @@ impl State {
         let versions = |r: &mut Reader<'_>| r.list(limits::AGREEMENT_VERSIONS, AgreementState::read);
         let agreements = r.list(limits::AGREEMENTS, |r| Ok((r.value()?, versions(r)?)))?.into_iter().collect();
         let guides = r.list(limits::GUIDES, |r| Ok((r.array()?, r.value()?)))?.into_iter().collect();
-        let pending = r.list(limits::PENDING_ACTS, |r| Ok((r.array()?, r.value()?)))?.into_iter().collect();
+        let read_pending = |r: &mut Reader<'_>| Ok((r.array()?, Pending::read_as(r, first)?));
+        let pending = r.list(limits::PENDING_ACTS, read_pending)?.into_iter().collect();
         let (mut proposals, mut lost) = (OrdMap::new(), OrdMap::new());
         if !first {
             proposals = r.list(limits::PENDING_ACTS, |r| Ok((r.array()?, r.value()?)))?.into_iter().collect();
@@ -441,7 +443,8 @@ impl State {
             w.array(id).value(g);
         });
         w.list(self.pending.iter(), |w, (id, p)| {
-            w.array(id).value(p);
+            w.array(id);
+            p.write(w);
         });
         w.list(self.proposals.iter(), |w, (name, p)| {
             w.array(name).value(p);
@@ -556,12 +559,16 @@ impl Canon for GuideState {
     }
 }
 
-impl Canon for Pending {
+impl Pending {
     fn write(&self, w: &mut Writer) {
         write_set(w, &self.signers);
-        w.value(&self.expires);
+        w.value(&self.expires).option(self.subject.as_ref(), |w, (agency, handle)| {
+            w.value(agency).value(handle);
+        });
     }
-    fn read(r: &mut Reader<'_>) -> Result<Self, CanonError> {
-        Ok(Pending { signers: read_set(r, limits::AUTHORITIES)?, expires: r.value()? })
+    fn read_as(r: &mut Reader<'_>, first: bool) -> Result<Self, CanonError> {
+        let (signers, expires) = (read_set(r, limits::AUTHORITIES)?, r.value()?);
+        let subject = if first { None } else { r.option(|r| Ok((r.value()?, r.value()?)))? };
+        Ok(Pending { signers, expires, subject })
     }
 }

@@ -11,7 +11,6 @@ use crate::domain::person::Role;
 use crate::domain::record::Kind;
 use crate::domain::time::{Entropy, Millis};
 use crate::seal::SigningKey;
-use std::str::FromStr;
 
 struct Count(u8);
 impl Entropy for Count {
@@ -242,9 +241,9 @@ fn l_a_person_who_signs_needs_two_officers() {
         let signed = signed(&f, &f.police, 0, &suspend, expected);
         s.apply_batch(at, &batch(&f, &f.police, at, vec![signed])).replies
     };
-    assert_eq!(reply(0), [CommandReply::Refused(Refusal::VersionConflict)], "the version seen is named");
+    assert_eq!(reply(2), [CommandReply::Refused(Refusal::VersionConflict)], "the version seen is named");
     assert_eq!(reply(1), [CommandReply::Done]);
-    assert_eq!(reply(1), [CommandReply::Refused(Refusal::VersionConflict)], "it is the second version now");
+    assert_eq!(reply(1), [CommandReply::Done], "nothing follows it: the same again is done already");
     assert!(s.authority(&f.police.id, handle).is_none());
 }
 
@@ -280,31 +279,105 @@ fn l_an_agency_is_suspended_by_officers_of_enough_others() {
     assert_eq!(apply(&mut s, &f.police, 0, &out, 1), conflict);
 }
 
+/// A registration that waits for its second officer ends with the person's suspension: that officer alone is not two.
+#[test]
+fn l_who_is_suspended_before_being_registered_is_not_registered() {
+    let f = federation();
+    let mut s = State::genesis(&f.genesis).unwrap();
+    let (handle, key) = (Handle::from_bytes([77; 16]), SigningKey::from_seed(&[77; 32]).unwrap().public());
+    let authority = Authority { handle, roles: [Role::SecurityOfficer].into(), key };
+    let register = Act::Register { agency: f.police.id.clone(), authority };
+    let suspend = Act::Suspend { agency: f.police.id.clone(), handle };
+    let mut at = 0;
+    let mut apply = |s: &mut State, officer, act: &Act, expected| {
+        at += 1;
+        s.apply_batch(at, &batch(&f, &f.police, at, vec![signed(&f, &f.police, officer, act, expected)])).replies[0]
+    };
+    assert_eq!(apply(&mut s, 0, &register, 0), CommandReply::Pending);
+    assert_eq!(State::decode(&s.encode()).unwrap().digest(), s.digest());
+    assert_eq!(apply(&mut s, 0, &suspend, 1), CommandReply::Done);
+    assert_eq!(apply(&mut s, 1, &register, 0), CommandReply::Pending);
+    assert!(s.authority(&f.police.id, handle).is_none());
+}
+
+/// Without a majority of those who vote nothing could be put on the ledger, not even a reinstatement.
+#[test]
+fn l_a_majority_of_the_voters_always_stands() {
+    let f = federation();
+    let mut s = State::genesis(&f.genesis).unwrap();
+    let out = Act::SuspendAgency { agency: f.customs.id.clone() };
+    let reply = s.apply_batch(1, &batch(&f, &f.police, 1, vec![signed(&f, &f.police, 0, &out, 1)]));
+    assert_eq!(reply.replies, [CommandReply::Refused(Refusal::Invalid)], "one of two is no majority");
+    assert!(!s.is_led_without(&f.customs.id) && s.is_led_without(&"cyberspace".parse().unwrap()));
+}
+
+/// A voice that lapses takes no other along, however short its signer made it, and none lasts for ever.
+#[test]
+fn l_one_voice_does_not_end_what_others_began() {
+    let f = federation();
+    let mut s = State::genesis(&f.genesis).unwrap();
+    let out = Act::SuspendAgency { agency: "cyberspace".parse().unwrap() };
+    let voice = |a: &Agency, expires| {
+        let (handle, key) = &a.officers[0];
+        Command::Act(SignedAct::sign(&f.id, &out, 1, Millis(expires), *handle, key))
+    };
+    let day = 24 * 3_600_000;
+    let at = |s: &mut State, a: &Agency, sequence, time, commands| {
+        let b = SignedBatch {
+            federation: f.id.clone(),
+            node: a.node,
+            incarnation: 1,
+            sequence,
+            not_after: 1000,
+            time: Millis(time),
+            commands,
+        };
+        s.apply_batch(sequence, &b.seal(&a.node_key)).replies
+    };
+    at(&mut s, &f.police, 1, 2_000_000, vec![]);
+    at(&mut s, &f.customs, 1, 2_000_000, vec![]);
+    assert_eq!(at(&mut s, &f.customs, 2, 2_000_000, vec![voice(&f.customs, 2_000_001)]), [CommandReply::Pending]);
+    assert_eq!(s.proposals().count(), 1);
+    at(&mut s, &f.police, 2, 2_000_002, vec![]);
+    at(&mut s, &f.customs, 3, 2_000_002, vec![]);
+    // The short voice is over, and the other one waits for a second.
+    assert_eq!(at(&mut s, &f.police, 3, 2_000_002, vec![voice(&f.police, u64::MAX)]), [CommandReply::Pending]);
+    let waiting: Vec<_> = s.proposals().flat_map(|p| p.signers.values().map(|(_, until)| until.0)).collect();
+    assert_eq!(waiting, [2_000_002 + 7 * day]);
+    // A refused act that finds something lapsed leaves the digest of what is there.
+    assert_eq!(State::decode(&s.encode()).unwrap().digest(), s.digest());
+}
+
 /// A suspended agency's nodes put nothing on the ledger, its officers have no voice, and the subject never counts.
 #[test]
 fn l_a_suspended_agency_has_no_voice() {
     let f = federation();
     let mut s = State::genesis(&f.genesis).unwrap();
     let out = |a: &Agency| Act::SuspendAgency { agency: a.id.clone() };
-    let own = s.apply_batch(1, &batch(&f, &f.police, 1, vec![signed(&f, &f.police, 0, &out(&f.police), 1)]));
+    let own = s.apply_batch(1, &batch(&f, &f.third, 1, vec![signed(&f, &f.third, 0, &out(&f.third), 1)]));
     assert_eq!(own.replies, [CommandReply::Refused(Refusal::NoAuthority)]);
-    // Police and cyberspace suspend customs: the third signature is the subject's own and would not count.
-    let (third, seed) = (AgencyId::from_str("cyberspace").unwrap(), 60);
-    let officer = (Handle::from_bytes([seed + 1; 16]), SigningKey::from_seed(&[seed + 1; 32]).unwrap());
-    let theirs = SignedAct::sign(&f.id, &out(&f.customs), 1, Millis(u64::MAX), officer.0, &officer.1);
-    let both = vec![signed(&f, &f.police, 0, &out(&f.customs), 1), Command::Act(theirs)];
-    let reply = s.apply_batch(2, &batch(&f, &f.police, 2, both));
+    let both = vec![signed(&f, &f.police, 0, &out(&f.third), 1), signed(&f, &f.customs, 0, &out(&f.third), 1)];
+    let reply = s.apply_batch(2, &batch(&f, &f.police, 1, both));
     assert_eq!(reply.replies, [CommandReply::Pending, CommandReply::Done]);
-    assert!(!s.stands(&f.customs.id) && s.stands(&third));
+    assert!(!s.stands(&f.third.id) && s.stands(&f.customs.id));
 
-    let reply = s.apply_batch(3, &batch(&f, &f.customs, 1, vec![commit(&f, &f.customs, 1, 1)]));
-    assert_eq!(reply.refused, Some(Refusal::UnknownNode));
-    let end = Act::Agreement(terms());
-    let carried = s.apply_batch(4, &batch(&f, &f.police, 3, vec![signed(&f, &f.customs, 0, &end, 0)]));
+    let mine = batch(&f, &f.third, 2, vec![commit(&f, &f.third, 1, 1)]);
+    assert_eq!(s.apply_batch(3, &mine).refused, Some(Refusal::UnknownNode));
+    let register =
+        Act::Entry { agency: f.third.id.clone(), handle: Handle::from_bytes([1; 16]), version: 1, hash: [0; 32] };
+    let carried = s.apply_batch(4, &batch(&f, &f.police, 2, vec![signed(&f, &f.third, 0, &register, 0)]));
     assert_eq!(carried.replies, [CommandReply::Refused(Refusal::NoAuthority)]);
-    // Its clock, which reported nothing yet, holds the median back no more.
-    s.apply_batch(5, &batch(&f, &f.police, 4, vec![]));
-    assert_eq!(s.time(), Millis(2_000_000));
+    // Among its own people its officers stay what they are.
+    let officer = f.third.officers[0].0;
+    assert!(s.authority(&f.third.id, officer).is_none() && s.registered(&f.third.id, officer).is_some());
+
+    // What was refused meanwhile is not taken after it.
+    let back = Act::ReinstateAgency { agency: f.third.id.clone() };
+    let both = vec![signed(&f, &f.police, 0, &back, 2), signed(&f, &f.customs, 0, &back, 2)];
+    s.apply_batch(5, &batch(&f, &f.police, 3, both));
+    assert!(s.stands(&f.third.id));
+    assert_eq!(s.apply_batch(6, &mine).refused, Some(Refusal::UnknownNode));
+    assert!(s.feed().is_empty());
 }
 
 #[test]

@@ -1,7 +1,8 @@
 //! Acts of the whole (P2): they need officers of t agencies, of which the subject is none.
 //!
 //! Signatures may come one by one; until enough are there the act waits as a [`Proposal`] for everybody to see. One
-//! agency is one voice, whatever number of its officers sign; whoever was suspended meanwhile has none.
+//! agency is one voice, whatever number of its officers sign; whoever was suspended meanwhile has none, and a voice that
+//! is over takes no other along.
 
 use crate::domain::canon::{Canon, CanonError, Reader, Writer};
 use crate::domain::ids::{AgencyId, Handle};
@@ -15,6 +16,8 @@ use super::act::{Act, SignedAct};
 use super::batch::{CommandReply, Refusal};
 use super::state::State;
 
+/// A voice counts at most this long, whatever its signer wrote.
+const VOICE_MS: u64 = 7 * 24 * 3_600_000;
 /// Most acts that one agency begins and nobody finishes, so that it leaves room for others.
 const BEGUN: usize = 8;
 
@@ -27,10 +30,8 @@ pub struct Proposal {
     pub expected: u32,
     /// The agency whose officer came first.
     pub begun: AgencyId,
-    /// One officer of each agency that signed.
-    pub signers: BTreeMap<AgencyId, Handle>,
-    /// It waits no longer than this.
-    pub expires: Millis,
+    /// One officer of each agency that signed, and until when that voice counts.
+    pub signers: BTreeMap<AgencyId, (Handle, Millis)>,
 }
 
 /// What becomes of an agency.
@@ -50,6 +51,27 @@ impl State {
         self.agencies.get(agency).is_some_and(|a| a.suspended.is_none())
     }
 
+    /// Whether a majority of the voters would stand if this agency did not. Without one nothing could be put on the ledger
+    /// any more, not even that somebody stands again; and one clock alone would be the ledger's time.
+    pub fn is_led_without(&self, agency: &AgencyId) -> bool {
+        let standing = self.voters.iter().filter(|v| *v != agency && self.stands(v)).count();
+        standing * 2 > self.voters.len()
+    }
+
+    /// Drops voices that are over, and acts that nobody speaks for any more. Whether there was one.
+    pub(super) fn forget_voices(&mut self) -> bool {
+        let over = |p: &Proposal| p.signers.values().any(|(_, until)| *until <= self.time);
+        let late: Vec<[u8; 32]> = self.proposals.iter().filter(|(_, p)| over(p)).map(|(name, _)| *name).collect();
+        for name in &late {
+            let Some(mut proposal) = self.proposals.remove(name) else { continue };
+            proposal.signers.retain(|_, (_, until)| self.time < *until);
+            if !proposal.signers.is_empty() {
+                self.proposals.insert(*name, proposal);
+            }
+        }
+        !late.is_empty()
+    }
+
     /// Suspends an agency or lets it in again.
     pub(super) fn change_standing(
         &mut self,
@@ -63,6 +85,9 @@ impl State {
         let already = agency.suspended.is_some() == matches!(to, Standing::Suspended);
         if signed.expected != agency.standing || already {
             return Err(Refusal::VersionConflict);
+        }
+        if matches!(to, Standing::Suspended) && !self.is_led_without(subject) {
+            return Err(Refusal::Invalid);
         }
         if !self.enough_of_the_whole(signed, act, subject)? {
             return Ok(CommandReply::Pending);
@@ -78,7 +103,9 @@ impl State {
     fn enough_of_the_whole(&mut self, signed: &SignedAct, act: &Act, subject: &AgencyId) -> Result<bool, Refusal> {
         let officer = |a: &AgencyId| self.signers(signed, a, Role::SecurityOfficer).first().copied();
         let others = self.agencies.keys().filter(|a| *a != subject);
-        let signers: BTreeMap<AgencyId, Handle> = others.filter_map(|a| Some((a.clone(), officer(a)?))).collect();
+        let until = signed.expires.min(self.time.plus_ms(VOICE_MS));
+        let voice = |a: &AgencyId| Some((a.clone(), (officer(a)?, until)));
+        let signers: BTreeMap<AgencyId, (Handle, Millis)> = others.filter_map(voice).collect();
         let begun = signers.keys().next().cloned().ok_or(Refusal::NoAuthority)?;
         let name = digest("hufu.ledger.proposal", &[&signed.act, &signed.expected.to_be_bytes()]);
         let known = self.proposals.get(&name).cloned();
@@ -86,16 +113,10 @@ impl State {
         if known.is_none() && (crowded || self.proposals.len() >= limits::PENDING_ACTS) {
             return Err(Refusal::Invalid);
         }
-        let mut proposal = known.unwrap_or(Proposal {
-            act: act.clone(),
-            expected: signed.expected,
-            begun,
-            signers: BTreeMap::new(),
-            expires: signed.expires,
-        });
+        let mut proposal =
+            known.unwrap_or(Proposal { act: act.clone(), expected: signed.expected, begun, signers: BTreeMap::new() });
         proposal.signers.extend(signers);
-        proposal.expires = proposal.expires.min(signed.expires);
-        proposal.signers.retain(|a, h| self.holds(a, *h, Role::SecurityOfficer).is_some());
+        proposal.signers.retain(|a, (h, _)| self.holds(a, *h, Role::SecurityOfficer).is_some());
         let enough = proposal.signers.len() >= usize::from(self.threshold);
         if enough {
             self.proposals.remove(&name);
@@ -108,20 +129,18 @@ impl State {
 
 impl Canon for Proposal {
     fn write(&self, w: &mut Writer) {
-        let Proposal { act, expected, begun, signers, expires } = self;
+        let Proposal { act, expected, begun, signers } = self;
         w.bytes(&act.to_canon()).u32(*expected).value(begun);
-        w.list(signers.iter(), |w, (a, h)| {
-            w.value(a).value(h);
+        w.list(signers.iter(), |w, (a, (h, until))| {
+            w.value(a).value(h).value(until);
         });
-        w.value(expires);
     }
     fn read(r: &mut Reader<'_>) -> Result<Self, CanonError> {
         Ok(Proposal {
             act: Act::from_canon(r.bytes(64 << 10)?)?,
             expected: r.u32()?,
             begun: r.value()?,
-            signers: r.list(limits::AGENCIES, |r| Ok((r.value()?, r.value()?)))?.into_iter().collect(),
-            expires: r.value()?,
+            signers: r.list(limits::AGENCIES, |r| Ok((r.value()?, (r.value()?, r.value()?))))?.into_iter().collect(),
         })
     }
 }

@@ -134,6 +134,10 @@ async fn serve(config: NodeConfig, urgent: Handle) -> Result<(), Fault> {
         .map_err(Fault::from)?,
     );
 
+    // Who is suspended is not listened to from the first connection on.
+    let mut cutting = Cutting { roots: roots.clone(), live: Vec::new() };
+    let _known = cutting.align(&cluster.state(), &config.agency);
+
     // Nodes are served before people: consensus needs it to get anywhere.
     let (stop, stopped) = watch::channel(false);
     let gate = NodeGate::default();
@@ -142,12 +146,12 @@ async fn serve(config: NodeConfig, urgent: Handle) -> Result<(), Fault> {
         Ok::<_, Fault>(ServerTls::new(Exchange::PostQuantumOnly, &credentials()?, verifier, Arc::clone(&clock))?)
     };
     let nodes = bind(config.listen.nodes, nodes_tls()?, NODES).await?;
-    let mut cut = Cutting { roots: roots.clone(), live: vec![nodes.live()] };
+    cutting.live.push(nodes.live());
     let services = NodeServices::new(Arc::clone(&cluster), gate.clone());
     let (address, tls) = (config.listen.notices, nodes_tls()?);
     let notices = urgent.spawn(bind(address, tls, NOTICES)).await;
     let notices = notices.map_err(|e| Fault::internal("RUNTIME", e.to_string()))??;
-    cut.live.push(notices.live());
+    cutting.live.push(notices.live());
     let post_service = PostServices::new(services.clone(), post.clone());
     let letters = harden_server(Server::builder()).add_service(limited!(
         peer::post_server::PostServer::new(post_service),
@@ -242,12 +246,13 @@ async fn serve(config: NodeConfig, urgent: Handle) -> Result<(), Fault> {
             core.log_node(AuditAction::Rebuild, &config.agency, object, Verdict::Allow, "search-index").await?;
     }
     gate.open(Arc::clone(&core));
-    let upkeep = upkeep::start(Arc::clone(&core), peers.clone(), cut, stopped.clone());
+    let upkeep = upkeep::start(Arc::clone(&core), peers.clone(), stopped.clone());
     let indexing = upkeep::index(Arc::clone(&core), stopped.clone());
     let complaining = upkeep::complain(Arc::clone(&core), peers.clone(), stopped.clone());
     let mut telling = upkeep::report(&core, &(peers.clone() as Arc<dyn PeerReports>), &stopped);
     telling.push(complaining);
     telling.push(upkeep::recommit(Arc::clone(&core), stopped.clone()));
+    telling.push(upkeep::cut(Arc::clone(&core), cutting, stopped.clone()));
     telling.push(upkeep::retire(Arc::clone(&core), stopped.clone()));
 
     let mut couriers = courier::keep_warm(&urgent, &core, &post, &stopped);

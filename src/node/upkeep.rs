@@ -4,7 +4,7 @@
 use crate::audit::{Action as AuditAction, Decision as Verdict, Object, anchor_digest};
 use crate::domain::ids::{AgencyId, NodeId};
 use crate::identity::{Live, TrustRoots};
-use crate::ledger::Command;
+use crate::ledger::{Command, State};
 use crate::node::system::SystemEntropy;
 use crate::seal::month_of;
 use crate::service::{Core, Indexing, PeerComplaints, PeerReports};
@@ -26,6 +26,8 @@ const INDEX_ROUND: Duration = Duration::from_millis(1000);
 const INDEX_AGAIN: Duration = Duration::from_secs(30);
 /// How often what waits for its commitment is proposed again.
 const RECOMMIT: Duration = Duration::from_secs(2);
+/// An agency that was suspended is cut off this much later at most.
+const CUT: Duration = Duration::from_millis(100);
 /// How often old notices are looked for.
 const RETIRE: Duration = Duration::from_secs(600);
 /// Anchors come at most this often (P27).
@@ -33,12 +35,7 @@ const ANCHOR: Duration = Duration::from_secs(10);
 const WAIT: Duration = Duration::from_secs(5);
 
 /// Starts the task; it ends when told.
-pub(super) fn start(
-    core: Arc<Core>,
-    peers: Arc<dyn PeerVault>,
-    cutting: Cutting,
-    mut stopped: watch::Receiver<bool>,
-) -> JoinHandle<()> {
+pub(super) fn start(core: Arc<Core>, peers: Arc<dyn PeerVault>, mut stopped: watch::Receiver<bool>) -> JoinHandle<()> {
     tokio::spawn(async move {
         let mut round = interval(ROUND);
         round.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -50,7 +47,6 @@ pub(super) fn start(
                 _ = stopped.wait_for(|s| *s) => return,
                 _ = round.tick() => {}
             }
-            cutting.look(&core).await;
             tell_incidents(&core).await;
             tell_damaged(&core).await;
             tell_evidence(&core).await;
@@ -67,6 +63,22 @@ pub(super) fn start(
     })
 }
 
+/// Cuts suspended agencies off and takes reinstated ones back, whatever else keeps this node busy.
+pub(super) fn cut(core: Arc<Core>, cutting: Cutting, mut stopped: watch::Receiver<bool>) -> JoinHandle<()> {
+    tokio::spawn(async move {
+        let mut round = interval(CUT);
+        round.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            tokio::select! {
+                biased;
+                _ = stopped.wait_for(|s| *s) => return,
+                _ = round.tick() => {}
+            }
+            cutting.look(&core).await;
+        }
+    })
+}
+
 /// Cuts suspended agencies off (P2): no root, no open connection, and no call to them over one that is open.
 pub(super) struct Cutting {
     pub(super) roots: TrustRoots,
@@ -75,29 +87,36 @@ pub(super) struct Cutting {
 }
 
 impl Cutting {
-    /// Brings the roots in line with the ledger. The own agency's stays: its people are served by their own node.
-    async fn look(&self, core: &Core) {
-        let state = core.state();
-        for (agency, a) in state.agencies().filter(|(id, _)| **id != core.agency) {
+    /// Brings the roots in line with the ledger; answers what changed, and whether that agency stands. The own agency's
+    /// stays: its people are served by their own node.
+    pub(super) fn align(&self, state: &State, own: &AgencyId) -> Vec<(AgencyId, bool)> {
+        let mut changed = Vec::new();
+        for (agency, a) in state.agencies().filter(|(id, _)| *id != own) {
             let (trusted, stands) = (self.roots.root_for(agency).is_some(), a.suspended.is_none());
             if trusted == stands {
                 continue;
             }
-            let rule = if stands {
+            if stands {
                 if let Err(error) = self.roots.set(agency.clone(), &a.descriptor.root) {
                     tracing::error!(%agency, %error, "a reinstated agency's authority cannot be read");
                     continue;
                 }
-                "reinstated"
             } else {
                 self.roots.remove(agency);
                 let cut: usize = self.live.iter().map(|live| live.close_agency(agency)).sum();
                 tracing::info!(%agency, cut, "open connections of a suspended agency are cut");
-                "suspended"
-            };
+            }
+            changed.push((agency.clone(), stands));
+        }
+        changed
+    }
+
+    async fn look(&self, core: &Core) {
+        for (agency, stands) in self.align(&core.state(), &core.agency) {
+            let rule = if stands { "reinstated" } else { "suspended" };
             tracing::warn!(%agency, rule, "the federation changed an agency's standing");
             let verdict = if stands { Verdict::Allow } else { Verdict::Deny };
-            let logged = core.log_node(AuditAction::Membership, agency, Object::None, verdict, rule).await;
+            let logged = core.log_node(AuditAction::Membership, &agency, Object::None, verdict, rule).await;
             if let Err(error) = logged {
                 tracing::error!(%error, %agency, "a change of standing could not be audited");
             }

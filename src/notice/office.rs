@@ -288,16 +288,20 @@ impl Office {
     /// [`NoticeError::Rule`].
     pub fn may_relay(&self, state: &State, sender: &AgencyId, letter: &Letter) -> Result<(), NoticeError> {
         let h = &letter.header;
-        if h.from != *sender || h.to == *sender || h.to == self.identity.agency || !self.is_genuine(state, letter) {
+        let elsewhere = h.to != *sender && h.to != self.identity.agency && state.stands(&h.to);
+        if h.from != *sender || !elsewhere || !self.is_genuine(state, letter) {
             return Err(NoticeError::Rule("a relay passes on what its caller's own agency signed for somebody else"));
         }
         Ok(())
     }
 
-    /// Whether a letter was signed by a node of the agency that it says it is from.
+    /// Whether a letter was signed by a node of the agency that it says it is from, and that agency stands: a relay that
+    /// has not heard of a suspension yet brings nothing of it in. Within an agency its standing does not count.
     pub(super) fn is_genuine(&self, state: &State, letter: &Letter) -> bool {
         let h = &letter.header;
-        h.federation == self.identity.federation
+        let stands = h.from == self.identity.agency || state.stands(&h.from);
+        stands
+            && h.federation == self.identity.federation
             && state.node(h.node).is_some_and(|n| n.agency == h.from && letter.is_signed_by(&n.key))
     }
 

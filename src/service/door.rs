@@ -81,10 +81,11 @@ impl Core {
     }
 
     /// Whoever signs acts does so in a role that two officers registered for the person's key on the ledger (P1). Without
-    /// that, what the directory says of such a role counts for nothing: one officer alone writes the directory.
+    /// that, what the directory says of such a role counts for nothing: one officer alone writes the directory. An agency
+    /// that is suspended keeps its officers: they see who read what, and shut people out.
     fn with_registered_roles(&self, mut person: Person) -> Person {
         let state = self.state();
-        let authority = state.authority(&self.agency, person.handle);
+        let authority = state.registered(&self.agency, person.handle);
         let authority = authority.filter(|a| *a.key.as_bytes() == person.public_key);
         person.roles.retain(|r| !r.has_authority() || authority.is_some_and(|a| a.roles.contains(r)));
         person

@@ -132,13 +132,24 @@ impl Core {
                 if *agency == self.agency {
                     return Err(Fault::refused("NOT_ALLOWED", "an agency has no voice in its own standing"));
                 }
+                if matches!(act, Act::SuspendAgency { .. }) && !state.is_led_without(agency) {
+                    let why = "no majority of those who vote would be left, and the ledger would stand still for good";
+                    return Err(Fault::refused("NOT_ALLOWED", why).hint("reinstate somebody who votes first"));
+                }
                 Ok(())
             }
             Act::Abandon { record, .. } if state.origin_of(record) != Some(&self.agency) => {
                 Err(Fault::refused("FOREIGN_RECORD", "only its originator gives a record up"))
             }
+            Act::Register { authority, .. } => {
+                let person = self.directory.by_handle(&authority.handle);
+                if person.is_some_and(|p| p.suspended) {
+                    return Err(Fault::refused("NOT_ALLOWED", "a person who is suspended is not registered"));
+                }
+                Ok(())
+            }
             Act::Abandon { .. } | Act::Entry { .. } => Ok(()),
-            Act::EndGuide { .. } | Act::Register { .. } | Act::Suspend { .. } => Ok(()),
+            Act::EndGuide { .. } | Act::Suspend { .. } => Ok(()),
         }
     }
 

@@ -40,6 +40,9 @@ fn officers_of_enough_agencies_suspend_one_and_let_it_in_again() {
     until("cyberspace is cut off", SOON, || {
         (reachable(&demo, "police-analyst", "cyberspace") == Some(false)).then_some(())
     });
+    // It keeps order among its own people.
+    assert_eq!(demo.run("cyberspace-officer", &["person", "list"]).code, 0);
+    assert_eq!(demo.run("cyberspace-officer", &["audit", "search"]).code, 0);
     until("it reaches nobody", SOON, || {
         (reachable(&demo, "cyberspace-analyst", "police") == Some(false)).then_some(())
     });
@@ -73,6 +76,9 @@ fn officers_of_enough_agencies_suspend_one_and_let_it_in_again() {
     let wait = ["--wait", "one", "--wait-seconds", "10", "--timeout", "20"];
     let record = publish(&demo, &format!("{voter}-analyst"), "演练：主节点停权之后", &wait);
     assert!(!strings(&record.ok()["owed"]).contains(&leader.as_str()), "{:?}", record.lines);
+    let second = others.iter().find(|a| **a != voter && **a != "cyberspace").unwrap();
+    let one_left = demo.run(&format!("{voter}-officer"), &["federation", "suspend", second]);
+    assert_eq!(one_left.code, 3, "no majority of those who vote would be left: {}", one_left.stderr);
 }
 
 /// An internal record under the agreement of all four.
@@ -114,4 +120,23 @@ fn what_its_originator_gave_up_is_lost_and_entries_stand_on_the_ledger() {
     let change = ["person", "change", "clerk", "--unit", "演练处"];
     let changed = demo.run("police-officer", &change).ok().clone();
     assert_eq!((changed["version"].as_u64(), changed["ledger"].as_bool()), (Some(2), Some(true)));
+
+    // Whoever is suspended before the second officer signed is nobody on the ledger, and suspending again is no error.
+    let dir = demo.dir().to_str().unwrap().to_owned();
+    let request = ["person", "request", "eve", "--agency", "police", "--federation", "hufu-demo", "--dir", &dir];
+    demo.run("police-officer", &request).ok();
+    let (csr, cert) = (format!("{dir}/eve.csr"), format!("{dir}/eve.crt"));
+    let roles = ["--role", "security-officer", "--clearance", "secret"];
+    let add = ["person", "add", "eve", "--csr", &csr, "--out", &cert];
+    demo.run("police-officer", &[&add[..], &roles].concat()).ok();
+    for _ in 0..2 {
+        assert_eq!(demo.run("police-officer", &["person", "suspend", "eve"]).ok()["suspended"], true);
+    }
+    let approved = demo.run("police-officer-2", &["person", "approve", "eve"]);
+    assert_eq!(approved.code, 7, "{}", approved.stderr);
+    let eve = entry("eve");
+    assert_eq!((eve["suspended"].as_bool(), eve["ledger"].as_bool()), (Some(true), Some(true)));
+    for _ in 0..2 {
+        assert_eq!(demo.run("police-officer", &["person", "suspend", "chief"]).ok()["suspended"], true);
+    }
 }

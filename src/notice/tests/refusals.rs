@@ -47,6 +47,22 @@ fn an_altered_or_forged_letter_is_refused_and_leaves_nothing() {
     assert!(block(customs.take(&state, letter, START)).unwrap().new);
 }
 
+/// A relay that has not heard of a suspension yet brings nothing of that agency in, and nobody passes anything on to it.
+#[test]
+fn nothing_comes_from_or_goes_to_a_suspended_agency_by_a_relay() {
+    let (parties, state, letter) = pair();
+    let (customs, third) = (parties[0].office.as_ref().unwrap(), parties[2].office.as_ref().unwrap());
+    let without_police = crate::ledger::fixture::suspended(&state, &parties[1].id);
+    let refused = block(customs.take(&without_police, letter.clone(), START)).err().unwrap();
+    assert_eq!(refused.to_string(), "refused: no node of its sender signed it");
+    let sender = letter.header.from.clone();
+    assert!(third.may_relay(&without_police, &sender, &letter).is_err());
+    let without_customs = crate::ledger::fixture::suspended(&state, &parties[0].id);
+    assert!(third.may_relay(&without_customs, &sender, &letter).is_err());
+    assert!(third.may_relay(&state, &sender, &letter).is_ok());
+    assert!(block(customs.take(&state, letter, START)).unwrap().new);
+}
+
 #[test]
 fn a_letter_to_the_own_agency_is_one_letter() {
     let (parties, state, _) = pair();
