@@ -5,7 +5,7 @@ use super::client::{Client, block_on, fault};
 use super::output::Out;
 use crate::audit::verify_dir;
 use crate::config::{Secrecy, read_genesis, write_file};
-use crate::domain::fault::Fault;
+use crate::domain::fault::{Fault, FaultKind};
 use crate::domain::ids::RecordId;
 use crate::domain::time::Millis;
 use crate::ledger::node_id;
@@ -166,7 +166,21 @@ fn shorter(records: &str) -> String {
 fn verify(dir: &std::path::Path, genesis: Option<&PathBuf>, out: &Out) -> Result<ExitCode, Fault> {
     let bad =
         |why: String| Fault::integrity("INTEGRITY", why).hint("keep the folder as it is, export again and compare");
-    let given = genesis.map(|file| read_genesis(file).and_then(|g| Ok(g.verified()?))).transpose()?;
+    let read = |file: &PathBuf| {
+        let genesis = read_genesis(file).and_then(|g| Ok(g.verified()?));
+        genesis.map_err(|e| {
+            if e.kind == FaultKind::Usage && e.reason != "UNREADABLE_FILE" {
+                bad(format!("`{}`: {e}", file.display()))
+            } else {
+                e
+            }
+        })
+    };
+    if !dir.is_dir() {
+        return Err(Fault::usage("UNREADABLE_FILE", format!("`{}` is no folder", dir.display()))
+            .hint("give the folder that `hufu audit export --out` wrote"));
+    }
+    let given = genesis.map(read).transpose()?;
     // The export brings a genesis of its own; that it is the federation's only a given one can show.
     let inside = dir.join("genesis.json");
     let brought = inside
@@ -180,6 +194,7 @@ fn verify(dir: &std::path::Path, genesis: Option<&PathBuf>, out: &Out) -> Result
         return Err(bad("`genesis.json`: it is not the genesis that was given".into()));
     }
     let is_pinned = given.is_some();
+    let is_signed = is_pinned || brought.is_some();
     let key = match given.or(brought) {
         None => None,
         Some(genesis) => {
@@ -196,9 +211,14 @@ fn verify(dir: &std::path::Path, genesis: Option<&PathBuf>, out: &Out) -> Result
         }
     };
     let v = verify_dir(dir, key).map_err(|e| bad(e.to_string()))?;
-    let json = json!({"size": v.size, "root": HEXLOWER.encode(&v.root), "witnesses": [], "consistent": true, "pinned": is_pinned});
+    let json = json!({"size": v.size, "root": HEXLOWER.encode(&v.root), "witnesses": [], "consistent": true, "signature": is_signed, "pinned": is_pinned});
     out.answer(&json, || {
-        let pinned = if is_pinned {
+        let pinned = if !is_signed {
+            out.say(
+                "\n注意：导出中没有 genesis.json，检查点的签名未经检查。",
+                "\nnote: the export brings no genesis.json, so the checkpoint's signature was not checked",
+            )
+        } else if is_pinned {
             ""
         } else {
             out.say(

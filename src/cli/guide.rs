@@ -5,12 +5,13 @@ use super::args::Globals;
 use super::client::{Client, block_on, fault};
 use super::output::Out;
 use crate::domain::agreement::Guide;
+use crate::domain::canon::Canon;
 use crate::domain::fault::Fault;
 use crate::domain::ids::AgreementId;
 use crate::domain::label::Grade;
 use crate::domain::record::Kind;
 use crate::domain::time::{Clock, Millis};
-use crate::ledger::Act;
+use crate::ledger::{Act, guide_id};
 use crate::node::SystemClock;
 use crate::wire::pb::v1;
 use data_encoding::HEXLOWER;
@@ -59,8 +60,12 @@ pub(super) fn run(command: Command, g: &Globals, out: &Out) -> Result<ExitCode, 
                     grade,
                     until: until.map_or(Ok(SystemClock.now().plus_years(1)), |t| Millis::parse(&t))?,
                 };
-                let (state, index) = signer.submit(&client, &Act::Guide(guide), 0).await?;
-                out.answer(&json!({"state": state, "index": index}), || out.word(&state));
+                let act = Act::Guide(guide);
+                let id = HEXLOWER.encode(&guide_id(&signer.federation, &act.to_canon()));
+                let (state, index) = signer.submit(&client, &act, 0).await?;
+                out.answer(&json!({"id": id, "state": state, "index": index}), || {
+                    format!("{id}: {}", out.word(&state))
+                });
             }
             Command::List => {
                 let r = client.federation().list_guides(v1::ListGuidesRequest {}).await.map_err(fault)?.into_inner();

@@ -174,14 +174,13 @@ impl Out {
 
     /// An error, on stderr. A person is always told what to do next.
     pub(super) fn fault(&self, fault: &Fault) {
+        let hint = fault.hint.as_deref().unwrap_or(next_step(fault.kind));
         if self.json {
-            eprintln!(
-                "{}",
-                serde_json::json!({"error": {"code": fault.reason, "message": fault.message, "hint": fault.hint}})
-            );
+            let error = serde_json::json!({"code": fault.reason, "message": fault.message, "hint": hint});
+            eprintln!("{}", serde_json::json!({"error": error}));
             return;
         }
-        let hint = self.sentence(fault.hint.as_deref().unwrap_or(next_step(fault.kind)));
+        let hint = self.sentence(hint);
         eprintln!("{}: {}", self.say("错误", "error"), shown(&self.told(fault)));
         eprintln!("{}: {}", self.say("提示", "hint"), shown(&hint));
     }

@@ -129,6 +129,11 @@ pub(super) fn run(command: Command, g: &Globals, out: &Out) -> Result<ExitCode, 
     if let Command::Request { name, agency, federation, dir } = &command {
         let (csr, key) = person_request(name, agency, federation)?;
         let (csr_file, key_file) = (dir.join(format!("{name}.csr")), dir.join(format!("{name}.key")));
+        // A key that is overwritten is lost, and with it the certificate and every signature to come.
+        if let Some(there) = [&key_file, &csr_file].into_iter().find(|f| f.exists()) {
+            return Err(Fault::conflict("EXISTS", format!("`{}` is there already", there.display()))
+                .hint("give another --dir, or move the earlier request away"));
+        }
         write_file(&key_file, key.as_bytes(), Secrecy::Private)?;
         write_file(&csr_file, csr.as_bytes(), Secrecy::Public)?;
         out.answer(&json!({"csr": csr_file, "key": key_file}), || {

@@ -14,7 +14,7 @@ use std::path::Path;
 #[derive(Serialize, Deserialize)]
 struct Container {
     format: String,
-    /// Canonical bytes in base64: the truth. `summary` is for reading only.
+    /// Canonical bytes in base64: the truth. `summary` is for people to read, and says the same.
     content: String,
     #[serde(default)]
     summary: serde_json::Value,
@@ -25,38 +25,58 @@ const GENESIS: &str = "hufu-genesis-1";
 
 /// Writes a descriptor.
 pub fn write_descriptor(path: &Path, d: &Descriptor) -> Result<(), Fault> {
-    let summary = json!({
+    write_container(path, DESCRIPTOR, &d.to_canon(), descriptor_summary(d))
+}
+
+fn descriptor_summary(d: &Descriptor) -> serde_json::Value {
+    json!({
         "agency": d.agency, "name": d.name, "tier": d.tier, "ceiling": d.ceiling,
         "nodes": d.nodes.iter().map(|n| &n.local).collect::<Vec<_>>(),
         "officers": d.authorities.iter().map(|a| a.handle).collect::<Vec<_>>(),
-    });
-    write_container(path, DESCRIPTOR, &d.to_canon(), summary)
+    })
 }
 
 /// Reads and checks a descriptor.
 pub fn read_descriptor(path: &Path) -> Result<Descriptor, Fault> {
-    let d = Descriptor::from_canon(&read_container(path, DESCRIPTOR)?)
+    let (content, summary) = read_container(path, DESCRIPTOR)?;
+    let d = Descriptor::from_canon(&content)
         .map_err(|e| Fault::usage("BAD_DESCRIPTOR", format!("`{}` is not a descriptor: {e}", path.display())))?;
     d.check()?;
+    says_the_same(path, &summary, &descriptor_summary(&d))?;
     Ok(d)
 }
 
 /// Writes a genesis with its signatures.
 pub fn write_genesis(path: &Path, g: &SignedGenesis) -> Result<(), Fault> {
+    write_container(path, GENESIS, &g.to_canon(), genesis_summary(g)?)
+}
+
+fn genesis_summary(g: &SignedGenesis) -> Result<serde_json::Value, Fault> {
     let genesis = Genesis::from_bytes(&g.body)?;
-    let summary = json!({
+    Ok(json!({
         "federation": genesis.federation, "threshold": genesis.threshold, "created": genesis.created.to_rfc3339(),
         "founders": genesis.founders.iter().map(|d| &d.agency).collect::<Vec<_>>(),
         "voters": genesis.voters, "signed": g.signatures.keys().collect::<Vec<_>>(),
         "fingerprint": HEXLOWER.encode(&genesis.fingerprint()),
-    });
-    write_container(path, GENESIS, &g.to_canon(), summary)
+    }))
 }
 
 /// Reads a genesis; its signatures are not checked yet.
 pub fn read_genesis(path: &Path) -> Result<SignedGenesis, Fault> {
-    SignedGenesis::from_canon(&read_container(path, GENESIS)?)
-        .map_err(|e| Fault::usage("BAD_GENESIS", format!("`{}` is not a genesis: {e}", path.display())))
+    let (content, summary) = read_container(path, GENESIS)?;
+    let genesis = SignedGenesis::from_canon(&content)
+        .map_err(|e| Fault::usage("BAD_GENESIS", format!("`{}` is not a genesis: {e}", path.display())))?;
+    says_the_same(path, &summary, &genesis_summary(&genesis)?)?;
+    Ok(genesis)
+}
+
+/// People compare the summary by voice, so one that says something else is refused. A file without one is fine.
+fn says_the_same(path: &Path, found: &serde_json::Value, true_one: &serde_json::Value) -> Result<(), Fault> {
+    if found.is_null() || found == true_one {
+        return Ok(());
+    }
+    let why = format!("`{}`: its summary says something else than it holds", path.display());
+    Err(Fault::integrity("INTEGRITY", why).hint("somebody changed it by hand; ask for it again"))
 }
 
 fn write_container(path: &Path, format: &str, content: &[u8], summary: serde_json::Value) -> Result<(), Fault> {
@@ -66,13 +86,14 @@ fn write_container(path: &Path, format: &str, content: &[u8], summary: serde_jso
     write_file(path, text.as_bytes(), Secrecy::Public)
 }
 
-fn read_container(path: &Path, format: &str) -> Result<Vec<u8>, Fault> {
+fn read_container(path: &Path, format: &str) -> Result<(Vec<u8>, serde_json::Value), Fault> {
     let bad = |why: String| Fault::usage("BAD_FILE", format!("`{}` is not a `{format}` file: {why}", path.display()));
     let c: Container = serde_json::from_str(&read_text(path)?).map_err(|e| bad(e.to_string()))?;
     if c.format != format {
         return Err(bad(format!("it says `{}`", c.format)));
     }
-    BASE64.decode(c.content.as_bytes()).map_err(|e| bad(e.to_string()))
+    let content = BASE64.decode(c.content.as_bytes()).map_err(|e| bad(e.to_string()))?;
+    Ok((content, c.summary))
 }
 
 /// Whether others on the machine may read a file.

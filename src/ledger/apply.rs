@@ -2,7 +2,7 @@
 
 use crate::domain::agreement::{Guide, Terms};
 use crate::domain::canon::Canon;
-use crate::domain::ids::{AgencyId, AgreementId, Handle, NodeId, RecordId};
+use crate::domain::ids::{AgencyId, AgreementId, FederationId, Handle, NodeId, RecordId};
 use crate::domain::label::Grade;
 use crate::domain::limits;
 use crate::domain::person::Role;
@@ -294,7 +294,7 @@ impl State {
             return Err(Refusal::Invalid);
         }
         let by = *self.signers(signed, &guide.agency, Role::Classifier).first().ok_or(Refusal::NoAuthority)?;
-        let id = guide_id(&act_hash(&self.federation, &signed.act));
+        let id = guide_id(&self.federation, &signed.act);
         if !self.guides.contains_key(&id) && self.guides.len() >= limits::GUIDES {
             return Err(Refusal::Invalid);
         }
@@ -440,9 +440,7 @@ impl State {
     }
 }
 
-/// A guide's id: the first 16 bytes of its act hash.
-fn guide_id(hash: &[u8; 32]) -> [u8; 16] {
-    let mut id = [0; 16];
-    id.iter_mut().zip(hash).for_each(|(a, b)| *a = *b);
-    id
+/// A guide's id: the first 16 bytes of the hash of the act that signed it.
+pub fn guide_id(federation: &FederationId, act: &[u8]) -> [u8; 16] {
+    act_hash(federation, act).first_chunk().copied().unwrap_or_default()
 }

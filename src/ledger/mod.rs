@@ -30,6 +30,7 @@ mod tests;
 mod whole;
 
 pub use act::{Act, SignedAct, act_hash};
+pub use apply::guide_id;
 pub use batch::{BatchReply, CommandReply, Refusal, SignedBatch};
 pub use command::Command;
 pub use genesis::{Authority, Descriptor, Genesis, NodeEntry, SignedGenesis, node_id, origin_mark};

@@ -96,6 +96,16 @@ impl State {
             agency.standing = agency.standing.saturating_add(1);
             agency.suspended = matches!(to, Standing::Suspended).then_some(index);
         }
+        // Whoever was suspended speaks for nothing that waits, also when reinstated later.
+        let silent: Vec<[u8; 32]> =
+            self.proposals.iter().filter(|(_, p)| p.signers.contains_key(subject)).map(|(name, _)| *name).collect();
+        for name in silent {
+            let Some(mut proposal) = self.proposals.remove(&name) else { continue };
+            proposal.signers.remove(subject);
+            if !proposal.signers.is_empty() {
+                self.proposals.insert(name, proposal);
+            }
+        }
         Ok(CommandReply::Done)
     }
 

@@ -31,6 +31,15 @@ impl Core {
         now: Millis,
     ) -> Result<Vec<Draft>, Fault> {
         check_text(&ask)?;
+        // Before any guide is looked for: none would help who is not cleared.
+        let clearance = caller.person().clearance;
+        if ask.grade > clearance {
+            return Err(Fault::refused("ABOVE_CLEARANCE", format!("the grade is above your clearance, {clearance}"))
+                .hint("somebody cleared for it publishes it"));
+        }
+        if ask.retain_until.is_some_and(|until| until <= now) {
+            return Err(Fault::usage("BAD_DATE", "the end of retention is over already"));
+        }
         self.check_named(state, &ask)?;
         let (own, lower) = classes(ask, now)?;
         for class in lower.iter().chain([&own]).filter(|c| c.grade > Grade::Internal) {

@@ -4,9 +4,11 @@ use super::core::Core;
 use super::door::{Act as DoorAct, Caller};
 use crate::audit::{Action as AuditAction, Object};
 use crate::cluster::refused;
+use crate::domain::agreement::Terms;
 use crate::domain::canon::Canon;
 use crate::domain::fault::Fault;
 use crate::domain::ids::AgreementId;
+use crate::domain::label::Grade;
 use crate::ledger::{Act, Command, CommandReply, SignedAct, State};
 use crate::policy::{Action, Resource};
 use data_encoding::HEXLOWER;
@@ -110,6 +112,7 @@ impl Core {
             Act::Agreement(t) if !t.parties.contains(&self.agency) => Err(foreign(&t.id)),
             Act::Agreement(t) => {
                 t.check()?;
+                check_years(t)?;
                 match t.parties.iter().find(|p| state.agency(p).is_none()) {
                     None => Ok(()),
                     Some(p) => {
@@ -141,6 +144,14 @@ impl Core {
             Act::Abandon { record, .. } if state.origin_of(record) != Some(&self.agency) => {
                 Err(Fault::refused("FOREIGN_RECORD", "only its originator gives a record up"))
             }
+            Act::Abandon { record, version, .. } => {
+                let held = self.vault.held(&state, record, *version, self.clock.now());
+                if held.is_ok_and(|h| h.is_some()) {
+                    return Err(Fault::refused("NOT_ALLOWED", "this node holds it and serves it, so it is not lost")
+                        .hint("end the agreement to stop sharing; `hufu cluster status` shows who misses what"));
+                }
+                Ok(())
+            }
             Act::Register { authority, .. } => {
                 let person = self.directory.by_handle(&authority.handle);
                 if person.is_some_and(|p| p.suspended) {
@@ -148,7 +159,7 @@ impl Core {
                 }
                 Ok(())
             }
-            Act::Abandon { .. } | Act::Entry { .. } => Ok(()),
+            Act::Entry { .. } => Ok(()),
             Act::EndGuide { .. } | Act::Suspend { .. } => Ok(()),
         }
     }
@@ -163,11 +174,21 @@ impl Core {
                 format!("a {} agency marks up to {authority}", agency.descriptor.tier),
             ));
         }
+        if g.grade == Grade::Internal {
+            return Err(Fault::usage("BAD_ACT", "internal is no state secret and needs no marking guide"));
+        }
         let now = self.clock.now();
+        if g.until <= now {
+            return Err(Fault::usage("BAD_DATE", format!("`{}` is over already", g.until.to_rfc3339())));
+        }
         let agreement = state.agreement_now(&g.agreement, now).ok_or_else(|| {
             Fault::usage("UNKNOWN_AGREEMENT", format!("no agreement `{}` is in force", g.agreement))
                 .hint("see `hufu agreement list`")
         })?;
+        if !agreement.terms.parties.contains(&g.agency) {
+            let why = format!("your agency is not a party of `{}`", g.agreement);
+            return Err(Fault::refused("NOT_A_PARTY", why).hint("see `hufu agreement list`"));
+        }
         if g.grade > agreement.terms.grade {
             return Err(Fault::refused(
                 "OUTSIDE_AGREEMENT",
@@ -176,4 +197,18 @@ impl Core {
         }
         Ok(())
     }
+}
+
+/// Years that the law allows for the agreement's grade (SSL §20). Looked at where terms are signed: `apply` takes them
+/// as they are, and every record is held against its own grade.
+fn check_years(t: &Terms) -> Result<(), Fault> {
+    let years = t.default_period_years;
+    if t.grade.max_years().is_some_and(|max| years > max) {
+        let why = format!("{years} years are over the legal maximum for {}", t.grade);
+        return Err(Fault::usage("PERIOD_TOO_LONG", why).hint("30, 20 and 10 years for 绝密, 机密 and 秘密"));
+    }
+    if t.grade.max_years().is_some() && years == 0 || t.retention_years == 0 {
+        return Err(Fault::usage("BAD_TERMS", "period and retention are at least one year"));
+    }
+    Ok(())
 }

@@ -225,7 +225,7 @@ impl Vault {
         let object = self.load(state, &committed, record, &entry)?;
         let opened = rules::open(&self.keys, state, &object)?;
         let facts = self.cards.note(entry.grant, &opened.body);
-        facts.check_agreement(state, &committed)?;
+        facts.check_agreement(state, self.keys.agency(), &committed)?;
         let foreign = facts.label.originator != *self.keys.agency();
         let kinds =
             facts.agreement.as_ref().filter(|_| foreign).map(|(id, _)| {

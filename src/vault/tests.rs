@@ -348,6 +348,9 @@ fn r_an_agreement_that_ended_before_the_commitment_covers_nothing() {
     assert!(t.customs.vault.card(&t.state, &id, 0).is_err());
     assert!(t.customs.vault.held(&t.state, &id, 0, NOW).unwrap().is_none(), "set aside");
     t.is_unopenable(id, "agreement");
+    // At its originator's it was acknowledged, and is not lost.
+    assert!(t.police.vault.card(&t.state, &id, 0).unwrap().is_some());
+    assert!(t.police.vault.held(&t.state, &id, 0, NOW).unwrap().is_some());
 }
 
 /// What no commitment comes for stays on the disk: it has a bound for each version.

@@ -1,6 +1,7 @@
 //! Acts of the whole (P2), entries of directories on the ledger (P1), records given up (P17).
 
 use super::demo::{Demo, Ran, until};
+use super::shares::files;
 use serde_json::Value;
 use std::time::Duration;
 
@@ -105,7 +106,17 @@ fn what_its_originator_gave_up_is_lost_and_entries_stand_on_the_ledger() {
     let give_up = ["record", "abandon", &id, "--version", "1"];
     assert_eq!(demo.run("police-analyst", &give_up).code, 3);
     assert_eq!(demo.run("state-security-officer", &give_up).code, 3);
-    assert_eq!(demo.run("police-officer", &give_up).ok()["state"], "lost");
+    assert_eq!(demo.run("police-officer", &give_up).code, 3, "it is held here and served");
+    // The only copy is lost with the disk.
+    demo.kill("police");
+    for file in files(&demo.dir().join("nodes/police/data/vault/bodies")) {
+        let len = std::fs::metadata(&file).unwrap().len();
+        std::fs::write(&file, vec![0; usize::try_from(len).unwrap()]).unwrap();
+    }
+    let _police = demo.start_node("police");
+    demo.serves("police-duty");
+    let lost = until("it is given up", SOON, || Some(demo.run("police-officer", &give_up)).filter(|ran| ran.code == 0));
+    assert_eq!(lost.ok()["state"], "lost");
 
     let _customs = demo.start_node("customs");
     let sync = until("customs lists it as lost", SOON, || {
