@@ -26,5 +26,6 @@ mod person;
 mod policy;
 mod record;
 mod warning;
+mod words;
 
 pub use args::main;

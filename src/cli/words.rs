@@ -1,0 +1,244 @@
+//! What the command line says in Chinese: headings, words, reasons and sentences, as tables for `output`.
+
+/// Chinese headings; a column without one keeps its name.
+pub(super) const HEADINGS: &str = "
+    ack_by 签收人 action 操作 actor 操作人 agency 机构 agreement 协议 answer 答复 applied 已应用 area 区域 at 时间 by 人员
+    ceiling 系统密级 clearance 涉密等级 compartments 专项 decision 决定 default_period_years 默认保密年限 detail 详情
+    digest 摘要 end 结束 ended_reason 终止原因 exercise 演练 from 来自 grade 密级 handle 代号 held 已有 id 编号
+    index 账本序号 act 事项 needed 所需机构数 ledger 账本登记 lost 已灭失 waiting 待签署 issuer 发布单位 kind 类别 kinds 类别 label 标密 level 级别 missing 缺少 name 名称 node 节点 nodes 节点
+    notice 通报 origin 原发机构 owed 应有 parties 缔约机构 precedence 等级 publishers 发布方 purpose 查阅事由 reachable 可达
+    reason 原因 record 情报 role 角色 roles 角色 rule 规则 seq 序号 signed_by 已签署 since 始于 snippet 摘录 stage 阶段
+    start 开始 state 状态 subject 主题 suspended 已停用 text 内容 tier 层级 title 标题 unit 单位 unopenable 打不开
+    until 有效期至 version 版本 voter 表决 who 查阅人";
+
+/// Words of commands and answers for which `domain` has no Chinese.
+pub(super) const WORDS: &str = "
+    true 是 false 否 ok 正常 warning 提醒 bad 故障 allow 允许 deny 拒绝 intent 事前 outcome 事后 single 单次
+    national 中央 provincial 省级 city 设区的市 county 县级 voter 表决节点 learner 学习节点
+    analyst 研判员 originator 承办人 classifier 定密责任人 duty-officer 值班员 security-officer 保密员
+    inspector 监督员 operator 运维员
+    report 报告 lead 线索 person 人员 item 物品 fund 资金 place 场所 event 事件 case 案件
+    suspend 停权 reinstate 复权 suspended 已停权 lost 已灭失 committed 已提交 accepted 已受理 draft 待签署 in-force 有效 ended 已终止 done 完成 pending 待会签
+    imported 新导入 updated 已更新 unchanged 未变
+    cancelled 已撤回 unknown 未知 expired 已过期 marking-confirmed 定密已确认 undelivered 未按时送达
+    unacknowledged 未按时签收 deputy 已呼叫副手 chain 已呼叫值班链 out-of-band 已带外呼叫 reminder 已提醒
+    unconfirmed 定密未确认 pushed 已推送 handled 已办理 feedback 已反馈
+    publish 发布 open 查阅 snippet 摘录 list 列表 search 检索 export 导出 history 版本历史 import 导入
+    audit-query 审计查询 audit-export 审计导出 policy-explain 策略解释 person-admin 人员管理 agreement 协议 guide 定密细目
+    sync-push 同步发送 sync-pull 同步拉取 sync-refused 同步拒收 index 建立索引 quarantine 隔离 rebuild 重建 start 启动
+    stop 停止 relabel 变更标密 recall 收回 purge 清除 notice-send 发送通报 notice-receive 接收通报 notice-open 查看通报
+    notice-answer 签收答复 break-glass 应急调阅 policy 策略 key 密钥 membership 成员变更 witness 见证 backup 备份
+    restore 恢复 request 查询请求 access-report 查阅报告 peer-refused 拒绝连接 count 计数 stream 结果流 who-read 查阅记录
+    complaint 拒收告知 notice-anchor 通报锚定
+    notice 通报 clock 时钟 configuration 配置 keys 密钥 data 数据目录 disk 磁盘 node 节点 leader 主节点 evidence 证据 peers 其他节点
+    ledger 账本 sync 同步 suite 密码套件 grade 密级 kind 情报类别 date 日期 role 角色 tier 层级
+    reference 关联要素 caveat 处理限制 descriptor 机构描述 genesis 创世 profile 个人配置";
+
+/// What a reason says in Chinese, where the sentence itself has none.
+pub(super) const REASONS: &str = "
+    ABOVE_CEILING 密级高于系统密级 AGENCY_SUSPENDED 该机构已被停权 FOREIGN_RECORD 不是本机构的情报 ABOVE_CLEARANCE 密级高于您的涉密等级 ATTACHMENT_NOT_RELEASED 收件方无权查看所附情报
+    AUDIT_FAILED 审计日志无法写入，一切操作停止 AUDIT_STOPPED 审计日志无法写入，一切操作停止 BAD_ACT 签署内容无效
+    BAD_ADDRESSEE 收件方无效 BAD_ANSWER 答复无效 BAD_BODY 正文无效 BAD_CERTIFICATE 证书无效 BAD_CONFIG 节点配置无效
+    BAD_CSR 证书申请无效 BAD_DATE 日期无效 BAD_DESCRIPTOR 机构描述文件无效 BAD_DIR 无法使用该目录 BAD_FILE 文件格式不符
+    BAD_GENESIS 创世文件无效 BAD_KEY 密钥无效 BAD_NAME 名称无效 BAD_PERSON 人员信息无效 BAD_POLICY_SET 策略集无效
+    BAD_PROFILE 个人配置文件无效 BAD_PURPOSE 须填写查阅事由（1至200字） BAD_QUERY 检索式无效 BAD_REFERENCE 关联要素无效
+    BAD_REQUEST 证书申请无效 BAD_SOURCE 来源无效 BAD_SUBJECT 主题无效 BAD_TERMS 协议条款无效 BAD_TITLE 标题无效
+    BAD_TLS 证书与密钥不符 BAD_WARNING 预警无效 BODY_TOO_LARGE 内容过大 CERTIFICATE 证书出错
+    COMPARTMENT_NOT_HELD 您不在该专项知悉范围内 CONFLICT 与他人的操作冲突 DATA_IN_USE 数据目录正被另一节点使用
+    DEADLINE 超过等待时限 DIR_NOT_EMPTY 目录不为空 EXISTS 已存在 EXPIRED 已过期 FLASH_QUOTA 特提通报过于频繁
+    FOREIGN_DATA 数据目录属于其他节点或联盟 FOREIGN_ORIGINATOR 只有原发机构的人员可以标密 INTEGRITY 完整性校验失败
+    INTERNAL 程序内部错误 INVALID 输入无效 IN_PROGRESS 同一操作正在进行 JOURNAL_FAILED 节点无法写盘
+    LEDGER_HALTED 账本停写 MARKING_AUTHORITY 超出本机构定密权限 NODE_UNREACHABLE 节点无应答 NOT_ALLOWED 不允许此操作
+    NOT_A_PARTY 不是协议缔约机构 NOT_COVERED 没有覆盖各收件方的有效协议 NOT_FOUND 未找到，或您无权查看
+    NOT_FRESH 节点数据尚未更新到最新 NOT_OPENABLE 本节点打不开该情报 NOT_SUPPORTED 本版本不支持
+    NO_AUTHORITY 没有签署权限 NO_GUIDE 没有适用的定密细目 NO_LEADER 当前没有主节点 NO_PROFILE 未指定个人配置文件
+    OUTBOX_FULL 待发通报已满 OUTSIDE_AGREEMENT 超出协议范围 OVERLOADED 节点繁忙 PEER_REFUSED 连接被拒绝
+    PERIOD_TOO_LONG 保密期限超过法定上限 PERSON_CHANGED 人员信息已被他人更改 POLICY_REFUSED 策略不允许
+    PORT_IN_USE 端口已被占用 REFUSED 被拒绝 REFUSED_BY_LEDGER 账本不接受 SAME_PERSON 同一人不能充当两人
+    SEARCH_FAILED 检索失败 SUSPENDED 您的权限已被停用 TOO_LONG 内容过长 TOO_MANY 数量过多 UNAVAILABLE 暂不可用
+    UNKNOWN_AGENCY 没有这个机构 UNKNOWN_AGREEMENT 没有这个有效协议 UNKNOWN_GRADE 没有这个密级 UNKNOWN_GROUP 没有这个收件组
+    UNKNOWN_PERSON 本节点不认识您，或您的权限已被收回 UNOPENABLE 密封数据损坏或打不开 UNREACHABLE 收件方暂不可达
+    UNSIGNED 创世文件签署不全 VERSION_CONFLICT 已被他人先行更改";
+
+/// Longer texts are nobody's fixed words, in bytes.
+pub(super) const LONGEST_SENTENCE: usize = 1_000;
+
+/// Sentences of this program and its nodes. `{}` stands for what differs, and `{+}` where that is in Chinese too.
+pub(super) const SENTENCES: &str = "
+    the passphrase does not open the key ring => 口令打不开密钥环
+    the change is in force at your own node; repeat the command when there is a leader, for the ledger => 更改已在本机构节点生效；有主节点后请重复此命令，以便在账本登记
+    this node holds it and serves it, so it is not lost => 本节点持有并可提供该情报，并未灭失
+    an agency has no voice in its own standing => 机构对自身的停权或复权没有表决权
+    a person who is suspended is not registered => 已停用的人员不予登记
+    `{}` is suspended from the federation => `{}` 已被联盟停权
+    `hufu federation show` says who stands => 用 `hufu federation show` 查看各机构状态
+    `{}` is there already => `{}` 已存在
+    no majority of those who vote would be left, and the ledger would stand still for good => 剩余的表决机构将不足半数，账本将永久停止
+    the end of retention is over already => 保存期限已过
+    the grade is above your clearance, {} => 密级高于您的涉密等级（{+}）
+    no profile given => 未指定个人配置文件
+    use --profile FILE or set HUFU_PROFILE => 请用 --profile 指定文件，或设置 HUFU_PROFILE
+    a command is missing => 缺少子命令
+    nothing to change => 没有指定要更改的内容
+    no key to sign with => 没有签名用的密钥
+    give --key FILE or --profile FILE => 请用 --key 或 --profile 指定文件
+    no descriptor given => 未指定机构描述文件
+    this key is not an officer's key of any founder => 该密钥不属于任何发起机构的保密员
+    an officer of every founder runs `hufu federation sign FILE` => 请各发起机构的保密员执行 `hufu federation sign FILE`
+    `{}` is neither empty nor a demo's => `{}` 不为空，也不是演示目录
+    `{}` is not empty => `{}` 不为空
+    give a new folder => 请指定新目录
+    give another --dir => 请用 --dir 指定其他目录
+    give another --port-base, or stop what listens there => 请换一个 --port-base，或停止占用端口的程序
+    each export gets a folder of its own; an earlier one is kept as it is => 每次导出须用新目录，原有导出保持不变
+    cannot read `{}`: {} => 无法读取 `{}`：{+}
+    cannot read it: {} => 无法读取：{+}
+    cannot write `{}`: {} => 无法写入 `{}`：{+}
+    cannot print: {} => 无法输出：{+}
+    check the path and who may read it => 请核对路径和读取权限
+    check the path, the free space and who may write there => 请核对路径、剩余空间和写入权限
+    a profile has endpoint, ca, cert, key and name => 个人配置文件须有 endpoint、ca、cert、key 和 name
+    no body given => 没有正文
+    use --body or --body-file => 请用 --body 或 --body-file
+    `{}` is not FILE:GRADE => `{}` 不是“文件:密级”的形式
+    e.g. tear-line.txt:internal => 例如 tear-line.txt:internal
+    the {} has {} bytes; the limit is {} (1 MiB) => 内容过大（1 MiB 为限）
+    the texts have {} bytes together; the limit is {} (1 MiB) => 各段共 {} 字节，超过 {} 字节（1 MiB）
+    share it as several records => 请分为几份情报
+    only `--format text` is available in this version => 本版本只支持 `--format text`
+    convert it to .md or .txt and use --format text => 请转为 .md 或 .txt 后用 --format text 导入
+    a text carries no grade of its own => 文本本身不带密级
+    add --grade internal|confidential|secret|top-secret => 请加 --grade internal|confidential|secret|top-secret
+    `{}` is there twice under the named paths => 所给路径下有两个 `{}`
+    the relative path is the identity of a source: import the paths one after the other => 来源以相对路径识别，请逐个路径导入
+    no .md or .txt file under the named paths => 所给路径下没有 .md 或 .txt 文件
+    name a file, or a folder that has some => 请指定文件，或含有此类文件的目录
+    run the same import again: what is imported already stays as it is => 请重新执行同一导入，已导入的不变
+    `{}` is not a guide's id => `{}` 不是定密细目编号
+    a refusal gives its reason => 拒办须说明理由
+    add --text => 请加 --text
+    the node asks for a signature under other words than yours => 节点要求签署的内容与您的不一致
+    not `{}` yet => 尚未达到 `{}`
+    it goes on by itself; ask again, or wait longer with --timeout => 仍在自动进行；可再次查询，或用 --timeout 延长等待
+    only a warning of the own agency can be updated => 只能更新本机构发布的预警
+    only a warning of the own agency can be ended => 只能解除本机构发布的预警
+    the earlier warning was real, and an exercise does not update it => 原预警是真实预警，演练不能更新它
+    leave out --exercise, or issue it as a new warning => 请去掉 --exercise，或另行发布预警
+    what is top-secret is not written to a file (SSR §29) => 绝密内容不得写入文件（保密法实施条例第二十九条）
+    issue it without --cap => 请不用 --cap 发布
+    the notice is out; its file is not: do not issue it again => 通报已发出，只是文件未写成；请勿重发
+    a notice did not come in => 有通报未送到
+    committed at {}; the originator still holds the only copy => 已提交（{}）；目前只有原发机构持有副本
+    committed at {}; held by {} of {} => 已提交（{}）；{} 个机构已持有，共应 {} 个
+    accepted here and not committed yet ({}); it goes on the ledger by itself, do not repeat it => 已受理，尚未提交（{+}）；将自动上账，请勿重复
+    nothing to look at => 没有指定检查对象
+    give --config FILE of a node, --profile, or both => 请用 --config 指定节点配置，或用 --profile，或两者都用
+    this machine's clock says {} => 本机时钟为 {}
+    set it, and run an NTP client => 请校正时钟并运行 NTP
+    agency {}, node {} => 机构 {}，节点 {}
+    genesis, key ring and certificate agree; valid until {} => 创世文件、密钥环和证书一致；有效期至 {}
+    the node's certificate ended on {} => 节点证书已于 {} 到期
+    issue a new one with the agency's authority => 请用本机构证书机构重新签发
+    the first start makes it; later this is a loss => 首次启动时会创建；此后若缺失即为数据丢失
+    `{}` is open to others (mode {}) => `{}` 对其他用户开放（权限 {}）
+    chmod 700 it => 请将权限改为 700
+    less than 2 GiB are free => 剩余空间不足 2 GiB
+    a full disk stops publishing, then reading: make room => 磁盘满后先停发布、再停查阅，请腾出空间
+    {} GiB free => 剩余 {} GiB
+    free space is unknown: {} => 剩余空间未知：{+}
+    run the doctor as the node's user => 请以节点的用户身份运行诊断
+    fdatasync takes {} µs: no disk is that fast => fdatasync 仅用 {} 微秒，磁盘不可能这样快
+    memory, or a write cache without protection: what is acknowledged would not survive a power cut => 是内存或无断电保护的写缓存：断电会丢失已确认的数据
+    fdatasync takes {} µs => fdatasync 用时 {} 微秒
+    every acknowledged write waits for it: give it a faster disk => 每次确认写入都要等它，请换用更快的磁盘
+    fdatasync of 1 KiB: median {} µs => 1 KiB 的 fdatasync 中位数 {} 微秒
+    answers {} of {} => 已应答 {}（联盟 {}）
+    no leader: nothing can be published => 没有主节点，无法发布
+    more than half of the voters must run and reach each other => 须有过半表决节点运行且互通
+    closed for writing: {} => 账本停写：{}
+    see `ledger/evidence` in the node's data and agree with the other agencies; moving it away and a restart open it => 请查看节点数据中的 `ledger/evidence` 并与其他机构商定；移走后重启即恢复
+    {} cannot open {} v{}: {} => {} 打不开 {} 第 {} 版：{+}
+    publish the record again => 请重新发布该情报
+    {} nodes reachable => {} 个节点可达
+    not reachable: {} => 不可达：{}
+    look at these nodes and the way to them => 请检查这些节点及其网络
+    one digest at index {} => 序号 {} 处摘要一致
+    nodes disagree at index {} => 各节点在序号 {} 处不一致
+    stop publishing, compare `hufu cluster status` at every agency => 请停止发布，并比对各机构的 `hufu cluster status`
+    {}: {} v{} does not open; {} => {}：{} 第 {} 版打不开；{+}
+    the originator was told and publishes it again => 已告知原发机构，由其重新发布
+    {}: {} of {} held => {}：已有 {} 件，应有 {} 件
+    {}: {} of {} missing; {} => {}：缺 {} 件，应有 {} 件；{+}
+    it is tried again by itself => 会自动重试
+    is it running? see `hufu doctor`, and the profile's endpoint => 请确认节点在运行；参见 `hufu doctor` 和个人配置文件中的 endpoint
+    `hufu cluster status` shows who is reachable; asking again is safe => `hufu cluster status` 显示哪些节点可达；可放心重试
+    does not answer => 无应答
+    has none => 没有该情报
+    not arrived yet => 尚未送达
+    refused: {} => 拒收：{+}
+    not yet: {} => 暂不能收：{+}
+    a sealed object is not as it should be: {} => 密封数据不符：{+}
+    an agency may not hold this label => 有机构不得持有该标密
+    no agreement in force here covers it => 没有有效协议覆盖
+    label {}, clearance {} => 标密 {+}，涉密等级 {+}
+    person of {}, clearance of {} => 人员属 {}，涉密等级由 {} 核定
+    known to [{}], person of {} => 知悉范围 [{}]，人员属 {}
+    own: {}, covered: {} => 本机构情报：{+}，协议覆盖：{+}
+    in scope: {} => 在知悉范围内：{+}
+    not found, or not visible to you => 未找到，或您无权查看
+    a purpose has 1 to 200 characters => 须填写查阅事由（1 至 200 字）
+    state a case number or an order with --purpose => 请用 --purpose 填写案号或批示
+    the grade is above your clearance => 密级高于您的涉密等级
+    this node does not know you, or your access was taken away => 本节点不认识您，或您的权限已被收回
+    ask your agency's security officer => 请联系本机构保密员
+    the node does not answer => 节点无应答
+    {} ({}) needs a classification period => {}须有保密期限
+    add --period YEARS, --until DATE or --condition TEXT, or an agreement with a default => 请加 --period 年数、--until 日期或 --condition 条件，或用带默认期限的协议
+    the period is over the {} years that {} ({}) may last => 保密期限超过 {} 年（{}的法定上限）
+    保守国家秘密法 §20: at most 30, 20 and 10 years for 绝密, 机密 and 秘密 => 保守国家秘密法第二十条：绝密、机密、秘密分别不超过三十年、二十年、十年
+    a record of kind `{}` gives its own retention date => `{}` 类情报须自定保存期限
+    add --retain-until DATE => 请加 --retain-until 日期
+    no classifier's marking guide covers this: two persons mark a state secret => 没有适用的定密细目：国家秘密须两人定密
+    a classifier runs `hufu guide sign`; approving single records is not available yet => 请定密责任人执行 `hufu guide sign`；本版本不能逐份批准
+    write 2026-03-01 or 2026-03-01T08:00:00Z => 请写作 2026-03-01 或 2026-03-01T08:00:00Z
+    it is `{}` and 26 characters => 编号为 `{}` 加 26 个字符
+    `{}` is not a valid {} => `{}` 无效
+    `{}` is not a {}: {} => `{}` 不是{+}文件：{}
+    `{}` is not a {} => `{}` 不是{+}
+    `{}` is no {} => `{}` 无效
+    write type:value, e.g. phone:13800000000, plate:A12345, account:6222… => 请写作 类型:值，例如 phone:13800000000
+    内部 (internal) is not a state secret and takes no period => 内部不是国家秘密，不设保密期限
+    leave out --period, --until and --condition => 请去掉 --period、--until 和 --condition
+    compare with deploy/hufu.toml => 请对照 deploy/hufu.toml
+    use 2 to {} lower-case letters, digits and hyphens, a letter first => 请用 2 至 {} 个小写字母、数字或连字符，以字母开头
+    terms have {} => 条款文件的字段：{}
+    nothing was signed; tell your agency's security officer and operator => 未签署任何内容；请报告本机构保密员和运维员
+    nothing was written there; tell your agency's security officer and operator => 未写入该处；请报告本机构保密员和运维员
+    keep the folder as it is, export again and compare => 请保持该目录原状，重新导出后比对
+    use it for exercises and fictitious data only => 只可用于演练和虚构数据
+    look at the disk with df => 请用 df 检查磁盘
+    see {} => 见 {}
+    use {} => 可用：{}";
+
+/// What the system and the command line's parser say, what is said here, and what is put together from parts; looked at
+/// first.
+pub(super) const FOREIGN: &str = "
+    correct it and try again; see `--help` => 请改正后重试；用法见 `--help`
+    check the id, or ask your agency's security officer => 请核对编号，或联系本机构保密员
+    try again later; `hufu doctor` says what is wrong => 请稍后重试；`hufu doctor` 可查明原因
+    do not use it; keep it as it is and tell your agency's security officer and operator => 请勿使用；请保持原状并报告本机构保密员和运维员
+    look again and repeat => 请重新查看后再试
+    repeat only what is left => 只需重做未完成的部分
+    this is a bug: report it with what you did => 这是程序缺陷，请连同所做操作一并报告
+    use zh or en => 请用 zh 或 en
+    `{}` is not a record id => `{}` 不是情报编号
+    `{}` is not a notice id => `{}` 不是通报编号
+    No such file or directory (os error 2) => 没有这个文件或目录
+    Permission denied (os error 13) => 没有权限
+    Not a directory (os error 20) => 不是目录
+    Is a directory (os error 21) => 是目录，不是文件
+    No space left on device (os error 28) => 磁盘已满
+    {} is not in {}..={} => {} 不在 {} 至 {} 范围内
+    invalid digit found in string => 不是整数
+    cannot parse integer from empty string => 没有数值
+    number too large to fit in target type => 数值过大";
