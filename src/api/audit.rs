@@ -6,6 +6,7 @@ use crate::domain::time::Millis;
 use crate::service::SearchQuery;
 use crate::wire::pb::v1;
 use data_encoding::HEXLOWER;
+use std::collections::BTreeMap;
 use tonic::{Request, Response, Status};
 
 /// Most events of one answer.
@@ -30,7 +31,8 @@ impl v1::audit_server::Audit for People {
             limit: limit.clamp(1, SEARCH_MOST) as usize,
         };
         let events = self.core.audit_search(&caller, query).await.map_err(refuse)?;
-        Ok(Response::new(v1::AuditSearchReply { events: events.iter().map(view).collect() }))
+        let labels = self.core.label_words();
+        Ok(Response::new(v1::AuditSearchReply { events: events.iter().map(|e| view(e, &labels)).collect() }))
     }
 
     async fn who_read(&self, request: Request<v1::WhoReadRequest>) -> Result<Response<v1::WhoReadReply>, Status> {
@@ -67,7 +69,7 @@ impl v1::audit_server::Audit for People {
     }
 }
 
-fn view(e: &Event) -> v1::AuditEvent {
+fn view(e: &Event, labels: &BTreeMap<[u8; 16], String>) -> v1::AuditEvent {
     let record = match &e.object {
         Object::Record { id, .. } => id.to_string(),
         Object::Query { disclosed, .. } => disclosed.iter().map(|(r, _)| r.to_string()).collect::<Vec<_>>().join(","),
@@ -85,7 +87,7 @@ fn view(e: &Event) -> v1::AuditEvent {
         actor: e.actor.to_string(),
         action: e.action.to_string(),
         record,
-        label: e.label.map(|l| HEXLOWER.encode(&l)).unwrap_or_default(),
+        label: e.label.map(|l| labels.get(&l).cloned().unwrap_or_else(|| HEXLOWER.encode(&l))).unwrap_or_default(),
         decision: e.decision.to_string(),
         rule: e.rule.clone(),
         purpose: e.purpose.clone(),

@@ -105,7 +105,10 @@ pub(super) fn run(command: Command, g: &Globals, out: &Out) -> Result<ExitCode, 
                     })
                     .collect();
                 out.table(
-                    &["seq", "at", "actor", "action", "stage", "record", "decision", "rule", "purpose", "detail"],
+                    &[
+                        "seq", "at", "actor", "action", "stage", "record", "label", "decision", "rule", "purpose",
+                        "detail",
+                    ],
                     &rows,
                 );
             }

@@ -1,7 +1,7 @@
 //! The audit log for those who may read it: officers of the own agency, inspectors.
 
 use super::core::Core;
-use super::door::{Act, Caller};
+use super::door::{Act, Caller, label_id};
 use crate::audit::{
     AccessEvent, Action as AuditAction, Actor, AuditError, AuditLog, Decision as Verdict, Event, Filter, Object, Stage,
 };
@@ -11,6 +11,7 @@ use crate::domain::person::Role;
 use crate::domain::time::Millis;
 use crate::policy::{Action, Resource};
 use data_encoding::HEXLOWER;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -76,6 +77,11 @@ pub struct ReadLine {
 }
 
 impl Core {
+    /// What this node knows labels of events to say.
+    pub fn label_words(&self) -> BTreeMap<[u8; 16], String> {
+        self.vault.labels().iter().map(|label| (label_id(label), label.marking())).collect()
+    }
+
     /// Events of this node's log.
     pub async fn audit_search(&self, caller: &Caller, q: SearchQuery) -> Result<Vec<Event>, Fault> {
         let object = Object::Text(q.words().chars().take(200).collect());

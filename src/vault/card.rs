@@ -101,6 +101,12 @@ impl Cards {
 }
 
 impl Vault {
+    /// The labels of what this node has looked at: what an event says of a label is a digest, and these are its words.
+    pub fn labels(&self) -> Vec<Label> {
+        let shared = self.cards.shared.read().unwrap_or_else(PoisonError::into_inner);
+        shared.values().map(|facts| facts.label.clone()).collect()
+    }
+
     /// The card of a version, or of the newest that is held if `version` is 0.
     ///
     /// # Errors

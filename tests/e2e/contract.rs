@@ -72,6 +72,7 @@ fn lists_histories_exports_and_explanations() {
     let before = seq(&two.lines[0]).to_string();
     let page = demo.run("police-officer", &["audit", "search", "--limit", "2", "--before", &before]);
     assert_eq!(seq(&page.lines[1]) + 1, seq(&two.lines[0]));
+    checked_terms(&demo);
     // The export brings its genesis, and another one is noticed.
     let log = demo.dir().join("log");
     demo.run("police-officer", &["audit", "export", "--out", log.to_str().unwrap()]).ok();
@@ -82,10 +83,16 @@ fn lists_histories_exports_and_explanations() {
     let verify = |more: &[&str]| ran(hufu().args(["--json", "audit", "verify"]).arg(&log).args(more).output().unwrap());
     assert_eq!(verify(&["--genesis", genesis.to_str().unwrap()]).ok()["pinned"], json!(true));
     assert_eq!(verify(&[]).ok()["pinned"], json!(false));
+    assert_eq!(verify(&["--genesis", log.join("checkpoint").to_str().unwrap()]).code, 6, "what does not parse");
     let text = std::fs::read_to_string(log.join("genesis.json")).unwrap();
+    // What people read in it says what it holds.
+    std::fs::write(log.join("genesis.json"), text.replace("\"customs\"", "\"custons\"")).unwrap();
+    assert_eq!(verify(&[]).code, 6);
     std::fs::write(log.join("genesis.json"), text.replacen(['b', 'd'], "c", 1)).unwrap();
     let spoilt = verify(&[]);
     assert!(spoilt.code == 6 && spoilt.stderr.contains("genesis.json"), "{}", spoilt.stderr);
+    std::fs::remove_file(log.join("genesis.json")).unwrap();
+    assert_eq!(verify(&[]).ok()["signature"], json!(false), "nobody's key to check it with");
     demo.run("police-officer", &["audit", "verify", "--live"]).ok();
 
     let explained = demo.run(
@@ -161,4 +168,30 @@ fn both_languages_and_shells() {
         let (code, text, _) = run("en", &["completions", shell]);
         assert!(code == Some(0) && text.contains("hufu"), "{shell}");
     }
+}
+
+/// Dates that are over, periods that no law allows and grades that one is not cleared for are refused as what they are.
+fn checked_terms(demo: &Demo) {
+    let refused = |persona: &str, args: &[&str], code: i32, reason: &str| {
+        let ran = demo.run(persona, args);
+        assert!(ran.code == code && ran.stderr.contains(reason), "{args:?}: {} {}", ran.code, ran.stderr);
+    };
+    let sign = |more: &[&'static str]| [&["guide", "sign", "--agreement"][..], more].concat();
+    refused("police-chief", &sign(&["border-2026", "--grade", "secret", "--until", "2020-01-01"]), 2, "BAD_DATE");
+    refused("cyberspace-chief", &sign(&["border-2026", "--grade", "confidential"]), 3, "NOT_A_PARTY");
+    let draft = ["agreement", "draft", "long-2026", "--parties", "police,customs", "--purpose", "演练"];
+    let long = ["--grade", "secret", "--default-period", "25"];
+    refused("police-officer", &[&draft[..], &long].concat(), 2, "PERIOD_TOO_LONG");
+    let lead = ["record", "publish", "--title", "x", "--body", "x", "--grade", "internal", "--kind", "lead"];
+    refused("police-analyst", &[&lead[..], &["--retain-until", "2020-01-01"]].concat(), 2, "BAD_DATE");
+    let high =
+        ["record", "publish", "--title", "x", "--body", "x", "--agreement", "border-2026", "--grade", "top-secret"];
+    refused("police-analyst", &high, 3, "ABOVE_CLEARANCE");
+    let signed = demo.run("police-chief", &sign(&["border-2026", "--grade", "confidential"]));
+    let id = signed.ok()["id"].as_str().unwrap().to_owned();
+    demo.run("police-chief", &["guide", "end", &id]).ok();
+    let dir = demo.dir().to_str().unwrap().to_owned();
+    let request = ["person", "request", "zhao", "--agency", "police", "--federation", "hufu-demo", "--dir", &dir];
+    demo.run("police-officer", &request).ok();
+    refused("police-officer", &request, 7, "EXISTS");
 }

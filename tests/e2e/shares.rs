@@ -73,7 +73,8 @@ fn denied_looks_like_absent(demo: &Demo, record: &str) {
     assert_eq!(denied.stderr, absent.stderr);
     assert_eq!(demo.open("cyberspace-chief", record).code, 4);
     let events = demo.run("customs-officer", &["audit", "search", "--person", "clerk", "--decision", "deny"]);
-    assert!(events.lines.iter().any(|e| e["record"] == record && e["rule"] == "lattice:grade"), "{:?}", events.lines);
+    let denied = |e: &Value| e["record"] == record && e["rule"] == "lattice:grade" && e["label"] == "机密★10年";
+    assert!(events.lines.iter().any(denied), "{:?}", events.lines);
 }
 
 /// state-security is party to the agreement and does not hold the compartment: its systems get nothing.
