@@ -23,6 +23,9 @@ use std::process::ExitCode;
 const FIELDS: &str = "terms have id, version, parties, kinds, grade, compartments, purpose, default_period_years, \
     legal_basis, retention_years, start and end, the last two in Unix milliseconds";
 
+/// Longest reason for an end, in characters.
+const REASON_CHARS: usize = 400;
+
 #[derive(clap::Subcommand)]
 pub(super) enum Command {
     /// Draft terms and sign them as the first party's officer.
@@ -110,10 +113,21 @@ pub(super) fn run(command: Command, g: &Globals, out: &Out) -> Result<ExitCode, 
             }
             Command::Show { id } => {
                 let found = list(&client, id.as_str()).await?;
-                let a = found.last().ok_or_else(unknown)?;
-                out.details(&view(a), &[("purpose", "共享目的")]);
+                // What governs, and whether somebody drafted what is to follow it.
+                let governs =
+                    found.iter().rev().find(|a| a.state == "in-force").or(found.last()).ok_or_else(unknown)?;
+                let draft = found.last().filter(|a| a.state == "draft" && a.version > governs.version);
+                let mut shown = view(governs);
+                if let Some(fields) = shown.as_object_mut() {
+                    fields.insert("newer_draft".into(), json!(draft.map(|a| a.version)));
+                }
+                out.details(&shown, &[("purpose", "共享目的"), ("newer_draft", "待签署的新版本")]);
             }
             Command::End { id, reason } => {
+                if reason.trim().is_empty() || reason.chars().count() > REASON_CHARS {
+                    let why = format!("the reason has 1 to {REASON_CHARS} characters");
+                    return Err(Fault::usage("BAD_TERMS", why).hint("say in a sentence why sharing ends"));
+                }
                 let terms = latest(&client, &id).await?;
                 let signer = Signer::of(&client).await?;
                 let (state, index) =

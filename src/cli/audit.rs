@@ -36,7 +36,7 @@ pub(super) enum Command {
         #[arg(long, value_name = "DATE")]
         since: Option<String>,
         /// The newest so many, 1 to 10000.
-        #[arg(long, default_value_t = 200)]
+        #[arg(long, default_value_t = 200, value_parser = clap::value_parser!(u32).range(1..))]
         limit: u32,
         /// Only events with a lower seq: the page before.
         #[arg(long, value_name = "SEQ")]

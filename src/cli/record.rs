@@ -45,7 +45,7 @@ pub(super) enum Command {
         #[arg(long)]
         purpose: String,
         /// Most lines, 1 to 500.
-        #[arg(long, default_value_t = 50)]
+        #[arg(long, default_value_t = 50, value_parser = clap::value_parser!(u32).range(1..=500))]
         limit: u32,
         /// Continue after this record.
         #[arg(long)]
@@ -104,7 +104,7 @@ pub(super) struct Search {
     #[arg(long, value_name = "DATE")]
     since: Option<String>,
     /// Most hits shown, 1 to 200; the total counts all.
-    #[arg(long, default_value_t = 20)]
+    #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..=200))]
     limit: u32,
     /// Why: a case number or an order, 1 to 200 characters.
     #[arg(long)]
@@ -132,13 +132,14 @@ pub(super) struct Publish {
     #[command(flatten)]
     marking: Marking,
     /// Classification period in years, at most 10, 20 and 30 by grade; the agreement's by default.
-    #[arg(long, value_name = "YEARS", conflicts_with_all = ["until", "condition"])]
+    #[arg(long, value_name = "YEARS", conflicts_with_all = ["until", "condition"],
+        value_parser = clap::value_parser!(u8).range(1..))]
     period: Option<u8>,
     /// End of the classification, as YYYY-MM-DD or RFC 3339.
     #[arg(long, value_name = "DATE", conflicts_with = "condition")]
     until: Option<String>,
     /// What ends the classification, 1 to 200 characters.
-    #[arg(long)]
+    #[arg(long, value_parser = clap::builder::NonEmptyStringValueParser::new())]
     condition: Option<String>,
     /// type:value, e.g. phone:13800000000; may be given several times.
     #[arg(long = "ref")]

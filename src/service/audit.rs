@@ -2,6 +2,7 @@
 
 use super::core::Core;
 use super::door::{Act, Caller, label_id};
+use super::federation::unknown_agency;
 use crate::audit::{
     AccessEvent, Action as AuditAction, Actor, AuditError, AuditLog, Decision as Verdict, Event, Filter, Object, Stage,
 };
@@ -84,6 +85,9 @@ impl Core {
 
     /// Events of this node's log.
     pub async fn audit_search(&self, caller: &Caller, q: SearchQuery) -> Result<Vec<Event>, Fault> {
+        if let Some(unknown) = q.agency.as_ref().filter(|a| self.state().agency(a).is_none()) {
+            return Err(unknown_agency(unknown));
+        }
         let object = Object::Text(q.words().chars().take(200).collect());
         self.audit_act(caller, Action::AuditSearch, AuditAction::AuditQuery, object).await?;
         let filter = Filter {

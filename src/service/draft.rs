@@ -2,6 +2,7 @@
 
 use super::core::Core;
 use super::door::Caller;
+use super::federation::unknown_agency;
 use super::publish::{PortionAsk, PublishAsk, Target};
 use crate::domain::agreement::Terms;
 use crate::domain::fault::Fault;
@@ -164,7 +165,7 @@ impl Core {
         let parties: BTreeSet<AgencyId> = terms.map(|t| t.parties.clone()).unwrap_or_default();
         for a in &ask.release {
             if state.agency(a).is_none() {
-                return Err(Fault::usage("UNKNOWN_AGENCY", format!("`{a}` is not an agency of this federation")));
+                return Err(unknown_agency(a));
             }
             if !state.stands(a) {
                 return Err(suspended(a));

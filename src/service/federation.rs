@@ -7,7 +7,7 @@ use crate::cluster::refused;
 use crate::domain::agreement::Terms;
 use crate::domain::canon::Canon;
 use crate::domain::fault::Fault;
-use crate::domain::ids::AgreementId;
+use crate::domain::ids::{AgencyId, AgreementId};
 use crate::domain::label::Grade;
 use crate::ledger::{Act, Command, CommandReply, SignedAct, State};
 use crate::policy::{Action, Resource};
@@ -115,14 +115,19 @@ impl Core {
                 check_years(t)?;
                 match t.parties.iter().find(|p| state.agency(p).is_none()) {
                     None => Ok(()),
-                    Some(p) => {
-                        Err(Fault::usage("UNKNOWN_AGENCY", format!("`{p}` is not an agency of this federation")))
-                    }
+                    Some(p) => Err(unknown_agency(p)),
                 }
             }
             Act::EndAgreement { id, .. } => {
                 let known = state.agreement(id).and_then(|v| v.last()).ok_or_else(Fault::not_found)?;
-                if known.terms.parties.contains(&self.agency) { Ok(()) } else { Err(foreign(id)) }
+                if !known.terms.parties.contains(&self.agency) {
+                    return Err(foreign(id));
+                }
+                match &known.ended {
+                    None => Ok(()),
+                    Some(_) => Err(Fault::conflict("EXPIRED", format!("`{id}` was ended already"))
+                        .hint("`hufu agreement show` says when and why")),
+                }
             }
             Act::Guide(g) => self.check_guide(g),
             Act::SuspendAgency { agency } | Act::ReinstateAgency { agency } => {
@@ -211,4 +216,10 @@ fn check_years(t: &Terms) -> Result<(), Fault> {
         return Err(Fault::usage("BAD_TERMS", "period and retention are at least one year"));
     }
     Ok(())
+}
+
+/// A name that no agency of the federation has.
+pub(super) fn unknown_agency(name: &AgencyId) -> Fault {
+    Fault::usage("UNKNOWN_AGENCY", format!("`{name}` is not an agency of this federation"))
+        .hint("see `hufu federation show`")
 }

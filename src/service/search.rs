@@ -2,6 +2,7 @@
 
 use super::core::Core;
 use super::door::{Act, Caller};
+use super::federation::unknown_agency;
 use super::records::check_purpose;
 use crate::audit::{Action as AuditAction, Decision as Verdict, Object, Stage};
 use crate::domain::canon::{Canon, Reader, Writer};
@@ -84,6 +85,9 @@ impl Core {
         let query = query(&ask)?;
         let overall = self.decide(caller, Action::RecordSearch, Resource::None, &ask.purpose, true);
         let state = self.state();
+        if let Some(unknown) = ask.origin.as_ref().filter(|a| state.agency(a).is_none()) {
+            return Err(unknown_agency(unknown));
+        }
         let visible = if overall.is_allow() { self.visible(caller, &state, &query, &ask).await? } else { Vec::new() };
         let total = visible.len() as u64;
         let mut shown = Vec::new();

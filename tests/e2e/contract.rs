@@ -187,6 +187,10 @@ fn checked_terms(demo: &Demo) {
     let high =
         ["record", "publish", "--title", "x", "--body", "x", "--agreement", "border-2026", "--grade", "top-secret"];
     refused("police-analyst", &high, 3, "ABOVE_CLEARANCE");
+    let search = ["record", "search", "x", "--purpose", "CASE-1"];
+    refused("police-analyst", &[&search[..], &["--origin", "mars"]].concat(), 2, "UNKNOWN_AGENCY");
+    refused("police-analyst", &[&search[..], &["--limit", "0"]].concat(), 2, "USAGE");
+    refused("police-officer", &["audit", "search", "--agency", "mars"], 2, "UNKNOWN_AGENCY");
     let signed = demo.run("police-chief", &sign(&["border-2026", "--grade", "confidential"]));
     let id = signed.ok()["id"].as_str().unwrap().to_owned();
     demo.run("police-chief", &["guide", "end", &id]).ok();

@@ -45,7 +45,10 @@ fn one_record_from_police_to_customs() {
     assert_eq!(demo.open("customs-analyst", &record).ok()["portions"][0]["text"], BODY);
 
     // The agreement ends: the partner's next open finds nothing, the originator's own works.
-    demo.run("customs-officer", &["agreement", "end", "border-2026", "--reason", "演练结束"]).ok();
+    let end = |reason: &str| demo.run("customs-officer", &["agreement", "end", "border-2026", "--reason", reason]);
+    assert_eq!(end("").code, 2);
+    end("演练结束").ok();
+    assert_eq!(end("再次").code, 7, "it is over already");
     until("customs has applied the end", Duration::from_secs(5), || {
         (demo.open("customs-analyst", &record).code == 4).then_some(())
     });
