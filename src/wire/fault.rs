@@ -101,7 +101,7 @@ fn reason_word(word: &str, kind: FaultKind) -> &'static str {
     })
 }
 
-/// Every reason that crosses the wire; `docs/api.md` explains them.
+/// Every reason that crosses the wire: `docs/api.md` says what a caller does about their kinds.
 const REASONS: &[&str] = &[
     "NOT_FOUND",
     "NO_LEADER",
