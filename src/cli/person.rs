@@ -221,7 +221,7 @@ pub(super) fn run(command: Command, g: &Globals, out: &Out) -> Result<ExitCode, 
                 let hashed = commit_entry(&client, &signer, &after).await;
                 // A person whose key stands on the ledger, or waits to, loses it there too.
                 let signs = before.roles.iter().any(|r| r.parse::<Role>().is_ok_and(Role::has_authority));
-                if signs && after.registration < SUSPENDED {
+                if after.registration == REGISTERED || signs && after.registration < SUSPENDED {
                     let act = Act::Suspend { agency: signer.agency.clone(), handle: before.handle.parse()? };
                     signer.submit(&client, &act, REGISTERED).await.map_err(pending)?;
                 }

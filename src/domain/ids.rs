@@ -190,6 +190,12 @@ macro_rules! marked {
                 $name(uuid.into_bytes())
             }
 
+            /// When its origin says that it was made: the first 48 bits (RFC 9562 §5.7).
+            pub fn created(&self) -> Millis {
+                let [a, b, c, d, e, f, ..] = self.0;
+                Millis(u64::from_be_bytes([0, 0, a, b, c, d, e, f]))
+            }
+
             /// The last four bytes: the mark of the origin.
             pub fn origin_mark(&self) -> [u8; 4] {
                 let [.., w, x, y, z] = self.0;

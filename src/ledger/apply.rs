@@ -337,7 +337,7 @@ impl State {
         let key_taken = self.agencies.values().any(|a| a.authorities.values().any(|(x, _)| x.key == authority.key))
             || self.nodes.values().any(|n| n.key == authority.key);
         let full = state.authorities.len() >= limits::AUTHORITIES || self.pending.len() >= limits::PENDING_ACTS;
-        if key_taken || authority.roles.is_empty() || full {
+        if key_taken || authority.roles.is_empty() || full || state.barred.contains(&authority.handle) {
             return Err(Refusal::Invalid);
         }
         let signers = self.signers(signed, agency, Role::SecurityOfficer);
@@ -381,8 +381,11 @@ impl State {
         }
         // Nothing follows a suspension: the same again is done already.
         let state = self.agencies.get_mut(agency).ok_or(Refusal::Unknown)?;
-        if let Some((_, suspended)) = state.authorities.get_mut(&handle) {
-            *suspended = true;
+        match state.authorities.get_mut(&handle) {
+            Some((_, suspended)) => *suspended = true,
+            // Signatures of both officers may be on their way, or be brought again.
+            None if state.barred.len() < limits::AUTHORITIES => _ = state.barred.insert(handle),
+            None => return Err(Refusal::Invalid),
         }
         Ok(Done)
     }

@@ -81,6 +81,8 @@ pub struct AgencyState {
     pub suspended: Option<u64>,
     /// Salted hashes of its directory's entries with their versions (P1).
     pub entries: OrdMap<Handle, (u32, [u8; 32])>,
+    /// Who was suspended before being registered, and so is never registered.
+    pub barred: BTreeSet<Handle>,
 }
 
 impl AgencyState {
@@ -92,6 +94,7 @@ impl AgencyState {
             standing: 1,
             suspended: None,
             entries: OrdMap::new(),
+            barred: BTreeSet::new(),
         }
     }
 }
@@ -484,6 +487,7 @@ fn write_agency(w: &mut Writer, a: &AgencyState) {
     w.list(a.entries.iter(), |w, (handle, (version, hash))| {
         w.value(handle).u32(*version).array(hash);
     });
+    write_set(w, &a.barred);
 }
 
 fn read_agency(r: &mut Reader<'_>, first: bool) -> Result<(AgencyId, AgencyState), CanonError> {
@@ -500,6 +504,7 @@ fn read_agency(r: &mut Reader<'_>, first: bool) -> Result<(AgencyId, AgencyState
         agency.suspended = r.option(|r| r.u64())?;
         let entries = r.list(limits::ENTRIES, |r| Ok((r.value()?, (r.u32()?, r.array()?))))?;
         agency.entries = entries.into_iter().collect();
+        agency.barred = read_set(r, limits::AUTHORITIES)?;
     }
     Ok((agency.descriptor.agency.clone(), agency))
 }

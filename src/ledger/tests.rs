@@ -296,8 +296,11 @@ fn l_who_is_suspended_before_being_registered_is_not_registered() {
     assert_eq!(apply(&mut s, 0, &register, 0), CommandReply::Pending);
     assert_eq!(State::decode(&s.encode()).unwrap().digest(), s.digest());
     assert_eq!(apply(&mut s, 0, &suspend, 1), CommandReply::Done);
-    assert_eq!(apply(&mut s, 1, &register, 0), CommandReply::Pending);
+    for officer in [1, 0] {
+        assert_eq!(apply(&mut s, officer, &register, 0), CommandReply::Refused(Refusal::Invalid));
+    }
     assert!(s.authority(&f.police.id, handle).is_none());
+    assert_eq!(State::decode(&s.encode()).unwrap().digest(), s.digest());
 }
 
 /// Without a majority of those who vote nothing could be put on the ledger, not even a reinstatement.

@@ -16,7 +16,7 @@ use super::act::{Act, SignedAct};
 use super::batch::{CommandReply, Refusal};
 use super::state::State;
 
-/// A voice counts at most this long, whatever its signer wrote.
+/// A voice counts at most this long after it was brought; its signer may have written less.
 const VOICE_MS: u64 = 7 * 24 * 3_600_000;
 /// Most acts that one agency begins and nobody finishes, so that it leaves room for others.
 const BEGUN: usize = 8;
@@ -96,7 +96,7 @@ impl State {
             agency.standing = agency.standing.saturating_add(1);
             agency.suspended = matches!(to, Standing::Suspended).then_some(index);
         }
-        // Whoever was suspended speaks for nothing that waits, also when reinstated later.
+        // Whoever was suspended speaks for nothing that waits; reinstated, it speaks anew.
         let silent: Vec<[u8; 32]> =
             self.proposals.iter().filter(|(_, p)| p.signers.contains_key(subject)).map(|(name, _)| *name).collect();
         for name in silent {
@@ -125,7 +125,11 @@ impl State {
         }
         let mut proposal =
             known.unwrap_or(Proposal { act: act.clone(), expected: signed.expected, begun, signers: BTreeMap::new() });
-        proposal.signers.extend(signers);
+        for (agency, (handle, until)) in signers {
+            // A voice that comes again is not shortened by its earlier form.
+            let kept = proposal.signers.get(&agency).map_or(until, |(_, known)| until.max(*known));
+            proposal.signers.insert(agency, (handle, kept));
+        }
         proposal.signers.retain(|a, (h, _)| self.holds(a, *h, Role::SecurityOfficer).is_some());
         let enough = proposal.signers.len() >= usize::from(self.threshold);
         if enough {

@@ -165,8 +165,8 @@ pub(super) fn retire(core: Arc<Core>, mut stopped: watch::Receiver<bool>) -> Joi
                 _ = stopped.wait_for(|s| *s) => return,
                 _ = round.tick() => {}
             }
-            let (now, office) = (core.clock.now().min(core.state().time()), Arc::clone(&core));
-            let retired = match tokio::task::spawn_blocking(move || office.office.retire(now)).await {
+            let (ledger, own, office) = (core.state().time(), core.clock.now(), Arc::clone(&core));
+            let retired = match tokio::task::spawn_blocking(move || office.office.retire(ledger, own)).await {
                 Ok(Ok(retired)) if retired.letters > 0 || retired.frames > 0 => retired,
                 Ok(Ok(_)) => continue,
                 Ok(Err(error)) => {

@@ -175,8 +175,8 @@ pub struct Book {
     pub(super) cancelled: BTreeSet<(NoticeId, AgencyId)>,
     pub(super) cancelling: BTreeSet<(NoticeId, AgencyId)>,
     /// Withdrawals that came before their notices, by sender, and how many of each still wait for theirs.
-    withheld: BTreeSet<(AgencyId, NoticeId)>,
-    withheld_of: BTreeMap<AgencyId, usize>,
+    pub(super) withheld: BTreeSet<(AgencyId, NoticeId)>,
+    pub(super) withheld_of: BTreeMap<AgencyId, usize>,
     /// Notices, sent or received, of which an alarm or escalation may still be due.
     pub(super) unsettled: BTreeSet<LetterDigest>,
     /// Notices that came in, of which nobody is known to have been called for the arrival.

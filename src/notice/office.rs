@@ -458,6 +458,10 @@ impl Office {
     /// Makes frames durable and folds them. Both happen whether or not the caller still waits; `turn` is let go after.
     pub(super) async fn write(&self, frames: Vec<Frame>, turn: Option<Turn>) -> Result<(), NoticeError> {
         let (done, written) = oneshot::channel();
+        {
+            let mut days = self.days.lock().unwrap_or_else(PoisonError::into_inner);
+            frames.iter().for_each(|f| days.written(f));
+        }
         let bytes = frames.iter().map(|f| self.at_rest.seal_frame(f)).collect::<Result<_, _>>()?;
         let shared = Arc::clone(&self.shared);
         self.journal.submit(

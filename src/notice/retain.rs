@@ -1,11 +1,12 @@
 //! Retention (P26): what a notice says is kept thirty days, in memory and on disk, and then deleted.
 //!
-//! The book forgets a letter thirty days after it was accepted or taken in. The journal begins a segment each day, and a
+//! The book forgets a letter thirty days after its sender made it, at both sides alike. The journal begins a segment each day, and a
 //! segment goes when everything in it is older: so the disk is at most one day behind the book. Nobody is shown a forgotten
 //! letter a second time: it expired long before, and what has expired is not taken in ([`Office::take`]).
 //!
 //! Deletion needs the ledger's time and the node's own (P4): the caller gives the earlier one, so that neither a clock that
-//! jumps nor a ledger that runs ahead deletes what is young.
+//! jumps nor a ledger that runs ahead deletes what is young. A day on disk is marked by the latest time that anything in it
+//! may have, the own clock's: a ledger that stood still makes nothing old.
 
 use super::book::Book;
 use super::error::NoticeError;
@@ -21,27 +22,37 @@ const DAY_MS: u64 = 24 * 3_600_000;
 
 /// From which frame on a day is.
 #[derive(Default)]
-pub(super) struct Days(VecDeque<(Millis, u64)>);
+pub(super) struct Days {
+    begun: VecDeque<(Millis, u64)>,
+    /// The latest time of any frame so far.
+    latest: Millis,
+}
 
 impl Days {
     /// A frame with its number, at a start, in the order of the journal.
     pub(super) fn frame(&mut self, frame: &Frame, seq: u64) {
-        if self.begins_at(frame.at()) {
-            self.0.push_back((frame.at(), seq));
+        self.written(frame);
+        if self.begins_at(self.latest) {
+            self.begun.push_back((self.latest, seq));
         }
     }
 
+    /// A frame that is about to be written.
+    pub(super) fn written(&mut self, frame: &Frame) {
+        self.latest = self.latest.max(frame.at());
+    }
+
     fn begins_at(&self, at: Millis) -> bool {
-        self.0.back().is_none_or(|(last, _)| at >= last.plus_ms(DAY_MS))
+        self.begun.back().is_none_or(|(last, _)| at >= last.plus_ms(DAY_MS))
     }
 
     /// The number of the first frame that may be younger than `cut`: that of the last day which began before it.
     fn keep_from(&mut self, cut: Millis) -> Option<u64> {
         // A day is over when the next one began; all of it is old when the next one's beginning is.
-        while self.0.get(1).is_some_and(|(next, _)| *next <= cut) {
-            self.0.pop_front();
+        while self.begun.get(1).is_some_and(|(next, _)| *next <= cut) {
+            self.begun.pop_front();
         }
-        self.0.front().map(|(_, seq)| *seq)
+        self.begun.front().map(|(_, seq)| *seq)
     }
 }
 
@@ -55,19 +66,22 @@ pub struct Retired {
 }
 
 impl Office {
-    /// Forgets what is older than thirty days at `now`, the earlier of ledger time and own clock. It blocks for some syncs.
+    /// Forgets what is older than thirty days by both clocks. It blocks for some syncs.
     ///
     /// # Errors
     /// A failed journal, which ends the node.
-    pub fn retire(&self, now: Millis) -> Result<Retired, NoticeError> {
-        let Some(cut) = now.0.checked_sub(KEPT_MS).map(Millis) else { return Ok(Retired { letters: 0, frames: 0 }) };
+    pub fn retire(&self, ledger: Millis, own: Millis) -> Result<Retired, NoticeError> {
+        let Some(cut) = ledger.min(own).0.checked_sub(KEPT_MS).map(Millis) else {
+            return Ok(Retired { letters: 0, frames: 0 });
+        };
         let keep_from = {
             let mut days = self.days.lock().unwrap_or_else(PoisonError::into_inner);
+            let now = own.max(days.latest);
             if days.begins_at(now) {
                 // What came before the first day is known belongs to it.
-                let known = !days.0.is_empty();
+                let known = !days.begun.is_empty();
                 let seq = if known { self.journal.next_seq() } else { self.journal.first_seq() };
-                days.0.push_back((now, seq));
+                days.begun.push_back((now, seq));
                 self.journal.begin_segment()?;
             }
             days.keep_from(cut)
@@ -89,12 +103,13 @@ impl Office {
 }
 
 impl Book {
-    /// Forgets letters that were accepted or taken in before `cut`, unless they are still tried. Answers how many.
+    /// Forgets letters that their senders made before `cut`, unless they are still tried. Answers how many.
     pub(super) fn forget(&mut self, cut: Millis) -> usize {
         let before = self.sent.len() + self.received.len();
         let open: std::collections::BTreeSet<_> = self.open.iter().map(|(_, letter)| *letter).collect();
-        self.sent.retain(|letter, o| o.accepted > cut || open.contains(letter));
-        self.received.retain(|_, i| i.at > cut);
+        self.forget_withheld(cut);
+        self.sent.retain(|letter, o| o.letter.header.created > cut || open.contains(letter));
+        self.received.retain(|_, i| i.letter.header.created > cut);
         let (sent, received) = (&self.sent, &self.received);
         let gone = self.arrivals.iter().take_while(|l| !received.contains_key(*l)).count();
         self.arrivals.drain(..gone);
@@ -109,5 +124,18 @@ impl Book {
         self.provisional.retain(|notice| known.contains_key(notice));
         self.cancelled.retain(|of| known.contains_key(&of.0) || self.cancelling.contains(of));
         before - self.sent.len() - self.received.len()
+    }
+
+    /// Withdrawals that came before their notices: such a notice expired long ago.
+    fn forget_withheld(&mut self, cut: Millis) {
+        let old: Vec<_> = self.withheld.iter().filter(|(_, notice)| notice.created() <= cut).cloned().collect();
+        for (from, notice) in old {
+            if self.received_of(&notice).is_none()
+                && let Some(waiting) = self.withheld_of.get_mut(&from)
+            {
+                *waiting = waiting.saturating_sub(1);
+            }
+            self.withheld.remove(&(from, notice));
+        }
     }
 }

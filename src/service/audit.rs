@@ -8,6 +8,7 @@ use crate::audit::{
 };
 use crate::domain::fault::Fault;
 use crate::domain::ids::{AgencyId, RecordId};
+use crate::domain::label::Label;
 use crate::domain::person::Role;
 use crate::domain::time::Millis;
 use crate::policy::{Action, Resource};
@@ -78,9 +79,14 @@ pub struct ReadLine {
 }
 
 impl Core {
-    /// What this node knows labels of events to say.
+    /// What this node knows labels of events to say: grade and compartments, which is what their digest is over; a period
+    /// is not.
     pub fn label_words(&self) -> BTreeMap<[u8; 16], String> {
-        self.vault.labels().iter().map(|label| (label_id(label), label.marking())).collect()
+        let words = |label: &Label| {
+            let compartments = label.compartments.iter().map(|c| format!(" +{c}"));
+            label.grade.zh().to_owned() + &compartments.collect::<String>()
+        };
+        self.vault.labels().iter().map(|label| (label_id(label), words(label))).collect()
     }
 
     /// Events of this node's log.

@@ -30,7 +30,7 @@ fn what_is_thirty_days_old_goes_from_memory_and_disk_and_nothing_younger() {
         let office = p.office.as_ref().unwrap();
         office.read(|b| b.out(&l.digest()).is_some() || b.entry(&l.digest()).is_some())
     };
-    let retire = |p: &Party, at| p.office.as_ref().unwrap().retire(at).unwrap();
+    let retire = |p: &Party, at| p.office.as_ref().unwrap().retire(at, at).unwrap();
     let nothing = Retired { letters: 0, frames: 0 };
     let old = exchange(&parties, &state, day(0));
     let mut young = None;
@@ -79,9 +79,39 @@ fn what_is_still_tried_stays() {
     let notice = NoticeId::new(START, mark(&parties[1].id), &mut Dice(1));
     let drafts = vec![draft(notice, &parties[0].id, Precedence::Routine)];
     let sent = block(police.accept(&state, drafts, ("duty", u64::MAX), START, &mut Dice(2))).unwrap();
-    assert_eq!(police.retire(Millis(0)).unwrap(), Retired { letters: 0, frames: 0 });
-    assert_eq!(police.retire(day(40)).unwrap().letters, 0);
+    assert_eq!(police.retire(Millis(0), day(40)).unwrap(), Retired { letters: 0, frames: 0 });
+    assert_eq!(police.retire(day(40), day(40)).unwrap().letters, 0);
     assert!(police.read(|b| b.still_open(&sent[0]).is_some()));
     block(police.step(day(40))).unwrap();
-    assert_eq!(police.retire(day(41)).unwrap().letters, 1);
+    assert_eq!(police.retire(day(41), day(41)).unwrap().letters, 1);
+}
+
+/// A ledger that stood still for weeks and comes back makes nothing old: neither in the book nor on the disk.
+#[test]
+fn a_ledger_that_lags_deletes_nothing_young() {
+    let (mut parties, state) = federation();
+    parties.iter_mut().for_each(Party::start);
+    let retire = |parties: &[Party], ledger: u64, own: u64| {
+        parties[..2]
+            .iter()
+            .map(|p| p.office.as_ref().unwrap().retire(day(ledger), day(own)).unwrap())
+            .collect::<Vec<_>>()
+    };
+    let nothing = [Retired { letters: 0, frames: 0 }; 2];
+    exchange(&parties, &state, day(0));
+    retire(&parties, 1, 1);
+    let young = exchange(&parties, &state, day(35));
+    // The ledger's day is still the first; then it catches up.
+    assert_eq!(retire(&parties, 1, 35), nothing);
+    let after = exchange(&parties, &state, day(36));
+    let retired = retire(&parties, 36, 36);
+    assert!(retired.iter().all(|r| r.letters == 1), "{retired:?}");
+    for p in &mut parties[..2] {
+        p.kill();
+        p.start();
+        let office = p.office.as_ref().unwrap();
+        for l in [&young, &after] {
+            assert!(office.read(|b| b.out(&l.digest()).is_some() || b.entry(&l.digest()).is_some()), "after a restart");
+        }
+    }
 }
