@@ -128,18 +128,7 @@ impl Door<'_> {
         if state.voters() != self.state.voters() {
             return Err(DoorError::Snapshot("its voters are others"));
         }
-        let same = |(id, own): (&AgencyId, &AgencyState)| {
-            let keeps = |theirs: &AgencyState| {
-                // A standing only rises, and what is suspended at one number stays so: neither is undone by a snapshot.
-                let standing = (theirs.standing, theirs.suspended.is_some());
-                let same = standing == (own.standing, own.suspended.is_some());
-                let suspended = own.authorities.iter().filter(|(_, (_, suspended))| *suspended);
-                let mut kept =
-                    suspended.map(|(h, _)| theirs.authorities.get(h).is_some_and(|(_, suspended)| *suspended));
-                theirs.descriptor == own.descriptor && (same || theirs.standing > own.standing) && kept.all(|k| k)
-            };
-            state.agency(id).is_some_and(keeps)
-        };
+        let same = |(id, own): (&AgencyId, &AgencyState)| state.agency(id).is_some_and(|theirs| theirs.may_follow(own));
         if self.state.agencies().all(same) { Ok(()) } else { Err(DoorError::Snapshot("an agency in it is another")) }
     }
 

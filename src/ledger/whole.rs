@@ -14,7 +14,7 @@ use std::collections::BTreeMap;
 
 use super::act::{Act, SignedAct};
 use super::batch::{CommandReply, Refusal};
-use super::state::State;
+use super::state::{AgencyState, State};
 
 /// A voice counts at most this long after it was brought; its signer may have written less.
 const VOICE_MS: u64 = 7 * 24 * 3_600_000;
@@ -40,6 +40,21 @@ pub(super) enum Standing {
     InForce,
 }
 
+impl AgencyState {
+    /// Whether this may be a later state of the same agency, of whatever source: a standing only rises, what is suspended at
+    /// one number stays so, and nobody who was shut out has a voice again.
+    pub fn may_follow(&self, earlier: &AgencyState) -> bool {
+        let same = (self.standing, self.suspended.is_some()) == (earlier.standing, earlier.suspended.is_some());
+        let shut_out = |(handle, (_, suspended)): (&Handle, &(_, bool))| {
+            !suspended || self.authorities.get(handle).is_some_and(|(_, suspended)| *suspended)
+        };
+        self.descriptor == earlier.descriptor
+            && (same || self.standing > earlier.standing)
+            && earlier.authorities.iter().all(shut_out)
+            && earlier.barred.is_subset(&self.barred)
+    }
+}
+
 impl State {
     /// Acts of the whole that wait for more signatures.
     pub fn proposals(&self) -> impl Iterator<Item = &Proposal> {
@@ -58,18 +73,24 @@ impl State {
         standing * 2 > self.voters.len()
     }
 
-    /// Drops voices that are over, and acts that nobody speaks for any more. Whether there was one.
+    /// Drops voices that are over. Whether there was one.
     pub(super) fn forget_voices(&mut self) -> bool {
-        let over = |p: &Proposal| p.signers.values().any(|(_, until)| *until <= self.time);
-        let late: Vec<[u8; 32]> = self.proposals.iter().filter(|(_, p)| over(p)).map(|(name, _)| *name).collect();
-        for name in &late {
+        let now = self.time;
+        self.drop_voices(|_, until| until <= now)
+    }
+
+    /// Drops voices, and with the last one its act. Whether there was one.
+    fn drop_voices(&mut self, is_over: impl Fn(&AgencyId, Millis) -> bool) -> bool {
+        let over = |p: &Proposal| p.signers.iter().any(|(agency, (_, until))| is_over(agency, *until));
+        let named: Vec<[u8; 32]> = self.proposals.iter().filter(|(_, p)| over(p)).map(|(name, _)| *name).collect();
+        for name in &named {
             let Some(mut proposal) = self.proposals.remove(name) else { continue };
-            proposal.signers.retain(|_, (_, until)| self.time < *until);
+            proposal.signers.retain(|agency, (_, until)| !is_over(agency, *until));
             if !proposal.signers.is_empty() {
                 self.proposals.insert(*name, proposal);
             }
         }
-        !late.is_empty()
+        !named.is_empty()
     }
 
     /// Suspends an agency or lets it in again.
@@ -97,15 +118,7 @@ impl State {
             agency.suspended = matches!(to, Standing::Suspended).then_some(index);
         }
         // Whoever was suspended speaks for nothing that waits; reinstated, it speaks anew.
-        let silent: Vec<[u8; 32]> =
-            self.proposals.iter().filter(|(_, p)| p.signers.contains_key(subject)).map(|(name, _)| *name).collect();
-        for name in silent {
-            let Some(mut proposal) = self.proposals.remove(&name) else { continue };
-            proposal.signers.remove(subject);
-            if !proposal.signers.is_empty() {
-                self.proposals.insert(name, proposal);
-            }
-        }
+        self.drop_voices(|agency, _| agency == subject);
         Ok(CommandReply::Done)
     }
 

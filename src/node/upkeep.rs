@@ -16,7 +16,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
-use tokio::time::{Instant, MissedTickBehavior, interval};
+use tokio::time::{Instant, Interval, MissedTickBehavior, interval};
 
 /// How often it looks around when nothing happens.
 const ROUND: Duration = Duration::from_millis(250);
@@ -34,19 +34,40 @@ const RETIRE: Duration = Duration::from_secs(600);
 const ANCHOR: Duration = Duration::from_secs(10);
 const WAIT: Duration = Duration::from_secs(5);
 
+/// The rounds of a task, until the node is told to stop.
+struct Rounds {
+    ticks: Interval,
+    stopped: watch::Receiver<bool>,
+}
+
+impl Rounds {
+    fn every(period: Duration, stopped: watch::Receiver<bool>) -> Rounds {
+        let mut ticks = interval(period);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        Rounds { ticks, stopped }
+    }
+
+    /// Waits for the next one; false when there is none.
+    async fn next(&mut self) -> bool {
+        tokio::select! {
+            biased;
+            _ = self.stopped.wait_for(|s| *s) => false,
+            _ = self.ticks.tick() => true,
+        }
+    }
+
+    fn are_over(&self) -> bool {
+        *self.stopped.borrow()
+    }
+}
+
 /// Starts the task; it ends when told.
-pub(super) fn start(core: Arc<Core>, peers: Arc<dyn PeerVault>, mut stopped: watch::Receiver<bool>) -> JoinHandle<()> {
+pub(super) fn start(core: Arc<Core>, peers: Arc<dyn PeerVault>, stopped: watch::Receiver<bool>) -> JoinHandle<()> {
     tokio::spawn(async move {
-        let mut round = interval(ROUND);
-        round.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut rounds = Rounds::every(ROUND, stopped);
         let mut anchored = (Instant::now(), 0);
         let mut notices = 0..0;
-        loop {
-            tokio::select! {
-                biased;
-                _ = stopped.wait_for(|s| *s) => return,
-                _ = round.tick() => {}
-            }
+        while rounds.next().await {
             tell_incidents(&core).await;
             tell_damaged(&core).await;
             tell_evidence(&core).await;
@@ -64,16 +85,10 @@ pub(super) fn start(core: Arc<Core>, peers: Arc<dyn PeerVault>, mut stopped: wat
 }
 
 /// Cuts suspended agencies off and takes reinstated ones back, whatever else keeps this node busy.
-pub(super) fn cut(core: Arc<Core>, cutting: Cutting, mut stopped: watch::Receiver<bool>) -> JoinHandle<()> {
+pub(super) fn cut(core: Arc<Core>, cutting: Cutting, stopped: watch::Receiver<bool>) -> JoinHandle<()> {
     tokio::spawn(async move {
-        let mut round = interval(CUT);
-        round.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        loop {
-            tokio::select! {
-                biased;
-                _ = stopped.wait_for(|s| *s) => return,
-                _ = round.tick() => {}
-            }
+        let mut rounds = Rounds::every(CUT, stopped);
+        while rounds.next().await {
             cutting.look(&core).await;
         }
     })
@@ -136,17 +151,11 @@ fn pull(core: &Arc<Core>, peers: &Arc<dyn PeerVault>) {
 }
 
 /// Proposes what a stop or a deadline left journaled here and not on the ledger: beside the rest, for each proposal waits.
-pub(super) fn recommit(core: Arc<Core>, mut stopped: watch::Receiver<bool>) -> JoinHandle<()> {
+pub(super) fn recommit(core: Arc<Core>, stopped: watch::Receiver<bool>) -> JoinHandle<()> {
     tokio::spawn(async move {
-        let mut round = interval(RECOMMIT);
-        round.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut rounds = Rounds::every(RECOMMIT, stopped);
         let mut stuck = BTreeSet::new();
-        loop {
-            tokio::select! {
-                biased;
-                _ = stopped.wait_for(|s| *s) => return,
-                _ = round.tick() => {}
-            }
+        while rounds.next().await {
             if core.cluster.status().leader.is_some() {
                 core.recommit(&mut stuck, WAIT).await;
             }
@@ -155,16 +164,10 @@ pub(super) fn recommit(core: Arc<Core>, mut stopped: watch::Receiver<bool>) -> J
 }
 
 /// Deletes what notices said thirty days ago (P26). Deletion needs the ledger's time and the own clock (P4).
-pub(super) fn retire(core: Arc<Core>, mut stopped: watch::Receiver<bool>) -> JoinHandle<()> {
+pub(super) fn retire(core: Arc<Core>, stopped: watch::Receiver<bool>) -> JoinHandle<()> {
     tokio::spawn(async move {
-        let mut round = interval(RETIRE);
-        round.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        loop {
-            tokio::select! {
-                biased;
-                _ = stopped.wait_for(|s| *s) => return,
-                _ = round.tick() => {}
-            }
+        let mut rounds = Rounds::every(RETIRE, stopped);
+        while rounds.next().await {
             let (ledger, own, office) = (core.state().time(), core.clock.now(), Arc::clone(&core));
             let retired = match tokio::task::spawn_blocking(move || office.office.retire(ledger, own)).await {
                 Ok(Ok(retired)) if retired.letters > 0 || retired.frames > 0 => retired,
@@ -191,18 +194,12 @@ pub(super) fn retire(core: Arc<Core>, mut stopped: watch::Receiver<bool>) -> Joi
 pub(super) fn complain(
     core: Arc<Core>,
     peers: Arc<dyn PeerComplaints>,
-    mut stopped: watch::Receiver<bool>,
+    stopped: watch::Receiver<bool>,
 ) -> JoinHandle<()> {
     tokio::spawn(async move {
-        let mut round = interval(ROUND);
-        round.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut rounds = Rounds::every(ROUND, stopped);
         let mut complained = Complained::default();
-        loop {
-            tokio::select! {
-                biased;
-                _ = stopped.wait_for(|s| *s) => return,
-                _ = round.tick() => {}
-            }
+        while rounds.next().await {
             core.complain(&mut complained, peers.as_ref()).await;
         }
     })
@@ -224,17 +221,11 @@ async fn report_to(
     core: Arc<Core>,
     peers: Arc<dyn PeerReports>,
     (node, agency): (NodeId, AgencyId),
-    mut stopped: watch::Receiver<bool>,
+    stopped: watch::Receiver<bool>,
 ) {
-    let mut round = interval(ROUND);
-    round.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut rounds = Rounds::every(ROUND, stopped);
     let mut told = None;
-    loop {
-        tokio::select! {
-            biased;
-            _ = stopped.wait_for(|s| *s) => return,
-            _ = round.tick() => {}
-        }
+    while rounds.next().await {
         if let Err(why) = core.report_accesses(&mut told, peers.as_ref(), node, &agency).await {
             tracing::debug!(%agency, %why, "an originator is not told yet");
         }
@@ -242,26 +233,20 @@ async fn report_to(
 }
 
 /// Keeps the search indexes up with what is held.
-pub(super) fn index(core: Arc<Core>, mut stopped: watch::Receiver<bool>) -> JoinHandle<()> {
+pub(super) fn index(core: Arc<Core>, stopped: watch::Receiver<bool>) -> JoinHandle<()> {
     tokio::spawn(async move {
-        let mut round = interval(INDEX_ROUND);
-        round.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut rounds = Rounds::every(INDEX_ROUND, stopped);
         let mut indexing = Indexing::default();
-        loop {
-            tokio::select! {
-                biased;
-                _ = stopped.wait_for(|s| *s) => return,
-                _ = round.tick() => {}
-            }
+        while rounds.next().await {
             loop {
                 match core.index_some(&mut indexing).await {
-                    Ok(true) if !*stopped.borrow() => {}
+                    Ok(true) if !rounds.are_over() => {}
                     Ok(_) => break,
                     Err(error) => {
                         // What was taken off the list is found again by comparing with the index.
                         tracing::error!(%error, "indexing failed; it is tried again");
                         indexing = Indexing::default();
-                        round.reset_after(INDEX_AGAIN);
+                        rounds.ticks.reset_after(INDEX_AGAIN);
                         break;
                     }
                 }

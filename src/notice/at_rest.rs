@@ -31,10 +31,10 @@ impl AtRest {
 
     /// The bytes of the journal.
     pub(super) fn seal_frame(&self, frame: &Frame) -> Result<Vec<u8>, NoticeError> {
-        let plain = Zeroizing::new(frame.to_bytes());
         if !frame.has_words() {
-            return Ok(plain.to_vec());
+            return Ok(frame.to_bytes());
         }
+        let plain = Zeroizing::new(frame.to_bytes());
         let mac = hmac(&self.nonce, DOMAIN, &[&plain]);
         let nonce = mac.first_chunk::<12>().copied().unwrap_or_default();
         let sealed = seal_one(&self.seal, nonce, DOMAIN.as_bytes(), &plain, STEP).map_err(NoticeError::Seal)?;

@@ -59,6 +59,11 @@ impl Office {
             if self.read(|b| b.received_of(&notice).is_some()) {
                 return Err(NoticeError::Rule("another letter of this notice is here"));
             }
+            // Else it could say of itself that it is old, and be gone from here as soon as it was read.
+            let h = &letter.header;
+            if h.expires > h.created.plus_ms(h.precedence.lifetime_ms()) {
+                return Err(NoticeError::Rule("it lives longer than its precedence"));
+            }
             if letter.header.expires.plus_ms(SLACK_MS) <= now {
                 return Err(NoticeError::Rule("its time is over"));
             }

@@ -1,12 +1,14 @@
 //! Retention (P26): what a notice says is kept thirty days, in memory and on disk, and then deleted.
 //!
-//! The book forgets a letter thirty days after its sender made it, at both sides alike. The journal begins a segment each day, and a
-//! segment goes when everything in it is older: so the disk is at most one day behind the book. Nobody is shown a forgotten
+//! The book forgets a letter thirty days after its sender made it, at both sides alike; how much earlier that may be than its
+//! arrival is bounded by the lifetime of its precedence, which the receiver checks. The journal begins a segment each day, and
+//! a segment goes when everything in it is older: so the disk is at most one day behind the book. Nobody is shown a forgotten
 //! letter a second time: it expired long before, and what has expired is not taken in ([`Office::take`]).
 //!
 //! Deletion needs the ledger's time and the node's own (P4): the caller gives the earlier one, so that neither a clock that
 //! jumps nor a ledger that runs ahead deletes what is young. A day on disk is marked by the latest time that anything in it
-//! may have, the own clock's: a ledger that stood still makes nothing old.
+//! may have, the own clock's: a ledger that stood still makes nothing old. So after a clock that ran ahead the disk keeps
+//! what it has until the time that this clock showed; the book does not.
 
 use super::book::Book;
 use super::error::NoticeError;
@@ -74,18 +76,23 @@ impl Office {
         let Some(cut) = ledger.min(own).0.checked_sub(KEPT_MS).map(Millis) else {
             return Ok(Retired { letters: 0, frames: 0 });
         };
-        let keep_from = {
+        let (begins, keep_from) = {
             let mut days = self.days.lock().unwrap_or_else(PoisonError::into_inner);
             let now = own.max(days.latest);
-            if days.begins_at(now) {
+            let begins = days.begins_at(now);
+            if begins {
                 // What came before the first day is known belongs to it.
                 let known = !days.begun.is_empty();
                 let seq = if known { self.journal.next_seq() } else { self.journal.first_seq() };
                 days.begun.push_back((now, seq));
-                self.journal.begin_segment()?;
             }
-            days.keep_from(cut)
+            (begins, days.keep_from(cut))
         };
+        // Not under the lock: whoever writes a notice meanwhile does not wait for this sync twice. What gets into the old
+        // segment keeps it.
+        if begins {
+            self.journal.begin_segment()?;
+        }
         let letters = self.change(|book| book.forget(cut));
         let before = self.journal.first_seq();
         if let Some(keep_from) = keep_from.filter(|k| *k > before) {

@@ -132,10 +132,7 @@ impl Core {
             Act::Guide(g) => self.check_guide(g),
             Act::SuspendAgency { agency } | Act::ReinstateAgency { agency } => {
                 if state.agency(agency).is_none() {
-                    return Err(Fault::usage(
-                        "UNKNOWN_AGENCY",
-                        format!("`{agency}` is not an agency of this federation"),
-                    ));
+                    return Err(unknown_agency(agency));
                 }
                 if *agency == self.agency {
                     return Err(Fault::refused("NOT_ALLOWED", "an agency has no voice in its own standing"));
@@ -150,8 +147,8 @@ impl Core {
                 Err(Fault::refused("FOREIGN_RECORD", "only its originator gives a record up"))
             }
             Act::Abandon { record, version, .. } => {
-                let held = self.vault.held(&state, record, *version, self.clock.now());
-                if held.is_ok_and(|h| h.is_some()) {
+                // What cannot be read is not known to be gone: damage is set aside at this look, and absent at the next.
+                if self.vault.held(&state, record, *version, self.clock.now())?.is_some() {
                     return Err(Fault::refused("NOT_ALLOWED", "this node holds it and serves it, so it is not lost")
                         .hint("end the agreement to stop sharing; `hufu cluster status` shows who misses what"));
                 }
@@ -164,8 +161,7 @@ impl Core {
                 }
                 Ok(())
             }
-            Act::Entry { .. } => Ok(()),
-            Act::EndGuide { .. } | Act::Suspend { .. } => Ok(()),
+            Act::EndGuide { .. } | Act::Suspend { .. } | Act::Entry { .. } => Ok(()),
         }
     }
 

@@ -35,6 +35,18 @@ fn an_altered_or_forged_letter_is_refused_and_leaves_nothing() {
     let signer = parties[2].ring().signing_key().unwrap();
     let forged = Letter::seal(header, b"x", key, &signer, &mut Dice(1)).unwrap();
     assert!(block(customs.take(&state, forged, START)).is_err());
+    // One that says of itself that it is old, and lives on, would be gone from the book as soon as it was read.
+    let old = LetterHeader { created: Millis(letter.header.created.0 - 1), ..letter.header.clone() };
+    let police = parties[1].ring().signing_key().unwrap();
+    let old = Letter::seal(
+        old,
+        &draft(letter.header.notice, &parties[0].id, Precedence::Flash).content.to_bytes(),
+        key,
+        &police,
+        &mut Dice(1),
+    );
+    let refused = block(customs.take(&state, old.unwrap(), START)).err().unwrap();
+    assert_eq!(refused.to_string(), "refused: it lives longer than its precedence");
     // A relay has seen the id: it cannot put a notice of its own in the place of the one that it was to pass on.
     let mine = draft(letter.header.notice, &parties[0].id, Precedence::Flash);
     let sent = block(third.accept(&state, vec![mine], ("duty", u64::MAX), START, &mut Dice(2))).unwrap();
