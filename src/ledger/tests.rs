@@ -343,12 +343,19 @@ fn l_one_voice_does_not_end_what_others_began() {
     assert_eq!(s.proposals().count(), 1);
     at(&mut s, &f.police, 2, 2_000_002, vec![]);
     at(&mut s, &f.customs, 3, 2_000_002, vec![]);
-    // The short voice is over, and the other one waits for a second.
-    assert_eq!(at(&mut s, &f.police, 3, 2_000_002, vec![voice(&f.police, u64::MAX)]), [CommandReply::Pending]);
-    let waiting: Vec<_> = s.proposals().flat_map(|p| p.signers.values().map(|(_, until)| until.0)).collect();
-    assert_eq!(waiting, [2_000_002 + 7 * day]);
-    // A refused act that finds something lapsed leaves the digest of what is there.
+    // The short voice is over. An act that is refused finds it so, and leaves the digest of what is there.
+    assert_eq!(s.proposals().count(), 1);
+    let stale = signed(&f, &f.police, 0, &out, 9);
+    let refused = at(&mut s, &f.police, 3, 2_000_002, vec![stale]);
+    assert_eq!((refused, s.proposals().count()), (vec![CommandReply::Refused(Refusal::VersionConflict)], 0));
     assert_eq!(State::decode(&s.encode()).unwrap().digest(), s.digest());
+    // Another waits for a second, seven days at most, and is not shortened by its earlier form.
+    for (sequence, expires) in [(4, u64::MAX), (5, 2_000_005)] {
+        let voice = vec![voice(&f.police, expires)];
+        assert_eq!(at(&mut s, &f.police, sequence, 2_000_002, voice), [CommandReply::Pending]);
+        let waiting: Vec<_> = s.proposals().flat_map(|p| p.signers.values().map(|(_, until)| until.0)).collect();
+        assert_eq!(waiting, [2_000_002 + 7 * day]);
+    }
 }
 
 /// A suspended agency's nodes put nothing on the ledger, its officers have no voice, and the subject never counts.
