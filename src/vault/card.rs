@@ -5,6 +5,7 @@
 
 use super::error::VaultError;
 use super::holder::Vault;
+use super::intake::Entry;
 use super::object::SealedObject;
 use super::rules;
 use crate::domain::canon::{Canon, Writer};
@@ -128,11 +129,15 @@ impl Vault {
     pub fn lower(&self, state: &State, record: &RecordId, version: u32) -> Result<Vec<(RecordId, u32)>, VaultError> {
         let entry = self.intake.entries(record, version).into_iter().next();
         let Some(entry) = entry else { return Ok(Vec::new()) };
-        let facts = match self.cards.of(&entry.grant) {
-            Some(facts) => facts,
-            None => self.read_facts(state, &entry.grant, &self.intake.load(&entry)?)?,
-        };
-        Ok(facts.lower.clone())
+        Ok(self.facts(state, &entry)?.lower.clone())
+    }
+
+    /// What the grant of an object here says, committed or not.
+    pub(super) fn facts(&self, state: &State, entry: &Entry) -> Result<Arc<Facts>, VaultError> {
+        match self.cards.of(&entry.grant) {
+            Some(facts) => Ok(facts),
+            None => self.read_facts(state, &entry.grant, &self.intake.load(entry)?),
+        }
     }
 
     fn read_facts(&self, state: &State, grant: &[u8; 32], object: &SealedObject) -> Result<Arc<Facts>, VaultError> {
@@ -144,7 +149,8 @@ impl Vault {
     /// commitment is applied here, beside an earlier version that [`Vault::card`] answers meanwhile.
     pub fn awaits_commitment(&self, state: &State, record: &RecordId) -> bool {
         let committed = state.record(record).and_then(|v| v.last()).map_or(0, |v| v.version);
-        self.intake.newest_version(record).is_some_and(|taken| taken > committed)
+        let awaits = |v: u32| v > committed && self.proposal(record, v).is_none_or(|p| p.is_approved());
+        self.intake.newest_version(record).is_some_and(awaits)
     }
 
     /// Records taken in since a cursor of this start (0 at first), and the next cursor.
