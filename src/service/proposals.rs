@@ -187,8 +187,8 @@ impl Core {
         if let Some(gone) = found.facts.label.release.iter().find(|a| !state.stands(a)) {
             return Err(suspended(gone));
         }
-        if let Some((id, version)) = &found.facts.agreement
-            && state.agreement_now(id, now).is_none_or(|a| a.terms.version != *version)
+        if let Some((id, _)) = &found.facts.agreement
+            && !found.facts.covered_at_home(state, now)
         {
             let why = format!("agreement `{id}` ended or changed since it was proposed");
             return Err(Fault::conflict("EXPIRED", why).hint("reject it; its author publishes it anew"));

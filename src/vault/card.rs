@@ -42,6 +42,19 @@ impl Facts {
         })
     }
 
+    /// Whether its originator's agency might publish it now: an agreement as it is now still covers it.
+    pub fn covered_at_home(&self, state: &State, now: Millis) -> bool {
+        let agreement = self.agreement.as_ref().filter(|_| !self.label.release.is_empty());
+        agreement.is_none_or(|(id, _)| {
+            state.agreement_now(id, now).map(|a| &a.terms).is_some_and(|t| {
+                self.label.audience().is_subset(&t.parties)
+                    && self.label.grade <= t.grade
+                    && self.label.compartments.is_subset(&t.compartments)
+                    && t.may_publish(&self.label.originator)
+            })
+        })
+    }
+
     /// Whether an agreement covered it at its commitment. What is the own agency's needs none to be its own: a publish
     /// that was accepted before the end and committed after it goes to nobody, and is not lost.
     pub(super) fn check_agreement(

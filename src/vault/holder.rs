@@ -231,10 +231,11 @@ impl Vault {
         let facts = self.cards.note(entry.grant, &opened.body);
         facts.check_agreement(state, self.keys.agency(), &committed)?;
         let foreign = facts.label.originator != *self.keys.agency();
-        let kinds =
-            facts.agreement.as_ref().filter(|_| foreign).map(|(id, _)| {
-                state.agreement_at(id, committed.index).map(|a| a.terms.kinds.clone()).unwrap_or_default()
-            });
+        let kinds = facts.agreement.as_ref().filter(|_| foreign).map(|agreement| {
+            let at = rules::At { index: committed.index, time: committed.time };
+            let terms = rules::covering(state, &facts.label, Some(agreement), at);
+            terms.map(|t| t.kinds.clone()).unwrap_or_default()
+        });
         let covered = facts.covered(state, self.keys.agency(), now);
         Ok(Some(Held { committed, label: opened.body.label.clone(), covered, kinds, object, opened }))
     }

@@ -4,6 +4,7 @@
 mod proposals;
 mod pulling;
 mod pushing;
+mod versions;
 
 use super::*;
 use crate::audit::{Action, Actor, AuditLog, Object, Stage};
