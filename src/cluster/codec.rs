@@ -1,4 +1,4 @@
-//! Canonical bytes of what openraft stores and sends (format version 1). Nothing of openraft's own
+//! Canonical bytes of what openraft stores (format version 1) and sends (version 2). Nothing of openraft's own
 //! serialization is stored or sent.
 
 use super::types::{Entry, LogEntry, LogId, Membership, SnapshotMeta, StoredMembership, TypeConfig, Vote};
@@ -118,9 +118,12 @@ pub(super) fn read_meta(r: R<'_, '_>) -> Result<SnapshotMeta, CanonError> {
     })
 }
 
+/// Of messages: from 2 on a leader's carry vote grants.
+const MESSAGE: u16 = 2;
+
 /// Runs a writer or reader over a whole message.
 pub(super) fn message(f: impl FnOnce(&mut Writer)) -> Vec<u8> {
-    let mut w = Writer::new("hufu.raft", 1);
+    let mut w = Writer::new("hufu.raft", MESSAGE);
     f(&mut w);
     w.finish()
 }
@@ -129,7 +132,7 @@ pub(super) fn parse<T>(
     bytes: &[u8],
     f: impl FnOnce(&mut Reader<'_>) -> Result<T, CanonError>,
 ) -> Result<T, CanonError> {
-    let mut r = Reader::new(bytes, "hufu.raft", 1)?;
+    let mut r = Reader::new(bytes, "hufu.raft", MESSAGE)?;
     let value = f(&mut r)?;
     r.finish()?;
     Ok(value)

@@ -1,5 +1,6 @@
 //! What openraft never gets to see (P6): messages that no honest member sends.
 
+use super::elections::{Elections, Grant};
 use super::log::LogStore;
 use super::types::{LogId, Membership, TypeConfig, Vote};
 use crate::domain::ids::{AgencyId, NodeId};
@@ -28,6 +29,9 @@ pub(super) enum DoorError {
     /// A request for votes with a granted vote, or entries without one.
     #[error("the vote does not fit the kind of message")]
     VoteKind,
+    /// A leader without the grants of a majority.
+    #[error("its sender does not show that it was elected")]
+    NotElected,
     /// Entries that do not follow each other, or are newer than their sender.
     #[error("the entries are not in order")]
     Order,
@@ -55,6 +59,7 @@ pub(super) struct Door<'a> {
     pub(super) applied: u64,
     /// The last vote that this node made durable.
     pub(super) vote: Vote,
+    pub(super) elections: &'a Elections,
 }
 
 impl Door<'_> {
@@ -80,11 +85,17 @@ impl Door<'_> {
         self.vote(sender, &m.vote)
     }
 
-    pub(super) fn append(&self, sender: NodeId, m: &AppendEntriesRequest<TypeConfig>) -> Result<(), DoorError> {
+    pub(super) fn append(
+        &self,
+        sender: NodeId,
+        m: &AppendEntriesRequest<TypeConfig>,
+        shown: &[Grant],
+    ) -> Result<(), DoorError> {
         self.leader(sender, &m.vote)?;
         if self.is_deposed(&m.vote) {
             return Ok(());
         }
+        self.elected(&m.vote, shown)?;
         in_order(m)?;
         let ids = m.prev_log_id.iter().copied().chain(m.entries.iter().map(|e| e.log_id));
         ids.into_iter().try_for_each(|id| self.keeps(id))?;
@@ -110,11 +121,17 @@ impl Door<'_> {
         sent.or_else(|| self.log.id_at(claimed.index))
     }
 
-    pub(super) fn snapshot(&self, sender: NodeId, m: &InstallSnapshotRequest<TypeConfig>) -> Result<(), DoorError> {
+    pub(super) fn snapshot(
+        &self,
+        sender: NodeId,
+        m: &InstallSnapshotRequest<TypeConfig>,
+        shown: &[Grant],
+    ) -> Result<(), DoorError> {
         self.leader(sender, &m.vote)?;
         if self.is_deposed(&m.vote) {
             return Ok(());
         }
+        self.elected(&m.vote, shown)?;
         self.approved(m.meta.last_membership.membership())?;
         m.meta.last_log_id.map_or(Ok(()), |id| self.keeps(id))
     }
@@ -141,6 +158,10 @@ impl Door<'_> {
     fn leader(&self, sender: NodeId, vote: &Vote) -> Result<(), DoorError> {
         self.vote(sender, vote)?;
         if vote.is_committed() { Ok(()) } else { Err(DoorError::VoteKind) }
+    }
+
+    fn elected(&self, vote: &Vote, shown: &[Grant]) -> Result<(), DoorError> {
+        if self.elections.admits(vote, shown) { Ok(()) } else { Err(DoorError::NotElected) }
     }
 
     /// The ledger's voters, all of them and nobody else: a part of them would be a quorum of its own. Learners come

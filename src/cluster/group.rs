@@ -4,6 +4,7 @@ use super::batcher::{Batcher, Job};
 use super::begun::{Begun, LOG_LOST};
 use super::codec;
 use super::door::{Door, DoorError};
+use super::elections::{Elections, Mandate, read_grants};
 use super::evidence::Evidence;
 use super::log::LogStore;
 use super::machine::{Machine, Published};
@@ -16,6 +17,7 @@ use crate::domain::fault::Fault;
 use crate::domain::ids::NodeId;
 use crate::domain::limits;
 use crate::ledger::{BatchReply, State};
+use crate::seal::SigningKey;
 use openraft::raft::InstallSnapshotResponse;
 use openraft::{Config, EmptyNode, SnapshotPolicy};
 use std::collections::{BTreeMap, BTreeSet};
@@ -51,6 +53,8 @@ pub struct ClusterOptions {
     pub peers: BTreeSet<NodeId>,
     /// How peers are called.
     pub calls: Arc<dyn PeerCalls>,
+    /// The node's own key: it signs whom this node voted for.
+    pub key: SigningKey,
 }
 
 /// What goes wrong with consensus.
@@ -117,6 +121,8 @@ pub struct Cluster {
     calls: Arc<dyn PeerCalls>,
     election: Duration,
     pieces: tokio::sync::Mutex<Pieces>,
+    elections: Arc<Elections>,
+    mandate: Arc<Mandate>,
 }
 
 impl Cluster {
@@ -151,10 +157,14 @@ impl Cluster {
         }
         let state = published.state();
         let voters = state.voters();
+        let elections = Arc::new(Elections::of(&state));
+        let mandate = Mandate::new(o.node.0, o.key, Arc::clone(&elections), Arc::clone(&o.calls));
+        let mandate = Arc::new(mandate);
         let network = Network {
             calls: Arc::clone(&o.calls),
             log: log.clone(),
             voters: Arc::new(voters.iter().map(|n| n.0).collect()),
+            mandate: Arc::clone(&mandate),
         };
         let raft = Raft::new(o.node.0, Arc::new(config), network, log.clone(), machine)
             .await
@@ -171,7 +181,20 @@ impl Cluster {
         tokio::spawn(add_learners(raft.clone(), o.node, state.learners()));
         let election = Duration::from_millis(o.timings.election_max_ms);
         let (node, calls, pieces) = (o.node, o.calls, tokio::sync::Mutex::default());
-        let cluster = Cluster { node, raft, log, published, incidents, evidence, batcher, calls, election, pieces };
+        let cluster = Cluster {
+            node,
+            raft,
+            log,
+            published,
+            incidents,
+            evidence,
+            batcher,
+            calls,
+            election,
+            pieces,
+            elections,
+            mandate,
+        };
         if cluster.halted().is_some() {
             cluster.step_back();
         }
@@ -252,13 +275,13 @@ impl Cluster {
         let kind = CallKind::from_code(kind).ok_or(CanonError::Invalid("kind of a call"))?;
         let state = self.state();
         let vote = self.log.vote().unwrap_or_default();
-        let door = Door { state: &state, log: &self.log, applied: self.applied(), vote };
+        let door = Door { state: &state, log: &self.log, applied: self.applied(), vote, elections: &self.elections };
         let of = Message { sender, kind, body: &body };
         let fatal = |e: String| ClusterError::Fatal(e);
         match kind {
             CallKind::Append => {
-                let mut m = codec::parse(&body, codec::read_append)?;
-                self.admit(&of, door.append(sender, &m)).await?;
+                let (shown, mut m) = codec::parse(&body, |r| Ok((read_grants(r)?, codec::read_append(r)?)))?;
+                self.admit(&of, door.append(sender, &m, &shown)).await?;
                 m.leader_commit = door.commit(&m);
                 let reply = self.raft.append_entries(m).await.map_err(|e| fatal(e.to_string()))?;
                 Ok(codec::message(|w| codec::write_append_reply(w, &reply)))
@@ -270,8 +293,8 @@ impl Cluster {
                 Ok(codec::message(|w| codec::write_vote_reply(w, &reply)))
             }
             CallKind::Snapshot => {
-                let m = codec::parse(&body, codec::read_snapshot)?;
-                self.admit(&of, door.snapshot(sender, &m)).await?;
+                let (shown, m) = codec::parse(&body, |r| Ok((read_grants(r)?, codec::read_snapshot(r)?)))?;
+                self.admit(&of, door.snapshot(sender, &m, &shown)).await?;
                 let mut reply = InstallSnapshotResponse { vote };
                 // A replaced leader hears of its successor. What is applied here already is not taken again; its sender
                 // goes on with the log.
@@ -289,6 +312,15 @@ impl Cluster {
                 Ok(codec::message(|w| codec::write_snapshot_reply(w, &reply)))
             }
             CallKind::Forward => self.forwarded(sender, &body).await,
+            CallKind::Grant => {
+                let term = codec::parse(&body, |r| r.u64())?;
+                let granted = self.mandate.grant(&vote, (term, sender.0));
+                Ok(codec::message(|w| {
+                    w.option(granted.as_ref(), |w, g| {
+                        w.value(g);
+                    });
+                }))
+            }
             CallKind::ReadIndex => {
                 let index = self.read_index().await?;
                 Ok(codec::message(|w| {

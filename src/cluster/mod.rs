@@ -8,6 +8,7 @@
 //! - openraft sees no message whose sender is not the voter named in it, that rolls back what was applied, or
 //!   that brings a membership which the ledger did not approve, and believes no commit position that the message does
 //!   not prove; answers pass the door too ([`door`], P6).
+//! - Entries and snapshots come from a leader that shows signed grants of a majority of the voters ([`elections`], P6).
 //! - A message that would roll back is kept as evidence, and this node leads nobody and writes nothing more ([`evidence`]).
 //! - A snapshot is read as a whole, and held against what is known here, before it can be installed ([`pieces`]).
 //! - A node that took part and lost its votes does not start ([`begun`]).
@@ -15,9 +16,9 @@
 //!   cannot be read (openraft issue 1795).
 //! - A batch is answered only once it is applied on this node.
 //!
-//! Not guaranteed, before vote grants and certificates are checked (P6, P7): that who sends entries with a leader's vote
-//! was elected. One bad voter can fork nodes that follow it, and feed a node that lags a snapshot with invented records.
-//! What contradicts such a fork later is kept as evidence; which side was bad, people find out.
+//! Not guaranteed, before certificates are checked (P7): that an elected leader sends everybody the same entries. One bad
+//! voter that is elected can fork nodes that follow it, and feed a node that lags a snapshot with invented records. What
+//! contradicts such a fork later is kept as evidence; which side was bad, people find out.
 
 #![allow(clippy::result_large_err, reason = "openraft's storage error is large, and its traits ask for it")]
 
@@ -26,6 +27,7 @@ mod begun;
 mod codec;
 mod committer;
 mod door;
+mod elections;
 mod evidence;
 mod group;
 mod log;

@@ -2,6 +2,7 @@
 
 use super::codec;
 use super::door::answered_vote;
+use super::elections::{Grant, Mandate, write_grants};
 use super::log::LogStore;
 use super::types::{TypeConfig, Vote};
 use crate::domain::canon::{CanonError, Reader};
@@ -31,6 +32,8 @@ pub enum CallKind {
     Forward = 4,
     /// The leader's read index.
     ReadIndex = 5,
+    /// A signed grant of the answerer's durable vote, if it is the caller's.
+    Grant = 6,
 }
 
 impl CallKind {
@@ -41,9 +44,8 @@ impl CallKind {
 
     /// The kind of a code.
     pub fn from_code(code: u32) -> Option<CallKind> {
-        [CallKind::Append, CallKind::Vote, CallKind::Snapshot, CallKind::Forward, CallKind::ReadIndex]
-            .into_iter()
-            .find(|k| k.code() == code)
+        use CallKind::{Append, Forward, Grant, ReadIndex, Snapshot, Vote};
+        [Append, Vote, Snapshot, Forward, ReadIndex, Grant].into_iter().find(|k| k.code() == code)
     }
 }
 
@@ -77,6 +79,8 @@ pub(super) struct Network {
     /// Own votes, to hold answers against.
     pub(super) log: LogStore,
     pub(super) voters: Arc<BTreeSet<u64>>,
+    /// What this node shows when it leads.
+    pub(super) mandate: Arc<Mandate>,
 }
 
 impl RaftNetworkFactory<TypeConfig> for Network {
@@ -114,6 +118,18 @@ impl Link {
         }
     }
 
+    /// The grants that a message of this leader carries. Without them nobody would listen: openraft backs off.
+    async fn mandate<E: std::error::Error>(
+        &self,
+        vote: &Vote,
+        option: &RPCOption,
+    ) -> Result<Vec<Grant>, RPCError<u64, EmptyNode, E>> {
+        let shown = self.network.mandate.show(vote, option.hard_ttl()).await;
+        shown.ok_or_else(|| {
+            RPCError::Unreachable(Unreachable::new(&AnyError::error("too few voters show their grants")))
+        })
+    }
+
     fn vote_of<E: std::error::Error>(&self, vote: Vote) -> Result<Vote, RPCError<u64, EmptyNode, E>> {
         let own = self.network.log.vote().unwrap_or_default();
         answered_vote(vote, &own, &self.network.voters).ok_or_else(|| disbelieved("the answer names no voter"))
@@ -132,7 +148,11 @@ impl RaftNetwork<TypeConfig> for Link {
         rpc: AppendEntriesRequest<TypeConfig>,
         option: RPCOption,
     ) -> Rpc<AppendEntriesResponse<u64>> {
-        let body = codec::message(|w| codec::write_append(w, &rpc));
+        let grants = self.mandate(&rpc.vote, &option).await?;
+        let body = codec::message(|w| {
+            write_grants(w, &grants);
+            codec::write_append(w, &rpc);
+        });
         match self.call(CallKind::Append, body, &option, codec::read_append_reply).await? {
             AppendEntriesResponse::HigherVote(vote) => self.vote_of(vote).map(AppendEntriesResponse::HigherVote),
             // Only what was sent can match.
@@ -150,7 +170,11 @@ impl RaftNetwork<TypeConfig> for Link {
         rpc: InstallSnapshotRequest<TypeConfig>,
         option: RPCOption,
     ) -> Rpc<InstallSnapshotResponse<u64>, InstallSnapshotError> {
-        let body = codec::message(|w| codec::write_snapshot(w, &rpc));
+        let grants = self.mandate(&rpc.vote, &option).await?;
+        let body = codec::message(|w| {
+            write_grants(w, &grants);
+            codec::write_snapshot(w, &rpc);
+        });
         let answer = self.call(CallKind::Snapshot, body, &option, codec::read_snapshot_reply).await?;
         Ok(InstallSnapshotResponse { vote: self.vote_of(answer.vote)? })
     }

@@ -3,6 +3,7 @@
 
 use super::codec;
 use super::door::{Door, DoorError, answered_vote};
+use super::elections::{Elections, grant, write_grants};
 use super::group::{Cluster, ClusterError, ClusterOptions, Timings};
 use super::log::LogStore;
 use super::machine::Machine;
@@ -158,7 +159,8 @@ async fn the_door_refuses_what_no_honest_member_sends() {
     let mut log = reopen(&dir).await;
     append(&mut log, (1..=6).map(|i| entry(1, i)).collect()).await;
     let (voter, other) = (f.police.node, f.customs.node);
-    let door = Door { state: &state, log: &log, applied: 4, vote: Vote::new(10, voter.0) };
+    let door =
+        Door { state: &state, log: &log, applied: 4, vote: Vote::new(10, voter.0), elections: &Elections::of(&state) };
     let append = |node: NodeId, term: u64, entries: Vec<LogEntry>| AppendEntriesRequest::<TypeConfig> {
         vote: Vote::new_committed(term, node.0),
         prev_log_id: entries.first().map(|e| id(1, e.log_id.index - 1)),
@@ -167,20 +169,21 @@ async fn the_door_refuses_what_no_honest_member_sends() {
     };
     // A snapshot undoes no suspension; one that was reinstated since has a higher standing.
     let fewer = crate::ledger::fixture::suspended(&state, &f.third.id);
-    let knows = Door { state: &fewer, log: &log, applied: 4, vote: Vote::new(10, voter.0) };
+    let knows =
+        Door { state: &fewer, log: &log, applied: 4, vote: Vote::new(10, voter.0), elections: &Elections::of(&fewer) };
     assert_eq!(knows.snapshot_state(&state), Err(DoorError::Snapshot("an agency in it is another")));
     assert_eq!((knows.snapshot_state(&fewer), door.snapshot_state(&fewer)), (Ok(()), Ok(())));
-    assert_eq!(door.append(voter, &append(voter, 11, vec![entry(1, 4), entry(2, 5)])), Ok(()));
-    assert_eq!(door.append(voter, &append(voter, 11, vec![entry(2, 4)])), Err(DoorError::Rollback(4)));
-    assert_eq!(door.append(other, &append(voter, 11, vec![])), Err(DoorError::NotSender));
-    assert_eq!(door.append(NodeId(5), &append(NodeId(5), 11, vec![])), Err(DoorError::NotVoter));
-    assert_eq!(door.append(voter, &append(voter, 1011, vec![])), Err(DoorError::TermLeap));
+    assert_eq!(granted(&door, voter, &append(voter, 11, vec![entry(1, 4), entry(2, 5)])), Ok(()));
+    assert_eq!(granted(&door, voter, &append(voter, 11, vec![entry(2, 4)])), Err(DoorError::Rollback(4)));
+    assert_eq!(granted(&door, other, &append(voter, 11, vec![])), Err(DoorError::NotSender));
+    assert_eq!(granted(&door, NodeId(5), &append(NodeId(5), 11, vec![])), Err(DoorError::NotVoter));
+    assert_eq!(granted(&door, voter, &append(voter, 1011, vec![])), Err(DoorError::TermLeap));
     // Entries follow each other and are not newer than their leader; votes fit the kind of message.
-    assert_eq!(door.append(voter, &append(voter, 11, vec![entry(1, 5), entry(1, 7)])), Err(DoorError::Order));
-    assert_eq!(door.append(voter, &append(voter, 11, vec![entry(2, 5), entry(1, 6)])), Err(DoorError::Order));
-    assert_eq!(door.append(voter, &append(voter, 11, vec![entry(12, 5)])), Err(DoorError::Order));
+    assert_eq!(granted(&door, voter, &append(voter, 11, vec![entry(1, 5), entry(1, 7)])), Err(DoorError::Order));
+    assert_eq!(granted(&door, voter, &append(voter, 11, vec![entry(2, 5), entry(1, 6)])), Err(DoorError::Order));
+    assert_eq!(granted(&door, voter, &append(voter, 11, vec![entry(12, 5)])), Err(DoorError::Order));
     let ungranted = AppendEntriesRequest { vote: Vote::new(11, voter.0), ..append(voter, 11, vec![]) };
-    assert_eq!(door.append(voter, &ungranted), Err(DoorError::VoteKind));
+    assert_eq!(granted(&door, voter, &ungranted), Err(DoorError::VoteKind));
     let ask = |vote| VoteRequest { vote, last_log_id: None };
     assert_eq!(door.request(voter, &ask(Vote::new(11, voter.0))), Ok(()));
     assert_eq!(door.request(voter, &ask(Vote::new_committed(11, voter.0))), Err(DoorError::VoteKind));
@@ -191,18 +194,34 @@ async fn the_door_refuses_what_no_honest_member_sends() {
     };
     let all: Vec<u64> = state.voters().iter().map(|n| n.0).collect();
     assert!(all.len() > 1, "the fixture has several voters");
-    assert_eq!(door.append(voter, &append(voter, 11, vec![membership(all)])), Ok(()));
-    assert_eq!(door.append(voter, &append(voter, 11, vec![membership(vec![voter.0])])), Err(DoorError::Membership));
+    assert_eq!(granted(&door, voter, &append(voter, 11, vec![membership(all)])), Ok(()));
+    assert_eq!(granted(&door, voter, &append(voter, 11, vec![membership(vec![voter.0])])), Err(DoorError::Membership));
     // A leader that was replaced sends what nobody applied: openraft turns it away, and nobody calls it a fault.
-    assert_eq!(door.append(other, &append(other, 9, vec![entry(9, 4)])), Ok(()));
+    assert_eq!(granted(&door, other, &append(other, 9, vec![entry(9, 4)])), Ok(()));
     let big = LogEntry { log_id: id(1, 5), payload: EntryPayload::Normal(Entry { batches: vec![vec![0; 257 << 10]] }) };
-    assert_eq!(door.append(voter, &append(voter, 11, vec![big])), Err(DoorError::Size));
+    assert_eq!(granted(&door, voter, &append(voter, 11, vec![big])), Err(DoorError::Size));
     let strangers = openraft::Membership::new(
         vec![[voter.0, 5].into()],
         std::collections::BTreeMap::from([(voter.0, openraft::EmptyNode::new()), (5, openraft::EmptyNode::new())]),
     );
     let bad = LogEntry { log_id: id(2, 9), payload: EntryPayload::Membership(strangers) };
-    assert_eq!(door.append(voter, &append(voter, 11, vec![bad])), Err(DoorError::Membership));
+    assert_eq!(granted(&door, voter, &append(voter, 11, vec![bad])), Err(DoorError::Membership));
+}
+
+/// What the door says of a leader whom everybody voted for.
+fn granted(door: &Door<'_>, sender: NodeId, m: &AppendEntriesRequest<TypeConfig>) -> Result<(), DoorError> {
+    let f = federation();
+    let leader = m.vote.leader_id.voted_for().unwrap();
+    let of = (m.vote.leader_id.term, leader);
+    let grants = [&f.police, &f.customs].map(|v| grant(&f.id, v.node.0, &v.node_key, of));
+    let shown = door.append(sender, m, &grants);
+    // Without a majority nobody leads, whatever else is right.
+    if shown.is_ok() && !door.is_deposed(&m.vote) {
+        let unseen = Elections::of(door.state);
+        let door = Door { elections: &unseen, ..*door };
+        assert_eq!(door.append(sender, m, &grants[..1]), Err(DoorError::NotElected));
+    }
+    shown
 }
 
 /// Of what is purged only the last id is known; nothing below it may come from a later leader.
@@ -215,21 +234,23 @@ async fn the_door_guards_what_is_purged() {
     append(&mut log, (1..=6).map(|i| entry(1, i)).collect()).await;
     log.purge(id(1, 4)).await.unwrap();
     let voter = f.police.node;
-    let door = Door { state: &state, log: &log, applied: 6, vote: Vote::new(10, voter.0) };
+    let door =
+        Door { state: &state, log: &log, applied: 6, vote: Vote::new(10, voter.0), elections: &Elections::of(&state) };
     let append = |prev, entries: Vec<LogEntry>| {
         let (vote, prev_log_id, leader_commit) = (Vote::new_committed(11, voter.0), Some(prev), None);
-        door.append(voter, &AppendEntriesRequest::<TypeConfig> { vote, prev_log_id, entries, leader_commit })
+        granted(&door, voter, &AppendEntriesRequest::<TypeConfig> { vote, prev_log_id, entries, leader_commit })
     };
     assert_eq!(append(id(1, 2), vec![entry(1, 3)]), Ok(()));
     assert_eq!(append(id(1, 3), vec![entry(1, 4)]), Ok(()));
     assert_eq!(append(id(2, 2), vec![]), Err(DoorError::Rollback(2)));
     assert_eq!(append(id(1, 3), vec![entry(2, 4)]), Err(DoorError::Rollback(4)));
     // A snapshot up to 9 is applied, and the log is not cut yet: what a later leader wrote there contradicts nothing.
-    let door = Door { state: &state, log: &log, applied: 9, vote: Vote::new(10, voter.0) };
+    let door =
+        Door { state: &state, log: &log, applied: 9, vote: Vote::new(10, voter.0), elections: &Elections::of(&state) };
     let (vote, leader_commit) = (Vote::new_committed(11, voter.0), None);
     let entries = vec![entry(3, 8), entry(3, 9)];
     let next = AppendEntriesRequest::<TypeConfig> { vote, prev_log_id: Some(id(3, 7)), entries, leader_commit };
-    assert_eq!(door.append(voter, &next), Ok(()));
+    assert_eq!(granted(&door, voter, &next), Ok(()));
 }
 
 /// A commit position counts as far as the message or this log shows the entry, whatever term it claims.
@@ -240,7 +261,7 @@ async fn the_door_believes_no_commit_position() {
     let dir = tempfile::tempdir().unwrap();
     let mut log = reopen(&dir).await;
     append(&mut log, (1..=6).map(|i| entry(1, i)).collect()).await;
-    let door = Door { state: &state, log: &log, applied: 4, vote: Vote::default() };
+    let door = Door { state: &state, log: &log, applied: 4, vote: Vote::default(), elections: &Elections::of(&state) };
     let commit = |prev, entries: Vec<LogEntry>, claimed| {
         let (vote, leader_commit) = (Vote::new_committed(11, 1), Some(claimed));
         door.commit(&AppendEntriesRequest::<TypeConfig> { vote, prev_log_id: prev, entries, leader_commit })
@@ -279,6 +300,7 @@ async fn a_node_that_lost_its_votes_does_not_start() {
             timings: Timings { heartbeat_ms: 50, election_min_ms: 100, election_max_ms: 200 },
             peers: [f.police.node].into(),
             calls: std::sync::Arc::new(Nobody),
+            key: crate::seal::SigningKey::from_seed(&[20; 32]).unwrap(),
         })
     };
     {
@@ -364,6 +386,7 @@ async fn a_rollback_is_kept_as_evidence_and_stops_writing() {
             timings: Timings { heartbeat_ms: 1_000, election_min_ms: 60_000, election_max_ms: 70_000 },
             peers: [f.police.node].into(),
             calls: std::sync::Arc::new(Nobody),
+            key: crate::seal::SigningKey::from_seed(&[20; 32]).unwrap(),
         })
     };
     let leader = f.police.node;
@@ -374,7 +397,11 @@ async fn a_rollback_is_kept_as_evidence_and_stops_writing() {
             entries,
             leader_commit: committed,
         };
-        codec::message(|w| codec::write_append(w, &m))
+        let granted = |term| [&f.police, &f.customs].map(|v| grant(&f.id, v.node.0, &v.node_key, (term, leader.0)));
+        codec::message(|w| {
+            write_grants(w, &granted(term));
+            codec::write_append(w, &m);
+        })
     };
     let id = |term, index| LogId::new(CommittedLeaderId::new(term, leader.0), index);
     let members =

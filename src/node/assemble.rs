@@ -129,6 +129,7 @@ async fn serve(config: NodeConfig, urgent: Handle) -> Result<(), Fault> {
             },
             peers: peers.ids().into_iter().collect(),
             calls: peers.clone(),
+            key: ring.signing_key()?,
         })
         .await
         .map_err(Fault::from)?,

@@ -1,0 +1,185 @@
+//! Signed vote grants: a leader shows that a majority of the voters gave it their vote (P6).
+//!
+//! openraft believes whoever sends entries with a committed vote. So each message of a leader carries grants: signatures
+//! of voters over (federation, term, leader), made only for the vote that the signer has made durable. A voter whose
+//! durable vote is another's has none to give, so a member that was not elected cannot show a majority, whatever it sends.
+//! The grants of a vote are asked for when it first leads, and again after a restart: they are on no disk.
+
+use super::codec;
+use super::network::{CallKind, PeerCalls};
+use super::types::Vote;
+use crate::domain::canon::{Canon, CanonError, Reader, Writer};
+use crate::domain::ids::FederationId;
+use crate::ledger::State;
+use crate::seal::{PublicKey, Signature, SigningKey};
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+use tokio::task::JoinSet;
+
+const DOMAIN: &str = "hufu.vote-grant";
+/// Most grants of one message; a voter set is far smaller.
+const GRANTS: usize = 64;
+
+/// A voter's signature under somebody's vote.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Grant {
+    voter: u64,
+    signature: Signature,
+}
+
+impl Canon for Grant {
+    fn write(&self, w: &mut Writer) {
+        w.u64(self.voter).value(&self.signature);
+    }
+    fn read(r: &mut Reader<'_>) -> Result<Self, CanonError> {
+        Ok(Grant { voter: r.u64()?, signature: r.value()? })
+    }
+}
+
+/// Signs that `voter`'s durable vote is `leader`'s in `term`.
+pub(super) fn grant(federation: &FederationId, voter: u64, key: &SigningKey, (term, leader): (u64, u64)) -> Grant {
+    Grant { voter, signature: key.sign(DOMAIN, &words(federation, term, leader)) }
+}
+
+fn words(federation: &FederationId, term: u64, leader: u64) -> Vec<u8> {
+    Writer::new(DOMAIN, 1).value(federation).u64(term).u64(leader).finish()
+}
+
+/// Writes the grants in front of a leader's message.
+pub(super) fn write_grants(w: &mut Writer, grants: &[Grant]) {
+    w.list(grants.iter(), |w, g| g.write(w));
+}
+
+/// Reads them.
+pub(super) fn read_grants(r: &mut Reader<'_>) -> Result<Vec<Grant>, CanonError> {
+    r.list(GRANTS, Grant::read)
+}
+
+/// Who votes, and whose election this node has seen.
+pub(super) struct Elections {
+    federation: FederationId,
+    voters: BTreeMap<u64, PublicKey>,
+    seen: Mutex<Option<(u64, u64)>>,
+}
+
+impl Elections {
+    /// Of the voters of the ledger, which the genesis fixes.
+    pub(super) fn of(state: &State) -> Elections {
+        let voters = state.voters().into_iter().filter_map(|id| state.node(id).map(|n| (id.0, n.key))).collect();
+        Elections { federation: state.federation().clone(), voters, seen: Mutex::default() }
+    }
+
+    /// Whether a leader is shown to be elected: by these grants, or by earlier ones for the same vote.
+    pub(super) fn admits(&self, vote: &Vote, shown: &[Grant]) -> bool {
+        let Some(leader) = vote.leader_id.voted_for() else { return false };
+        let of = (vote.leader_id.term, leader);
+        let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
+        if *seen == Some(of) {
+            return true;
+        }
+        let elected = self.is_majority(of, shown);
+        if elected {
+            *seen = Some(of);
+        }
+        elected
+    }
+
+    fn is_majority(&self, of: (u64, u64), shown: &[Grant]) -> bool {
+        let granted: BTreeSet<u64> = shown.iter().filter(|g| self.verifies(of, g)).map(|g| g.voter).collect();
+        granted.len() > self.voters.len() / 2
+    }
+
+    fn verifies(&self, (term, leader): (u64, u64), grant: &Grant) -> bool {
+        let key = self.voters.get(&grant.voter);
+        key.is_some_and(|k| k.verify(DOMAIN, &words(&self.federation, term, leader), &grant.signature).is_ok())
+    }
+}
+
+/// The grants by which this node leads.
+pub(super) struct Mandate {
+    node: u64,
+    key: SigningKey,
+    elections: Arc<Elections>,
+    calls: Arc<dyn PeerCalls>,
+    shown: tokio::sync::Mutex<((u64, u64), Vec<Grant>)>,
+}
+
+impl Mandate {
+    pub(super) fn new(node: u64, key: SigningKey, elections: Arc<Elections>, calls: Arc<dyn PeerCalls>) -> Mandate {
+        Mandate { node, key, elections, calls, shown: tokio::sync::Mutex::default() }
+    }
+
+    /// This node's grant, for whom its durable vote names.
+    pub(super) fn grant(&self, durable: &Vote, (term, leader): (u64, u64)) -> Option<Grant> {
+        let voted = durable.leader_id.term == term && durable.leader_id.voted_for() == Some(leader);
+        let votes = self.elections.voters.contains_key(&self.node);
+        (voted && votes).then(|| grant(&self.elections.federation, self.node, &self.key, (term, leader)))
+    }
+
+    /// Grants of a majority for the own vote, asked for once; none when too few answer within the time.
+    pub(super) async fn show(&self, vote: &Vote, within: Duration) -> Option<Vec<Grant>> {
+        let of = (vote.leader_id.term, self.node);
+        let mut shown = self.shown.lock().await;
+        if shown.0 == of && !shown.1.is_empty() {
+            return Some(shown.1.clone());
+        }
+        let mut grants: Vec<Grant> = self.grant(vote, of).into_iter().collect();
+        let mut asked = JoinSet::new();
+        for voter in self.elections.voters.keys().copied().filter(|v| *v != self.node) {
+            let body = codec::message(|w| {
+                w.u64(of.0);
+            });
+            asked.spawn(self.calls.call(voter, CallKind::Grant, body, within));
+        }
+        while !self.elections.is_majority(of, &grants) {
+            let Ok(answer) = asked.join_next().await? else { continue };
+            let answer = answer.ok().and_then(|bytes| codec::parse(&bytes, |r| r.option(Grant::read)).ok());
+            grants.extend(answer.flatten().filter(|g| self.elections.verifies(of, g)));
+        }
+        *shown = (of, grants.clone());
+        Some(grants)
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "test")]
+mod tests {
+    use super::*;
+    use crate::ledger::fixture::{Agency, federation};
+
+    #[test]
+    fn a_leader_shows_a_majority_of_distinct_voters() {
+        let f = federation();
+        let state = State::genesis(&f.genesis).unwrap();
+        let of = |term, leader: &Agency, voters: &[&Agency]| {
+            let sign = |v: &&Agency| grant(&f.id, v.node.0, &v.node_key, (term, leader.node.0));
+            voters.iter().map(sign).collect::<Vec<_>>()
+        };
+        let vote = |term| Vote::new_committed(term, f.police.node.0);
+        let admits = |vote: &Vote, shown: &[Grant]| Elections::of(&state).admits(vote, shown);
+        assert_eq!(state.voters().len(), 2, "both are the majority");
+        assert!(admits(&vote(5), &of(5, &f.police, &[&f.police, &f.customs])));
+        assert!(!admits(&vote(5), &[]));
+        assert!(!admits(&vote(5), &of(5, &f.police, &[&f.police])), "its own vote alone");
+        assert!(!admits(&vote(5), &of(5, &f.police, &[&f.police, &f.police])), "one voter twice");
+        assert!(!admits(&vote(5), &of(5, &f.police, &[&f.police, &f.third])), "one who does not vote");
+        assert!(!admits(&vote(6), &of(5, &f.police, &[&f.police, &f.customs])), "of an earlier term");
+        assert!(!admits(&vote(5), &of(5, &f.customs, &[&f.police, &f.customs])), "another's");
+        let mut forged = of(5, &f.police, &[&f.police, &f.customs]);
+        forged[1].voter = f.third.node.0;
+        assert!(!admits(&vote(5), &forged), "in somebody else's name");
+        // What was seen once needs not be shown again, and shows nothing of another vote.
+        let elections = Elections::of(&state);
+        assert!(elections.admits(&vote(5), &of(5, &f.police, &[&f.police, &f.customs])));
+        assert!(elections.admits(&vote(5), &[]) && !elections.admits(&vote(6), &[]));
+        let read = |g: &Grant| {
+            Grant::read(&mut Reader::bare(&{
+                let mut w = Writer::bare();
+                g.write(&mut w);
+                w.finish()
+            }))
+        };
+        assert_eq!(read(&forged[0]), Ok(forged[0]));
+    }
+}
