@@ -84,13 +84,14 @@ impl v1::records_server::Records for People {
 
     async fn search(&self, request: Request<v1::SearchRequest>) -> Result<Response<v1::SearchReply>, Status> {
         let caller = self.caller(&request)?;
-        let v1::SearchRequest { query, grade, kind, origin, since, limit, purpose } = request.into_inner();
+        let v1::SearchRequest { query, grade, kind, origin, since, limit, purpose, offset } = request.into_inner();
         let ask = SearchAsk {
             query,
             grade: decode::optional(&grade).map_err(refuse)?,
             kind: decode::optional(&kind).map_err(refuse)?,
             origin: decode::optional(&origin).map_err(refuse)?,
             since: (since > 0).then_some(Millis(since)),
+            offset: offset as usize,
             limit: limit as usize,
             purpose,
         };

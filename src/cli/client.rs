@@ -12,6 +12,9 @@ use std::path::Path;
 use std::time::Duration;
 use tonic::transport::Channel;
 
+/// Largest answer with a page of a list, in bytes: what a node answers at most.
+const LIST_BYTES: usize = 16 << 20;
+
 /// A profile in use.
 pub(super) struct Client {
     channel: Channel,
@@ -49,11 +52,11 @@ impl Client {
     }
 
     pub(super) fn federation(&self) -> v1::federation_client::FederationClient<Channel> {
-        v1::federation_client::FederationClient::new(self.channel.clone())
+        v1::federation_client::FederationClient::new(self.channel.clone()).max_decoding_message_size(LIST_BYTES)
     }
 
     pub(super) fn persons(&self) -> v1::persons_client::PersonsClient<Channel> {
-        v1::persons_client::PersonsClient::new(self.channel.clone())
+        v1::persons_client::PersonsClient::new(self.channel.clone()).max_decoding_message_size(LIST_BYTES)
     }
 
     pub(super) fn records(&self) -> v1::records_client::RecordsClient<Channel> {

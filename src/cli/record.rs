@@ -106,6 +106,9 @@ pub(super) struct Search {
     /// Most hits shown, 1 to 200; the total counts all.
     #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..=200))]
     limit: u32,
+    /// Pass over so many of the best hits: the next page. The first 10000 are counted and shown.
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    offset: u32,
     /// Why: a case number or an order, 1 to 200 characters.
     #[arg(long)]
     purpose: String,
@@ -314,6 +317,7 @@ async fn search(client: &Client, s: Search, out: &Out) -> Result<ExitCode, Fault
         since: s.since.as_deref().map_or(Ok(0), |t| Millis::parse(t).map(|m| m.0))?,
         limit: s.limit,
         purpose: s.purpose,
+        offset: s.offset,
     };
     let r = client.records().search(request).await.map_err(fault)?.into_inner();
     let rows: Vec<_> = r

@@ -55,6 +55,7 @@ fn lists_histories_exports_and_explanations() {
         let refused = demo.run("police-chief", &[&["record", "publish"], &how[..]].concat());
         assert!(refused.code == 3 && refused.stderr.contains(reason), "{}", refused.stderr);
     }
+    paged(&demo);
     // The same person is not two: the chief signed the only guide.
     let alone = demo.publish("police-chief", "x", "x", SECRET);
     assert!(alone.code == 3 && alone.stderr.contains("SAME_PERSON"), "{}", alone.stderr);
@@ -168,6 +169,52 @@ fn both_languages_and_shells() {
         let (code, text, _) = run("en", &["completions", shell]);
         assert!(code == Some(0) && text.contains("hufu"), "{shell}");
     }
+}
+
+/// Every list goes on where a page ends, and a page says that it is one.
+fn paged(demo: &Demo) {
+    for (persona, noun, key) in
+        [("police-chief", "agreement", "id"), ("police-chief", "guide", "id"), ("police-officer", "person", "name")]
+    {
+        let whole = demo.run(persona, &[noun, "list"]);
+        assert!(whole.code == 0 && whole.lines.len() > 1 && whole.stderr.is_empty(), "{noun}: {}", whole.stderr);
+        let mut pages: Vec<Value> = Vec::new();
+        loop {
+            let last = pages.last().map(|l| l[key].as_str().unwrap().to_owned());
+            let after: Vec<&str> = last.iter().flat_map(|l| ["--after", l.as_str()]).collect();
+            let page = demo.run(persona, &[&[noun, "list", "--limit", "1"], &after[..]].concat());
+            assert_eq!((page.code, page.lines.len()), (0, 1), "{noun}: {}", page.stderr);
+            pages.extend(page.lines);
+            assert_eq!(page.stderr.contains("--after"), pages.len() < whole.lines.len(), "{noun}: {}", page.stderr);
+            if page.stderr.is_empty() {
+                break;
+            }
+        }
+        assert_eq!(pages, whole.lines, "{noun}");
+        assert_eq!(demo.run(persona, &[noun, "list", "--limit", "0"]).code, 2, "{noun}");
+    }
+    for body in ["分页甲", "分页乙", "分页丙"] {
+        demo.publish("police-analyst", "演练：分页", body, &["--grade", "internal"]).ok();
+    }
+    let search = |more: &[&str]| {
+        let base = ["record", "search", "分页", "--purpose", "CASE-9"];
+        demo.run("police-analyst", &[&base[..], more].concat())
+    };
+    let whole = until("all are indexed", Duration::from_secs(10), || {
+        let found = search(&[]);
+        (found.ok()["total"] == 3).then_some(found)
+    });
+    for (n, hit) in whole.lines.iter().take(3).enumerate() {
+        let page = search(&["--limit", "1", "--offset", &n.to_string()]);
+        assert_eq!((page.lines.len(), &page.lines[0]), (2, hit), "the hit and the total");
+        assert_eq!(page.ok()["total"], json!(3));
+    }
+    let beyond = search(&["--offset", "3"]);
+    assert_eq!((beyond.lines.len(), &beyond.ok()["total"]), (1, &json!(3)));
+    // Only what was shown was disclosed.
+    let shown = demo.run("police-officer", &["audit", "search", "--person", "analyst", "--limit", "50"]);
+    let last = shown.lines.iter().rfind(|e| e["action"] == "search").expect("the search is an event");
+    assert!(last["record"].is_null(), "{last}");
 }
 
 /// Dates that are over, periods that no law allows and grades that one is not cleared for are refused as what they are.
