@@ -4,7 +4,7 @@ use super::{People, decode, refuse};
 use crate::domain::fault::Fault;
 use crate::domain::label::Period;
 use crate::domain::time::Millis;
-use crate::service::{PortionAsk, PublishAsk, SearchAsk, Wait};
+use crate::service::{PortionAsk, PublishAsk, Published, SearchAsk, Wait};
 use crate::wire::pb::v1;
 use std::time::Duration;
 use tonic::{Request, Response, Status};
@@ -26,7 +26,9 @@ impl v1::records_server::Records for People {
             let (imported, p) = self.core.import(&caller, &source, ask, peers).await.map_err(refuse)?;
             (imported.as_str(), p)
         };
+        let portions = self.portions(&p);
         Ok(Response::new(v1::PublishReply {
+            portions,
             record: p.record.to_string(),
             version: p.version,
             state: if p.index.is_some() { "committed" } else { "accepted" }.into(),
@@ -129,6 +131,19 @@ impl v1::records_server::Records for People {
         let id = record.parse().map_err(refuse)?;
         let (version, (envelope, grant, audience)) = self.core.export(&caller, id, &purpose).await.map_err(refuse)?;
         Ok(Response::new(v1::ExportReply { record, version, envelope, grant, audience }))
+    }
+}
+
+impl People {
+    fn portions(&self, p: &Published) -> Vec<v1::PublishedPortion> {
+        let named = self.core.portions_of(p).into_iter();
+        named
+            .map(|(record, version, grade)| v1::PublishedPortion {
+                record: record.to_string(),
+                version,
+                grade: grade.to_string(),
+            })
+            .collect()
     }
 }
 

@@ -266,17 +266,25 @@ async fn publish(client: &Client, p: Publish, out: &Out) -> Result<ExitCode, Fau
     let r = client.records().publish(request).await.map_err(fault)?.into_inner();
     let warning = (!r.warning.is_empty()).then_some(&r.warning);
     let index = (r.index > 0).then_some(r.index);
+    let portions: Vec<_> =
+        r.portions.iter().map(|p| json!({"record": p.record, "version": p.version, "grade": p.grade})).collect();
     let json = json!({"record": r.record, "version": r.version, "state": r.state, "index": index,
-        "held_by": r.held_by, "owed": r.owed, "warning": warning});
+        "held_by": r.held_by, "owed": r.owed, "warning": warning, "portions": portions});
     out.answer(&json, || {
         let held = format!("{} {}/{}", out.say("持有", "held by"), r.held_by.len(), r.owed.len());
+        let lower: Vec<String> = r
+            .portions
+            .iter()
+            .map(|p| format!("\n{} {}: {}  v{}", out.say("密点", "portion"), out.word(&p.grade), p.record, p.version))
+            .collect();
         format!(
-            "{}  v{}  {}{}  {held}{}",
+            "{}  v{}  {}{}  {held}{}{}",
             r.record,
             r.version,
             out.word(&r.state),
             index.map(|i| format!(" {i}")).unwrap_or_default(),
-            warning.map(|w| format!("\n{}", out.sentence(w))).unwrap_or_default()
+            warning.map(|w| format!("\n{}", out.sentence(w))).unwrap_or_default(),
+            lower.concat()
         )
     });
     Ok(if r.incomplete { ExitCode::from(5) } else { ExitCode::SUCCESS })
