@@ -217,6 +217,7 @@ pub(super) const SENTENCES: &str = "
     keep the folder as it is, export again and compare => 请保持该目录原状，重新导出后比对
     `{}` holds no schema.cedarschema, so there is no policy set to try => `{}` 中没有 schema.cedarschema，没有可检查的策略集
     name a folder with schema.cedarschema and *.cedar, or add --built-in => 请指定含 schema.cedarschema 和 *.cedar 的目录，或加 --built-in
+    cannot tell whose data folder `{}` is: {} => 无法确定数据目录 `{}` 属于哪个节点：{+}
     use it for exercises and fictitious data only => 只可用于演练和虚构数据
     look at the disk with df => 请用 df 检查磁盘
     see {} => 见 {}

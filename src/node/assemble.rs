@@ -2,7 +2,7 @@
 
 use super::bell::Bells;
 use super::courier;
-use super::lock::DataLock;
+use super::lock::{DataLock, check_owner};
 use super::peers::Peers;
 use super::post::PostOffice;
 use super::system::{SystemClock, SystemEntropy, end_with_parent, harden, yield_to_notices};
@@ -348,6 +348,12 @@ pub fn check_config(config: &NodeConfig) -> Result<Millis, Fault> {
     let genesis = read_genesis(&config.genesis)?.verified()?;
     check_own(config, &genesis, &open_ring(config)?)?;
     Ok(certificate_facts(&read_text(&config.cert)?)?.not_after)
+}
+
+/// Whether a start would refuse the data folder as another node's or federation's.
+pub fn check_data(config: &NodeConfig) -> Result<(), Fault> {
+    let genesis = read_genesis(&config.genesis)?.verified()?;
+    check_owner(&config.data, node_id(&config.agency, &config.node), &genesis.fingerprint())
 }
 
 /// The genesis, the certificate and the key ring must name the same node and key.

@@ -266,6 +266,12 @@ fn a_folder_of_another_node_is_refused() {
     let second = super::demo::ran(super::demo::hufu().args(["node", "run", "--config"]).arg(&config).output().unwrap());
     assert_eq!(second.code, 7, "{}", second.stderr);
     assert!(second.stderr.contains("another node"), "{}", second.stderr);
+    // The doctor knows it beforehand.
+    let mut doctor = super::demo::hufu();
+    let doctor = super::demo::ran(doctor.args(["--json", "doctor", "--config"]).arg(&config).output().unwrap());
+    let told =
+        |l: &Value| l["check"] == "data" && l["state"] == "bad" && l["detail"].to_string().contains("another node");
+    assert!(doctor.code == 7 && doctor.lines.iter().any(told), "{} {:?}", doctor.code, doctor.lines);
 }
 
 #[test]
