@@ -165,6 +165,15 @@ fn both_languages_and_shells() {
     let open = ["record", "open", "r-aaaaaaaaaaaaaaaaaaaaaaaaaa", "--purpose", "x"];
     let (code, _, zh) = run("zh", &open);
     assert!(code == Some(4) && zh.contains("未找到"), "{zh}");
+    // A wrong authority in the profile is told as that, and not as a node that is away.
+    let text = std::fs::read_to_string(&profile).unwrap();
+    let wrong = demo.dir().join("profiles/wrong.toml");
+    std::fs::write(&wrong, text.replace("nodes/police/ca.pem", "nodes/customs/ca.pem")).unwrap();
+    for (lang, words) in [("en", "authority in the profile"), ("zh", "证书机构")] {
+        let out = hufu().args(["--lang", lang, "--profile"]).arg(&wrong).args(["cluster", "status"]).output().unwrap();
+        let told = String::from_utf8(out.stderr).unwrap();
+        assert!(out.status.code() == Some(3) && told.contains(words) && told.contains("`ca`"), "{told}");
+    }
     for shell in ["bash", "zsh", "fish"] {
         let (code, text, _) = run("en", &["completions", shell]);
         assert!(code == Some(0) && text.contains("hufu"), "{shell}");
