@@ -280,7 +280,10 @@ fn online(g: &Globals, findings: &mut Vec<Finding>) {
             let detail = format!("{}: {} v{} does not open; {}", s.origin, m.record, m.version, m.reason);
             findings.push(warning("sync", detail, "the originator was told and publishes it again"));
         }
-        findings.push(if s.missing.is_empty() {
+        findings.push(if status.withheld && s.held < s.owed {
+            let detail = format!("{}: {} of {} held; which are missing is not shown to you", s.origin, s.held, s.owed);
+            warning("sync", detail, "ask the node's operator, who is shown it")
+        } else if s.missing.is_empty() {
             ok("sync", format!("{}: {} of {} held", s.origin, s.held, s.owed))
         } else {
             let why = s.missing.first().map(|m| m.reason.clone()).unwrap_or_default();
