@@ -46,9 +46,9 @@ impl Client {
         Ok(Client { channel, profile, agency, timeout })
     }
 
-    /// Milliseconds to wait for a leader.
+    /// Milliseconds to wait for a leader. None at all is the node's default, so who asked for no wait says a short one.
     pub(super) fn timeout_ms(&self) -> u32 {
-        u32::try_from(self.timeout.as_millis()).unwrap_or(u32::MAX)
+        u32::try_from(self.timeout.as_millis()).unwrap_or(u32::MAX).max(1)
     }
 
     pub(super) fn federation(&self) -> v1::federation_client::FederationClient<Channel> {

@@ -165,8 +165,8 @@ pub(super) struct Publish {
     /// none: committed; one: replicated; all: complete.
     #[arg(long, default_value = "one", value_parser = ["none", "one", "all"])]
     wait: String,
-    /// How long to wait for copies, in seconds.
-    #[arg(long, value_name = "SECONDS", default_value_t = 2)]
+    /// How long to wait for copies, in seconds, at most 60.
+    #[arg(long, value_name = "SECONDS", default_value_t = 2, value_parser = clap::value_parser!(u32).range(..=60))]
     wait_seconds: u32,
 }
 

@@ -246,6 +246,12 @@ fn checked_terms(demo: &Demo) {
     let search = ["record", "search", "x", "--purpose", "CASE-1"];
     refused("police-analyst", &[&search[..], &["--origin", "mars"]].concat(), 2, "UNKNOWN_AGENCY");
     refused("police-analyst", &[&search[..], &["--limit", "0"]].concat(), 2, "USAGE");
+    // A wait that a node would cut short is refused, and not cut short.
+    refused("police-analyst", &["cluster", "status", "--timeout", "121"], 2, "at most 120 seconds");
+    assert_eq!(demo.run("police-analyst", &["cluster", "status", "--fresh", "--timeout", "120"]).code, 0);
+    refused("police-analyst", &[&lead[..], &["--wait-seconds", "61"]].concat(), 2, "USAGE");
+    let track = ["notice", "track", "n-aaaaaaaaaaaaaaaaaaaaaaaaaa", "--timeout", "3600"];
+    refused("police-duty", &track, 4, "NOT_FOUND");
     refused("police-officer", &["audit", "search", "--agency", "mars"], 2, "UNKNOWN_AGENCY");
     let signed = demo.run("police-chief", &sign(&["border-2026", "--grade", "confidential"]));
     let id = signed.ok()["id"].as_str().unwrap().to_owned();
