@@ -308,7 +308,21 @@ fn text_file(file: &Path) -> Result<Vec<u8>, Fault> {
     if size > limits::BODY_BYTES as u64 {
         return Err(too_large(size));
     }
-    std::fs::read(file).map_err(read)
+    checked(file, std::fs::read(file).map_err(read)?)
+}
+
+/// What a node would refuse without knowing of which file.
+fn checked(file: &Path, bytes: Vec<u8>) -> Result<Vec<u8>, Fault> {
+    let bad = |why: String| Fault::usage("BAD_BODY", why);
+    let name = file.display();
+    match std::str::from_utf8(&bytes).map(|t| t.trim().is_empty()) {
+        Ok(false) => Ok(bytes),
+        Ok(true) => Err(bad(format!("`{name}` holds no text")).hint("give a file with the text")),
+        Err(e) => {
+            Err(bad(format!("`{name}` is not UTF-8 text: the first wrong byte is at offset {}", e.valid_up_to()))
+                .hint("convert it to UTF-8, e.g. from GB18030"))
+        }
+    }
 }
 
 fn too_large(bytes: u64) -> Fault {
@@ -354,4 +368,31 @@ async fn open(client: &Client, id: RecordId, version: u32, purpose: String, out:
         format!("{}  {}  {}  v{}\n\n{}", r.label, r.origin, r.title, r.version, bodies.join("\n\n"))
     });
     Ok(ExitCode::SUCCESS)
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "test")]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_bad_text_is_named_with_the_place_of_its_first_bad_byte() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("演练.txt");
+        let refused = |bytes: &[u8]| {
+            std::fs::write(&file, bytes).unwrap();
+            let fault = text_file(&file).unwrap_err();
+            assert!(fault.reason == "BAD_BODY" && fault.message.contains("演练.txt"), "{fault:?}");
+            fault.message
+        };
+        assert!(refused(b"abc\xff\xfe").contains("at offset 3"));
+        // Cut amid a character.
+        assert!(refused("文本".as_bytes().get(..4).unwrap()).contains("at offset 3"));
+        assert!(refused(b"").contains("holds no text"));
+        assert!(refused(b" \n\t").contains("holds no text"));
+        let portion = portion(&format!("{}:internal", file.display())).unwrap_err();
+        assert!(portion.message.contains("演练.txt"), "{portion:?}");
+        std::fs::write(&file, "文本").unwrap();
+        assert_eq!(text_file(&file).unwrap(), "文本".as_bytes());
+    }
 }
