@@ -142,6 +142,20 @@ fn people_come_act_and_go() {
     let log = demo.run("police-officer-2", &["audit", "search", "--person", "officer", "--decision", "deny"]);
     let refused = log.lines.iter().find(|e| e["rule"] == "act:NOT_ALLOWED").expect("the outcome");
     assert!(refused["detail"].as_str().unwrap().contains("change officer"), "{refused}");
+    // Who signs acts gets another such role as a new entry. The hints say how, and following them works.
+    enter("wu", "classifier").ok();
+    demo.run("police-officer-2", &["person", "approve", "wu"]).ok();
+    let change = demo.run("police-officer", &["person", "change", "wu", "--add-role", "inspector"]);
+    assert!(change.code == 3 && change.stderr.contains("`wu-2`"), "{}", change.stderr);
+    demo.run("police-officer", &["person", "suspend", "wu"]).ok();
+    let csr = key.join("wu.csr");
+    let again = ["person", "add", "wu", "--csr", csr.to_str().unwrap(), "--clearance", "secret", "--role", "inspector"];
+    let out = key.join("wu-again.pem");
+    let again = demo.run("police-officer", &[&again[..], &["--out", out.to_str().unwrap()]].concat());
+    assert!(again.code == 7 && again.stderr.contains("`wu-2`"), "{}", again.stderr);
+    enter("wu-2", "inspector").ok();
+    demo.run("police-officer-2", &["person", "approve", "wu-2"]).ok();
+    assert_eq!(demo.run("police-wu-2", &["audit", "search"]).code, 0);
     demo.run("police-officer", &["person", "suspend", "zhang"]).ok();
     assert_eq!(demo.run("police-zhang", &list).code, 3, "at the next call");
     until("the refusal is told", Duration::from_secs(5), || {
