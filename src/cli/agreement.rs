@@ -36,6 +36,9 @@ pub(super) enum Command {
         id: AgreementId,
     },
     /// All agreements with their versions, by id.
+    ///
+    /// `in-force` says that every party signed and none ended it; `start` and `end` are dates of the terms, and nothing
+    /// is covered outside of them. A node holds them against its own clock, and the ledger's time as of its last entries.
     List {
         /// Most agreements, 1 to 1000.
         #[arg(long, default_value_t = 1000, value_parser = clap::value_parser!(u32).range(1..=1000))]
@@ -44,7 +47,7 @@ pub(super) enum Command {
         #[arg(long, value_name = "ID")]
         after: Option<AgreementId>,
     },
-    /// One agreement.
+    /// One agreement; states and dates as `agreement list --help` says.
     Show {
         /// Agreement to show.
         id: AgreementId,

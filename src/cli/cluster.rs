@@ -13,6 +13,9 @@ use std::process::ExitCode;
 #[derive(clap::Subcommand)]
 pub(super) enum Command {
     /// Leader, term, every node's position and state digest at one common index.
+    ///
+    /// Positions move with entries alone and stand still while nobody writes. A record is missing `since` the ledger's
+    /// time as of its entry, which may lie before the clock; a complaint has the time of the complaining node.
     Status,
 }
 

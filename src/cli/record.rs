@@ -64,6 +64,9 @@ pub(super) enum Command {
         version: u32,
     },
     /// Versions of a record.
+    ///
+    /// Each with the ledger's time as of its entry, the median of when each voting agency last wrote: where the others
+    /// had written nothing for a while, it lies so far before the clock. The audit log has the time by its node's clock.
     History {
         /// Record to look at.
         id: RecordId,

@@ -188,6 +188,11 @@ fn both_languages_and_shells() {
         let told = String::from_utf8(out.stderr).unwrap();
         assert!(out.status.code() == Some(3) && told.contains(words) && told.contains("`ca`"), "{told}");
     }
+    // The ledger's time stands still while nobody writes: whoever is shown it can read so.
+    for args in [["federation", "show"], ["record", "history"], ["agreement", "list"]] {
+        let (code, text, _) = run("en", &[&args[..], &["--help"]].concat());
+        assert!(code == Some(0) && text.contains("as of its"), "{args:?}: {text}");
+    }
     for shell in ["bash", "zsh", "fish"] {
         let (code, text, _) = run("en", &["completions", shell]);
         assert!(code == Some(0) && text.contains("hufu"), "{shell}");
