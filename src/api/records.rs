@@ -3,8 +3,9 @@
 use super::{People, decode, refuse};
 use crate::domain::fault::Fault;
 use crate::domain::label::Period;
+use crate::domain::limits;
 use crate::domain::time::Millis;
-use crate::service::{PortionAsk, PublishAsk, Published, SearchAsk, Wait};
+use crate::service::{Patience, PortionAsk, PublishAsk, Published, SearchAsk, Wait};
 use crate::wire::pb::v1;
 use std::time::Duration;
 use tonic::{Request, Response, Status};
@@ -26,19 +27,47 @@ impl v1::records_server::Records for People {
             let (imported, p) = self.core.import(&caller, &source, ask, peers).await.map_err(refuse)?;
             (imported.as_str(), p)
         };
-        let portions = self.portions(&p);
-        Ok(Response::new(v1::PublishReply {
-            portions,
-            record: p.record.to_string(),
-            version: p.version,
-            state: if p.index.is_some() { "committed" } else { "accepted" }.into(),
-            index: p.index.unwrap_or_default(),
-            held_by: p.held_by.iter().map(ToString::to_string).collect(),
-            owed: p.owed.iter().map(ToString::to_string).collect(),
-            warning: p.warning.unwrap_or_default(),
-            result: result.to_owned(),
-            incomplete: p.incomplete,
-        }))
+        Ok(Response::new(self.published(p, result)))
+    }
+
+    async fn proposals(&self, request: Request<v1::ProposalsRequest>) -> Result<Response<v1::ProposalsReply>, Status> {
+        let caller = self.caller(&request)?;
+        let v1::ProposalsRequest { purpose, record } = request.into_inner();
+        let only = decode::optional(&record).map_err(refuse)?;
+        let lines = self.core.proposals(&caller, &purpose, only).await.map_err(refuse)?;
+        let part = |(record, version, commitment): crate::vault::Part| v1::ProposedPart {
+            record: record.to_string(),
+            version,
+            commitment: commitment.to_vec(),
+        };
+        let proposals = lines.into_iter().map(|l| v1::ProposedRecord {
+            record: l.record.to_string(),
+            version: l.version,
+            title: l.title,
+            label: l.label.marking(),
+            author: l.author,
+            at: l.at.0,
+            parts: l.parts.into_iter().map(part).collect(),
+        });
+        Ok(Response::new(v1::ProposalsReply { proposals: proposals.collect() }))
+    }
+
+    async fn approve(&self, request: Request<v1::ApproveRequest>) -> Result<Response<v1::PublishReply>, Status> {
+        let caller = self.caller(&request)?;
+        let v1::ApproveRequest { record, approval, wait, wait_ms, timeout_ms } = request.into_inner();
+        let record = record.parse().map_err(refuse)?;
+        let patience = patience(&wait, wait_ms, timeout_ms).map_err(refuse)?;
+        let peers = std::sync::Arc::clone(&self.peers);
+        let p = self.core.approve(&caller, record, &approval, &patience, peers).await.map_err(refuse)?;
+        Ok(Response::new(self.published(p, "")))
+    }
+
+    async fn reject(&self, request: Request<v1::RejectRequest>) -> Result<Response<v1::RejectReply>, Status> {
+        let caller = self.caller(&request)?;
+        let v1::RejectRequest { record, reason } = request.into_inner();
+        let record = record.parse().map_err(refuse)?;
+        let version = self.core.reject(&caller, record, &reason).await.map_err(refuse)?;
+        Ok(Response::new(v1::RejectReply { version }))
     }
 
     async fn open(&self, request: Request<v1::OpenRequest>) -> Result<Response<v1::OpenReply>, Status> {
@@ -135,16 +164,42 @@ impl v1::records_server::Records for People {
 }
 
 impl People {
-    fn portions(&self, p: &Published) -> Vec<v1::PublishedPortion> {
-        let named = self.core.portions_of(p).into_iter();
-        named
-            .map(|(record, version, grade)| v1::PublishedPortion {
-                record: record.to_string(),
-                version,
-                grade: grade.to_string(),
-            })
-            .collect()
+    fn published(&self, p: Published, result: &str) -> v1::PublishReply {
+        let state = match (p.proposed, p.index) {
+            (true, _) => "proposed",
+            (false, Some(_)) => "committed",
+            (false, None) => "accepted",
+        };
+        let portions = self.core.portions_of(&p).into_iter();
+        let portions = portions.map(|(record, version, grade)| v1::PublishedPortion {
+            record: record.to_string(),
+            version,
+            grade: grade.to_string(),
+        });
+        v1::PublishReply {
+            portions: portions.collect(),
+            record: p.record.to_string(),
+            version: p.version,
+            state: state.into(),
+            index: p.index.unwrap_or_default(),
+            held_by: p.held_by.iter().map(ToString::to_string).collect(),
+            owed: p.owed.iter().map(ToString::to_string).collect(),
+            warning: p.warning.unwrap_or_default(),
+            result: result.to_owned(),
+            incomplete: p.incomplete,
+        }
     }
+}
+
+fn patience(wait: &str, wait_ms: u32, timeout_ms: u32) -> Result<Patience, Fault> {
+    let wait = match wait {
+        "none" => Wait::None,
+        "" | "one" => Wait::One,
+        "all" => Wait::All,
+        _ => return Err(Fault::usage("INVALID", "wait is none, one or all")),
+    };
+    let wait_for = Duration::from_millis(limits::HOLDERS_WAIT_MS.min(u64::from(wait_ms)));
+    Ok(Patience { wait, wait_for, timeout: decode::wait(timeout_ms) })
 }
 
 fn ask(r: v1::PublishRequest) -> Result<PublishAsk, Fault> {
@@ -213,14 +268,7 @@ fn ask(r: v1::PublishRequest) -> Result<PublishAsk, Fault> {
         legal_basis,
         retain_until: (retain_until > 0).then_some(Millis(retain_until)),
         caveats: decode::set(&caveats)?,
-        wait: match wait.as_str() {
-            "none" => Wait::None,
-            "" | "one" => Wait::One,
-            "all" => Wait::All,
-            _ => return Err(Fault::usage("INVALID", "wait is none, one or all")),
-        },
-        wait_for: Duration::from_millis(u64::from(wait_ms.min(60_000))),
-        timeout: decode::wait(timeout_ms),
+        patience: patience(&wait, wait_ms, timeout_ms)?,
         request_id: request_id.try_into().map_err(|_| Fault::usage("INVALID", "a request id has 16 bytes"))?,
     })
 }

@@ -188,6 +188,10 @@ actions! {
     Complaint = 43 "complaint";
     /// Digest of all notices and receipts so far; the log's next anchor on the ledger covers it.
     NoticeAnchor = 44 "notice-anchor";
+    /// A classifier approved a proposed record.
+    Approve = 45 "approve";
+    /// A proposed record was turned down or taken back.
+    Reject = 46 "reject";
 }
 
 impl Action {

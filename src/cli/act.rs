@@ -2,6 +2,7 @@
 
 use super::client::{Client, fault};
 use crate::config::read_text;
+use crate::domain::canon::Canon;
 use crate::domain::fault::Fault;
 use crate::domain::ids::Handle;
 use crate::domain::time::Clock;
@@ -39,6 +40,12 @@ impl Signer {
     /// The signature under an acknowledgement or an answer.
     pub(super) fn as_person(&self, words: &[u8]) -> Vec<u8> {
         crate::notice::sign_as_person(words, &self.key).as_bytes().to_vec()
+    }
+
+    /// The signature under a proposed record.
+    pub(super) fn approval(&self, parts: Vec<crate::vault::Part>) -> Vec<u8> {
+        let expires = SystemClock.now().plus_ms(VALID_MS);
+        crate::vault::Approval::sign(self.federation.clone(), parts, self.handle, expires, &self.key).to_canon()
     }
 
     /// Signs and submits; the answer is `done` or `pending`, and the ledger index.

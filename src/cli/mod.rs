@@ -24,6 +24,7 @@ mod notice;
 mod output;
 mod person;
 mod policy;
+mod proposal;
 mod record;
 mod warning;
 mod words;

@@ -1,4 +1,4 @@
-//! `hufu record publish|open|search|list|history|abandon|export`; `import` has its own file.
+//! `hufu record publish|open|search|list|history|abandon|export`; `import` and proposals have files of their own.
 
 use super::act::Signer;
 use super::args::Globals;
@@ -38,6 +38,34 @@ pub(super) enum Command {
         /// Why: a case number or an order, 1 to 200 characters.
         #[arg(long)]
         purpose: String,
+    },
+    /// What waits for a classifier: your own proposals, or all of your agency for its classifiers.
+    Proposals {
+        /// Why: a case number or an order, 1 to 200 characters.
+        #[arg(long)]
+        purpose: String,
+    },
+    /// Approve a proposed record with your own key; then it is published (classifier, not its author).
+    Approve {
+        /// Record to approve.
+        id: RecordId,
+        /// none: committed; one: replicated; all: complete.
+        #[arg(long, default_value = "one", value_parser = ["none", "one", "all"])]
+        wait: String,
+        /// How long to wait for copies, in seconds, at most 60.
+        #[arg(long, value_name = "SECONDS", default_value_t = 2, value_parser = clap::value_parser!(u32).range(..=60))]
+        wait_seconds: u32,
+        /// Why: a case number or an order, 1 to 200 characters.
+        #[arg(long, default_value = "定密审批 marking approval")]
+        purpose: String,
+    },
+    /// Turn a proposed record down, or take your own back: it is never published.
+    Reject {
+        /// Record to turn down.
+        id: RecordId,
+        /// Why, 1 to 200 characters.
+        #[arg(long)]
+        reason: String,
     },
     /// Records that you may see, newest first.
     List {
@@ -180,6 +208,11 @@ pub(super) fn run(command: Command, g: &Globals, out: &Out) -> Result<ExitCode, 
             Command::Import(ask) => super::import::run(ask, client, out).await,
             Command::Search(s) => search(&client, s, out).await,
             Command::Publish(p) => publish(&client, *p, out).await,
+            Command::Proposals { purpose } => super::proposal::list(&client, purpose, out).await,
+            Command::Approve { id, wait, wait_seconds, purpose } => {
+                super::proposal::approve(&client, id, (wait, wait_seconds), purpose, out).await
+            }
+            Command::Reject { id, reason } => super::proposal::reject(&client, id, reason, out).await,
             Command::Open { id, version, purpose } => open(&client, id, version, purpose, out).await,
             Command::List { purpose, limit, after } => {
                 let after = after.map(|a| a.to_string()).unwrap_or_default();
@@ -267,6 +300,11 @@ async fn publish(client: &Client, p: Publish, out: &Out) -> Result<ExitCode, Fau
         ..p.marking.request()
     };
     let r = client.records().publish(request).await.map_err(fault)?.into_inner();
+    Ok(published(&r, out))
+}
+
+/// Shows what became of a publish or an approval.
+pub(super) fn published(r: &v1::PublishReply, out: &Out) -> ExitCode {
     let warning = (!r.warning.is_empty()).then_some(&r.warning);
     let index = (r.index > 0).then_some(r.index);
     let portions: Vec<_> =
@@ -290,7 +328,7 @@ async fn publish(client: &Client, p: Publish, out: &Out) -> Result<ExitCode, Fau
             lower.concat()
         )
     });
-    Ok(if r.incomplete { ExitCode::from(5) } else { ExitCode::SUCCESS })
+    if r.incomplete { ExitCode::from(5) } else { ExitCode::SUCCESS }
 }
 
 fn portion(text: &str) -> Result<v1::NewPortion, Fault> {

@@ -2,7 +2,7 @@
 
 /// Chinese headings; a column without one keeps its name.
 pub(super) const HEADINGS: &str = "
-    ack_by 签收人 action 操作 actor 操作人 agency 机构 agreement 协议 answer 答复 applied 已应用 area 区域 at 时间 by 人员
+    ack_by 签收人 action 操作 actor 操作人 agency 机构 agreement 协议 author 承办人 answer 答复 applied 已应用 area 区域 at 时间 by 人员
     ceiling 系统密级 clearance 涉密等级 compartments 专项 decision 决定 default_period_years 默认保密年限 detail 详情
     digest 摘要 end 结束 ended_reason 终止原因 exercise 演练 from 来自 grade 密级 handle 代号 held 已有 id 编号
     index 账本序号 act 事项 needed 所需机构数 ledger 账本登记 lost 已灭失 waiting 待签署 issuer 发布单位 kind 类别 kinds 类别 label 标密 level 级别 missing 缺少 name 名称 node 节点 nodes 节点
@@ -18,7 +18,7 @@ pub(super) const WORDS: &str = "
     analyst 研判员 originator 承办人 classifier 定密责任人 duty-officer 值班员 security-officer 保密员
     inspector 监督员 operator 运维员
     report 报告 lead 线索 person 人员 item 物品 fund 资金 place 场所 event 事件 case 案件
-    suspend 停权 reinstate 复权 suspended 已停权 lost 已灭失 committed 已提交 accepted 已受理 draft 待签署 in-force 有效 ended 已终止 done 完成 pending 待会签
+    suspend 停权 reinstate 复权 suspended 已停权 lost 已灭失 committed 已提交 proposed 待定密审批 rejected 已退回 accepted 已受理 draft 待签署 in-force 有效 ended 已终止 done 完成 pending 待会签
     imported 新导入 updated 已更新 unchanged 未变
     cancelled 已撤回 unknown 未知 expired 已过期 marking-confirmed 定密已确认 undelivered 未按时送达
     unacknowledged 未按时签收 deputy 已呼叫副手 chain 已呼叫值班链 out-of-band 已带外呼叫 reminder 已提醒
@@ -29,7 +29,7 @@ pub(super) const WORDS: &str = "
     stop 停止 relabel 变更标密 recall 收回 purge 清除 notice-send 发送通报 notice-receive 接收通报 notice-open 查看通报
     notice-answer 签收答复 break-glass 应急调阅 policy 策略 key 密钥 membership 成员变更 witness 见证 backup 备份
     restore 恢复 request 查询请求 access-report 查阅报告 peer-refused 拒绝连接 count 计数 stream 结果流 who-read 查阅记录
-    complaint 拒收告知 notice-anchor 通报锚定
+    complaint 拒收告知 notice-anchor 通报锚定 approve 审批 reject 退回
     notice 通报 clock 时钟 configuration 配置 keys 密钥 data 数据目录 disk 磁盘 node 节点 leader 主节点 evidence 证据 peers 其他节点
     ledger 账本 sync 同步 suite 密码套件 grade 密级 kind 情报类别 date 日期 role 角色 tier 层级
     reference 关联要素 caveat 处理限制 descriptor 机构描述 genesis 创世 profile 个人配置";
@@ -54,7 +54,7 @@ pub(super) const REASONS: &str = "
     NO_AUTHORITY 没有签署权限 NO_GUIDE 没有适用的定密细目 NO_LEADER 当前没有主节点 NO_PROFILE 未指定个人配置文件
     OUTBOX_FULL 待发通报已满 OUTSIDE_AGREEMENT 超出协议范围 OVERLOADED 节点繁忙 PEER_REFUSED 连接被拒绝
     PERIOD_TOO_LONG 保密期限超过法定上限 PERSON_CHANGED 人员信息已被他人更改 POLICY_REFUSED 策略不允许
-    PORT_IN_USE 端口已被占用 REFUSED 被拒绝 REFUSED_BY_LEDGER 账本不接受 SAME_PERSON 同一人不能充当两人
+    PORT_IN_USE 端口已被占用 REFUSED 被拒绝 REJECTED 已被退回 REFUSED_BY_LEDGER 账本不接受 SAME_PERSON 同一人不能充当两人
     SEARCH_FAILED 检索失败 SUSPENDED 您的权限已被停用 TOO_LONG 内容过长 TOO_MANY 数量过多 UNAVAILABLE 暂不可用
     UNKNOWN_AGENCY 没有这个机构 UNKNOWN_AGREEMENT 没有这个有效协议 UNKNOWN_GRADE 没有这个密级 UNKNOWN_GROUP 没有这个收件组
     UNKNOWN_PERSON 本节点不认识您，或您的权限已被收回 UNOPENABLE 密封数据损坏或打不开 UNREACHABLE 收件方暂不可达
@@ -65,6 +65,14 @@ pub(super) const LONGEST_SENTENCE: usize = 1_000;
 
 /// Sentences of this program and its nodes. `{}` stands for what differs, and `{+}` where that is in Chinese too.
 pub(super) const SENTENCES: &str = "
+    no marking guide covers it: it waits for a classifier to approve it, and nobody else sees it => 没有适用的定密细目：等待定密责任人审批，其他人看不到
+    it was proposed, and turned down or taken back => 该情报曾提请审批，已被退回或撤回
+    you wrote it yourself, and the same person is not two => 这是您自己承办的，同一人不能充当两人
+    another classifier approves it => 请由另一位定密责任人审批
+    reject it; its author publishes it anew => 请退回，由承办人重新发布
+    agreement `{}` ended or changed since it was proposed => 提请之后协议 `{}` 已终止或变更
+    see `hufu record proposals` => 见 `hufu record proposals`
+    {} proposals wait here for a classifier already => 已有 {} 件待定密责任人审批
     the passphrase does not open the key ring => 口令打不开密钥环
     the change is in force at your own node; repeat the command when there is a leader, for the ledger => 更改已在本机构节点生效；有主节点后请重复此命令，以便在账本登记
     this node holds it and serves it, so it is not lost => 本节点持有并可提供该情报，并未灭失

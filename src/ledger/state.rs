@@ -301,9 +301,13 @@ impl State {
         self.agreements.iter()
     }
 
-    /// The version of an agreement that entries at `index` fall under.
-    pub fn agreement_at(&self, id: &AgreementId, index: u64) -> Option<&AgreementState> {
-        self.agreements.get(id)?.iter().rev().find(|a| a.in_force_at(index))
+    /// The versions of an agreement that an entry at `index` and ledger time `time` may fall under, lowest first: the newest
+    /// signed one that had begun, and those signed for later. Ledger time may lag behind the clocks of those who publish.
+    pub fn agreements_at(&self, id: &AgreementId, index: u64, time: Millis) -> Vec<&AgreementState> {
+        let versions = self.agreements.get(id).into_iter().flatten();
+        let signed: Vec<_> = versions.filter(|a| a.in_force_at(index)).collect();
+        let governs = signed.iter().rposition(|a| a.terms.start <= time).unwrap_or(0);
+        signed.get(governs..).unwrap_or_default().to_vec()
     }
 
     /// The version that is in force now: the newest signed one that has begun, and no earlier one when that is over.

@@ -140,6 +140,11 @@ fn l_an_agreement_that_is_over_stays_over() {
     }
     let version = |at| s.agreement_now(&"border-2026".parse().unwrap(), Millis(at)).map(|a| a.terms.version);
     assert_eq!((version(500), version(1_500), version(6_000)), (Some(1), Some(2), None));
+    // What is committed falls under the one that has begun by the ledger's time, or one that is signed for later.
+    let id = "border-2026".parse().unwrap();
+    let at =
+        |index, time| s.agreements_at(&id, index, Millis(time)).iter().map(|a| a.terms.version).collect::<Vec<_>>();
+    assert_eq!((at(1, 500), at(2, 500), at(2, 1_500)), (vec![1], vec![1, 2], vec![2]));
 }
 
 #[test]
@@ -201,19 +206,19 @@ fn l_an_agreement_needs_an_officer_of_every_party() {
     let id = terms().id;
     let first = s.apply_batch(1, &batch(&f, &f.police, 1, vec![signed(&f, &f.police, 0, &act, 0)]));
     assert_eq!(first.replies, [CommandReply::Pending]);
-    assert!(s.agreement_at(&id, 1).is_none(), "one party is not enough");
+    assert!(s.agreements_at(&id, 1, Millis(0)).is_empty(), "one party is not enough");
     let again = s.apply_batch(2, &batch(&f, &f.police, 2, vec![signed(&f, &f.police, 1, &act, 0)]));
     assert_eq!(again.replies, [CommandReply::Pending], "two officers of one party are one party");
     let second = s.apply_batch(3, &batch(&f, &f.customs, 1, vec![signed(&f, &f.customs, 0, &act, 0)]));
     assert_eq!(second.replies, [CommandReply::Done]);
-    assert!(s.agreement_at(&id, 2).is_none() && s.agreement_at(&id, 3).is_some());
+    assert!(s.agreements_at(&id, 2, Millis(0)).is_empty() && s.agreements_at(&id, 3, Millis(0)).len() == 1);
 
     let end = Act::EndAgreement { id: id.clone(), reason: "over".into() };
     let stale = s.apply_batch(4, &batch(&f, &f.customs, 2, vec![signed(&f, &f.customs, 0, &end, 0)]));
     assert_eq!(stale.replies, [CommandReply::Refused(Refusal::VersionConflict)]);
     let ended = s.apply_batch(5, &batch(&f, &f.customs, 3, vec![signed(&f, &f.customs, 0, &end, 1)]));
     assert_eq!(ended.replies, [CommandReply::Done]);
-    assert!(s.agreement_at(&id, 4).is_some() && s.agreement_at(&id, 5).is_none());
+    assert!(s.agreements_at(&id, 4, Millis(0)).len() == 1 && s.agreements_at(&id, 5, Millis(0)).is_empty());
     assert!(s.agreement_now(&id, Millis(10)).is_none());
 }
 

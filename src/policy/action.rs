@@ -40,6 +40,8 @@ macro_rules! actions {
 actions! {
     /// Publish a record (`Record` of the own agency; `None` asks whether the person may at all).
     RecordPublish = "record-publish",
+    /// Approve a proposed record, or turn it down (`Record` of the own agency).
+    RecordApprove = "record-approve",
     /// Open a record (`Record`).
     RecordOpen = "record-open",
     /// Search (`None` before the search, `Record` for each hit).
@@ -120,6 +122,7 @@ impl Action {
             | Action::NoticeRead
             | Action::NoticeAck => Flow::Read,
             Action::RecordPublish
+            | Action::RecordApprove
             | Action::RecordImport
             | Action::NoticeSend
             | Action::NoticeFlash

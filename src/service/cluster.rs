@@ -124,20 +124,11 @@ impl Core {
         })
     }
 
+    /// Everybody at once: who is silent holds up no other.
     async fn ask_all(&self, ids: &[NodeId], at: u64) -> Vec<Option<Position>> {
-        let mut asked = Vec::with_capacity(ids.len());
-        for id in ids {
-            let own = (*id == self.node).then(|| self.position(at));
-            asked.push((own, self.positions.ask(*id, at)));
-        }
-        let mut answers = Vec::with_capacity(asked.len());
-        // Asked one after the other: positions are small, and a dead peer's connection fails fast.
-        for (own, question) in asked {
-            answers.push(match own {
-                Some(p) => Some(p),
-                None => question.await,
-            });
-        }
-        answers
+        let ask = |id: NodeId| async move {
+            if id == self.node { Some(self.position(at)) } else { self.positions.ask(id, at).await }
+        };
+        futures_util::future::join_all(ids.iter().map(|id| ask(*id))).await
     }
 }

@@ -14,11 +14,19 @@ use crate::domain::record::Meta;
 use crate::domain::time::Millis;
 use crate::ledger::{GuideState, State};
 use crate::seal::digest;
-use crate::vault::Draft;
+use crate::vault::{Draft, WAITING};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Longest title that a lower class gets from its text, in characters.
 const PORTION_TITLE_CHARS: usize = 80;
+
+/// The parts of what is to be published.
+pub(super) struct Drafts {
+    /// One for each audience class: lower classes highest first, then the record's own.
+    pub(super) drafts: Vec<Draft>,
+    /// No marking guide covers all of them: a classifier is to decide.
+    pub(super) proposed: bool,
+}
 
 impl Core {
     /// One draft for each audience class (P10): those of the lower classes, highest first, then the record's own,
@@ -30,7 +38,7 @@ impl Core {
         ask: PublishAsk,
         target: &Target,
         now: Millis,
-    ) -> Result<Vec<Draft>, Fault> {
+    ) -> Result<Drafts, Fault> {
         check_text(&ask)?;
         // Before any guide is looked for: none would help who is not cleared.
         let clearance = caller.person().clearance;
@@ -43,21 +51,43 @@ impl Core {
         }
         self.check_named(state, &ask)?;
         let (own, lower) = classes(ask, now)?;
+        let mut proposed = false;
         for class in lower.iter().chain([&own]).filter(|c| c.grade > Grade::Internal) {
             // An agreement that is not there, or does not cover it, is told as that: no guide would help.
             self.terms(state, class, now)?;
-            self.check_guide_covers(state, caller, class, now)?;
+            proposed |= !self.is_guided(state, caller, class, now)?;
         }
         let mut drafts = Vec::with_capacity(lower.len() + 1);
         for ask in lower {
             let request = digest("hufu.publish-part", &[&target.request, ask.grade.as_str().as_bytes()]);
             let (record, version) = self.vault.by_request(&request).unwrap_or_else(|| (self.new_record(), 1));
+            // An earlier attempt of the same request proposed it.
+            proposed |= self.vault.proposal(&record, version).is_some_and(|p| !p.is_approved());
             drafts.push(self.draft(state, caller, ask, &Target { record, version, request, content: None }, now)?);
         }
         let mut own = self.draft(state, caller, own, target, now)?;
         own.lower = drafts.iter().map(|d| (d.record, d.version)).collect();
         drafts.push(own);
-        Ok(drafts)
+        if proposed {
+            self.check_proposable(target)?;
+            drafts.iter_mut().for_each(|d| d.proposed_by = Some(caller.person().handle));
+        }
+        Ok(Drafts { drafts, proposed })
+    }
+
+    /// An import waits for nobody: its source would be taken for known before anybody decided.
+    fn check_proposable(&self, target: &Target) -> Result<(), Fault> {
+        if target.content.is_some() {
+            let why = "no classifier's marking guide covers this: two persons mark a state secret";
+            return Err(Fault::refused("NO_GUIDE", why).hint(
+                "a classifier runs `hufu guide sign`; a single record can be proposed with `hufu record publish`",
+            ));
+        }
+        if self.vault.waiting().len() >= WAITING {
+            let why = format!("{WAITING} proposals wait here for a classifier already");
+            return Err(Fault::unavailable("TOO_MANY", why).hint("see `hufu record proposals`"));
+        }
+        Ok(())
     }
 
     /// Whoever is named by hand may hold at least the lowest portion.
@@ -143,7 +173,18 @@ impl Core {
         let agreement = terms.map(|t| (t.id.clone(), t.version));
         let Target { record, version, request, content } = *target;
         let texts = std::iter::once(ask.body).chain(ask.portions.into_iter().map(|p| p.text)).collect();
-        Ok(Draft { record, version, label, agreement, meta, texts, lower: Vec::new(), request: Some(request), content })
+        Ok(Draft {
+            record,
+            version,
+            label,
+            agreement,
+            meta,
+            texts,
+            lower: Vec::new(),
+            request: Some(request),
+            content,
+            proposed_by: None,
+        })
     }
 
     fn terms<'a>(&self, state: &'a State, ask: &PublishAsk, now: Millis) -> Result<Option<&'a Terms>, Fault> {
@@ -205,23 +246,21 @@ impl Core {
         Ok(period)
     }
 
-    /// Two persons mark (SSL §16): the author, and a classifier by a standing guide. What stays in the own agency goes less
-    /// far than any agreement, so a guide for sharing covers it too.
-    fn check_guide_covers(&self, state: &State, caller: &Caller, ask: &PublishAsk, now: Millis) -> Result<(), Fault> {
+    /// Whether two persons mark it (SSL §16): the author, and a classifier by a standing guide. What stays in the own agency
+    /// goes less far than any agreement, so a guide for sharing covers it too.
+    fn is_guided(&self, state: &State, caller: &Caller, ask: &PublishAsk, now: Millis) -> Result<bool, Fault> {
         let covers = |g: &GuideState| {
             ask.agreement.as_ref().is_none_or(|a| *a == g.guide.agreement) && g.guide.kinds.contains(&ask.kind)
         };
         let mut covering = self.guides(state, ask.grade, now).filter(|g| covers(g)).peekable();
         if covering.peek().is_none() {
-            let why = "no classifier's marking guide covers this: two persons mark a state secret";
-            return Err(Fault::refused("NO_GUIDE", why)
-                .hint("a classifier runs `hufu guide sign`; approving single records is not available yet"));
+            return Ok(false);
         }
         if covering.all(|g| g.by == caller.person().handle) {
             let why = "you signed the only marking guide that covers this, and the same person is not two";
             return Err(Fault::refused("SAME_PERSON", why).hint("somebody else publishes it, or signs a guide"));
         }
-        Ok(())
+        Ok(true)
     }
 
     /// Marking guides of the own agency for a grade that stand now: those of classifiers who still are.
@@ -330,7 +369,7 @@ fn check_body(text: &[u8]) -> Result<(), Fault> {
 #[cfg(test)]
 #[allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "test")]
 mod tests {
-    use super::super::publish::Wait;
+    use super::super::publish::{Patience, Wait};
     use super::*;
     use crate::domain::record::Kind;
     use std::time::Duration;
@@ -352,9 +391,7 @@ mod tests {
             legal_basis: String::new(),
             retain_until: None,
             caveats: [Caveat::Orcon].into(),
-            wait: Wait::None,
-            wait_for: Duration::ZERO,
-            timeout: Duration::ZERO,
+            patience: Patience { wait: Wait::None, wait_for: Duration::ZERO, timeout: Duration::ZERO },
             request_id: [0; 16],
         }
     }

@@ -96,7 +96,7 @@ impl Core {
         };
         let state = self.state();
         let target = Target { record, version: version.saturating_add(1), request, content: Some(content) };
-        let (label, timeout) = (self.draft(&state, caller, ask.clone(), &target, now)?.label, ask.timeout);
+        let (label, timeout) = (self.draft(&state, caller, ask.clone(), &target, now)?.label, ask.patience.timeout);
         self.may_import(caller, &label, record, version).await?;
         // Whether it is known under another label is told only to those who may publish under that one too.
         let known = self.find(&state, &record, version).map(|card| card.facts.label.clone());
@@ -117,7 +117,8 @@ impl Core {
             let owed = held.label.audience();
             let held_by = [self.agency.clone()].into();
             let index = Some(index);
-            let same = Published { record, version, index, held_by, owed, warning: None, incomplete: false };
+            let same =
+                Published { record, version, index, held_by, owed, warning: None, incomplete: false, proposed: false };
             return Ok((Imported::Unchanged, same));
         }
         Ok((Imported::Updated, on_ledger(self.publish_as(caller, ask, target, peers).await?)?))

@@ -2,6 +2,7 @@
 
 use super::core::Core;
 use super::door::{Act, Caller};
+use super::draft::Drafts;
 use super::holders::Holders;
 use crate::audit::{Action as AuditAction, Object, Stage};
 use crate::cluster::refused;
@@ -13,7 +14,7 @@ use crate::domain::time::Millis;
 use crate::ledger::{CommandReply, State};
 use crate::policy::{Action, Decision, DenyKind, Resource};
 use crate::seal::digest;
-use crate::vault::{Parts, PeerVault, Prepared, PushState};
+use crate::vault::{Parts, PeerVault, Prepared, PushState, Stand};
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
@@ -64,11 +65,7 @@ pub struct PublishAsk {
     /// Caveats.
     pub caveats: BTreeSet<Caveat>,
     /// How much to wait for.
-    pub wait: Wait,
-    /// How long to wait for holders.
-    pub wait_for: Duration,
-    /// How long to wait for a leader.
-    pub timeout: Duration,
+    pub patience: Patience,
     /// The same again gets the first answer.
     pub request_id: [u8; 16],
 }
@@ -99,6 +96,19 @@ pub struct Published {
     pub warning: Option<String>,
     /// Less than asked at the deadline.
     pub incomplete: bool,
+    /// It waits for a classifier, and nobody else sees it.
+    pub proposed: bool,
+}
+
+/// How much an answer waits for, and how long.
+#[derive(Debug, Clone, Copy)]
+pub struct Patience {
+    /// How much to wait for.
+    pub wait: Wait,
+    /// How long to wait for holders.
+    pub wait_for: Duration,
+    /// How long to wait for a leader.
+    pub timeout: Duration,
 }
 
 /// Which version of which record a publish makes.
@@ -129,7 +139,13 @@ impl Core {
         let request = self.request_key(caller, &ask.request_id);
         let _turn = self.in_progress.begin(request)?;
         if let Some((record, version)) = self.vault.by_request(&request) {
-            return self.answer_again(record, version, &ask, &peers).await;
+            return match self.vault.proposal(&record, version).map(|p| p.stand) {
+                Some(Stand::Waiting) => Ok(self.proposed_answer(record, version)?),
+                Some(Stand::Rejected) => {
+                    Err(Fault::conflict("REJECTED", "it was proposed, and turned down or taken back"))
+                }
+                Some(Stand::Approved(_)) | None => self.answer_again(record, version, &ask.patience, &peers).await,
+            };
         }
         let target = Target { record: self.new_record(), version: 1, request, content: None };
         self.publish_as(caller, ask, target, peers).await
@@ -145,9 +161,9 @@ impl Core {
     ) -> Result<Published, Fault> {
         let state = self.state();
         let now = self.clock.now();
-        let (wait, wait_for, timeout) = (ask.wait, ask.wait_for, ask.timeout);
+        let Patience { wait, wait_for, timeout } = ask.patience;
         let (record, version, action) = (target.record, target.version, target.action());
-        let drafts = match self.drafts(&state, caller, ask, &target, now) {
+        let Drafts { drafts, proposed } = match self.drafts(&state, caller, ask, &target, now) {
             Ok(drafts) => drafts,
             Err(fault) => return Err(self.refused_before(caller, action, (record, version), fault).await?),
         };
@@ -161,11 +177,16 @@ impl Core {
             // A lower part that an earlier attempt of the same request journaled is that part.
             let known = draft.request.and_then(|r| self.vault.by_request(&r));
             if known == Some((draft.record, draft.version)) {
-                self.settle(draft.record, draft.version, timeout).await?;
+                if !proposed {
+                    self.settle(draft.record, draft.version, timeout).await?;
+                }
                 continue;
             }
             let targets = targets(&state, &draft.label.audience(), &self.agency);
             let Prepared { object, command } = self.vault.prepare(&state, draft, now, &mut RandomOf(self)).await?;
+            if proposed {
+                continue;
+            }
             let parts = (object.envelope.to_bytes(), object.grant.to_bytes(), object.audience.to_bytes());
             spawn_pushes(&mut pushes, part, &peers, parts, targets);
             commands.push(command);
@@ -185,11 +206,14 @@ impl Core {
                 Err(fault) => return Err(fault),
             }
         }
-        gather(&mut holders, pushes, wait, wait_for).await;
+        if !proposed {
+            gather(&mut holders, pushes, wait, wait_for).await;
+        }
         for (act, decision) in &intents {
             let _outcome = self.log(caller, act, Stage::Outcome, decision).await?;
         }
         Ok(match late {
+            None if proposed => waits(record, version, &holders),
             None => published(record, version, index, &holders, wait),
             Some(why) => accepted(record, version, &holders, &why),
         })
@@ -253,17 +277,17 @@ impl Core {
     }
 
     /// The same request again: the first answer, as far as it is known now. Who does not hold it yet is asked once more.
-    async fn answer_again(
+    pub(super) async fn answer_again(
         &self,
         record: RecordId,
         version: u32,
-        ask: &PublishAsk,
+        patience: &Patience,
         peers: &Arc<dyn PeerVault>,
     ) -> Result<Published, Fault> {
         let lower = self.vault.lower(&self.state(), &record, version)?;
         let (mut holders, mut pushes, mut index) = (Holders::default(), JoinSet::new(), 0);
         for (part, of) in lower.into_iter().chain([(record, version)]) {
-            index = match self.settle(part, of, ask.timeout).await {
+            index = match self.settle(part, of, patience.timeout).await {
                 Ok(index) => index,
                 // Still accepted, and still on its way.
                 Err(fault) if fault.kind == FaultKind::Unavailable => {
@@ -278,8 +302,16 @@ impl Core {
             let number = holders.part(audience.clone(), &self.agency);
             spawn_pushes(&mut pushes, number, peers, held.parts(), targets(&state, &audience, &self.agency));
         }
-        gather(&mut holders, pushes, ask.wait, ask.wait_for).await;
-        Ok(published(record, version, Some(index), &holders, ask.wait))
+        gather(&mut holders, pushes, patience.wait, patience.wait_for).await;
+        Ok(published(record, version, Some(index), &holders, patience.wait))
+    }
+
+    /// The same request again while a classifier has not decided.
+    fn proposed_answer(&self, record: RecordId, version: u32) -> Result<Published, Fault> {
+        let found = self.vault.proposed(&self.state(), &record)?.ok_or_else(|| gone(&record))?;
+        let mut holders = Holders::default();
+        holders.part(found.facts.label.audience(), &self.agency);
+        Ok(waits(record, version, &holders))
     }
 
     /// Proposes again what is journaled here and not on the ledger, lower parts before the records that name them. What is
@@ -396,7 +428,14 @@ fn spawn_pushes(
 fn published(record: RecordId, version: u32, index: Option<u64>, holders: &Holders, wait: Wait) -> Published {
     let (held_by, owed) = (holders.held_by(), holders.owed());
     let (warning, incomplete) = (holders.warning(wait, index.unwrap_or_default()), !holders.enough(wait));
-    Published { record, version, index, held_by, owed, warning, incomplete }
+    Published { record, version, index, held_by, owed, warning, incomplete, proposed: false }
+}
+
+/// Durable here and sealed; a classifier decides.
+fn waits(record: RecordId, version: u32, holders: &Holders) -> Published {
+    let warning = "no marking guide covers it: it waits for a classifier to approve it, and nobody else sees it".into();
+    let (held_by, owed) = (holders.held_by(), holders.owed());
+    Published { record, version, index: None, held_by, owed, warning: Some(warning), incomplete: false, proposed: true }
 }
 
 /// Durable here, and not on the ledger at the deadline: nobody sees it yet.
@@ -404,7 +443,7 @@ fn accepted(record: RecordId, version: u32, holders: &Holders, why: &str) -> Pub
     let warning =
         format!("accepted here and not committed yet ({why}); it goes on the ledger by itself, do not repeat it");
     let (held_by, owed) = (holders.held_by(), holders.owed());
-    Published { record, version, index: None, held_by, owed, warning: Some(warning), incomplete: true }
+    Published { record, version, index: None, held_by, owed, warning: Some(warning), incomplete: true, proposed: false }
 }
 
 fn gone(record: &RecordId) -> Fault {

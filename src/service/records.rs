@@ -67,9 +67,13 @@ impl Core {
     pub async fn open(&self, caller: &Caller, record: RecordId, version: u32, purpose: &str) -> Result<Opened, Fault> {
         check_purpose(purpose)?;
         let state = self.state();
-        let card = self.find(&state, &record, version);
+        let find = |record: &RecordId, version: u32| {
+            let card = self.find(&state, record, version);
+            card.or_else(|| self.proposal_card(caller, &state, record, version))
+        };
+        let card = find(&record, version);
         let lower = card.iter().flat_map(|c| &c.facts.lower);
-        let mut lower: Vec<_> = lower.map(|(id, version)| (*id, *version, self.find(&state, id, *version))).collect();
+        let mut lower: Vec<_> = lower.map(|(id, version)| (*id, *version, find(id, *version))).collect();
         let own = self.open_part(caller, (record, version), card.as_ref(), purpose).await;
         let mut opened = match own {
             Ok(opened) => Some(opened),
@@ -247,9 +251,13 @@ impl Core {
         })
     }
 
-    /// The object of a card that somebody may see.
+    /// The object of a card that somebody may see: of a committed version, or of a proposal.
     pub(super) fn load(&self, card: &Card) -> Result<Held, Fault> {
-        let held = self.vault.held(&self.state(), &card.record, card.version, self.clock.now());
+        let state = self.state();
+        let held = match self.vault.held(&state, &card.record, card.version, self.clock.now()) {
+            Ok(None) => self.vault.held_proposal(&state, &card.record),
+            held => held,
+        };
         held.map_err(|error| {
             tracing::error!(record = %card.record, %error, "a held object does not verify");
             Fault::from(error)
@@ -305,7 +313,7 @@ impl Core {
 }
 
 /// The label that an absent record is decided on, so that both paths do the same work.
-fn dummy() -> Label {
+pub(super) fn dummy() -> Label {
     let nobody = "nobody-at-all".parse::<AgencyId>();
     Label {
         #[expect(clippy::expect_used, reason = "a constant that parses; a test of ids covers the alphabet")]

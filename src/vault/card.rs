@@ -5,6 +5,7 @@
 
 use super::error::VaultError;
 use super::holder::Vault;
+use super::intake::Entry;
 use super::object::SealedObject;
 use super::rules;
 use crate::domain::canon::{Canon, Writer};
@@ -38,6 +39,19 @@ impl Facts {
             t.parties.contains(agency)
                 && self.label.grade <= t.grade
                 && self.label.compartments.is_subset(&t.compartments)
+        })
+    }
+
+    /// Whether its originator's agency might publish it now: an agreement as it is now still covers it.
+    pub fn covered_at_home(&self, state: &State, now: Millis) -> bool {
+        let agreement = self.agreement.as_ref().filter(|_| !self.label.release.is_empty());
+        agreement.is_none_or(|(id, _)| {
+            state.agreement_now(id, now).map(|a| &a.terms).is_some_and(|t| {
+                self.label.audience().is_subset(&t.parties)
+                    && self.label.grade <= t.grade
+                    && self.label.compartments.is_subset(&t.compartments)
+                    && t.may_publish(&self.label.originator)
+            })
         })
     }
 
@@ -134,11 +148,7 @@ impl Vault {
         let mut lower = Vec::new();
         for (id, of) in self.lower(state, record, version)? {
             let Some(entry) = self.intake.entries(&id, of).into_iter().next() else { continue };
-            let facts = match self.cards.of(&entry.grant) {
-                Some(facts) => facts,
-                None => self.read_facts(state, &entry.grant, &self.intake.load(&entry)?)?,
-            };
-            lower.push((id, of, facts.label.grade));
+            lower.push((id, of, self.facts(state, &entry)?.label.grade));
         }
         Ok(lower)
     }
@@ -147,11 +157,15 @@ impl Vault {
     pub fn lower(&self, state: &State, record: &RecordId, version: u32) -> Result<Vec<(RecordId, u32)>, VaultError> {
         let entry = self.intake.entries(record, version).into_iter().next();
         let Some(entry) = entry else { return Ok(Vec::new()) };
-        let facts = match self.cards.of(&entry.grant) {
-            Some(facts) => facts,
-            None => self.read_facts(state, &entry.grant, &self.intake.load(&entry)?)?,
-        };
-        Ok(facts.lower.clone())
+        Ok(self.facts(state, &entry)?.lower.clone())
+    }
+
+    /// What the grant of an object here says, committed or not.
+    pub(super) fn facts(&self, state: &State, entry: &Entry) -> Result<Arc<Facts>, VaultError> {
+        match self.cards.of(&entry.grant) {
+            Some(facts) => Ok(facts),
+            None => self.read_facts(state, &entry.grant, &self.intake.load(entry)?),
+        }
     }
 
     fn read_facts(&self, state: &State, grant: &[u8; 32], object: &SealedObject) -> Result<Arc<Facts>, VaultError> {
@@ -163,7 +177,8 @@ impl Vault {
     /// commitment is applied here, beside an earlier version that [`Vault::card`] answers meanwhile.
     pub fn awaits_commitment(&self, state: &State, record: &RecordId) -> bool {
         let committed = state.record(record).and_then(|v| v.last()).map_or(0, |v| v.version);
-        self.intake.newest_version(record).is_some_and(|taken| taken > committed)
+        let awaits = |v: u32| v > committed && self.proposal(record, v).is_none_or(|p| p.is_approved());
+        self.intake.newest_version(record).is_some_and(awaits)
     }
 
     /// Records taken in since a cursor of this start (0 at first), and the next cursor.

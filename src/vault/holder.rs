@@ -5,11 +5,12 @@ use super::error::VaultError;
 use super::intake::{Entry, Intake, Take};
 use super::keys::Keys;
 use super::object::SealedObject;
+use super::proposal::{Proposal, Stand};
 use super::rules;
 use super::signing::Signing;
 use super::sync::SyncState;
 use crate::domain::canon::Canon;
-use crate::domain::ids::{AgencyId, AgreementId, RecordId};
+use crate::domain::ids::{AgencyId, AgreementId, Handle, RecordId};
 use crate::domain::label::Label;
 use crate::domain::record::{Kind, Meta};
 use crate::domain::time::{Entropy, Millis};
@@ -44,6 +45,8 @@ pub struct Draft {
     pub request: Option<[u8; 32]>,
     /// Keyed digest of an import.
     pub content: Option<[u8; 32]>,
+    /// Set when a classifier is to decide: who asks.
+    pub proposed_by: Option<Handle>,
 }
 
 /// A sealed object that is durable here, and what the ledger is told.
@@ -138,10 +141,11 @@ impl Vault {
         entropy: &mut dyn Entropy,
     ) -> Result<Prepared, VaultError> {
         let (request, content) = (draft.request, draft.content);
+        let proposal = draft.proposed_by.map(|author| Proposal { author, stand: Stand::Waiting });
         let Unsigned { envelope, grant, audience, command, pull_checks } = self.seal(state, draft, now, entropy)?;
         let [first, second] = self.signing.sign(self.keys.signer(), [envelope.hash(), grant.hash()]).await?;
         let object = SealedObject { envelope: envelope.attach(first), grant: grant.attach(second), audience };
-        self.intake.take(Take { object: object.clone(), pull_checks, request, content, at: now }).await?;
+        self.intake.take(Take { object: object.clone(), pull_checks, request, content, proposal, at: now }).await?;
         Ok(Prepared { object, command })
     }
 
@@ -227,10 +231,11 @@ impl Vault {
         let facts = self.cards.note(entry.grant, &opened.body);
         facts.check_agreement(state, self.keys.agency(), &committed)?;
         let foreign = facts.label.originator != *self.keys.agency();
-        let kinds =
-            facts.agreement.as_ref().filter(|_| foreign).map(|(id, _)| {
-                state.agreement_at(id, committed.index).map(|a| a.terms.kinds.clone()).unwrap_or_default()
-            });
+        let kinds = facts.agreement.as_ref().filter(|_| foreign).map(|agreement| {
+            let at = rules::At { index: committed.index, time: committed.time };
+            let terms = rules::covering(state, &facts.label, Some(agreement), at);
+            terms.map(|t| t.kinds.clone()).unwrap_or_default()
+        });
         let covered = facts.covered(state, self.keys.agency(), now);
         Ok(Some(Held { committed, label: opened.body.label.clone(), covered, kinds, object, opened }))
     }
@@ -249,11 +254,21 @@ impl Vault {
         entries.into_iter().find(|e| e.commitment == committed.commitment && committed.grants.contains(&e.grant))
     }
 
-    /// The commit command of an object journaled here whose commitment may not have reached the ledger.
+    /// Objects journaled here whose commitments may not have reached the ledger. What a classifier has not approved
+    /// does not go there.
     pub fn uncommitted(&self, state: &State) -> Vec<(RecordId, u32)> {
         let own = |r: &RecordId| state.origin_of(r) == Some(self.keys.agency());
         let committed = |r: &RecordId, v: u32| state.record(r).is_some_and(|e| e.iter().any(|x| x.version == v));
-        self.intake.all().into_iter().filter(|(r, v)| !committed(r, *v) && own(r)).collect()
+        let may = |r: &RecordId, v: u32| self.proposal(r, v).is_none_or(|p| p.is_approved());
+        self.intake.all().into_iter().filter(|(r, v)| !committed(r, *v) && own(r) && may(r, *v)).collect()
+    }
+
+    /// Opens an own object that is to go to the ledger: nobody would take what no agreement covers any more.
+    pub(super) fn publishable(&self, state: &State, object: &SealedObject) -> Result<rules::Opened, VaultError> {
+        let opened = rules::open(&self.keys, state, object)?;
+        let at = rules::At { index: u64::MAX, time: state.time() };
+        rules::check_agreement(state, &opened.body.label, opened.body.agreement.as_ref(), at)?;
+        Ok(opened)
     }
 
     /// Proposes an uncommitted object again after a crash: the same commitments, tags made anew.
@@ -266,11 +281,11 @@ impl Vault {
         entropy: &mut dyn Entropy,
     ) -> Result<Option<Command>, VaultError> {
         let Some(entry) = self.intake.entries(record, version).into_iter().next() else { return Ok(None) };
+        if entry.proposal.as_ref().is_some_and(|p| !p.is_approved()) {
+            return Err(VaultError::Rule("no classifier has approved it"));
+        }
         let object = self.intake.load(&entry)?;
-        let opened = rules::open(&self.keys, state, &object)?;
-        // Nobody would take what no agreement covers any more.
-        let at = rules::At { index: u64::MAX, time: state.time() };
-        rules::check_agreement(state, &opened.body.label, opened.body.agreement.as_ref(), at)?;
+        let opened = self.publishable(state, &object)?;
         let of = TaggedVersion { record: *record, version, commitment: entry.commitment };
         // The pull checks in the grant are of the month of sealing; tags of the same month match them.
         let month = object.envelope.header().created.min(now);

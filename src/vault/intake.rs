@@ -7,16 +7,23 @@
 use super::error::VaultError;
 use super::files::{BodyWriter, Known, Place};
 use super::object::SealedObject;
+use super::proposal::{Proposal, Stand};
 use crate::domain::canon::{Canon, CanonError, Reader, Writer};
 use crate::domain::ids::RecordId;
 use crate::domain::time::{Entropy, Millis};
 use crate::journal::{Disk, Journal, JournalOptions, RealDisk, Recovery};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError, RwLock, mpsc};
 use tokio::sync::oneshot;
 
 const DOMAIN: &str = "hufu.vault.intake";
+/// The first version of a frame had no digest of imports.
+const FIRST: u16 = 1;
+/// Of every object but proposals.
+const PLAIN: u16 = 2;
+/// Says behind the rest what became of a proposal.
+const PROPOSAL: u16 = 3;
 
 /// What the index says of one held version.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -35,6 +42,8 @@ pub struct Entry {
     pub request: Option<[u8; 32]>,
     /// For imports: keyed digest of what was imported, so that the same again is recognised.
     pub content: Option<[u8; 32]>,
+    /// Set while no marking guide stood behind it: who asked, and what a classifier said (SSL §16).
+    pub proposal: Option<Proposal>,
     place: Place,
     /// Its bytes did not verify; in memory only, found out anew after a start.
     damaged: bool,
@@ -50,6 +59,8 @@ pub struct Take {
     pub request: Option<[u8; 32]>,
     /// Keyed digest of an import.
     pub content: Option<[u8; 32]>,
+    /// For a proposal: who asks, and what was said.
+    pub proposal: Option<Proposal>,
     /// Now.
     pub at: Millis,
 }
@@ -68,6 +79,8 @@ pub(super) struct Index {
     by_check: BTreeMap<[u8; 32], Vec<(RecordId, u32)>>,
     /// In the order in which they were taken in, since the start; recovery counts as taking in.
     arrivals: Vec<RecordId>,
+    /// Proposals that nobody decided yet.
+    waiting: BTreeSet<(RecordId, u32)>,
 }
 
 impl Index {
@@ -88,10 +101,16 @@ impl Index {
             Some(earlier) => {
                 entry.request = entry.request.or(earlier.request);
                 entry.content = entry.content.or(earlier.content);
+                entry.proposal = entry.proposal.or(earlier.proposal.take());
                 *earlier = entry;
             }
             None => known.push(entry),
         }
+        let waits = |e: &Entry| e.proposal.as_ref().is_some_and(|p| p.stand == Stand::Waiting);
+        match known.iter().any(waits) {
+            true => self.waiting.insert(key),
+            false => self.waiting.remove(&key),
+        };
     }
 }
 
@@ -169,6 +188,11 @@ impl Intake {
     pub(super) fn newest_version(&self, record: &RecordId) -> Option<u32> {
         let of = (*record, 0)..=(*record, u32::MAX);
         self.read(|i| i.by_version.range(of).next_back().map(|((_, version), _)| *version))
+    }
+
+    /// Proposals that nobody decided yet, oldest first.
+    pub(super) fn waiting(&self) -> Vec<(RecordId, u32)> {
+        self.read(|i| i.waiting.iter().copied().collect())
     }
 
     /// The version that an idempotency key named before.
@@ -250,6 +274,7 @@ impl WriterThread {
                 at: t.at,
                 request: t.request,
                 content: t.content,
+                proposal: t.proposal.clone(),
                 place,
                 damaged: false,
             };
@@ -266,7 +291,7 @@ impl WriterThread {
 }
 
 fn write_frame(key: &(RecordId, u32), e: &Entry) -> Vec<u8> {
-    let mut w = Writer::new(DOMAIN, 2);
+    let mut w = Writer::new(DOMAIN, if e.proposal.is_some() { PROPOSAL } else { PLAIN });
     w.value(&key.0).u32(key.1).array(&e.header_hash).array(&e.commitment).array(&e.grant);
     w.list(e.pull_checks.iter(), |w, c| {
         w.array(c);
@@ -279,14 +304,17 @@ fn write_frame(key: &(RecordId, u32), e: &Entry) -> Vec<u8> {
         w.array(c);
     });
     w.u32(e.place.segment).u64(e.place.offset).u32(e.place.length).u64(e.place.slot);
+    if let Some(proposal) = &e.proposal {
+        w.value(proposal);
+    }
     w.finish()
 }
 
 fn read_frame(bytes: &[u8]) -> Result<((RecordId, u32), Entry), CanonError> {
-    // Version 1 had no digest of imports.
-    let (mut r, version) = match Reader::new(bytes, DOMAIN, 2) {
-        Ok(r) => (r, 2),
-        Err(_) => (Reader::new(bytes, DOMAIN, 1)?, 1),
+    let known = [PROPOSAL, PLAIN].into_iter().find_map(|v| Reader::new(bytes, DOMAIN, v).ok().map(|r| (r, v)));
+    let (mut r, version) = match known {
+        Some(known) => known,
+        None => (Reader::new(bytes, DOMAIN, FIRST)?, FIRST),
     };
     let key = (RecordId::read(&mut r)?, r.u32()?);
     let entry = Entry {
@@ -296,8 +324,9 @@ fn read_frame(bytes: &[u8]) -> Result<((RecordId, u32), Entry), CanonError> {
         pull_checks: r.list(4096, |r| r.array())?,
         at: r.value()?,
         request: r.option(|r| r.array())?,
-        content: if version == 1 { None } else { r.option(|r| r.array())? },
+        content: if version == FIRST { None } else { r.option(|r| r.array())? },
         place: Place { segment: r.u32()?, offset: r.u64()?, length: r.u32()?, slot: r.u64()? },
+        proposal: if version == PROPOSAL { Some(r.value()?) } else { None },
         damaged: false,
     };
     r.finish()?;
@@ -308,10 +337,11 @@ fn read_frame(bytes: &[u8]) -> Result<((RecordId, u32), Entry), CanonError> {
 #[allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "test")]
 mod tests {
     use super::*;
+    use crate::domain::ids::Handle;
     use data_encoding::HEXLOWER;
 
     /// Version 1: with a request, before there were digests of imports.
-    const FIRST: &str = concat!(
+    const VERSION_1: &str = concat!(
         "00000011687566752e7661756c742e696e74616b65000109090909090909090909090909090909000000080101010101",
         "010101010101010101010101010101010101010101010101010101020202020202020202020202020202020202020202",
         "020202020202020202020203030303030303030303030303030303030303030303030303030303030303030000000204",
@@ -328,6 +358,16 @@ mod tests {
         "0505050505050505050505050505050000018bcfe5680001060606060606060606060606060606060606060606060606",
         "060606060606060601070707070707070707070707070707070707070707070707070707070707070700000001000000",
         "0000000002000000030000000000000004",
+    );
+    /// Version 3: the same, of a proposal that a classifier signed.
+    const PROPOSED: &str = concat!(
+        "00000011687566752e7661756c742e696e74616b65000309090909090909090909090909090909000000080101010101",
+        "010101010101010101010101010101010101010101010101010101020202020202020202020202020202020202020202",
+        "020202020202020202020203030303030303030303030303030303030303030303030303030303030303030000000204",
+        "040404040404040404040404040404040404040404040404040404040404040505050505050505050505050505050505",
+        "0505050505050505050505050505050000018bcfe5680001060606060606060606060606060606060606060606060606",
+        "060606060606060601070707070707070707070707070707070707070707070707070707070707070700000001000000",
+        "0000000002000000030000000000000004070707070707070707070707070707070100000003010203",
     );
     /// Version 2, with nothing where nothing may be.
     const BARE: &str = concat!(
@@ -350,9 +390,15 @@ mod tests {
             at: Millis(1_700_000_000_000),
             request: Some([6; 32]),
             content: Some([7; 32]),
+            proposal: None,
             place: Place { segment: 1, offset: 2, length: 3, slot: 4 },
             damaged: false,
         }
+    }
+
+    fn proposed() -> Entry {
+        let stand = Stand::Approved(vec![1, 2, 3]);
+        Entry { proposal: Some(Proposal { author: Handle::from_bytes([7; 16]), stand }), ..entry() }
     }
 
     fn bare() -> Entry {
@@ -366,7 +412,9 @@ mod tests {
     /// Frames never change: a journal of another age must open. The constants were computed apart from this code.
     #[test]
     fn frozen_bytes() {
-        for (name, constant, entry) in [("NOW", NOW, entry()), ("BARE", BARE, bare())] {
+        for (name, constant, entry) in
+            [("NOW", NOW, entry()), ("PROPOSED", PROPOSED, proposed()), ("BARE", BARE, bare())]
+        {
             let written = write_frame(&key(), &entry);
             assert_eq!(HEXLOWER.encode(&written), constant, "{name} is written otherwise");
             assert_eq!(read_frame(&written), Ok((key(), entry)), "{name}");
@@ -376,12 +424,12 @@ mod tests {
     /// What version 1 wrote opens, without the digest that it did not have.
     #[test]
     fn the_first_version_opens() {
-        assert_eq!(read_frame(&frozen(FIRST)), Ok((key(), Entry { content: None, ..entry() })));
+        assert_eq!(read_frame(&frozen(VERSION_1)), Ok((key(), Entry { content: None, ..entry() })));
     }
 
     #[test]
     fn what_nobody_wrote_is_refused() {
-        for whole in [FIRST, NOW, BARE].map(frozen) {
+        for whole in [VERSION_1, NOW, PROPOSED, BARE].map(frozen) {
             for cut in 0..whole.len() {
                 assert!(read_frame(&whole[..cut]).is_err(), "cut at {cut}");
             }
@@ -389,7 +437,7 @@ mod tests {
         }
         // The version stands behind the domain and its length.
         let mut next = frozen(NOW);
-        next[4 + DOMAIN.len() + 1] = 3;
+        next[4 + DOMAIN.len() + 1] = 4;
         assert_eq!(read_frame(&next), Err(CanonError::Header));
     }
 }

@@ -10,6 +10,7 @@
 //! - An object is durable here before anybody is told that it is held (P15: held means openable).
 //! - Only what the ledger committed is exposed; an uncommitted object lies aside (P17), and only if an agreement in
 //!   force covers it already.
+//! - A proposal goes nowhere before a classifier signed it, and what was turned down never does ([`Proposal`]).
 //! - Nothing is taken in that this agency is not entitled to, or that is above its ceiling: the node has no
 //!   key for it.
 //! - `seal::open_portion` is called in `disclose.rs` and nowhere else (kept by `tests/tidy.rs`).
@@ -25,6 +26,7 @@ mod holder;
 mod intake;
 mod keys;
 mod object;
+mod proposal;
 mod pull;
 mod rules;
 mod signing;
@@ -41,6 +43,7 @@ pub use holder::{Draft, Held, Prepared, Vault};
 pub use intake::{Entry, Intake, Take};
 pub use keys::Keys;
 pub use object::SealedObject;
+pub use proposal::{Approval, Part, Proposal, Proposed, Stand, WAITING};
 pub use pull::Pulling;
 pub use rules::META_TYPE;
 pub use sync::{Missing, Owed, Parts, PeerVault, PushState};

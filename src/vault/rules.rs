@@ -3,6 +3,7 @@
 use super::error::VaultError;
 use super::keys::Keys;
 use super::object::SealedObject;
+use crate::domain::agreement::Terms;
 use crate::domain::ids::AgreementId;
 use crate::domain::label::Label;
 use crate::domain::time::Millis;
@@ -106,8 +107,8 @@ pub(super) struct At {
     pub(super) time: Millis,
 }
 
-/// Whether an agreement in force at the commit covers what was released to others, and the agency may have it. That it
-/// has begun is asked at every reading: ledger time may lag behind the clock by which it was signed.
+/// Whether an agreement in force at the commit covers what was released to others, and the agency may have it: the
+/// version that its originator saw, or a newer one signed meanwhile. That it has begun is asked at every reading.
 pub(super) fn check_agreement(
     state: &State,
     label: &Label,
@@ -117,10 +118,30 @@ pub(super) fn check_agreement(
     if label.release.is_empty() {
         return Ok(());
     }
+    covering(state, label, agreement, at).map(|_| ())
+}
+
+/// The terms that cover a label at a commit.
+pub(super) fn covering<'a>(
+    state: &'a State,
+    label: &Label,
+    agreement: Option<&(AgreementId, u32)>,
+    at: At,
+) -> Result<&'a Terms, VaultError> {
     let (id, version) = agreement.ok_or(VaultError::Rule("it is released without an agreement"))?;
-    let signed = state.agreement_at(id, at.index).ok_or(VaultError::Rule("its agreement was not in force"))?;
-    let t = &signed.terms;
-    if t.version != *version || !label.audience().is_subset(&t.parties) {
+    let mut why = VaultError::Rule("its agreement was not in force");
+    for signed in state.agreements_at(id, at.index, at.time) {
+        match check_terms(&signed.terms, label, at) {
+            Ok(()) if signed.terms.version >= *version => return Ok(&signed.terms),
+            Ok(()) => {}
+            Err(error) => why = error,
+        }
+    }
+    Err(why)
+}
+
+fn check_terms(t: &Terms, label: &Label, at: At) -> Result<(), VaultError> {
+    if !label.audience().is_subset(&t.parties) {
         return Err(VaultError::Rule("its agreement does not name these agencies"));
     }
     if !t.may_publish(&label.originator) {

@@ -284,7 +284,7 @@ impl Vault {
         }
         self.cards.note(object.grant.commitment(), &opened.body);
         let pull_checks = opened.body.pull_checks.clone();
-        self.intake.take(Take { object, pull_checks, request: None, content: None, at: now }).await
+        self.intake.take(Take { object, pull_checks, request: None, content: None, proposal: None, at: now }).await
     }
 
     /// Counts an object that waits for its commitment. What no commitment comes for stays on the disk, so it is bounded.

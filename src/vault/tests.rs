@@ -1,8 +1,10 @@
 //! Two agencies' vaults over one ledger: what the receiver refuses (column R of `docs/rules.md`), and what a failing
 //! disk leaves.
 
+mod proposals;
 mod pulling;
 mod pushing;
+mod versions;
 
 use super::*;
 use crate::audit::{Action, Actor, AuditLog, Object, Stage};
@@ -152,7 +154,7 @@ fn draft(record: RecordId, grade: Grade, release: &[&str]) -> Draft {
     };
     let agreement = Some(("border-2026".parse().unwrap(), 1)).filter(|_| !release.is_empty());
     let (texts, lower) = (vec!["正文".into()], Vec::new());
-    Draft { record, version: 1, label, agreement, meta, texts, lower, request: None, content: None }
+    Draft { record, version: 1, label, agreement, meta, texts, lower, request: None, content: None, proposed_by: None }
 }
 
 fn record(seed: u64) -> RecordId {
@@ -502,6 +504,7 @@ fn what_was_taken_survives_every_failure_of_the_body_files() {
         pull_checks: Vec::new(),
         request: None,
         content: None,
+        proposal: None,
         at: NOW,
     };
     let mut ran = 0;

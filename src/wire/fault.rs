@@ -161,6 +161,7 @@ const REASONS: &[&str] = &[
     "OUTSIDE_AGREEMENT",
     "NOT_A_PARTY",
     "NO_GUIDE",
+    "REJECTED",
     "SAME_PERSON",
     "NOT_COVERED",
     "NOT_PROVISIONAL",

@@ -9,6 +9,7 @@ mod lines;
 mod notices;
 mod peers;
 mod portions;
+mod proposals;
 mod readme;
 mod shares;
 mod standing;

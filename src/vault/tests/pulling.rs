@@ -18,6 +18,7 @@ fn r_a_copied_pull_check_hides_nothing() {
         pull_checks: vec![crate::seal::pull_check(&token)],
         request: None,
         content: None,
+        proposal: None,
         at: NOW,
     };
     let entry = t.police.vault.intake.entries(&second, 1).remove(0);

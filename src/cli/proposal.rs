@@ -1,0 +1,69 @@
+//! `hufu record proposals|approve|reject`: what no marking guide covers waits for a classifier (SSL §16).
+
+use super::act::Signer;
+use super::client::{Client, fault};
+use super::output::Out;
+use super::record::published;
+use crate::domain::fault::Fault;
+use crate::domain::ids::RecordId;
+use crate::domain::time::Millis;
+use crate::vault::Part;
+use crate::wire::pb::v1;
+use serde_json::json;
+use std::process::ExitCode;
+
+pub(super) async fn list(client: &Client, purpose: String, out: &Out) -> Result<ExitCode, Fault> {
+    let rows: Vec<_> = waiting(client, purpose, None)
+        .await?
+        .iter()
+        .map(|p| {
+            json!({"record": p.record, "version": p.version, "title": p.title, "label": p.label, "author": p.author,
+                "at": Millis(p.at).to_rfc3339()})
+        })
+        .collect();
+    out.table(&["record", "label", "author", "at", "title"], &rows);
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Signs exactly the envelopes that the node shows; it publishes them and no others.
+pub(super) async fn approve(
+    client: &Client,
+    id: RecordId,
+    (wait, wait_seconds): (String, u32),
+    purpose: String,
+    out: &Out,
+) -> Result<ExitCode, Fault> {
+    let found = waiting(client, purpose, Some(id)).await?.into_iter().next().ok_or_else(Fault::not_found)?;
+    let signer = Signer::of(client).await?;
+    let parts = found.parts.into_iter().map(part).collect::<Result<Vec<_>, _>>()?;
+    let request = v1::ApproveRequest {
+        record: id.to_string(),
+        approval: signer.approval(parts),
+        wait,
+        wait_ms: wait_seconds.saturating_mul(1000),
+        timeout_ms: client.timeout_ms(),
+    };
+    let r = client.records().approve(request).await.map_err(fault)?.into_inner();
+    Ok(published(&r, out))
+}
+
+pub(super) async fn reject(client: &Client, id: RecordId, reason: String, out: &Out) -> Result<ExitCode, Fault> {
+    let request = v1::RejectRequest { record: id.to_string(), reason };
+    let r = client.records().reject(request).await.map_err(fault)?.into_inner();
+    out.answer(&json!({"record": id, "version": r.version, "state": "rejected"}), || {
+        format!("{id} v{}: {}", r.version, out.word("rejected"))
+    });
+    Ok(ExitCode::SUCCESS)
+}
+
+async fn waiting(client: &Client, purpose: String, only: Option<RecordId>) -> Result<Vec<v1::ProposedRecord>, Fault> {
+    let request = v1::ProposalsRequest { purpose, record: only.map(|r| r.to_string()).unwrap_or_default() };
+    Ok(client.records().proposals(request).await.map_err(fault)?.into_inner().proposals)
+}
+
+fn part(p: v1::ProposedPart) -> Result<Part, Fault> {
+    let commitment = p.commitment.try_into();
+    let commitment =
+        commitment.map_err(|_| Fault::internal("INTERNAL", "the node sent a commitment of another length"))?;
+    Ok((p.record.parse()?, p.version, commitment))
+}
