@@ -54,6 +54,7 @@ impl v1::cluster_server::Cluster for People {
             sync,
             complaints,
             halted: view.halted.unwrap_or_default(),
+            withheld: view.withheld,
         }))
     }
 

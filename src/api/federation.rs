@@ -58,14 +58,12 @@ impl v1::federation_server::Federation for People {
         request: Request<v1::ListAgreementsRequest>,
     ) -> Result<Response<v1::ListAgreementsReply>, Status> {
         let caller = self.caller(&request)?;
-        let v1::ListAgreementsRequest { id } = request.into_inner();
+        let v1::ListAgreementsRequest { id, limit, after } = request.into_inner();
         let state = self.core.show(&caller, Action::AgreementShow).await.map_err(refuse)?;
-        let agreements = state
-            .agreements()
-            .filter(|(a, _)| id.is_empty() || a.as_str() == id)
-            .flat_map(|(_, versions)| versions.iter().map(agreement))
-            .collect();
-        Ok(Response::new(v1::ListAgreementsReply { agreements, ledger_index: self.core.cluster.applied() }))
+        let asked = state.agreements().filter(|(a, _)| id.is_empty() || a.as_str() == id);
+        let (page, more) = decode::page(asked.filter(|(a, _)| a.as_str() > after.as_str()), limit);
+        let agreements = page.into_iter().flat_map(|(_, versions)| versions.iter().map(agreement)).collect();
+        Ok(Response::new(v1::ListAgreementsReply { agreements, ledger_index: self.core.cluster.applied(), more }))
     }
 
     async fn list_guides(
@@ -73,11 +71,14 @@ impl v1::federation_server::Federation for People {
         request: Request<v1::ListGuidesRequest>,
     ) -> Result<Response<v1::ListGuidesReply>, Status> {
         let caller = self.caller(&request)?;
+        let v1::ListGuidesRequest { limit, after } = request.into_inner();
         let state = self.core.show(&caller, Action::GuideList).await.map_err(refuse)?;
-        let guides = state
-            .guides()
+        let named = state.guides().map(|(id, g)| (HEXLOWER.encode(id), g));
+        let (page, more) = decode::page(named.filter(|(id, _)| *id > after), limit);
+        let guides = page
+            .into_iter()
             .map(|(id, g)| v1::Guide {
-                id: HEXLOWER.encode(id),
+                id,
                 agency: g.guide.agency.to_string(),
                 agreement: g.guide.agreement.to_string(),
                 grade: g.guide.grade.to_string(),
@@ -86,7 +87,7 @@ impl v1::federation_server::Federation for People {
                 state: if g.ended.is_some() { "ended" } else { "in-force" }.into(),
             })
             .collect();
-        Ok(Response::new(v1::ListGuidesReply { guides }))
+        Ok(Response::new(v1::ListGuidesReply { guides, more }))
     }
 }
 

@@ -19,9 +19,10 @@ impl v1::persons_server::Persons for People {
 
     async fn list(&self, request: Request<v1::ListPersonsRequest>) -> Result<Response<v1::ListPersonsReply>, Status> {
         let caller = self.caller(&request)?;
-        let v1::ListPersonsRequest { name } = request.into_inner();
+        let v1::ListPersonsRequest { name, limit, after } = request.into_inner();
         let persons = self.core.list_persons(&caller, &name).await.map_err(refuse)?;
-        Ok(Response::new(v1::ListPersonsReply { persons: persons.iter().map(|p| self.view(p)).collect() }))
+        let (page, more) = decode::page(persons.iter().filter(|p| p.name > after), limit);
+        Ok(Response::new(v1::ListPersonsReply { persons: page.into_iter().map(|p| self.view(p)).collect(), more }))
     }
 
     async fn change(

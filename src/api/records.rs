@@ -3,6 +3,7 @@
 use super::{People, decode, refuse};
 use crate::domain::fault::Fault;
 use crate::domain::label::Period;
+use crate::domain::limits;
 use crate::domain::time::Millis;
 use crate::service::{Patience, PortionAsk, PublishAsk, Published, SearchAsk, Wait};
 use crate::wire::pb::v1;
@@ -26,7 +27,7 @@ impl v1::records_server::Records for People {
             let (imported, p) = self.core.import(&caller, &source, ask, peers).await.map_err(refuse)?;
             (imported.as_str(), p)
         };
-        Ok(Response::new(reply(p, result)))
+        Ok(Response::new(self.published(p, result)))
     }
 
     async fn proposals(&self, request: Request<v1::ProposalsRequest>) -> Result<Response<v1::ProposalsReply>, Status> {
@@ -58,7 +59,7 @@ impl v1::records_server::Records for People {
         let patience = patience(&wait, wait_ms, timeout_ms).map_err(refuse)?;
         let peers = std::sync::Arc::clone(&self.peers);
         let p = self.core.approve(&caller, record, &approval, &patience, peers).await.map_err(refuse)?;
-        Ok(Response::new(reply(p, "")))
+        Ok(Response::new(self.published(p, "")))
     }
 
     async fn reject(&self, request: Request<v1::RejectRequest>) -> Result<Response<v1::RejectReply>, Status> {
@@ -114,13 +115,14 @@ impl v1::records_server::Records for People {
 
     async fn search(&self, request: Request<v1::SearchRequest>) -> Result<Response<v1::SearchReply>, Status> {
         let caller = self.caller(&request)?;
-        let v1::SearchRequest { query, grade, kind, origin, since, limit, purpose } = request.into_inner();
+        let v1::SearchRequest { query, grade, kind, origin, since, limit, purpose, offset } = request.into_inner();
         let ask = SearchAsk {
             query,
             grade: decode::optional(&grade).map_err(refuse)?,
             kind: decode::optional(&kind).map_err(refuse)?,
             origin: decode::optional(&origin).map_err(refuse)?,
             since: (since > 0).then_some(Millis(since)),
+            offset: offset as usize,
             limit: limit as usize,
             purpose,
         };
@@ -161,22 +163,31 @@ impl v1::records_server::Records for People {
     }
 }
 
-fn reply(p: Published, result: &str) -> v1::PublishReply {
-    let state = match (p.proposed, p.index) {
-        (true, _) => "proposed",
-        (false, Some(_)) => "committed",
-        (false, None) => "accepted",
-    };
-    v1::PublishReply {
-        record: p.record.to_string(),
-        version: p.version,
-        state: state.into(),
-        index: p.index.unwrap_or_default(),
-        held_by: p.held_by.iter().map(ToString::to_string).collect(),
-        owed: p.owed.iter().map(ToString::to_string).collect(),
-        warning: p.warning.unwrap_or_default(),
-        result: result.to_owned(),
-        incomplete: p.incomplete,
+impl People {
+    fn published(&self, p: Published, result: &str) -> v1::PublishReply {
+        let state = match (p.proposed, p.index) {
+            (true, _) => "proposed",
+            (false, Some(_)) => "committed",
+            (false, None) => "accepted",
+        };
+        let portions = self.core.portions_of(&p).into_iter();
+        let portions = portions.map(|(record, version, grade)| v1::PublishedPortion {
+            record: record.to_string(),
+            version,
+            grade: grade.to_string(),
+        });
+        v1::PublishReply {
+            portions: portions.collect(),
+            record: p.record.to_string(),
+            version: p.version,
+            state: state.into(),
+            index: p.index.unwrap_or_default(),
+            held_by: p.held_by.iter().map(ToString::to_string).collect(),
+            owed: p.owed.iter().map(ToString::to_string).collect(),
+            warning: p.warning.unwrap_or_default(),
+            result: result.to_owned(),
+            incomplete: p.incomplete,
+        }
     }
 }
 
@@ -187,7 +198,7 @@ fn patience(wait: &str, wait_ms: u32, timeout_ms: u32) -> Result<Patience, Fault
         "all" => Wait::All,
         _ => return Err(Fault::usage("INVALID", "wait is none, one or all")),
     };
-    let wait_for = Duration::from_millis(u64::from(wait_ms.min(60_000)));
+    let wait_for = Duration::from_millis(limits::HOLDERS_WAIT_MS.min(u64::from(wait_ms)));
     Ok(Patience { wait, wait_for, timeout: decode::wait(timeout_ms) })
 }
 

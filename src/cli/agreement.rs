@@ -35,9 +35,19 @@ pub(super) enum Command {
         /// Agreement to sign.
         id: AgreementId,
     },
-    /// All agreements.
-    List,
-    /// One agreement.
+    /// All agreements with their versions, by id.
+    ///
+    /// `in-force` says that every party signed and none ended it; `start` and `end` are dates of the terms, and nothing
+    /// is covered outside of them. A node holds them against its own clock, and the ledger's time as of its last entries.
+    List {
+        /// Most agreements, 1 to 1000.
+        #[arg(long, default_value_t = 1000, value_parser = clap::value_parser!(u32).range(1..=1000))]
+        limit: u32,
+        /// Continue after this agreement.
+        #[arg(long, value_name = "ID")]
+        after: Option<AgreementId>,
+    },
+    /// One agreement; states and dates as `agreement list --help` says.
     Show {
         /// Agreement to show.
         id: AgreementId,
@@ -107,9 +117,13 @@ pub(super) fn run(command: Command, g: &Globals, out: &Out) -> Result<ExitCode, 
                 let (state, index) = sign_terms(&client, &terms).await?;
                 say(out, &id, &state, index);
             }
-            Command::List => {
-                let rows: Vec<_> = list(&client, "").await?.iter().map(view).collect();
+            Command::List { limit, after } => {
+                let after = after.map(|a| a.to_string()).unwrap_or_default();
+                let request = v1::ListAgreementsRequest { id: String::new(), limit, after };
+                let r = client.federation().list_agreements(request).await.map_err(fault)?.into_inner();
+                let rows: Vec<_> = r.agreements.iter().map(view).collect();
                 out.table(&["id", "version", "state", "parties", "signed_by", "grade", "compartments", "end"], &rows);
+                out.goes_on(r.more, r.agreements.last().map(|a| a.id.as_str()));
             }
             Command::Show { id } => {
                 let found = list(&client, id.as_str()).await?;
@@ -147,7 +161,7 @@ pub(super) async fn sign_terms(client: &Client, terms: &Terms) -> Result<(String
 }
 
 async fn list(client: &Client, id: &str) -> Result<Vec<v1::Agreement>, Fault> {
-    let request = v1::ListAgreementsRequest { id: id.to_owned() };
+    let request = v1::ListAgreementsRequest { id: id.to_owned(), ..v1::ListAgreementsRequest::default() };
     Ok(client.federation().list_agreements(request).await.map_err(fault)?.into_inner().agreements)
 }
 

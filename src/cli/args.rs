@@ -6,6 +6,7 @@ use super::{
     warning,
 };
 use crate::domain::fault::Fault;
+use crate::domain::limits;
 use clap::error::{ContextKind, ErrorKind};
 use clap::{CommandFactory, Parser, Subcommand};
 use std::error::Error as _;
@@ -34,7 +35,7 @@ pub(super) struct Globals {
     /// Language of human output: zh or en.
     #[arg(long, global = true, value_name = "LANG")]
     lang: Option<Lang>,
-    /// How long a write waits for a leader, in seconds; one call waits 25 s at most.
+    /// How long a write waits for a leader, in seconds, at most 120; `notice track` waits as long as it is told to.
     #[arg(long, global = true, default_value_t = 10, value_name = "SECONDS")]
     pub(super) timeout: u32,
     /// First wait until the node has all that was committed at this moment (linearizable barrier).
@@ -112,6 +113,12 @@ pub fn main() -> ExitCode {
 
 fn run(cli: Cli, out: &Out) -> Result<ExitCode, Fault> {
     let g = &cli.globals;
+    // A tracking asks again until its time is over; any other wait is one call, and a node ends that.
+    let asks_again = matches!(&cli.command, Command::Notice(c) if c.tracks());
+    if u64::from(g.timeout) * 1000 > limits::LEADER_WAIT_MS && !asks_again {
+        let why = format!("--timeout takes at most {} seconds", limits::LEADER_WAIT_MS / 1000);
+        return Err(Fault::usage("USAGE", why).hint("what was accepted goes on by itself; ask again later"));
+    }
     match cli.command {
         Command::Demo(args) => demo::run(args, out),
         Command::Agency(c) => agency::run(c, out),

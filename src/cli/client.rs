@@ -12,6 +12,9 @@ use std::path::Path;
 use std::time::Duration;
 use tonic::transport::Channel;
 
+/// Largest answer with a page of a list, in bytes: what a node answers at most.
+const LIST_BYTES: usize = 16 << 20;
+
 /// A profile in use.
 pub(super) struct Client {
     channel: Channel,
@@ -43,17 +46,17 @@ impl Client {
         Ok(Client { channel, profile, agency, timeout })
     }
 
-    /// Milliseconds to wait for a leader.
+    /// Milliseconds to wait for a leader. None at all is the node's default, so who asked for no wait says a short one.
     pub(super) fn timeout_ms(&self) -> u32 {
-        u32::try_from(self.timeout.as_millis()).unwrap_or(u32::MAX)
+        u32::try_from(self.timeout.as_millis()).unwrap_or(u32::MAX).max(1)
     }
 
     pub(super) fn federation(&self) -> v1::federation_client::FederationClient<Channel> {
-        v1::federation_client::FederationClient::new(self.channel.clone())
+        v1::federation_client::FederationClient::new(self.channel.clone()).max_decoding_message_size(LIST_BYTES)
     }
 
     pub(super) fn persons(&self) -> v1::persons_client::PersonsClient<Channel> {
-        v1::persons_client::PersonsClient::new(self.channel.clone())
+        v1::persons_client::PersonsClient::new(self.channel.clone()).max_decoding_message_size(LIST_BYTES)
     }
 
     pub(super) fn records(&self) -> v1::records_client::RecordsClient<Channel> {

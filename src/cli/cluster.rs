@@ -13,6 +13,9 @@ use std::process::ExitCode;
 #[derive(clap::Subcommand)]
 pub(super) enum Command {
     /// Leader, term, every node's position and state digest at one common index.
+    ///
+    /// Positions move with entries alone and stand still while nobody writes. A record is missing `since` the ledger's
+    /// time as of its entry, which may lie before the clock; a complaint has the time of the complaining node.
     Status,
 }
 
@@ -34,7 +37,9 @@ pub(super) fn run(command: Command, g: &Globals, out: &Out) -> Result<ExitCode, 
             .sync
             .iter()
             .map(|s| {
-                json!({"origin": s.origin, "owed": s.owed, "held": s.held, "missing": lines(&s.missing), "unopenable": lines(&s.unopenable), "lost": lines(&s.lost)})
+                // An empty list would say that nothing is missing.
+                let told = |list: &[v1::Missing]| (!r.withheld).then(|| lines(list));
+                json!({"origin": s.origin, "owed": s.owed, "held": s.held, "missing": told(&s.missing), "unopenable": told(&s.unopenable), "lost": told(&s.lost)})
             })
             .collect();
         let complaints: Vec<_> = r
@@ -43,6 +48,7 @@ pub(super) fn run(command: Command, g: &Globals, out: &Out) -> Result<ExitCode, 
             .map(|c| json!({"agency": c.agency, "record": c.record, "version": c.version, "reason": c.reason, "at": Millis(c.time).to_rfc3339()}))
             .collect();
         if out.is_json() {
+            let complaints = (!r.withheld).then_some(&complaints);
             let json = json!({"leader": leader, "term": r.term, "commit": r.commit, "nodes": nodes, "digest_index": r.digest_index, "sync": sync, "complaints": complaints, "halted": (!r.halted.is_empty()).then_some(&r.halted)});
             out.answer(&json, String::new);
             return Ok(ExitCode::SUCCESS);
@@ -67,9 +73,9 @@ pub(super) fn run(command: Command, g: &Globals, out: &Out) -> Result<ExitCode, 
                     let (missing, unopenable, lost) = (s.missing.len(), s.unopenable.len(), s.lost.len());
                     // Who neither runs the node nor watches over it is not told which, and so not of what sort.
                     let told = (missing + unopenable + lost) as u64 == s.owed.saturating_sub(s.held);
+                    let shown = |n: usize| if told { json!(n) } else { json!(out.say("未予显示", "not shown")) };
                     json!({"origin": s.origin, "owed": s.owed, "held": s.held,
-                        "missing": told.then_some(missing), "unopenable": told.then_some(unopenable),
-                        "lost": told.then_some(lost)})
+                        "missing": shown(missing), "unopenable": shown(unopenable), "lost": shown(lost)})
                 })
                 .collect();
             outln!("");

@@ -6,7 +6,7 @@ use super::output::{Out, next_step};
 use crate::config::NodeConfig;
 use crate::domain::fault::{Fault, FaultKind};
 use crate::domain::time::{Clock, Millis};
-use crate::node::{SystemClock, check_config};
+use crate::node::{SystemClock, check_config, check_data};
 use crate::seal::SUITE_NOTICE;
 use crate::wire::pb::v1;
 use serde_json::json;
@@ -162,7 +162,13 @@ fn offline(file: &Path, findings: &mut Vec<Finding>) {
         ),
         Err(f) => bad("keys", &f),
     });
-    findings.push(folder(&config.data));
+    match check_data(&config) {
+        // Nothing is written into what is another node's.
+        Err(f) if f.reason == "FOREIGN_DATA" => return findings.push(bad("data", &f)),
+        Err(f) if f.reason == "BAD_DATA_DIR" => findings.push(bad("data", &f)),
+        // A genesis that is not good was told with the keys.
+        Ok(()) | Err(_) => findings.push(folder(&config.data)),
+    }
     findings.push(disk(&config.data));
 }
 
@@ -274,7 +280,10 @@ fn online(g: &Globals, findings: &mut Vec<Finding>) {
             let detail = format!("{}: {} v{} does not open; {}", s.origin, m.record, m.version, m.reason);
             findings.push(warning("sync", detail, "the originator was told and publishes it again"));
         }
-        findings.push(if s.missing.is_empty() {
+        findings.push(if status.withheld && s.held < s.owed {
+            let detail = format!("{}: {} of {} held; which are missing is not shown to you", s.origin, s.held, s.owed);
+            warning("sync", detail, "ask the node's operator, who is shown it")
+        } else if s.missing.is_empty() {
             ok("sync", format!("{}: {} of {} held", s.origin, s.held, s.owed))
         } else {
             let why = s.missing.first().map(|m| m.reason.clone()).unwrap_or_default();

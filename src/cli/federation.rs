@@ -47,6 +47,9 @@ pub(super) enum Command {
         key: Option<PathBuf>,
     },
     /// The federation as the own node knows it, with what waits for more signatures.
+    ///
+    /// The ledger's time is as of its last entries, the median of when each voting agency last wrote: it stands still
+    /// while they write nothing. What waits does so until that time has passed `until`.
     Show,
     /// Cut an agency off. In force when officers of enough other agencies ran the same command (security officer).
     Suspend {

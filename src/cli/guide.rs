@@ -38,8 +38,15 @@ pub(super) enum Command {
         #[arg(long, value_name = "DATE")]
         until: Option<String>,
     },
-    /// Guides of the federation.
-    List,
+    /// Guides of the federation, by id.
+    List {
+        /// Most lines, 1 to 1000.
+        #[arg(long, default_value_t = 1000, value_parser = clap::value_parser!(u32).range(1..=1000))]
+        limit: u32,
+        /// Continue after this guide.
+        #[arg(long, value_name = "ID")]
+        after: Option<String>,
+    },
     /// End a guide (its classifier's agency).
     End {
         /// Id of the guide, 32 hexadecimal digits, see `guide list`.
@@ -67,8 +74,13 @@ pub(super) fn run(command: Command, g: &Globals, out: &Out) -> Result<ExitCode, 
                     format!("{id}: {}", out.word(&state))
                 });
             }
-            Command::List => {
-                let r = client.federation().list_guides(v1::ListGuidesRequest {}).await.map_err(fault)?.into_inner();
+            Command::List { limit, after } => {
+                let after = after.unwrap_or_default();
+                if !after.is_empty() {
+                    guide_of(&after)?;
+                }
+                let request = v1::ListGuidesRequest { limit, after };
+                let r = client.federation().list_guides(request).await.map_err(fault)?.into_inner();
                 let rows: Vec<_> = r
                     .guides
                     .iter()
@@ -78,11 +90,10 @@ pub(super) fn run(command: Command, g: &Globals, out: &Out) -> Result<ExitCode, 
                     })
                     .collect();
                 out.table(&["id", "agency", "agreement", "grade", "until", "state"], &rows);
+                out.goes_on(r.more, r.guides.last().map(|g| g.id.as_str()));
             }
             Command::End { id } => {
-                let guide = HEXLOWER.decode(id.as_bytes()).ok().and_then(|b| b.try_into().ok()).ok_or_else(|| {
-                    Fault::usage("BAD_GUIDE", format!("`{id}` is not a guide's id")).hint("see `hufu guide list`")
-                })?;
+                let guide = guide_of(&id)?;
                 let signer = Signer::of(&client).await?;
                 let act = Act::EndGuide { agency: signer.agency.clone(), guide };
                 let (_, index) = signer.submit(&client, &act, STANDING).await?;
@@ -93,4 +104,12 @@ pub(super) fn run(command: Command, g: &Globals, out: &Out) -> Result<ExitCode, 
         }
         Ok(ExitCode::SUCCESS)
     })
+}
+
+fn guide_of(id: &str) -> Result<[u8; 16], Fault> {
+    HEXLOWER
+        .decode(id.as_bytes())
+        .ok()
+        .and_then(|b| b.try_into().ok())
+        .ok_or_else(|| Fault::usage("BAD_GUIDE", format!("`{id}` is not a guide's id")).hint("see `hufu guide list`"))
 }

@@ -2,7 +2,7 @@
 
 use super::client::{Client, fault};
 use super::marking::Marking;
-use super::output::Out;
+use super::output::{Out, shown};
 use super::record::{CHECK_PATH, SPLIT};
 use crate::domain::fault::{Fault, FaultKind};
 use crate::domain::label::Grade;
@@ -52,6 +52,15 @@ pub(super) struct Import {
     period: Option<u8>,
 }
 
+/// So many of the files that are left out are named.
+const NAMED: usize = 5;
+
+/// What a folder holds and an import leaves out.
+struct Skipped {
+    name: String,
+    link: bool,
+}
+
 /// One file: its identity is the path relative to what was named.
 struct Source {
     file: PathBuf,
@@ -75,7 +84,13 @@ pub(super) async fn run(ask: Import, client: Client, out: &Out) -> Result<ExitCo
         Fault::usage("UNKNOWN_GRADE", "a text carries no grade of its own")
             .hint("add --grade internal|confidential|secret|top-secret")
     })?;
-    let sources = sources(&ask.paths)?;
+    let mut skipped = Vec::new();
+    let found = sources(&ask.paths, &mut skipped);
+    // Before anything else: it may be why nothing was found.
+    if let Some(words) = skipped_words(&skipped, out) {
+        out.progress(&shown(&words));
+    }
+    let sources = found?;
     let bar = progress(sources.len(), out);
     let mut counts = Counts::default();
     let client = Arc::new(client);
@@ -220,13 +235,31 @@ fn request(ask: &Import, grade: Grade, source: &Source, timeout_ms: u32) -> Resu
     })
 }
 
-/// Every file under the paths, sorted; what is named directly is taken whatever its ending.
-fn sources(paths: &[PathBuf]) -> Result<Vec<Source>, Fault> {
+/// Says what was left out: how much, and the first few by name.
+fn skipped_words(skipped: &[Skipped], out: &Out) -> Option<String> {
+    let named = |s: &Skipped| match s.link {
+        true => format!("`{}`{}", s.name, out.say("（链接）", " (a link)")),
+        false => format!("`{}`", s.name),
+    };
+    let mut names: Vec<&Skipped> = skipped.iter().collect();
+    names.sort_by(|a, b| a.name.cmp(&b.name));
+    let first: Vec<String> = names.into_iter().take(NAMED).map(named).collect();
+    let more = if skipped.len() > NAMED { out.say("……", ", …") } else { "" };
+    let names = format!("{}{more}", first.join(out.say("、", ", ")));
+    (!skipped.is_empty()).then(|| match out.is_zh() {
+        true => format!("略过 {} 个：不是 .md 或 .txt 文件，或是链接：{names}", skipped.len()),
+        false => format!("skipped {}, which are no .md or .txt files, or links: {names}", skipped.len()),
+    })
+}
+
+/// Every file under the paths, sorted; what is named directly is taken whatever its ending. What a folder holds beside
+/// goes to `skipped`.
+fn sources(paths: &[PathBuf], skipped: &mut Vec<Skipped>) -> Result<Vec<Source>, Fault> {
     let mut found = Vec::new();
     for path in paths {
         let unreadable = |e: std::io::Error| unreadable(path, &e);
         if std::fs::metadata(path).map_err(unreadable)?.is_dir() {
-            walk(path, path, &mut found)?;
+            walk(path, path, &mut found, skipped)?;
         } else {
             let name = path.file_name().map(|n| n.to_string_lossy().into_owned()).unwrap_or_default();
             found.push(Source { file: path.clone(), name });
@@ -245,18 +278,23 @@ fn sources(paths: &[PathBuf]) -> Result<Vec<Source>, Fault> {
     Ok(found)
 }
 
-fn walk(root: &Path, dir: &Path, found: &mut Vec<Source>) -> Result<(), Fault> {
+fn walk(root: &Path, dir: &Path, found: &mut Vec<Source>, skipped: &mut Vec<Skipped>) -> Result<(), Fault> {
     for entry in std::fs::read_dir(dir).map_err(|e| unreadable(dir, &e))? {
         let entry = entry.map_err(|e| unreadable(dir, &e))?;
         let (path, kind) = (entry.path(), entry.file_type().map_err(|e| unreadable(dir, &e))?);
         let text = path.extension().is_some_and(|e| e == "md" || e == "txt");
         // Links are not followed: a loop would never end, and a link may lead out of what was named.
         if kind.is_dir() {
-            walk(root, &path, found)?;
-        } else if kind.is_file() && text {
-            let relative = path.strip_prefix(root).unwrap_or(&path);
-            let parts: Vec<_> = relative.components().map(|c| c.as_os_str().to_string_lossy().into_owned()).collect();
-            found.push(Source { file: path.clone(), name: parts.join("/") });
+            walk(root, &path, found, skipped)?;
+            continue;
+        }
+        let relative = path.strip_prefix(root).unwrap_or(&path);
+        let parts: Vec<_> = relative.components().map(|c| c.as_os_str().to_string_lossy().into_owned()).collect();
+        let name = parts.join("/");
+        if kind.is_file() && text {
+            found.push(Source { file: path.clone(), name });
+        } else {
+            skipped.push(Skipped { name, link: kind.is_symlink() });
         }
     }
     Ok(())
@@ -276,4 +314,38 @@ fn progress(files: usize, out: &Out) -> ProgressBar {
         bar.set_style(style);
     }
     bar
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "test")]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_left_out_is_told() {
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::create_dir(dir.path().join("sub")).unwrap();
+        for name in ["a.md", "sub/b.txt", "sub/c.pdf", "d.docx", "README"] {
+            std::fs::write(dir.path().join(name), "x").unwrap();
+        }
+        std::os::unix::fs::symlink(dir.path().join("a.md"), dir.path().join("e.md")).unwrap();
+        std::os::unix::fs::symlink(dir.path(), dir.path().join("loop")).unwrap();
+        let mut skipped = Vec::new();
+        let found = sources(&[dir.path().to_owned()], &mut skipped).unwrap();
+        assert_eq!(found.iter().map(|s| s.name.as_str()).collect::<Vec<_>>(), ["a.md", "sub/b.txt"]);
+        let en = Out::of_words(&["--lang=en".to_owned()]);
+        let told = skipped_words(&skipped, &en).unwrap();
+        let names = "`README`, `d.docx`, `e.md` (a link), `loop` (a link), `sub/c.pdf`";
+        assert_eq!(told, format!("skipped 5, which are no .md or .txt files, or links: {names}"));
+        skipped.push(Skipped { name: "z".into(), link: false });
+        assert!(skipped_words(&skipped, &en).unwrap().ends_with(&format!("{names}, …")));
+        assert!(skipped_words(&[], &en).is_none());
+        // Named, though nothing is left to import.
+        let mut skipped = Vec::new();
+        std::fs::remove_file(dir.path().join("sub/b.txt")).unwrap();
+        assert!(sources(&[dir.path().join("sub")], &mut skipped).is_err());
+        assert_eq!(skipped.len(), 1);
+        // What is named directly is taken whatever its ending.
+        assert_eq!(sources(&[dir.path().join("d.docx")], &mut skipped).unwrap().len(), 1);
+    }
 }

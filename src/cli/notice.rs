@@ -128,6 +128,13 @@ pub(super) struct Send {
     about: Option<NoticeId>,
 }
 
+impl Command {
+    /// Whether it asks again and again until the time that it was given is over.
+    pub(super) fn tracks(&self) -> bool {
+        matches!(self, Command::Track { .. })
+    }
+}
+
 pub(super) fn run(command: Command, g: &Globals, out: &Out) -> Result<ExitCode, Fault> {
     block_on(async {
         if let Command::Watch { count } = command {

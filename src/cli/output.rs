@@ -168,6 +168,13 @@ impl Out {
         }
     }
 
+    /// A list that goes on says so, on stderr: nobody takes a page for the whole.
+    pub(super) fn goes_on(&self, more: bool, last: Option<&str>) {
+        if let Some(last) = last.filter(|_| more) {
+            eprintln!("{} --after {}", self.say("未完，续查请加", "there is more; continue with"), shown(last));
+        }
+    }
+
     /// Progress, on stderr.
     pub(super) fn progress(&self, text: &str) {
         eprintln!("{text}");

@@ -72,8 +72,15 @@ pub(super) enum Command {
         /// Name inside the agency.
         name: String,
     },
-    /// The agency's people.
-    List,
+    /// The agency's people, by name.
+    List {
+        /// Most lines, 1 to 1000.
+        #[arg(long, default_value_t = 1000, value_parser = clap::value_parser!(u32).range(1..=1000))]
+        limit: u32,
+        /// Continue after the person of this name.
+        #[arg(long, value_name = "NAME")]
+        after: Option<String>,
+    },
     /// One person.
     Show {
         /// Name inside the agency.
@@ -165,18 +172,16 @@ pub(super) fn run(command: Command, g: &Globals, out: &Out) -> Result<ExitCode, 
                     format!("{name}: {}", out.word(&state))
                 });
             }
-            Command::List => {
-                let r = client
-                    .persons()
-                    .list(v1::ListPersonsRequest { name: String::new() })
-                    .await
-                    .map_err(fault)?
-                    .into_inner();
+            Command::List { limit, after } => {
+                let after = after.unwrap_or_default();
+                let request = v1::ListPersonsRequest { name: String::new(), limit, after };
+                let r = client.persons().list(request).await.map_err(fault)?.into_inner();
                 let rows: Vec<_> = r.persons.iter().map(view).collect();
                 out.table(
                     &["name", "roles", "clearance", "compartments", "unit", "suspended", "ledger", "handle"],
                     &rows,
                 );
+                out.goes_on(r.more, r.persons.last().map(|p| p.name.as_str()));
             }
             Command::Show { name } => {
                 let person = show(&client, &name).await?;
@@ -323,7 +328,7 @@ pub(super) async fn approve(client: &Client, name: &str) -> Result<(String, u64)
 }
 
 async fn show(client: &Client, name: &str) -> Result<v1::Person, Fault> {
-    let request = v1::ListPersonsRequest { name: name.to_owned() };
+    let request = v1::ListPersonsRequest { name: name.to_owned(), ..v1::ListPersonsRequest::default() };
     client
         .persons()
         .list(request)

@@ -5,7 +5,7 @@ use super::client::{Client, block_on, fault};
 use super::output::Out;
 use crate::domain::fault::{Fault, FaultKind};
 use crate::domain::ids::RecordId;
-use crate::policy::{Action, check_dir};
+use crate::policy::{Action, check_built_in, check_dir};
 use crate::wire::pb::v1;
 use data_encoding::HEXLOWER;
 use serde_json::json;
@@ -16,9 +16,12 @@ use std::process::ExitCode;
 pub(super) enum Command {
     /// Validate a policy set and try its cases, without any node.
     Check {
-        /// Folder with schema.cedarschema, *.cedar and tests/*.json; without a schema the built-in set is tried.
+        /// Folder with schema.cedarschema, *.cedar and tests/*.json.
         #[arg(default_value = "policies")]
         dir: PathBuf,
+        /// Try the folder's cases against the set that is part of this program; it needs no schema then.
+        #[arg(long)]
+        built_in: bool,
     },
     /// Why a person of the own agency may or may not do something with a record (security officer).
     Explain {
@@ -39,8 +42,8 @@ pub(super) enum Command {
 
 pub(super) fn run(command: Command, g: &Globals, out: &Out) -> Result<ExitCode, Fault> {
     match command {
-        Command::Check { dir } => {
-            let report = check_dir(&dir)?;
+        Command::Check { dir, built_in } => {
+            let report = if built_in { check_built_in(&dir)? } else { check_dir(&dir)? };
             let failed: Vec<_> = report.failed().collect();
             let json = json!({"policy_set": report.policy_set, "cases": report.cases.len(), "failed": failed});
             out.answer(&json, || {

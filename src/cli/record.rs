@@ -52,8 +52,8 @@ pub(super) enum Command {
         /// none: committed; one: replicated; all: complete.
         #[arg(long, default_value = "one", value_parser = ["none", "one", "all"])]
         wait: String,
-        /// How long to wait for copies, in seconds.
-        #[arg(long, value_name = "SECONDS", default_value_t = 2)]
+        /// How long to wait for copies, in seconds, at most 60.
+        #[arg(long, value_name = "SECONDS", default_value_t = 2, value_parser = clap::value_parser!(u32).range(..=60))]
         wait_seconds: u32,
         /// Why: a case number or an order, 1 to 200 characters.
         #[arg(long, default_value = "定密审批 marking approval")]
@@ -92,6 +92,9 @@ pub(super) enum Command {
         version: u32,
     },
     /// Versions of a record.
+    ///
+    /// Each with the ledger's time as of its entry, the median of when each voting agency last wrote: where the others
+    /// had written nothing for a while, it lies so far before the clock. The audit log has the time by its node's clock.
     History {
         /// Record to look at.
         id: RecordId,
@@ -134,6 +137,9 @@ pub(super) struct Search {
     /// Most hits shown, 1 to 200; the total counts all.
     #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..=200))]
     limit: u32,
+    /// Pass over so many of the best hits: the next page. The first 10000 are counted and shown.
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    offset: u32,
     /// Why: a case number or an order, 1 to 200 characters.
     #[arg(long)]
     purpose: String,
@@ -190,8 +196,8 @@ pub(super) struct Publish {
     /// none: committed; one: replicated; all: complete.
     #[arg(long, default_value = "one", value_parser = ["none", "one", "all"])]
     wait: String,
-    /// How long to wait for copies, in seconds.
-    #[arg(long, value_name = "SECONDS", default_value_t = 2)]
+    /// How long to wait for copies, in seconds, at most 60.
+    #[arg(long, value_name = "SECONDS", default_value_t = 2, value_parser = clap::value_parser!(u32).range(..=60))]
     wait_seconds: u32,
 }
 
@@ -301,17 +307,25 @@ async fn publish(client: &Client, p: Publish, out: &Out) -> Result<ExitCode, Fau
 pub(super) fn published(r: &v1::PublishReply, out: &Out) -> ExitCode {
     let warning = (!r.warning.is_empty()).then_some(&r.warning);
     let index = (r.index > 0).then_some(r.index);
+    let portions: Vec<_> =
+        r.portions.iter().map(|p| json!({"record": p.record, "version": p.version, "grade": p.grade})).collect();
     let json = json!({"record": r.record, "version": r.version, "state": r.state, "index": index,
-        "held_by": r.held_by, "owed": r.owed, "warning": warning});
+        "held_by": r.held_by, "owed": r.owed, "warning": warning, "portions": portions});
     out.answer(&json, || {
         let held = format!("{} {}/{}", out.say("持有", "held by"), r.held_by.len(), r.owed.len());
+        let lower: Vec<String> = r
+            .portions
+            .iter()
+            .map(|p| format!("\n{} {}: {}  v{}", out.say("密点", "portion"), out.word(&p.grade), p.record, p.version))
+            .collect();
         format!(
-            "{}  v{}  {}{}  {held}{}",
+            "{}  v{}  {}{}  {held}{}{}",
             r.record,
             r.version,
             out.word(&r.state),
             index.map(|i| format!(" {i}")).unwrap_or_default(),
-            warning.map(|w| format!("\n{}", out.sentence(w))).unwrap_or_default()
+            warning.map(|w| format!("\n{}", out.sentence(w))).unwrap_or_default(),
+            lower.concat()
         )
     });
     if r.incomplete { ExitCode::from(5) } else { ExitCode::SUCCESS }
@@ -335,7 +349,21 @@ fn text_file(file: &Path) -> Result<Vec<u8>, Fault> {
     if size > limits::BODY_BYTES as u64 {
         return Err(too_large(size));
     }
-    std::fs::read(file).map_err(read)
+    checked(file, std::fs::read(file).map_err(read)?)
+}
+
+/// What a node would refuse without knowing of which file.
+fn checked(file: &Path, bytes: Vec<u8>) -> Result<Vec<u8>, Fault> {
+    let bad = |why: String| Fault::usage("BAD_BODY", why);
+    let name = file.display();
+    match std::str::from_utf8(&bytes).map(|t| t.trim().is_empty()) {
+        Ok(false) => Ok(bytes),
+        Ok(true) => Err(bad(format!("`{name}` holds no text")).hint("give a file with the text")),
+        Err(e) => {
+            Err(bad(format!("`{name}` is not UTF-8 text: the first wrong byte is at offset {}", e.valid_up_to()))
+                .hint("convert it to UTF-8, e.g. from GB18030"))
+        }
+    }
 }
 
 fn too_large(bytes: u64) -> Fault {
@@ -352,6 +380,7 @@ async fn search(client: &Client, s: Search, out: &Out) -> Result<ExitCode, Fault
         since: s.since.as_deref().map_or(Ok(0), |t| Millis::parse(t).map(|m| m.0))?,
         limit: s.limit,
         purpose: s.purpose,
+        offset: s.offset,
     };
     let r = client.records().search(request).await.map_err(fault)?.into_inner();
     let rows: Vec<_> = r
@@ -380,4 +409,31 @@ async fn open(client: &Client, id: RecordId, version: u32, purpose: String, out:
         format!("{}  {}  {}  v{}\n\n{}", r.label, r.origin, r.title, r.version, bodies.join("\n\n"))
     });
     Ok(ExitCode::SUCCESS)
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "test")]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_bad_text_is_named_with_the_place_of_its_first_bad_byte() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("演练.txt");
+        let refused = |bytes: &[u8]| {
+            std::fs::write(&file, bytes).unwrap();
+            let fault = text_file(&file).unwrap_err();
+            assert!(fault.reason == "BAD_BODY" && fault.message.contains("演练.txt"), "{fault:?}");
+            fault.message
+        };
+        assert!(refused(b"abc\xff\xfe").contains("at offset 3"));
+        // Cut amid a character.
+        assert!(refused("文本".as_bytes().get(..4).unwrap()).contains("at offset 3"));
+        assert!(refused(b"").contains("holds no text"));
+        assert!(refused(b" \n\t").contains("holds no text"));
+        let portion = portion(&format!("{}:internal", file.display())).unwrap_err();
+        assert!(portion.message.contains("演练.txt"), "{portion:?}");
+        std::fs::write(&file, "文本").unwrap();
+        assert_eq!(text_file(&file).unwrap(), "文本".as_bytes());
+    }
 }

@@ -1,6 +1,5 @@
-//! Files that people exchange: descriptors and `genesis.json`; and how private files are written.
+//! Files that people exchange: descriptors and `genesis.json`; how texts are read and private files written.
 
-use super::read_text;
 use crate::domain::canon::Canon;
 use crate::domain::fault::Fault;
 use crate::ledger::{Descriptor, Genesis, SignedGenesis};
@@ -96,6 +95,15 @@ fn read_container(path: &Path, format: &str) -> Result<(Vec<u8>, serde_json::Val
     Ok((content, c.summary))
 }
 
+/// Reads a text file; the error names it, and the place where it is no text.
+pub fn read_text(path: &Path) -> Result<String, Fault> {
+    let unreadable = |why: String| Fault::usage("UNREADABLE_FILE", format!("cannot read `{}`: {why}", path.display()));
+    let bytes = std::fs::read(path).map_err(|e| unreadable(e.to_string()))?;
+    String::from_utf8(bytes).map_err(|e| {
+        unreadable(format!("not UTF-8 text: the first wrong byte is at offset {}", e.utf8_error().valid_up_to()))
+    })
+}
+
 /// Whether others on the machine may read a file.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum Secrecy {
@@ -119,4 +127,17 @@ pub fn write_file(path: &Path, content: &[u8], secrecy: Secrecy) -> Result<(), F
         std::fs::rename(&aside, path)
     };
     write().map_err(|e| Fault::usage("UNWRITABLE_FILE", format!("cannot write `{}`: {e}", path.display())))
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "test")]
+mod tests {
+    #[test]
+    fn what_is_no_text_is_named_with_its_place() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("notice.txt");
+        std::fs::write(&file, b"ab\xff").unwrap();
+        let fault = super::read_text(&file).unwrap_err();
+        assert!(fault.message.contains("notice.txt") && fault.message.ends_with("at offset 2"), "{fault:?}");
+    }
 }

@@ -9,16 +9,7 @@ mod node;
 mod people;
 mod profile;
 
-pub use files::{Secrecy, read_descriptor, read_genesis, write_descriptor, write_file, write_genesis};
+pub use files::{Secrecy, read_descriptor, read_genesis, read_text, write_descriptor, write_file, write_genesis};
 pub use node::{Listen, NodeConfig, Notices, PeerConfig, Raft, Webhook};
 pub use people::FirstPerson;
 pub use profile::Profile;
-
-use crate::domain::fault::Fault;
-use std::path::Path;
-
-/// Reads a text file; the error names it.
-pub fn read_text(path: &Path) -> Result<String, Fault> {
-    std::fs::read_to_string(path)
-        .map_err(|e| Fault::usage("UNREADABLE_FILE", format!("cannot read `{}`: {e}", path.display())))
-}

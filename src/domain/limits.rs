@@ -26,6 +26,10 @@ pub const PEER_MESSAGE_BYTES: usize = 4 << 20;
 pub const QUERY_CHARS: usize = 1000;
 /// Furthest that one agency's clock report may run ahead of the ledger's median, in ms (P4).
 pub const CLOCK_AHEAD_MS: u64 = 600_000;
+/// Longest that a person's write waits for a leader, in ms.
+pub const LEADER_WAIT_MS: u64 = 120_000;
+/// Longest that a publish then waits for copies at other agencies, in ms.
+pub const HOLDERS_WAIT_MS: u64 = 60_000;
 /// What one state of the ledger holds at most; `apply` refuses more, so that what it makes can be read again.
 /// Agreements of all agencies together.
 pub const AGREEMENTS: usize = 1 << 20;

@@ -14,9 +14,9 @@ use super::verify::{AgencyVerifier, Expected};
 use crate::domain::ids::{AgencyId, FederationId};
 use crate::domain::time::Clock;
 use hyper_util::rt::TokioIo;
-use rustls::ClientConfig;
 use rustls::pki_types::ServerName;
 use rustls::time_provider::DefaultTimeProvider;
+use rustls::{CertificateError, ClientConfig, OtherError};
 use std::error::Error;
 use std::fmt::Write;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -88,11 +88,37 @@ pub async fn dial_as_person(address: &str, ca: &str, cert: &str, key: &str) -> R
     let endpoint = endpoint(&agency, name.federation(), PERSON_CONNECT)?;
     let at = address.to_owned();
     let connector = tower::service_fn(move |_: Uri| connect(at.clone(), Arc::clone(&tls)));
-    let channel = endpoint
-        .connect_with_connector(connector)
-        .await
-        .map_err(|e| IdentityError::Unreachable { address: address.to_owned(), why: causes(&e) })?;
+    let channel = endpoint.connect_with_connector(connector).await.map_err(|e| no_connection(address, &e))?;
     Ok(PersonDial { channel, agency })
+}
+
+/// Why a person's connection did not come about. A node that shows the wrong certificate is not one that is away: asking
+/// again helps nobody. Of the certificate nothing is told but which line of the profile it does not fit.
+fn no_connection(address: &str, error: &(dyn Error + 'static)) -> IdentityError {
+    let address = address.to_owned();
+    match certificate_error(error) {
+        Some(CertificateError::UnknownIssuer | CertificateError::BadSignature) => IdentityError::ForeignNode {
+            address,
+            why: "its certificate is not of the authority in the profile",
+            line: "ca",
+        },
+        Some(CertificateError::Other(OtherError(why))) if why.is::<IdentityError>() => {
+            IdentityError::ForeignNode { address, why: "it is no node of the agency in the profile", line: "endpoint" }
+        }
+        _ => IdentityError::Unreachable { address, why: causes(error) },
+    }
+}
+
+/// What was wrong with the other side's certificate, if that is among the causes.
+fn certificate_error(error: &(dyn Error + 'static)) -> Option<&CertificateError> {
+    let mut next = Some(error);
+    while let Some(cause) = next {
+        if let Some(rustls::Error::InvalidCertificate(why)) = cause.downcast_ref::<rustls::Error>() {
+            return Some(why);
+        }
+        next = cause.source();
+    }
+    None
 }
 
 fn endpoint(agency: &AgencyId, federation: &FederationId, timeout: Duration) -> Result<Endpoint, IdentityError> {

@@ -40,6 +40,16 @@ pub enum IdentityError {
         /// The chain of causes as text.
         why: String,
     },
+    /// Whoever answers a person at an address is not a node that the profile names.
+    #[error("the node at `{address}` is refused: {why}")]
+    ForeignNode {
+        /// Where it is.
+        address: String,
+        /// What does not fit.
+        why: &'static str,
+        /// The line of the profile that it does not fit.
+        line: &'static str,
+    },
     /// A directory entry breaks a rule.
     #[error("the directory entry is refused: {0}")]
     Entry(&'static str),
@@ -75,6 +85,8 @@ impl From<IdentityError> for Fault {
             IdentityError::Unable(_) => Fault::internal("CERTIFICATE", text),
             IdentityError::Tls(_) => Fault::usage("BAD_TLS", text).hint("certificate and key must belong together"),
             IdentityError::Peer(_) => Fault::refused("PEER_REFUSED", text),
+            IdentityError::ForeignNode { line, .. } => Fault::refused("PEER_REFUSED", text)
+                .hint(format!("compare the line `{line}` of the profile with what your agency's operator gave you")),
             IdentityError::Unreachable { .. } => Fault::unavailable("NODE_UNREACHABLE", text),
             IdentityError::Entry(_) => Fault::usage("BAD_PERSON", text),
             IdentityError::Conflict { .. } => {

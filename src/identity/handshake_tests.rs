@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "test")]
 
 use super::*;
+use crate::domain::fault::{Fault, FaultKind};
 use crate::domain::ids::{AgencyId, FederationId};
 use crate::domain::time::{At, Entropy, Millis};
 use crate::seal::SigningKey;
@@ -388,6 +389,20 @@ async fn a_person_dials_a_node_of_the_own_agency() {
     let (dialed, met) = tokio::join!(dial_as_person(&address, ca.certificate_pem(), &chain, &key), acceptor.next());
     assert_eq!(dialed.unwrap().agency, agency("police"));
     assert_eq!(met.unwrap().unwrap().peer().name().subject(), &Subject::Person("wang".into()));
+    // Refused, and not unreachable: the line of the profile is named, and nothing of the certificate.
+    let (csr, other_key) = person_request("wang", &agency("customs"), &federation()).unwrap();
+    let other = w.customs.issue_person(&csr, "wang", now, DAYS).unwrap();
     let foreign = w.customs.certificate_pem();
-    assert!(dial_as_person(&address, foreign, &chain, &key).await.is_err());
+    // An authority of the same name is another one by its key.
+    let twin = Authority::create(&agency("police"), &federation(), "police", now, false).unwrap();
+    for (ca, chain, key, line) in [
+        (foreign, &chain, &key, "`ca`"),
+        (twin.certificate_pem(), &chain, &key, "`ca`"),
+        (foreign, &other, &other_key, "`endpoint`"),
+    ] {
+        let fault = Fault::from(dial_as_person(&address, ca, chain, key).await.err().unwrap());
+        assert_eq!((fault.kind, fault.reason), (FaultKind::Refused, "PEER_REFUSED"), "{fault:?}");
+        assert!(fault.hint.as_ref().is_some_and(|h| h.contains(line)), "{fault:?}");
+        assert!(!fault.message.contains("Issuer") && !fault.message.contains("spiffe"), "{fault:?}");
+    }
 }

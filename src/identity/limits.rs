@@ -20,7 +20,8 @@ const PENDING_ACCEPT_RESETS: usize = 20;
 pub(super) const LOCAL_ERROR_RESETS: usize = 256;
 const STREAMS: u32 = 128;
 const CALLS_AT_ONCE: usize = 64;
-/// Bounds a call until its answer starts; streams need their own idle limit per message.
+/// Bounds a call until its answer starts; streams need their own idle limit per message. A listener whose calls wait
+/// longer by design sets its own.
 const CALL_TIMEOUT: Duration = Duration::from_secs(30);
 const CONNECTION_AGE: Duration = Duration::from_secs(3600);
 /// What is under way on a connection that is too old has this long, streams included: a watch begins anew.

@@ -2,7 +2,7 @@
 
 use super::bell::Bells;
 use super::courier;
-use super::lock::DataLock;
+use super::lock::{DataLock, check_owner};
 use super::peers::Peers;
 use super::post::PostOffice;
 use super::system::{SystemClock, SystemEntropy, end_with_parent, harden, yield_to_notices};
@@ -52,6 +52,8 @@ const NOTICES: Limits = Limits { connections: 512, per_address: 128, handshake_m
 const NODES: Limits = Limits { connections: 1024, per_address: 256, handshake_ms: 5_000 };
 /// How many may read the whole audit log at a time.
 const SCANS: usize = 2;
+/// A call of people is ended after this: what it waits for at most, and time to do it.
+const PEOPLE_CALL: Duration = Duration::from_millis(limits::LEADER_WAIT_MS + limits::HOLDERS_WAIT_MS + 20_000);
 /// Threads of notices and of the people's connections; what publishes, opens and searches runs elsewhere.
 const URGENT_THREADS: usize = 2;
 /// What is under way when a node is told to stop has this long.
@@ -278,6 +280,7 @@ async fn serve(config: NodeConfig, urgent: Handle) -> Result<(), Fault> {
     let records = limited!(v1::records_server::RecordsServer::new(api.clone()), PEOPLE_MESSAGE_BYTES, REPLY_BYTES);
     let audit = limited!(v1::audit_server::AuditServer::new(api.clone()), SMALL_BYTES, REPLY_BYTES);
     let router = harden_server(Server::builder())
+        .timeout(PEOPLE_CALL)
         .add_service(limited!(v1::federation_server::FederationServer::new(api.clone()), ASK_BYTES, REPLY_BYTES))
         .add_service(limited!(v1::persons_server::PersonsServer::new(api.clone()), ASK_BYTES, REPLY_BYTES))
         .add_service(Apart::new(records, bulk.clone()))
@@ -349,6 +352,12 @@ pub fn check_config(config: &NodeConfig) -> Result<Millis, Fault> {
     let genesis = read_genesis(&config.genesis)?.verified()?;
     check_own(config, &genesis, &open_ring(config)?)?;
     Ok(certificate_facts(&read_text(&config.cert)?)?.not_after)
+}
+
+/// Whether a start would refuse the data folder as another node's or federation's.
+pub fn check_data(config: &NodeConfig) -> Result<(), Fault> {
+    let genesis = read_genesis(&config.genesis)?.verified()?;
+    check_owner(&config.data, node_id(&config.agency, &config.node), &genesis.fingerprint())
 }
 
 /// The genesis, the certificate and the key ring must name the same node and key.

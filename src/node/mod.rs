@@ -15,5 +15,5 @@ mod system;
 mod upkeep;
 mod webhook;
 
-pub use assemble::{END_WITH_PARENT, check_config, run};
+pub use assemble::{END_WITH_PARENT, check_config, check_data, run};
 pub use system::{SystemClock, SystemEntropy};

@@ -77,22 +77,37 @@ impl CheckReport {
     }
 }
 
-/// Checks a folder. With a `schema.cedarschema` in it, its `*.cedar` files are the set that is tried, else the
-/// built-in set is; the cases are the `*.json` files in its folder `tests`, or in the folder itself.
+/// Checks a folder: its `schema.cedarschema` and `*.cedar` files are the set that is tried; the cases are the
+/// `*.json` files in its folder `tests`, or in the folder itself.
 ///
-/// Errors: unreadable files, a set that does not validate, malformed cases, or no case at all. A case with
-/// another answer than expected is not an error but a line of the report.
+/// Errors: no schema, unreadable files, a set that does not validate, malformed cases, or no case at all. A case
+/// with another answer than expected is not an error but a line of the report.
 pub fn check_dir(dir: &Path) -> Result<CheckReport, PolicyError> {
-    let engine = if dir.join(SCHEMA_FILE).is_file() { load_dir(dir)? } else { Engine::built_in()? };
+    load_dir(dir)?.check_cases(&cases_of(dir))
+}
+
+/// Tries a folder's cases against the set that is part of the program, whatever set lies beside them. Errors as
+/// [`check_dir`].
+pub fn check_built_in(dir: &Path) -> Result<CheckReport, PolicyError> {
+    Engine::built_in()?.check_cases(&cases_of(dir))
+}
+
+fn cases_of(dir: &Path) -> PathBuf {
     let below = dir.join(CASES_DIR);
-    engine.check_cases(if below.is_dir() { &below } else { dir })
+    if below.is_dir() { below } else { dir.to_owned() }
 }
 
 /// The set in a folder.
 fn load_dir(dir: &Path) -> Result<Engine, PolicyError> {
-    let schema = read(&dir.join(SCHEMA_FILE))?;
+    let policies = listed(dir, "cedar")?;
+    let schema = dir.join(SCHEMA_FILE);
+    // Another set in its place would pass for this one.
+    if !schema.exists() {
+        return Err(PolicyError::NoSchema(dir.display().to_string()));
+    }
+    let schema = read(&schema)?;
     let mut texts = Vec::new();
-    for path in listed(dir, "cedar")? {
+    for path in policies {
         texts.push((file_name(&path), read(&path)?));
     }
     let files: Vec<(&str, &str)> = texts.iter().map(|(n, t)| (n.as_str(), t.as_str())).collect();

@@ -64,6 +64,9 @@ pub enum PolicyError {
         /// Why.
         reason: String,
     },
+    /// A folder without a schema.
+    #[error("`{0}` holds no schema.cedarschema, so there is no policy set to try")]
+    NoSchema(String),
     /// A folder without cases.
     #[error("`{0}` holds no policy cases")]
     NoCases(String),
@@ -77,6 +80,12 @@ impl From<PolicyError> for Fault {
             message.push_str(&format!(": {c}"));
             cause = c.source();
         }
-        Fault::usage("BAD_POLICY_SET", message)
+        let fault = Fault::usage("BAD_POLICY_SET", message);
+        match e {
+            PolicyError::NoSchema(_) => {
+                fault.hint("name a folder with schema.cedarschema and *.cedar, or add --built-in")
+            }
+            _ => fault,
+        }
     }
 }

@@ -34,7 +34,7 @@ mod golden;
 mod tests;
 
 pub use action::{Action, Flow};
-pub use cases::{Case, CaseOutcome, CheckReport, check_dir};
+pub use cases::{Case, CaseOutcome, CheckReport, check_built_in, check_dir};
 pub use decision::{CedarVerdict, Considered, Decision, DenyKind, Explanation, LatticeStep, StepOutcome};
 pub use engine::Engine;
 pub use error::PolicyError;

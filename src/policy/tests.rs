@@ -2,7 +2,7 @@
 
 use super::*;
 use super::{built_in, decision};
-use crate::domain::fault::FaultKind;
+use crate::domain::fault::{Fault, FaultKind};
 use crate::domain::ids::AgencyId;
 use crate::domain::label::{Clearance, Grade, Label};
 use crate::domain::limits;
@@ -271,14 +271,18 @@ fn the_cases_of_the_folder_pass_and_are_the_built_in_set() {
 #[test]
 fn a_wrong_case_is_reported_and_a_malformed_one_refused() {
     let dir = tempfile::tempdir().unwrap();
-    assert!(matches!(check_dir(dir.path()), Err(PolicyError::NoCases(_))));
+    assert!(matches!(check_built_in(dir.path()), Err(PolicyError::NoCases(_))));
     let case = r#"{"name": "n", "question": {"subject": {"agency": "customs", "name": "x", "grade": "internal"},
         "action": "cluster-status", "resource": {"kind": "none"}}, "expect": "deny", "reason": "policy:no-permit"}"#;
     std::fs::write(dir.path().join("a.json"), case).unwrap();
-    let report = check_dir(dir.path()).unwrap();
+    // The built-in set is no silent stand-in for one that is not there.
+    assert!(matches!(check_dir(dir.path()), Err(PolicyError::NoSchema(_))));
+    let fault = Fault::from(check_dir(dir.path()).unwrap_err());
+    assert!(fault.kind == FaultKind::Usage && fault.message.contains("schema.cedarschema"), "{fault:?}");
+    let report = check_built_in(dir.path()).unwrap();
     assert!(!report.passed());
     assert_eq!(report.cases[0].actual, "allow permit-everyone");
     std::fs::write(dir.path().join("a.json"), case.replace("\"grade\"", "\"rank\"")).unwrap();
-    assert!(matches!(check_dir(dir.path()), Err(PolicyError::Case { .. })));
+    assert!(matches!(check_built_in(dir.path()), Err(PolicyError::Case { .. })));
     assert!(matches!(check_dir(&dir.path().join("absent")), Err(PolicyError::Io { .. })));
 }

@@ -74,7 +74,7 @@ pub struct ReadLine {
     pub action: AuditAction,
     /// Place in that agency's log.
     pub seq: u64,
-    /// The role acted in, as the holder states it; none from the own log.
+    /// The role acted in: as the own directory has it now, or as the other holder stated it. None of a node.
     pub role: Option<Role>,
 }
 
@@ -127,7 +127,7 @@ impl Core {
         let filter = Filter { record: Some(record), decision: Some(Verdict::Allow), ..Filter::default() };
         let events = self.scan(move |log| log.search(&filter)).await?;
         let own = events.iter().filter(|e| e.action.is_access() && e.stage != Stage::Intent);
-        let mut all: Vec<ReadLine> = own.flat_map(|e| lines(e, record)).collect();
+        let mut all: Vec<ReadLine> = own.flat_map(|e| lines(e, record, self.role_of(e))).collect();
         all.extend(self.reports.of(&record).iter().flat_map(|e| reported(e, record)));
         all.sort_by(|a, b| (a.at, &a.agency, a.seq).cmp(&(b.at, &b.agency, b.seq)));
         Ok(all)
@@ -209,7 +209,7 @@ pub fn log_name(
     format!("{agency}.{federation}/audit/{node}")
 }
 
-fn lines(event: &Event, record: RecordId) -> Vec<ReadLine> {
+fn lines(event: &Event, record: RecordId, role: Option<Role>) -> Vec<ReadLine> {
     let who = match &event.actor {
         Actor::Person { name, .. } => name.clone(),
         Actor::Node { node, .. } => HEXLOWER.encode(&node.0.to_be_bytes()),
@@ -221,7 +221,7 @@ fn lines(event: &Event, record: RecordId) -> Vec<ReadLine> {
         version,
         action: event.action,
         seq: event.seq,
-        role: None,
+        role,
     };
     event.object.records().into_iter().filter(|(id, _)| *id == record).map(|(_, v)| line(v)).collect()
 }

@@ -54,10 +54,13 @@ pub struct ClusterView {
     pub nodes: Vec<NodeView>,
     /// The common index of the digests.
     pub digest_index: u64,
-    /// What each origin owes this node; which records are missing only for those who run it or watch over it.
+    /// What each origin owes this node.
     pub sync: BTreeMap<AgencyId, Owed>,
-    /// What other agencies could not take of this one's records (P15); for the same people.
+    /// What other agencies could not take of this one's records (P15).
     pub complaints: Vec<(AgencyId, Complaint)>,
+    /// Whether the records of `sync` and `complaints` are left out: only those are told which these are who run the node
+    /// or watch over it.
+    pub withheld: bool,
     /// Why this node writes nothing to the ledger (P6).
     pub halted: Option<String>,
 }
@@ -116,6 +119,7 @@ impl Core {
             digest_index: common,
             sync,
             complaints: if watches { self.complaints(&state) } else { Vec::new() },
+            withheld: !watches,
             halted: self.cluster.halted(),
         })
     }

@@ -93,7 +93,11 @@ impl Core {
                 .hint("sign the request where `ca_key` is configured")
         })?;
         if self.directory.by_name(&new.name).is_some() {
-            return Err(Fault::conflict("EXISTS", format!("`{}` is in the directory already", new.name)));
+            let why = format!("`{}` is in the directory already", new.name);
+            return Err(Fault::conflict("EXISTS", why).hint(format!(
+                "a name is given once, and stays with whoever was suspended: use another, e.g. `{}-2`",
+                new.name
+            )));
         }
         let pem = authority.issue_person(csr_pem, &new.name, self.clock.now(), CERT_DAYS)?;
         let facts = certificate_facts(&pem)?;
@@ -144,8 +148,10 @@ impl Core {
         if let Some(role) = signing
             .find(|r| change.remove_roles.contains(r) || person.roles.iter().any(|x| x.has_authority() && x != *r))
         {
-            return Err(Fault::refused("NOT_ALLOWED", format!("`{role}` signs acts; its key stands on the ledger"))
-                .hint("suspend the person, which takes the key off the ledger, and enter a new one"));
+            let why = format!("`{role}` signs acts; its key stands on the ledger");
+            return Err(Fault::refused("NOT_ALLOWED", why).hint(format!(
+                "suspend the person and enter the same one under another name, e.g. `{name}-2`; two officers sign that"
+            )));
         }
         let ceiling = state.agency(&self.agency).map_or(Grade::Internal, |a| a.descriptor.ceiling);
         if change.clearance.is_some_and(|c| c > ceiling) {

@@ -360,6 +360,15 @@ impl Core {
         }
     }
 
+    /// The records that the lower portions of what was just published became, highest first. The publish stands whatever
+    /// this look finds: damage is the doctor's matter.
+    pub fn portions_of(&self, published: &Published) -> Vec<(RecordId, u32, Grade)> {
+        let found = self.vault.lower_grades(&self.state(), &published.record, published.version);
+        found
+            .inspect_err(|error| tracing::error!(record = %published.record, %error, "its portions cannot be named"))
+            .unwrap_or_default()
+    }
+
     fn request_key(&self, caller: &Caller, id: &[u8; 16]) -> [u8; 32] {
         digest("hufu.publish-request", &[caller.person().name.as_bytes(), id])
     }

@@ -62,8 +62,9 @@ impl Core {
             .map_err(|e| e.to_string())
     }
 
-    /// The role that somebody acted in, as the directory has it now: the one that reads, if there are several.
-    fn role_of(&self, event: &Event) -> Option<Role> {
+    /// The role that somebody of the own agency acted in, as the directory has it now: the one that reads, if there are
+    /// several. Events do not hold it.
+    pub(super) fn role_of(&self, event: &Event) -> Option<Role> {
         let Actor::Person { name, .. } = &event.actor else { return None };
         let person = self.directory.by_name(name)?;
         [Role::Analyst, Role::DutyOfficer]

@@ -40,6 +40,8 @@ pub struct SearchAsk {
     pub origin: Option<AgencyId>,
     /// Only what was issued since.
     pub since: Option<Millis>,
+    /// So many of the best are passed over.
+    pub offset: usize,
     /// Most lines.
     pub limit: usize,
     /// 查阅事由.
@@ -91,7 +93,8 @@ impl Core {
         let visible = if overall.is_allow() { self.visible(caller, &state, &query, &ask).await? } else { Vec::new() };
         let total = visible.len() as u64;
         let mut shown = Vec::new();
-        for card in visible {
+        // What is passed over is not opened: if one of it would not open, a hit comes twice and none is left out.
+        for card in visible.into_iter().skip(ask.offset) {
             if shown.len() >= ask.limit.clamp(1, SEARCH_MOST) {
                 break;
             }

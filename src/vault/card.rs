@@ -10,7 +10,7 @@ use super::object::SealedObject;
 use super::rules;
 use crate::domain::canon::{Canon, Writer};
 use crate::domain::ids::{AgencyId, AgreementId, RecordId};
-use crate::domain::label::Label;
+use crate::domain::label::{Grade, Label};
 use crate::domain::time::Millis;
 use crate::ledger::{State, VersionEntry};
 use crate::seal::GrantBody;
@@ -136,6 +136,21 @@ impl Vault {
         let facts = facts.and_then(|f| f.check_agreement(state, self.keys.agency(), &committed).map(|()| f));
         let facts = facts.inspect_err(|e| self.refuse_entry(state, record, &committed, &entry, e))?;
         Ok(Some(Card { record: *record, version: committed.version, facts }))
+    }
+
+    /// Lower envelopes of a version that is here, with the grade of each, committed or not.
+    pub fn lower_grades(
+        &self,
+        state: &State,
+        record: &RecordId,
+        version: u32,
+    ) -> Result<Vec<(RecordId, u32, Grade)>, VaultError> {
+        let mut lower = Vec::new();
+        for (id, of) in self.lower(state, record, version)? {
+            let Some(entry) = self.intake.entries(&id, of).into_iter().next() else { continue };
+            lower.push((id, of, self.facts(state, &entry)?.label.grade));
+        }
+        Ok(lower)
     }
 
     /// Lower envelopes of a version that is here, committed or not.

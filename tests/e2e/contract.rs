@@ -55,6 +55,7 @@ fn lists_histories_exports_and_explanations() {
         let refused = demo.run("police-chief", &[&["record", "publish"], &how[..]].concat());
         assert!(refused.code == 3 && refused.stderr.contains(reason), "{}", refused.stderr);
     }
+    paged(&demo);
     // The same person is not two: the chief signed the only guide.
     let alone = demo.publish("police-chief", "x", "x", SECRET);
     assert!(alone.code == 3 && alone.stderr.contains("SAME_PERSON"), "{}", alone.stderr);
@@ -137,6 +138,20 @@ fn people_come_act_and_go() {
     let log = demo.run("police-officer-2", &["audit", "search", "--person", "officer", "--decision", "deny"]);
     let refused = log.lines.iter().find(|e| e["rule"] == "act:NOT_ALLOWED").expect("the outcome");
     assert!(refused["detail"].as_str().unwrap().contains("change officer"), "{refused}");
+    // Who signs acts gets another such role as a new entry. The hints say how, and following them works.
+    enter("wu", "classifier").ok();
+    demo.run("police-officer-2", &["person", "approve", "wu"]).ok();
+    let change = demo.run("police-officer", &["person", "change", "wu", "--add-role", "inspector"]);
+    assert!(change.code == 3 && change.stderr.contains("`wu-2`"), "{}", change.stderr);
+    demo.run("police-officer", &["person", "suspend", "wu"]).ok();
+    let csr = key.join("wu.csr");
+    let again = ["person", "add", "wu", "--csr", csr.to_str().unwrap(), "--clearance", "secret", "--role", "inspector"];
+    let out = key.join("wu-again.pem");
+    let again = demo.run("police-officer", &[&again[..], &["--out", out.to_str().unwrap()]].concat());
+    assert!(again.code == 7 && again.stderr.contains("`wu-2`"), "{}", again.stderr);
+    enter("wu-2", "inspector").ok();
+    demo.run("police-officer-2", &["person", "approve", "wu-2"]).ok();
+    assert_eq!(demo.run("police-wu-2", &["audit", "search"]).code, 0);
     demo.run("police-officer", &["person", "suspend", "zhang"]).ok();
     assert_eq!(demo.run("police-zhang", &list).code, 3, "at the next call");
     until("the refusal is told", Duration::from_secs(5), || {
@@ -160,10 +175,70 @@ fn both_languages_and_shells() {
     let open = ["record", "open", "r-aaaaaaaaaaaaaaaaaaaaaaaaaa", "--purpose", "x"];
     let (code, _, zh) = run("zh", &open);
     assert!(code == Some(4) && zh.contains("未找到"), "{zh}");
+    // A wrong authority in the profile is told as that, and not as a node that is away.
+    let text = std::fs::read_to_string(&profile).unwrap();
+    let wrong = demo.dir().join("profiles/wrong.toml");
+    std::fs::write(&wrong, text.replace("nodes/police/ca.pem", "nodes/customs/ca.pem")).unwrap();
+    for (lang, words) in [("en", "authority in the profile"), ("zh", "证书机构")] {
+        let out = hufu().args(["--lang", lang, "--profile"]).arg(&wrong).args(["cluster", "status"]).output().unwrap();
+        let told = String::from_utf8(out.stderr).unwrap();
+        assert!(out.status.code() == Some(3) && told.contains(words) && told.contains("`ca`"), "{told}");
+    }
+    // The ledger's time stands still while nobody writes: whoever is shown it can read so.
+    for args in [["federation", "show"], ["record", "history"], ["agreement", "list"]] {
+        let (code, text, _) = run("en", &[&args[..], &["--help"]].concat());
+        assert!(code == Some(0) && text.contains("as of its"), "{args:?}: {text}");
+    }
     for shell in ["bash", "zsh", "fish"] {
         let (code, text, _) = run("en", &["completions", shell]);
         assert!(code == Some(0) && text.contains("hufu"), "{shell}");
     }
+}
+
+/// Every list goes on where a page ends, and a page says that it is one.
+fn paged(demo: &Demo) {
+    for (persona, noun, key) in
+        [("police-chief", "agreement", "id"), ("police-chief", "guide", "id"), ("police-officer", "person", "name")]
+    {
+        let whole = demo.run(persona, &[noun, "list"]);
+        assert!(whole.code == 0 && whole.lines.len() > 1 && whole.stderr.is_empty(), "{noun}: {}", whole.stderr);
+        let mut pages: Vec<Value> = Vec::new();
+        loop {
+            let last = pages.last().map(|l| l[key].as_str().unwrap().to_owned());
+            let after: Vec<&str> = last.iter().flat_map(|l| ["--after", l.as_str()]).collect();
+            let page = demo.run(persona, &[&[noun, "list", "--limit", "1"], &after[..]].concat());
+            assert_eq!((page.code, page.lines.len()), (0, 1), "{noun}: {}", page.stderr);
+            pages.extend(page.lines);
+            assert_eq!(page.stderr.contains("--after"), pages.len() < whole.lines.len(), "{noun}: {}", page.stderr);
+            if page.stderr.is_empty() {
+                break;
+            }
+        }
+        assert_eq!(pages, whole.lines, "{noun}");
+        assert_eq!(demo.run(persona, &[noun, "list", "--limit", "0"]).code, 2, "{noun}");
+    }
+    for body in ["分页甲", "分页乙", "分页丙"] {
+        demo.publish("police-analyst", "演练：分页", body, &["--grade", "internal"]).ok();
+    }
+    let search = |more: &[&str]| {
+        let base = ["record", "search", "分页", "--purpose", "CASE-9"];
+        demo.run("police-analyst", &[&base[..], more].concat())
+    };
+    let whole = until("all are indexed", Duration::from_secs(10), || {
+        let found = search(&[]);
+        (found.ok()["total"] == 3).then_some(found)
+    });
+    for (n, hit) in whole.lines.iter().take(3).enumerate() {
+        let page = search(&["--limit", "1", "--offset", &n.to_string()]);
+        assert_eq!((page.lines.len(), &page.lines[0]), (2, hit), "the hit and the total");
+        assert_eq!(page.ok()["total"], json!(3));
+    }
+    let beyond = search(&["--offset", "3"]);
+    assert_eq!((beyond.lines.len(), &beyond.ok()["total"]), (1, &json!(3)));
+    // Only what was shown was disclosed.
+    let shown = demo.run("police-officer", &["audit", "search", "--person", "analyst", "--limit", "50"]);
+    let last = shown.lines.iter().rfind(|e| e["action"] == "search").expect("the search is an event");
+    assert!(last["record"].is_null(), "{last}");
 }
 
 /// Dates that are over, periods that no law allows and grades that one is not cleared for are refused as what they are.
@@ -186,6 +261,12 @@ fn checked_terms(demo: &Demo) {
     let search = ["record", "search", "x", "--purpose", "CASE-1"];
     refused("police-analyst", &[&search[..], &["--origin", "mars"]].concat(), 2, "UNKNOWN_AGENCY");
     refused("police-analyst", &[&search[..], &["--limit", "0"]].concat(), 2, "USAGE");
+    // A wait that a node would cut short is refused, and not cut short.
+    refused("police-analyst", &["cluster", "status", "--timeout", "121"], 2, "at most 120 seconds");
+    assert_eq!(demo.run("police-analyst", &["cluster", "status", "--fresh", "--timeout", "120"]).code, 0);
+    refused("police-analyst", &[&lead[..], &["--wait-seconds", "61"]].concat(), 2, "USAGE");
+    let track = ["notice", "track", "n-aaaaaaaaaaaaaaaaaaaaaaaaaa", "--timeout", "3600"];
+    refused("police-duty", &track, 4, "NOT_FOUND");
     refused("police-officer", &["audit", "search", "--agency", "mars"], 2, "UNKNOWN_AGENCY");
     let signed = demo.run("police-chief", &sign(&["border-2026", "--grade", "confidential"]));
     let id = signed.ok()["id"].as_str().unwrap().to_owned();

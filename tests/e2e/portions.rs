@@ -32,6 +32,8 @@ fn a_tear_line_goes_further_than_the_record() {
     assert_eq!(answer["owed"], json!(["customs", "cyberspace", "police", "state-security"]));
     assert_eq!(answer["held_by"], answer["owed"], "cyberspace holds all it is owed");
     let record = answer["record"].as_str().unwrap();
+    let named = answer["portions"].as_array().unwrap();
+    assert_eq!((named.len(), &named[0]["version"], &named[0]["grade"]), (1, &json!(1), &json!("internal")));
 
     // An analyst of customs sees every portion, each with its own label.
     let texts = |v: &Value| -> Vec<(String, String)> {
@@ -49,6 +51,7 @@ fn a_tear_line_goes_further_than_the_record() {
     assert_eq!((texts(clerk.ok()), &clerk.ok()["title"]), (low_only.clone(), &json!("演练：加强查验")));
     let tear_line = clerk.ok()["record"].as_str().unwrap().to_owned();
     assert_ne!(tear_line, record);
+    assert_eq!(named[0]["record"], json!(tear_line), "its author was told");
 
     // cyberspace holds the tear-line and nothing that names the record.
     let found = until("cyberspace finds the tear-line", Duration::from_secs(10), || {

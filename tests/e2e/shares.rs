@@ -108,7 +108,12 @@ fn refusals_have_their_codes(demo: &Demo) {
     assert_eq!(r.code, 2);
     assert!(r.stderr.contains("1048576"), "the limit is named: {}", r.stderr);
     std::fs::write(&file, [0xff, 0xfe, 0x41]).unwrap();
-    assert_eq!(demo.run("police-analyst", &[&base[..], &[file.to_str().unwrap()]].concat()).code, 2, "broken UTF-8");
+    let broken = demo.run("police-analyst", &[&base[..], &[file.to_str().unwrap()]].concat());
+    assert!(
+        broken.code == 2 && broken.stderr.contains("huge.txt") && broken.stderr.contains("offset 0"),
+        "{}",
+        broken.stderr
+    );
     assert_eq!(demo.open("police-analyst", "r-nonsense").code, 2);
 }
 
@@ -116,7 +121,8 @@ fn officers_account_and_do_not_read(demo: &Demo, record: &str) {
     assert_eq!(demo.open("customs-officer", record).code, 4);
     assert_ne!(demo.run("customs-analyst", &["audit", "search"]).code, 0);
     let reads = demo.run("customs-officer", &["audit", "who-read", record]);
-    assert!(reads.lines.iter().any(|r| r["who"] == "analyst" && r["action"] == "open"), "{:?}", reads.lines);
+    let own = |r: &Value| r["who"] == "analyst" && r["action"] == "open" && r["role"] == "analyst";
+    assert!(reads.lines.iter().any(own), "{:?}", reads.lines);
 
     let out = demo.dir().join("log-export");
     demo.run("customs-officer", &["audit", "export", "--out", out.to_str().unwrap()]).ok();
@@ -265,6 +271,12 @@ fn a_folder_of_another_node_is_refused() {
     let second = super::demo::ran(super::demo::hufu().args(["node", "run", "--config"]).arg(&config).output().unwrap());
     assert_eq!(second.code, 7, "{}", second.stderr);
     assert!(second.stderr.contains("another node"), "{}", second.stderr);
+    // The doctor knows it beforehand.
+    let mut doctor = super::demo::hufu();
+    let doctor = super::demo::ran(doctor.args(["--json", "doctor", "--config"]).arg(&config).output().unwrap());
+    let told =
+        |l: &Value| l["check"] == "data" && l["state"] == "bad" && l["detail"].to_string().contains("another node");
+    assert!(doctor.code == 7 && doctor.lines.iter().any(told), "{} {:?}", doctor.code, doctor.lines);
 }
 
 #[test]

@@ -126,6 +126,13 @@ fn what_its_originator_gave_up_is_lost_and_entries_stand_on_the_ledger() {
     });
     assert_eq!((&sync["lost"][0]["record"], &sync["missing"]), (&Value::from(id), &Value::Array(Vec::new())));
 
+    // Who neither runs the node nor watches over it sees that this is not shown, and not that nothing is missing.
+    let clerk = demo.run("customs-clerk", &["cluster", "status"]);
+    let sync = clerk.ok()["sync"].as_array().unwrap().iter().find(|s| s["origin"] == "police").unwrap();
+    assert!(["missing", "unopenable", "lost"].iter().all(|list| sync[*list].is_null()), "{sync}");
+    assert!(sync["owed"].as_u64() > sync["held"].as_u64(), "{sync}");
+    assert!(clerk.ok()["complaints"].is_null());
+
     let entry = |name: &str| demo.run("police-officer", &["person", "show", name]).ok().clone();
     assert_eq!((entry("clerk")["version"].as_u64(), entry("clerk")["ledger"].as_bool()), (Some(1), Some(true)));
     let change = ["person", "change", "clerk", "--unit", "演练处"];
