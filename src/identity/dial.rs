@@ -110,7 +110,7 @@ fn no_connection(address: &str, error: &(dyn Error + 'static)) -> IdentityError 
 }
 
 /// What was wrong with the other side's certificate, if that is among the causes.
-fn certificate_error(error: &(dyn Error + 'static)) -> Option<&CertificateError> {
+fn certificate_error<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a CertificateError> {
     let mut next = Some(error);
     while let Some(cause) = next {
         if let Some(rustls::Error::InvalidCertificate(why)) = cause.downcast_ref::<rustls::Error>() {
