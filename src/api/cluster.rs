@@ -55,6 +55,7 @@ impl v1::cluster_server::Cluster for People {
             complaints,
             halted: view.halted.unwrap_or_default(),
             withheld: view.withheld,
+            certified: view.certified,
         }))
     }
 

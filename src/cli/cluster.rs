@@ -49,12 +49,12 @@ pub(super) fn run(command: Command, g: &Globals, out: &Out) -> Result<ExitCode, 
             .collect();
         if out.is_json() {
             let complaints = (!r.withheld).then_some(&complaints);
-            let json = json!({"leader": leader, "term": r.term, "commit": r.commit, "nodes": nodes, "digest_index": r.digest_index, "sync": sync, "complaints": complaints, "halted": (!r.halted.is_empty()).then_some(&r.halted)});
+            let json = json!({"leader": leader, "term": r.term, "commit": r.commit, "nodes": nodes, "digest_index": r.digest_index, "sync": sync, "complaints": complaints, "certified": r.certified, "halted": (!r.halted.is_empty()).then_some(&r.halted)});
             out.answer(&json, String::new);
             return Ok(ExitCode::SUCCESS);
         }
         outln!(
-            "{} {}  {} {}  {} {}  {} {}",
+            "{} {}  {} {}  {} {}  {} {}  {} {}",
             out.say("主节点", "leader"),
             leader.map_or(out.say("无", "none"), String::as_str),
             out.say("任期", "term"),
@@ -62,7 +62,9 @@ pub(super) fn run(command: Command, g: &Globals, out: &Out) -> Result<ExitCode, 
             out.say("已提交", "commit"),
             r.commit,
             out.say("摘要位置", "digests at"),
-            r.digest_index
+            r.digest_index,
+            out.say("已认证", "certified"),
+            r.certified
         );
         out.table(&["agency", "node", "role", "reachable", "applied", "digest"], &nodes);
         if !r.sync.is_empty() {

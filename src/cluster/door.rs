@@ -1,5 +1,6 @@
 //! What openraft never gets to see (P6): messages that no honest member sends.
 
+use super::certificate::Certificate;
 use super::elections::{Elections, Grant};
 use super::log::LogStore;
 use super::types::{LogId, Membership, TypeConfig, Vote};
@@ -125,20 +126,26 @@ impl Door<'_> {
         &self,
         sender: NodeId,
         m: &InstallSnapshotRequest<TypeConfig>,
-        shown: &[Grant],
+        (shown, certificate): (&[Grant], &Certificate),
     ) -> Result<(), DoorError> {
         self.leader(sender, &m.vote)?;
         if self.is_deposed(&m.vote) {
             return Ok(());
         }
         self.elected(&m.vote, shown)?;
+        if Some(certificate.index) != m.meta.last_log_id.map(|id| id.index) || !self.elections.certifies(certificate) {
+            return Err(DoorError::Snapshot("no majority of the voters certifies it"));
+        }
         self.approved(m.meta.last_membership.membership())?;
         m.meta.last_log_id.map_or(Ok(()), |id| self.keeps(id))
     }
 
-    /// The state of a whole snapshot: this federation's, with the same voters, and every agency as it is known here.
-    /// That its records are the right ones only a certificate could show (P7).
-    pub(super) fn snapshot_state(&self, state: &State) -> Result<(), DoorError> {
+    /// The state of a whole snapshot: the one that is certified (P7), this federation's, with the same voters, and every
+    /// agency as it is known here.
+    pub(super) fn snapshot_state(&self, state: &State, certificate: &Certificate) -> Result<(), DoorError> {
+        if state.digest() != certificate.digest {
+            return Err(DoorError::Snapshot("the majority certifies another state"));
+        }
         if state.federation() != self.state.federation() || state.threshold() != self.state.threshold() {
             return Err(DoorError::Snapshot("its federation or threshold is another"));
         }

@@ -5,14 +5,15 @@
 //! durable vote is another's has none to give, so a member that was not elected cannot show a majority, whatever it sends.
 //! The grants of a vote are asked for when it first leads, and again after a restart: they are on no disk.
 
+use super::certificate::Certificate;
 use super::codec;
 use super::network::{CallKind, PeerCalls};
 use super::types::Vote;
+use super::voters::Voters;
 use crate::domain::canon::{Canon, CanonError, Reader, Writer};
 use crate::domain::ids::FederationId;
-use crate::ledger::State;
-use crate::seal::{PublicKey, Signature, SigningKey};
-use std::collections::{BTreeMap, BTreeSet};
+use crate::seal::{Signature, SigningKey};
+use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::task::JoinSet;
@@ -56,18 +57,15 @@ pub(super) fn read_grants(r: &mut Reader<'_>) -> Result<Vec<Grant>, CanonError> 
     r.list(GRANTS, Grant::read)
 }
 
-/// Who votes, and whose election this node has seen.
+/// Whose election this node has seen.
 pub(super) struct Elections {
-    federation: FederationId,
-    voters: BTreeMap<u64, PublicKey>,
+    voters: Arc<Voters>,
     seen: Mutex<Option<(u64, u64)>>,
 }
 
 impl Elections {
-    /// Of the voters of the ledger, which the genesis fixes.
-    pub(super) fn of(state: &State) -> Elections {
-        let voters = state.voters().into_iter().filter_map(|id| state.node(id).map(|n| (id.0, n.key))).collect();
-        Elections { federation: state.federation().clone(), voters, seen: Mutex::default() }
+    pub(super) fn new(voters: Arc<Voters>) -> Elections {
+        Elections { voters, seen: Mutex::default() }
     }
 
     /// Whether a leader is shown to be elected: by these grants, or by earlier ones for the same vote.
@@ -85,36 +83,46 @@ impl Elections {
         elected
     }
 
+    /// Whether a certificate is one of these voters.
+    pub(super) fn certifies(&self, certificate: &Certificate) -> bool {
+        certificate.verifies(&self.voters)
+    }
+
     fn is_majority(&self, of: (u64, u64), shown: &[Grant]) -> bool {
         let granted: BTreeSet<u64> = shown.iter().filter(|g| self.verifies(of, g)).map(|g| g.voter).collect();
-        granted.len() > self.voters.len() / 2
+        self.voters.is_majority(granted.len())
     }
 
     fn verifies(&self, (term, leader): (u64, u64), grant: &Grant) -> bool {
-        let key = self.voters.get(&grant.voter);
-        key.is_some_and(|k| k.verify(DOMAIN, &words(&self.federation, term, leader), &grant.signature).is_ok())
+        let words = words(&self.voters.federation, term, leader);
+        self.voters.signed(grant.voter, DOMAIN, &words, &grant.signature)
     }
 }
 
 /// The grants by which this node leads.
 pub(super) struct Mandate {
     node: u64,
-    key: SigningKey,
+    key: Arc<SigningKey>,
     elections: Arc<Elections>,
     calls: Arc<dyn PeerCalls>,
     shown: tokio::sync::Mutex<((u64, u64), Vec<Grant>)>,
 }
 
 impl Mandate {
-    pub(super) fn new(node: u64, key: SigningKey, elections: Arc<Elections>, calls: Arc<dyn PeerCalls>) -> Mandate {
+    pub(super) fn new(
+        node: u64,
+        key: Arc<SigningKey>,
+        elections: Arc<Elections>,
+        calls: Arc<dyn PeerCalls>,
+    ) -> Mandate {
         Mandate { node, key, elections, calls, shown: tokio::sync::Mutex::default() }
     }
 
     /// This node's grant, for whom its durable vote names.
     pub(super) fn grant(&self, durable: &Vote, (term, leader): (u64, u64)) -> Option<Grant> {
         let voted = durable.leader_id.term == term && durable.leader_id.voted_for() == Some(leader);
-        let votes = self.elections.voters.contains_key(&self.node);
-        (voted && votes).then(|| grant(&self.elections.federation, self.node, &self.key, (term, leader)))
+        let votes = self.elections.voters.contains(self.node);
+        (voted && votes).then(|| grant(&self.elections.voters.federation, self.node, &self.key, (term, leader)))
     }
 
     /// Grants of a majority for the own vote, asked for once; none when too few answer within the time.
@@ -126,7 +134,7 @@ impl Mandate {
         }
         let mut grants: Vec<Grant> = self.grant(vote, of).into_iter().collect();
         let mut asked = JoinSet::new();
-        for voter in self.elections.voters.keys().copied().filter(|v| *v != self.node) {
+        for voter in self.elections.voters.others(self.node) {
             let body = codec::message(|w| {
                 w.u64(of.0);
             });
@@ -146,6 +154,7 @@ impl Mandate {
 #[allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "test")]
 mod tests {
     use super::*;
+    use crate::ledger::State;
     use crate::ledger::fixture::{Agency, federation};
 
     #[test]
@@ -157,7 +166,7 @@ mod tests {
             voters.iter().map(sign).collect::<Vec<_>>()
         };
         let vote = |term| Vote::new_committed(term, f.police.node.0);
-        let admits = |vote: &Vote, shown: &[Grant]| Elections::of(&state).admits(vote, shown);
+        let admits = |vote: &Vote, shown: &[Grant]| Elections::new(Arc::new(Voters::of(&state))).admits(vote, shown);
         assert_eq!(state.voters().len(), 2, "both are the majority");
         assert!(admits(&vote(5), &of(5, &f.police, &[&f.police, &f.customs])));
         assert!(!admits(&vote(5), &[]));
@@ -170,7 +179,7 @@ mod tests {
         forged[1].voter = f.third.node.0;
         assert!(!admits(&vote(5), &forged), "in somebody else's name");
         // What was seen once needs not be shown again, and shows nothing of another vote.
-        let elections = Elections::of(&state);
+        let elections = Elections::new(Arc::new(Voters::of(&state)));
         assert!(elections.admits(&vote(5), &of(5, &f.police, &[&f.police, &f.customs])));
         assert!(elections.admits(&vote(5), &[]) && !elections.admits(&vote(6), &[]));
         let read = |g: &Grant| {

@@ -22,6 +22,8 @@ struct Seen {
     kept: u64,
     first: Option<String>,
     untold: Vec<(NodeId, String)>,
+    /// Whether a certificate is among it.
+    diverged: bool,
 }
 
 /// The evidence of one node.
@@ -38,9 +40,15 @@ impl Evidence {
 
     pub(super) fn over((journal, recovery): (Journal, Recovery)) -> Result<Evidence, String> {
         let kept = recovery.next_seq.saturating_sub(recovery.first_seq);
-        let first = journal.read(recovery.first_seq, 1, 1 << 20).map_err(|e| e.to_string())?.into_iter().next();
-        let first = first.map(|(_, frame)| words(&frame)).transpose().map_err(|e| e.to_string())?;
-        Ok(Evidence { journal, seen: Mutex::new(Seen { kept, first, untold: Vec::new() }) })
+        let (mut first, mut diverged) = (None, false);
+        for seq in recovery.first_seq..recovery.next_seq {
+            for (_, frame) in journal.read(seq, 1, 1 << 20).map_err(|e| e.to_string())? {
+                let (what, kind) = words(&frame).map_err(|e| e.to_string())?;
+                first.get_or_insert(what);
+                diverged |= kind == CallKind::Certificate.code();
+            }
+        }
+        Ok(Evidence { journal, seen: Mutex::new(Seen { kept, first, untold: Vec::new(), diverged }) })
     }
 
     /// Keeps a message; durable when it answers. From its call on nothing is written to the ledger, kept or not.
@@ -55,6 +63,7 @@ impl Evidence {
         let full = {
             let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
             seen.first.get_or_insert(what.clone());
+            seen.diverged |= kind == CallKind::Certificate;
             let full = seen.kept >= MOST;
             if !full {
                 seen.kept += 1;
@@ -67,6 +76,11 @@ impl Evidence {
         }
         let frame = Writer::new(DOMAIN, VERSION).str(&what).value(&sender).u32(kind.code()).bytes(message).finish();
         self.journal.append(vec![frame]).await.map(|_| ())
+    }
+
+    /// Whether the majority certified another state than this node has.
+    pub(super) fn has_diverged(&self) -> bool {
+        self.seen.lock().unwrap_or_else(PoisonError::into_inner).diverged
     }
 
     /// Why nothing is written any more; none while all is well.
@@ -85,14 +99,14 @@ fn options() -> JournalOptions {
     JournalOptions { max_frame_bytes: limits::PEER_MESSAGE_BYTES + 2_048, ..JournalOptions::default() }
 }
 
-fn words(frame: &[u8]) -> Result<String, CanonError> {
+fn words(frame: &[u8]) -> Result<(String, u32), CanonError> {
     let mut r = Reader::new(frame, DOMAIN, VERSION)?;
     let what = r.str(1024)?.to_owned();
     NodeId::read(&mut r)?;
-    r.u32()?;
+    let kind = r.u32()?;
     r.bytes(limits::PEER_MESSAGE_BYTES)?;
     r.finish()?;
-    Ok(what)
+    Ok((what, kind))
 }
 
 #[cfg(test)]

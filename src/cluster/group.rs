@@ -2,6 +2,7 @@
 
 use super::batcher::{Batcher, Job};
 use super::begun::{Begun, LOG_LOST};
+use super::certificate::{Certificate, Certifier, step_back};
 use super::codec;
 use super::door::{Door, DoorError};
 use super::elections::{Elections, Mandate, read_grants};
@@ -12,7 +13,8 @@ use super::network::{CallError, CallKind, Network, PeerCalls};
 use super::pieces::Pieces;
 use super::saver::Incidents;
 use super::types::{Entry, Raft};
-use crate::domain::canon::CanonError;
+use super::voters::Voters;
+use crate::domain::canon::{Canon, CanonError, Reader};
 use crate::domain::fault::Fault;
 use crate::domain::ids::NodeId;
 use crate::domain::limits;
@@ -26,7 +28,11 @@ use std::sync::Arc;
 use std::time::Duration;
 use thiserror::Error;
 use tokio::sync::{oneshot, watch};
+use tokio::task::JoinSet;
 use tokio::time::Instant;
+
+/// A voter waits so long to have applied what it is asked about.
+const ATTEST_WAIT: Duration = Duration::from_secs(1);
 
 /// Raft timings in milliseconds.
 #[derive(Debug, Clone, Copy)]
@@ -112,11 +118,14 @@ struct Message<'a> {
 /// The group on this node.
 pub struct Cluster {
     node: NodeId,
-    raft: Raft,
+    pub(super) raft: Raft,
     log: LogStore,
     published: Arc<Published>,
     incidents: Incidents,
-    evidence: Evidence,
+    evidence: Arc<Evidence>,
+    certifier: Arc<Certifier>,
+    /// The tasks that ask for certificates; they end with this.
+    certifying: tokio::sync::Mutex<JoinSet<()>>,
     batcher: Batcher,
     calls: Arc<dyn PeerCalls>,
     election: Duration,
@@ -132,7 +141,7 @@ impl Cluster {
         let log = LogStore::open(&o.dir.join("log")).map_err(|e| fatal(e.to_string()))?;
         let (machine, published) = Machine::open(&o.dir, &o.genesis, &log).map_err(|e| fatal(e.to_string()))?;
         let incidents = machine.incidents();
-        let evidence = Evidence::open(&o.dir.join("evidence")).map_err(fatal)?;
+        let evidence = Arc::new(Evidence::open(&o.dir.join("evidence")).map_err(fatal)?);
         if let Some(why) = evidence.halted() {
             tracing::error!(%why, "evidence of an attempt to undo the ledger; this node writes nothing to it");
         }
@@ -157,14 +166,18 @@ impl Cluster {
         }
         let state = published.state();
         let voters = state.voters();
-        let elections = Arc::new(Elections::of(&state));
-        let mandate = Mandate::new(o.node.0, o.key, Arc::clone(&elections), Arc::clone(&o.calls));
+        let (key, known) = (Arc::new(o.key), Arc::new(Voters::of(&state)));
+        let elections = Arc::new(Elections::new(Arc::clone(&known)));
+        let mandate = Mandate::new(o.node.0, Arc::clone(&key), Arc::clone(&elections), Arc::clone(&o.calls));
         let mandate = Arc::new(mandate);
+        let (calls, shown, kept) = (Arc::clone(&o.calls), Arc::clone(&published), Arc::clone(&evidence));
+        let certifier = Arc::new(Certifier::new(o.node.0, key, known, calls, shown, kept));
         let network = Network {
             calls: Arc::clone(&o.calls),
             log: log.clone(),
             voters: Arc::new(voters.iter().map(|n| n.0).collect()),
             mandate: Arc::clone(&mandate),
+            certifier: Arc::clone(&certifier),
         };
         let raft = Raft::new(o.node.0, Arc::new(config), network, log.clone(), machine)
             .await
@@ -177,6 +190,10 @@ impl Cluster {
                 tracing::debug!(error = %e, "somebody else initialized the group first");
             }
         }
+        let mut certifying = JoinSet::new();
+        certifying.spawn(Arc::clone(&certifier).run(raft.clone()));
+        certifying.spawn(Arc::clone(&certifier).renew_snapshots(raft.clone()));
+        let certifying = tokio::sync::Mutex::new(certifying);
         let batcher = Batcher::start(o.node, raft.clone(), Arc::clone(&o.calls));
         tokio::spawn(add_learners(raft.clone(), o.node, state.learners()));
         let election = Duration::from_millis(o.timings.election_max_ms);
@@ -188,6 +205,8 @@ impl Cluster {
             published,
             incidents,
             evidence,
+            certifier,
+            certifying,
             batcher,
             calls,
             election,
@@ -196,15 +215,14 @@ impl Cluster {
             mandate,
         };
         if cluster.halted().is_some() {
-            cluster.step_back();
+            step_back(&cluster.raft);
         }
         Ok(cluster)
     }
 
-    /// A node that writes nothing leads nobody: it follows and votes, and the others choose whom they can write with.
-    fn step_back(&self) {
-        self.raft.runtime_config().heartbeat(false);
-        self.raft.runtime_config().elect(false);
+    #[cfg(test)]
+    pub(super) fn node(&self) -> NodeId {
+        self.node
     }
 
     /// The ledger as applied here.
@@ -220,6 +238,16 @@ impl Cluster {
     /// What was kept as evidence since the last call: who sent it, and what it would have done.
     pub fn take_evidence(&self) -> Vec<(NodeId, String)> {
         self.evidence.take()
+    }
+
+    /// The highest index whose state a majority of the voters signed (P7); 0 for none yet.
+    pub fn certified(&self) -> u64 {
+        self.certifier.certified()
+    }
+
+    /// Whether a certificate names another state than this node has (P7).
+    pub fn has_diverged(&self) -> bool {
+        self.evidence.has_diverged()
     }
 
     /// Why this node writes nothing to the ledger (P6); none while all is well.
@@ -293,15 +321,16 @@ impl Cluster {
                 Ok(codec::message(|w| codec::write_vote_reply(w, &reply)))
             }
             CallKind::Snapshot => {
-                let (shown, m) = codec::parse(&body, |r| Ok((read_grants(r)?, codec::read_snapshot(r)?)))?;
-                self.admit(&of, door.snapshot(sender, &m, &shown)).await?;
+                let read = |r: &mut Reader<'_>| Ok((read_grants(r)?, r.value()?, codec::read_snapshot(r)?));
+                let (shown, certificate, m): (_, Certificate, _) = codec::parse(&body, read)?;
+                self.admit(&of, door.snapshot(sender, &m, (&shown, &certificate))).await?;
                 let mut reply = InstallSnapshotResponse { vote };
                 // A replaced leader hears of its successor. What is applied here already is not taken again; its sender
                 // goes on with the log.
                 let applied = m.meta.last_log_id.is_none_or(|id| id.index <= door.applied);
                 if !door.is_deposed(&m.vote) && !applied {
                     let mut pieces = self.pieces.lock().await;
-                    let (mut whole, check) = (None, |state: &State| door.snapshot_state(state));
+                    let (mut whole, check) = (None, |state: &State| door.snapshot_state(state, &certificate));
                     let added = pieces.add(&m, check).map(|snapshot| whole = snapshot);
                     self.admit(&of, added).await?;
                     if let Some(snapshot) = whole {
@@ -312,6 +341,28 @@ impl Cluster {
                 Ok(codec::message(|w| codec::write_snapshot_reply(w, &reply)))
             }
             CallKind::Forward => self.forwarded(sender, &body).await,
+            CallKind::Attest => {
+                let index = codec::parse(&body, |r| r.u64())?;
+                // Who lags has no word yet.
+                let _applied = self.wait_applied(index, Instant::now() + ATTEST_WAIT).await;
+                let word = self.certifier.attest(index);
+                Ok(codec::message(|w| {
+                    w.option(word.as_ref(), |w, a| {
+                        w.value(a);
+                    });
+                }))
+            }
+            CallKind::Certificate => {
+                let certificate = codec::parse(&body, Certificate::read)?;
+                let taken = self.certifier.take(sender, certificate).await.map_err(|e| fatal(e.to_string()))?;
+                if self.halted().is_some() {
+                    step_back(&self.raft);
+                }
+                if !taken {
+                    return Err(ClusterError::Door("a certificate without a majority".into()));
+                }
+                Ok(codec::message(|_| {}))
+            }
             CallKind::Grant => {
                 let term = codec::parse(&body, |r| r.u64())?;
                 let granted = self.mandate.grant(&vote, (term, sender.0));
@@ -335,7 +386,7 @@ impl Cluster {
         let Err(error) = checked else { return Ok(()) };
         tracing::error!(sender = %of.sender, %error, "a message was refused at the door");
         if matches!(error, DoorError::Rollback(_)) {
-            self.step_back();
+            step_back(&self.raft);
             let kept = self.evidence.keep(of.sender, of.kind, &error.to_string(), of.body).await;
             if let Err(failed) = kept {
                 // A disk that takes no evidence takes no log either: the node stops.
@@ -371,6 +422,7 @@ impl Cluster {
 
     /// Stops openraft.
     pub async fn shutdown(&self) {
+        self.certifying.lock().await.shutdown().await;
         if let Err(e) = self.raft.shutdown().await {
             tracing::warn!(error = %e, "consensus did not stop cleanly");
         }

@@ -16,14 +16,17 @@
 //!   cannot be read (openraft issue 1795).
 //! - A batch is answered only once it is applied on this node.
 //!
-//! Not guaranteed, before certificates are checked (P7): that an elected leader sends everybody the same entries. One bad
-//! voter that is elected can fork nodes that follow it, and feed a node that lags a snapshot with invented records. What
-//! contradicts such a fork later is kept as evidence; which side was bad, people find out.
+//! - A snapshot counts only with a certificate of the majority for its very state, and a node whose state is not the
+//!   certified one writes nothing more ([`certificate`], P7).
+//!
+//! Not guaranteed: that an elected leader sends everybody the same entries before the next certificate, about a second
+//! later. What contradicts a fork is kept as evidence; which side was bad, people find out.
 
 #![allow(clippy::result_large_err, reason = "openraft's storage error is large, and its traits ask for it")]
 
 mod batcher;
 mod begun;
+mod certificate;
 mod codec;
 mod committer;
 mod door;
@@ -39,6 +42,7 @@ mod snapshot;
 #[cfg(test)]
 mod tests;
 mod types;
+mod voters;
 
 pub use committer::{Committer, Outcome, refused};
 pub use group::{Cluster, ClusterError, ClusterOptions, Status, Timings};

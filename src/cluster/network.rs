@@ -1,5 +1,6 @@
 //! Raft's messages over whatever carries bytes between nodes; `node` plugs the carrier in.
 
+use super::certificate::Certifier;
 use super::codec;
 use super::door::answered_vote;
 use super::elections::{Grant, Mandate, write_grants};
@@ -34,6 +35,10 @@ pub enum CallKind {
     ReadIndex = 5,
     /// A signed grant of the answerer's durable vote, if it is the caller's.
     Grant = 6,
+    /// A voter's word on the state after an index.
+    Attest = 7,
+    /// A certificate.
+    Certificate = 8,
 }
 
 impl CallKind {
@@ -44,8 +49,8 @@ impl CallKind {
 
     /// The kind of a code.
     pub fn from_code(code: u32) -> Option<CallKind> {
-        use CallKind::{Append, Forward, Grant, ReadIndex, Snapshot, Vote};
-        [Append, Vote, Snapshot, Forward, ReadIndex, Grant].into_iter().find(|k| k.code() == code)
+        use CallKind::{Append, Attest, Certificate, Forward, Grant, ReadIndex, Snapshot, Vote};
+        [Append, Vote, Snapshot, Forward, ReadIndex, Grant, Attest, Certificate].into_iter().find(|k| k.code() == code)
     }
 }
 
@@ -81,6 +86,7 @@ pub(super) struct Network {
     pub(super) voters: Arc<BTreeSet<u64>>,
     /// What this node shows when it leads.
     pub(super) mandate: Arc<Mandate>,
+    pub(super) certifier: Arc<Certifier>,
 }
 
 impl RaftNetworkFactory<TypeConfig> for Network {
@@ -171,8 +177,14 @@ impl RaftNetwork<TypeConfig> for Link {
         option: RPCOption,
     ) -> Rpc<InstallSnapshotResponse<u64>, InstallSnapshotError> {
         let grants = self.mandate(&rpc.vote, &option).await?;
+        let index = rpc.meta.last_log_id.map_or(0, |id| id.index);
+        let Some(certificate) = self.network.certifier.of_snapshot(index).await else {
+            let why = AnyError::error("too few voters certify the snapshot; a newer one follows");
+            return Err(RPCError::Unreachable(Unreachable::new(&why)));
+        };
         let body = codec::message(|w| {
             write_grants(w, &grants);
+            w.value(&certificate);
             codec::write_snapshot(w, &rpc);
         });
         let answer = self.call(CallKind::Snapshot, body, &option, codec::read_snapshot_reply).await?;

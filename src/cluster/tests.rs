@@ -1,6 +1,9 @@
 //! openraft's own storage suite, restarts, and the door.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "test")]
 
+mod together;
+
+use super::certificate::{Certificate, attest};
 use super::codec;
 use super::door::{Door, DoorError, answered_vote};
 use super::elections::{Elections, grant, write_grants};
@@ -8,11 +11,12 @@ use super::group::{Cluster, ClusterError, ClusterOptions, Timings};
 use super::log::LogStore;
 use super::machine::Machine;
 use super::network::{CallError, CallKind, PeerCalls};
-use super::types::{Entry, LogEntry, LogId, StorageError, TypeConfig, Vote};
+use super::types::{Entry, LogEntry, LogId, SnapshotMeta, StorageError, TypeConfig, Vote};
+use super::voters::Voters;
 use crate::domain::ids::NodeId;
 use crate::ledger::State;
-use crate::ledger::fixture::federation;
-use openraft::raft::{AppendEntriesRequest, VoteRequest};
+use crate::ledger::fixture::{Agency, federation};
+use openraft::raft::{AppendEntriesRequest, InstallSnapshotRequest, VoteRequest};
 use openraft::storage::{RaftLogStorage, RaftStateMachine};
 use openraft::testing::{StoreBuilder, Suite};
 use openraft::{CommittedLeaderId, EntryPayload, RaftLogReader, RaftSnapshotBuilder};
@@ -159,8 +163,13 @@ async fn the_door_refuses_what_no_honest_member_sends() {
     let mut log = reopen(&dir).await;
     append(&mut log, (1..=6).map(|i| entry(1, i)).collect()).await;
     let (voter, other) = (f.police.node, f.customs.node);
-    let door =
-        Door { state: &state, log: &log, applied: 4, vote: Vote::new(10, voter.0), elections: &Elections::of(&state) };
+    let door = Door {
+        state: &state,
+        log: &log,
+        applied: 4,
+        vote: Vote::new(10, voter.0),
+        elections: &Elections::new(Voters::of(&state).into()),
+    };
     let append = |node: NodeId, term: u64, entries: Vec<LogEntry>| AppendEntriesRequest::<TypeConfig> {
         vote: Vote::new_committed(term, node.0),
         prev_log_id: entries.first().map(|e| id(1, e.log_id.index - 1)),
@@ -169,10 +178,44 @@ async fn the_door_refuses_what_no_honest_member_sends() {
     };
     // A snapshot undoes no suspension; one that was reinstated since has a higher standing.
     let fewer = crate::ledger::fixture::suspended(&state, &f.third.id);
-    let knows =
-        Door { state: &fewer, log: &log, applied: 4, vote: Vote::new(10, voter.0), elections: &Elections::of(&fewer) };
-    assert_eq!(knows.snapshot_state(&state), Err(DoorError::Snapshot("an agency in it is another")));
-    assert_eq!((knows.snapshot_state(&fewer), door.snapshot_state(&fewer)), (Ok(()), Ok(())));
+    let knows = Door {
+        state: &fewer,
+        log: &log,
+        applied: 4,
+        vote: Vote::new(10, voter.0),
+        elections: &Elections::new(Voters::of(&fewer).into()),
+    };
+    let certified = |state: &State| {
+        let word = |a: &Agency| attest(&f.id, a.node.0, &a.node_key, (9, state.digest()));
+        Certificate::of(&[word(&f.police), word(&f.customs)], &Voters::of(state)).unwrap()
+    };
+    let of = |door: &Door<'_>, state: &State| door.snapshot_state(state, &certified(state));
+    assert_eq!(of(&knows, &state), Err(DoorError::Snapshot("an agency in it is another")));
+    assert_eq!((of(&knows, &fewer), of(&door, &fewer)), (Ok(()), Ok(())));
+    // A state that nobody certified is not taken, whatever is in it.
+    let invented = door.snapshot_state(&fewer, &certified(&state));
+    assert_eq!(invented, Err(DoorError::Snapshot("the majority certifies another state")));
+    let piece = |index| InstallSnapshotRequest::<TypeConfig> {
+        vote: Vote::new_committed(11, voter.0),
+        meta: SnapshotMeta {
+            last_log_id: Some(id(1, index)),
+            last_membership: openraft::StoredMembership::new(
+                None,
+                openraft::Membership::new(vec![state.voters().iter().map(|n| n.0).collect()], ()),
+            ),
+            snapshot_id: "x".into(),
+        },
+        offset: 0,
+        data: Vec::new(),
+        done: false,
+    };
+    let grants = [&f.police, &f.customs].map(|v| grant(&f.id, v.node.0, &v.node_key, (11, voter.0)));
+    let uncertified = Err(DoorError::Snapshot("no majority of the voters certifies it"));
+    assert_eq!(door.snapshot(voter, &piece(9), (&grants, &certified(&state))), Ok(()));
+    assert_eq!(door.snapshot(voter, &piece(8), (&grants, &certified(&state))), uncertified, "of another index");
+    let Certificate { index, digest, .. } = certified(&state);
+    let none = Certificate { signatures: Vec::new(), index, digest };
+    assert_eq!(door.snapshot(voter, &piece(9), (&grants, &none)), uncertified);
     assert_eq!(granted(&door, voter, &append(voter, 11, vec![entry(1, 4), entry(2, 5)])), Ok(()));
     assert_eq!(granted(&door, voter, &append(voter, 11, vec![entry(2, 4)])), Err(DoorError::Rollback(4)));
     assert_eq!(granted(&door, other, &append(voter, 11, vec![])), Err(DoorError::NotSender));
@@ -217,7 +260,7 @@ fn granted(door: &Door<'_>, sender: NodeId, m: &AppendEntriesRequest<TypeConfig>
     let shown = door.append(sender, m, &grants);
     // Without a majority nobody leads, whatever else is right.
     if shown.is_ok() && !door.is_deposed(&m.vote) {
-        let unseen = Elections::of(door.state);
+        let unseen = Elections::new(Voters::of(door.state).into());
         let door = Door { elections: &unseen, ..*door };
         assert_eq!(door.append(sender, m, &grants[..1]), Err(DoorError::NotElected));
     }
@@ -234,8 +277,13 @@ async fn the_door_guards_what_is_purged() {
     append(&mut log, (1..=6).map(|i| entry(1, i)).collect()).await;
     log.purge(id(1, 4)).await.unwrap();
     let voter = f.police.node;
-    let door =
-        Door { state: &state, log: &log, applied: 6, vote: Vote::new(10, voter.0), elections: &Elections::of(&state) };
+    let door = Door {
+        state: &state,
+        log: &log,
+        applied: 6,
+        vote: Vote::new(10, voter.0),
+        elections: &Elections::new(Voters::of(&state).into()),
+    };
     let append = |prev, entries: Vec<LogEntry>| {
         let (vote, prev_log_id, leader_commit) = (Vote::new_committed(11, voter.0), Some(prev), None);
         granted(&door, voter, &AppendEntriesRequest::<TypeConfig> { vote, prev_log_id, entries, leader_commit })
@@ -245,8 +293,13 @@ async fn the_door_guards_what_is_purged() {
     assert_eq!(append(id(2, 2), vec![]), Err(DoorError::Rollback(2)));
     assert_eq!(append(id(1, 3), vec![entry(2, 4)]), Err(DoorError::Rollback(4)));
     // A snapshot up to 9 is applied, and the log is not cut yet: what a later leader wrote there contradicts nothing.
-    let door =
-        Door { state: &state, log: &log, applied: 9, vote: Vote::new(10, voter.0), elections: &Elections::of(&state) };
+    let door = Door {
+        state: &state,
+        log: &log,
+        applied: 9,
+        vote: Vote::new(10, voter.0),
+        elections: &Elections::new(Voters::of(&state).into()),
+    };
     let (vote, leader_commit) = (Vote::new_committed(11, voter.0), None);
     let entries = vec![entry(3, 8), entry(3, 9)];
     let next = AppendEntriesRequest::<TypeConfig> { vote, prev_log_id: Some(id(3, 7)), entries, leader_commit };
@@ -261,7 +314,13 @@ async fn the_door_believes_no_commit_position() {
     let dir = tempfile::tempdir().unwrap();
     let mut log = reopen(&dir).await;
     append(&mut log, (1..=6).map(|i| entry(1, i)).collect()).await;
-    let door = Door { state: &state, log: &log, applied: 4, vote: Vote::default(), elections: &Elections::of(&state) };
+    let door = Door {
+        state: &state,
+        log: &log,
+        applied: 4,
+        vote: Vote::default(),
+        elections: &Elections::new(Voters::of(&state).into()),
+    };
     let commit = |prev, entries: Vec<LogEntry>, claimed| {
         let (vote, leader_commit) = (Vote::new_committed(11, 1), Some(claimed));
         door.commit(&AppendEntriesRequest::<TypeConfig> { vote, prev_log_id: prev, entries, leader_commit })

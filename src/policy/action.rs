@@ -153,6 +153,20 @@ impl Action {
     }
 }
 
+impl Action {
+    /// Whether it shows something of records.
+    pub fn reads_records(self) -> bool {
+        matches!(
+            self,
+            Action::RecordOpen
+                | Action::RecordSearch
+                | Action::RecordList
+                | Action::RecordHistory
+                | Action::RecordExportSealed
+        )
+    }
+}
+
 impl fmt::Display for Action {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.as_str())

@@ -2,7 +2,7 @@
 
 use super::action::Action;
 use crate::domain::ids::AgencyId;
-use crate::domain::label::{Clearance, Label};
+use crate::domain::label::{Clearance, Grade, Label};
 use crate::domain::person::Role;
 use std::collections::BTreeSet;
 
@@ -40,6 +40,13 @@ pub enum Resource {
     Agency(AgencyId),
     /// Nothing in particular.
     None,
+}
+
+impl Resource {
+    /// Whether it is a record above internal.
+    pub fn is_above_internal(&self) -> bool {
+        matches!(self, Resource::Record { label, .. } if label.grade > Grade::Internal)
+    }
 }
 
 /// May this subject do this, to that, for this purpose?

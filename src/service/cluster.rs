@@ -63,6 +63,8 @@ pub struct ClusterView {
     pub withheld: bool,
     /// Why this node writes nothing to the ledger (P6).
     pub halted: Option<String>,
+    /// The highest index whose state a majority of the voters signed (P7).
+    pub certified: u64,
 }
 
 impl Core {
@@ -121,6 +123,7 @@ impl Core {
             complaints: if watches { self.complaints(&state) } else { Vec::new() },
             withheld: !watches,
             halted: self.cluster.halted(),
+            certified: self.cluster.certified(),
         })
     }
 

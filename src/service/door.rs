@@ -100,6 +100,10 @@ impl Core {
         purpose: &str,
         covers: bool,
     ) -> Decision {
+        // A node whose state is not the majority's knows neither who may read nor under what (P7). Notices go on.
+        if self.cluster.has_diverged() && action.reads_records() && resource.is_above_internal() {
+            return Decision::Deny { rule: "ledger-diverged".into(), kind: DenyKind::Hidden };
+        }
         self.policy.decide(&self.question(caller, action, resource, purpose, covers))
     }
 
