@@ -168,7 +168,7 @@ impl PeerVault for Asked {
 }
 
 /// The ledger as a running node keeps it, read from a copy of its store; none while the copy is not whole.
-fn stored_state(demo: &Demo, agency: &str) -> Option<State> {
+pub fn stored_state(demo: &Demo, agency: &str) -> Option<State> {
     let from = demo.dir().join("nodes").join(agency).join("data/ledger/state");
     let folder = tempfile::tempdir().unwrap();
     let copy = folder.path().join("state");
