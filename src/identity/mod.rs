@@ -34,7 +34,7 @@ mod trust;
 mod verify;
 
 pub use accept::{Acceptor, Limits, PeerStream};
-pub use dial::{Dialer, PersonDial, dial_as_person};
+pub use dial::{Dialer, Line, PersonDial, dial_as_person};
 pub use directory::Directory;
 pub use error::IdentityError;
 pub use facts::{Facts, certificate_facts, certificate_facts_der, is_dev};

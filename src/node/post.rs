@@ -6,7 +6,7 @@ use crate::domain::canon::Canon;
 use crate::domain::fault::Fault;
 use crate::domain::ids::{AgencyId, NodeId};
 use crate::domain::notice::Precedence;
-use crate::identity::{Dialer, TrustRoots};
+use crate::identity::{Dialer, Line, TrustRoots};
 use crate::ledger::node_id;
 use crate::notice::{LETTER_BYTES, SignedReceipt};
 use crate::service::{PeerPost, Posted};
@@ -16,8 +16,8 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 use tonic::transport::Channel;
 
-/// A path that does not open is tried again soon; others go meanwhile.
-const CONNECT: Duration = Duration::from_millis(800);
+/// A path that does not open, or on which nothing is acknowledged, is given up and tried again soon; others go meanwhile.
+const LINE: Line = Line { connect: Duration::from_millis(800), patience: Some(Duration::from_secs(1)) };
 const DELIVER: Duration = Duration::from_secs(2);
 const PING: Duration = Duration::from_millis(800);
 /// A relay has to deliver within this.
@@ -42,7 +42,7 @@ impl PostOffice {
         let mut channels = BTreeMap::new();
         for p in &config.peers {
             for precedence in Precedence::ALL {
-                let dial = || dialer.channel(p.notices, &p.agency, &p.node, CONNECT);
+                let dial = || dialer.channel(p.notices, &p.agency, &p.node, LINE);
                 let links = Links { agency: p.agency.clone(), direct: dial()?, relay: dial()? };
                 channels.insert((node_id(&p.agency, &p.node), *precedence), links);
             }

@@ -5,7 +5,7 @@ use super::shares::{content, files};
 use hufu::config::NodeConfig;
 use hufu::domain::ids::{AgencyId, NodeId, RecordId};
 use hufu::domain::time::Millis;
-use hufu::identity::{Credentials, Dialer, TrustRoots, certificate_facts};
+use hufu::identity::{Credentials, Dialer, Line, TrustRoots, certificate_facts};
 use hufu::ledger::{State, node_id};
 use hufu::node::{SystemClock, SystemEntropy};
 use hufu::seal::KeyRing;
@@ -44,8 +44,8 @@ fn vault_of(demo: &Demo, to: &str, caller: &str) -> VaultClient<Channel> {
     let roots = TrustRoots::new();
     roots.set(other.agency.clone(), &certificate_facts(&text(&other.ca)).unwrap().der).unwrap();
     let dialer = Dialer::new(credentials, roots, Arc::new(SystemClock));
-    let within = Duration::from_secs(5);
-    VaultClient::new(dialer.channel(other.listen.nodes, &other.agency, &other.node, within).unwrap())
+    let line = Line { connect: Duration::from_secs(5), patience: None };
+    VaultClient::new(dialer.channel(other.listen.nodes, &other.agency, &other.node, line).unwrap())
 }
 
 /// A record as somebody of its originator exports it.
