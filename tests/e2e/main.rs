@@ -6,6 +6,7 @@ mod demo;
 mod finds;
 mod leaks;
 mod lines;
+mod netns;
 mod notices;
 mod peers;
 mod portions;

@@ -1,6 +1,6 @@
 //! Notices between real nodes: with a leader, without one, and with the direct line cut.
 
-use super::demo::{Demo, Ran, hufu, until};
+use super::demo::{Demo, Ran, until};
 use super::leaks::none_readable;
 use super::peers::stored_state;
 use hufu::audit::{Checkpoint, anchor_digest};
@@ -22,7 +22,7 @@ pub struct Watch {
 impl Watch {
     pub fn start(demo: &Demo, persona: &str) -> Watch {
         let profile = demo.dir().join(format!("profiles/{persona}.toml"));
-        let mut command = hufu();
+        let mut command = demo.hufu_of(persona);
         command.args(["--json", "notice", "watch", "--profile"]).arg(profile).stdout(Stdio::piped());
         let mut child = command.spawn().unwrap();
         let out = BufReader::new(child.stdout.take().unwrap());
