@@ -1,4 +1,4 @@
-//! Channels to nodes: TCP, TLS with the expected name, then h2.
+//! Channels to nodes: TCP, TLS with the expected name, then HTTP/2.
 
 use super::accept::of_handshake;
 use super::error::IdentityError;
@@ -8,6 +8,7 @@ use super::limits::{
     STREAM_WINDOW_BYTES,
 };
 use super::name::Subject;
+use super::protocol::Protocol;
 use super::tls::{Credentials, Exchange, client_config, client_config_at};
 use super::trust::TrustRoots;
 use super::verify::{AgencyVerifier, Expected};
@@ -29,14 +30,16 @@ use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 use tonic::transport::{Channel, Endpoint, Uri};
 
-/// How long a person's client waits for its node.
-const PERSON_CONNECT: Duration = Duration::from_secs(5);
+/// A person's client waits this long for its node.
+const PERSON_LINE: Line = Line { protocol: Protocol::Calls, connect: Duration::from_secs(5), patience: None };
 /// On an urgent line a second attempt to connect begins beside the first after this long, and so on.
 const ATTEMPT_DELAY: Duration = Duration::from_millis(250);
 
-/// How a channel bears with a peer that does not answer.
+/// What a channel is for, and how it bears with a peer that does not answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Line {
+    /// What is spoken on it.
+    pub protocol: Protocol,
     /// Longest from the first packet to the end of the handshake.
     pub connect: Duration,
     /// Longest that what was sent may go unacknowledged; then the connection ends and the next call opens another. None
@@ -69,10 +72,11 @@ impl Dialer {
         let federation = self.credentials.name().federation();
         let expected = Expected::Node { agency: agency.clone(), id: node.to_owned() };
         let verifier = Arc::new(AgencyVerifier::new(federation.clone(), self.roots.clone(), expected));
-        let tls = client_config(Exchange::PostQuantumOnly, &self.credentials, verifier, Arc::clone(&self.clock))?;
+        let (exchange, clock) = (Exchange::PostQuantumOnly, Arc::clone(&self.clock));
+        let tls = client_config(exchange, line.protocol, &self.credentials, verifier, clock)?;
         let endpoint = endpoint(agency, federation, line.connect)?;
         let address = address.to_string();
-        let connector = tower::service_fn(move |_: Uri| connect(address.clone(), Arc::clone(&tls), line.patience));
+        let connector = tower::service_fn(move |_: Uri| connect(address.clone(), Arc::clone(&tls), line));
         Ok(endpoint.connect_with_connector_lazy(connector))
     }
 }
@@ -98,10 +102,11 @@ pub async fn dial_as_person(address: &str, ca: &str, cert: &str, key: &str) -> R
     roots.set(agency.clone(), &certificate_facts(ca)?.der)?;
     let verifier = AgencyVerifier::new(name.federation().clone(), roots, Expected::NodeOf(agency.clone()));
     let time = Arc::new(DefaultTimeProvider);
-    let tls = client_config_at(Exchange::PostQuantumOnly, &credentials, Arc::new(verifier), time)?;
-    let endpoint = endpoint(&agency, name.federation(), PERSON_CONNECT)?;
+    let (exchange, protocol) = (Exchange::PostQuantumOnly, PERSON_LINE.protocol);
+    let tls = client_config_at(exchange, protocol, &credentials, Arc::new(verifier), time)?;
+    let endpoint = endpoint(&agency, name.federation(), PERSON_LINE.connect)?;
     let at = address.to_owned();
-    let connector = tower::service_fn(move |_: Uri| connect(at.clone(), Arc::clone(&tls), None));
+    let connector = tower::service_fn(move |_: Uri| connect(at.clone(), Arc::clone(&tls), PERSON_LINE));
     let channel = endpoint
         .connect_with_connector(connector)
         .await
@@ -130,9 +135,9 @@ fn endpoint(agency: &AgencyId, federation: &FederationId, timeout: Duration) -> 
 async fn connect(
     address: String,
     tls: Arc<ClientConfig>,
-    patience: Option<Duration>,
+    line: Line,
 ) -> Result<TokioIo<TlsStream<TcpStream>>, Box<dyn Error + Send + Sync>> {
-    let tcp = match patience {
+    let tcp = match line.patience {
         Some(patience) => reach(&address, patience).await?,
         None => TcpStream::connect(address).await?,
     };
@@ -140,8 +145,8 @@ async fn connect(
     // No server name is sent (SNI is off), and the verifier looks at the certificate's own name.
     let unnamed = ServerName::from(std::net::IpAddr::V4(Ipv4Addr::UNSPECIFIED));
     let io = TlsConnector::from(tls).connect(unnamed, tcp).await.map_err(of_handshake)?;
-    if io.get_ref().1.alpn_protocol() != Some(b"h2".as_slice()) {
-        return Err(IdentityError::Peer("it does not speak h2").into());
+    if io.get_ref().1.alpn_protocol() != Some(line.protocol.alpn()) {
+        return Err(IdentityError::Peer("it does not speak what this line is for").into());
     }
     Ok(TokioIo::new(io))
 }

@@ -4,6 +4,7 @@
 mod contract;
 mod demo;
 mod finds;
+mod lanes;
 mod leaks;
 mod lines;
 mod netns;
