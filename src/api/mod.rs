@@ -5,6 +5,7 @@
 
 mod apart;
 mod audit;
+mod budget;
 mod cluster;
 mod decode;
 mod federation;
@@ -16,6 +17,7 @@ mod post;
 mod records;
 
 pub use apart::Apart;
+pub use budget::{Budgeted, Shares};
 pub use peer::{NodeGate, NodeServices};
 pub use post::PostServices;
 

@@ -1,8 +1,10 @@
-//! One listener: connection caps, a handshake limit, TLS, then streams for tonic's `serve_with_incoming`.
+//! One listener: connection caps, a handshake limit, TLS, then streams for tonic's `serve_with_incoming`; one stream of
+//! connections, or one for each protocol, with caps of its own.
 
 use super::error::IdentityError;
 use super::live::{Live, Registration};
 use super::peer::VerifiedPeer;
+use super::protocol::Protocol;
 use super::tls::ServerTls;
 use std::collections::BTreeMap;
 use std::io::{self, ErrorKind};
@@ -25,7 +27,8 @@ const WAITING: usize = 16;
 /// Pause after an error of `accept` (no file descriptors, for instance), so that it does not spin.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
-/// The budget of one listener.
+/// The budget of one listener. Where each protocol has connections of its own it bounds those whose handshake is not over:
+/// who is calling is not known before.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limits {
     /// Connections at once, those still in their handshake included.
@@ -34,6 +37,15 @@ pub struct Limits {
     pub per_address: usize,
     /// Longest handshake, in milliseconds.
     pub handshake_ms: u64,
+}
+
+/// The connections of one protocol of a listener.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct LaneLimits {
+    /// At once.
+    pub connections: usize,
+    /// At once of one agency; its oldest makes room for its newest.
+    pub per_agency: usize,
 }
 
 /// A listener as a stream of verified connections. Connections over a cap are dropped at once; a failed
@@ -45,21 +57,28 @@ pub struct Acceptor {
 }
 
 impl Acceptor {
-    /// Binds and starts to accept on the current runtime.
+    /// Binds and starts to accept calls, on the current runtime.
     pub async fn bind(address: SocketAddr, tls: ServerTls, limits: Limits) -> io::Result<Acceptor> {
         let listener = TcpListener::bind(address).await?;
+        let (lane, acceptor) = lane(Protocol::Calls, None, listener.local_addr()?);
+        tokio::spawn(Door::new(tls, limits, vec![lane]).run(listener));
+        Ok(acceptor)
+    }
+
+    /// The same for several protocols on one address: an acceptor for each, in their order. None of them waits for
+    /// another, and none uses up another's connections. The last one that is dropped stops listening.
+    pub async fn bind_lanes(
+        address: SocketAddr,
+        tls: ServerTls,
+        limits: Limits,
+        protocols: &[(Protocol, LaneLimits)],
+    ) -> io::Result<Vec<Acceptor>> {
+        let listener = TcpListener::bind(address).await?;
         let local = listener.local_addr()?;
-        let (done, incoming) = mpsc::channel(WAITING);
-        let live = Live::default();
-        let door = Door {
-            tls,
-            live: live.clone(),
-            handshake: Duration::from_millis(limits.handshake_ms),
-            connections: Arc::new(Semaphore::new(limits.connections.min(Semaphore::MAX_PERMITS))),
-            addresses: Addresses { counts: Arc::default(), most: limits.per_address },
-        };
-        tokio::spawn(door.run(listener, done));
-        Ok(Acceptor { incoming, local, live })
+        let open = |(protocol, most): &(Protocol, LaneLimits)| lane(*protocol, Some(*most), local);
+        let (lanes, acceptors): (Vec<Lane>, Vec<Acceptor>) = protocols.iter().map(open).unzip();
+        tokio::spawn(Door::new(tls, limits, lanes).run(listener));
+        Ok(acceptors)
     }
 
     /// The address bound, with the real port.
@@ -81,21 +100,46 @@ impl Stream for Acceptor {
     }
 }
 
+/// Where the connections of one protocol go.
+struct Lane {
+    protocol: Protocol,
+    /// None where the listener's budget counts them for as long as they are open.
+    most: Option<LaneLimits>,
+    live: Live,
+    done: mpsc::Sender<io::Result<PeerStream>>,
+}
+
+fn lane(protocol: Protocol, most: Option<LaneLimits>, local: SocketAddr) -> (Lane, Acceptor) {
+    let (done, incoming) = mpsc::channel(WAITING);
+    let live = Live::default();
+    (Lane { protocol, most, live: live.clone(), done }, Acceptor { incoming, local, live })
+}
+
 struct Door {
     tls: ServerTls,
-    live: Live,
     handshake: Duration,
     connections: Arc<Semaphore>,
     addresses: Addresses,
+    lanes: Arc<[Lane]>,
 }
 
 impl Door {
-    async fn run(self, listener: TcpListener, done: mpsc::Sender<io::Result<PeerStream>>) {
+    fn new(tls: ServerTls, limits: Limits, lanes: Vec<Lane>) -> Door {
+        Door {
+            tls,
+            handshake: Duration::from_millis(limits.handshake_ms),
+            connections: Arc::new(Semaphore::new(limits.connections.min(Semaphore::MAX_PERMITS))),
+            addresses: Addresses { counts: Arc::default(), most: limits.per_address },
+            lanes: lanes.into(),
+        }
+    }
+
+    async fn run(self, listener: TcpListener) {
         // Handshakes end with this set, so none outlives the acceptor.
         let mut handshakes = JoinSet::new();
         loop {
             let accepted = tokio::select! {
-                () = done.closed() => return,
+                () = closed(&self.lanes) => return,
                 Some(_) = handshakes.join_next() => continue,
                 accepted = listener.accept() => accepted,
             };
@@ -111,11 +155,11 @@ impl Door {
                 tracing::debug!(%from, "connection over the limit dropped");
                 continue;
             };
-            let (tls, live, limit, done) = (self.tls.clone(), self.live.clone(), self.handshake, done.clone());
+            let (tls, limit, lanes) = (self.tls.clone(), self.handshake, Arc::clone(&self.lanes));
             handshakes.spawn(async move {
-                match tokio::time::timeout(limit, shake(&tls, &live, tcp, places)).await {
+                match tokio::time::timeout(limit, shake(&tls, &lanes, tcp, places)).await {
                     // The receiver is gone when the listener closes.
-                    Ok(Ok(stream)) => drop(done.send(Ok(stream)).await),
+                    Ok(Ok((stream, lane))) => drop(lane.done.send(Ok(stream)).await),
                     Ok(Err(error)) => tracing::debug!(%from, %error, "handshake failed"),
                     Err(_) => tracing::debug!(%from, "handshake took too long"),
                 }
@@ -130,16 +174,37 @@ impl Door {
     }
 }
 
-async fn shake(tls: &ServerTls, live: &Live, tcp: TcpStream, places: Places) -> Result<PeerStream, IdentityError> {
+/// Ends when every acceptor is dropped.
+async fn closed(lanes: &[Lane]) {
+    for lane in lanes {
+        lane.done.closed().await;
+    }
+}
+
+async fn shake<'a>(
+    tls: &ServerTls,
+    lanes: &'a [Lane],
+    tcp: TcpStream,
+    places: Places,
+) -> Result<(PeerStream, &'a Lane), IdentityError> {
     tcp.set_nodelay(true).map_err(|_| IdentityError::Peer("the connection is gone"))?;
     let io = TlsAcceptor::from(tls.current()).accept(tcp).await.map_err(of_handshake)?;
     let peer = VerifiedPeer::of(io.get_ref().1)?;
-    let registration = live.register(&peer);
+    let lane = lanes.iter().find(|l| l.protocol == peer.protocol());
+    let lane = lane.ok_or(IdentityError::Peer("nobody here speaks that protocol"))?;
+    let (registration, places) = match lane.most {
+        None => (lane.live.register(&peer), Some(places)),
+        // Its place among the handshakes is free; it has one among its own kind.
+        Some(most) => {
+            let admitted = lane.live.admit(&peer, most);
+            (admitted.ok_or(IdentityError::Peer("all connections of its kind are in use"))?, None)
+        }
+    };
     // A revocation during the handshake found nothing to cut yet.
     if !tls.verifier().still_trusts(&peer) {
         return Err(IdentityError::Peer("its certificate was revoked during the handshake"));
     }
-    Ok(PeerStream { io, peer, registration, _places: places })
+    Ok((PeerStream { io, peer, registration, _places: places }, lane))
 }
 
 /// The rustls error inside an I/O error, where there is one.
@@ -150,12 +215,12 @@ pub(super) fn of_handshake(error: io::Error) -> IdentityError {
     }
 }
 
-/// A verified connection. It holds its places in the listener's budget until it is dropped.
+/// A verified connection. It holds its place in the budget until it is dropped.
 pub struct PeerStream {
     io: TlsStream<TcpStream>,
     peer: VerifiedPeer,
     registration: Registration,
-    _places: Places,
+    _places: Option<Places>,
 }
 
 impl PeerStream {
@@ -219,7 +284,7 @@ impl AsyncWrite for PeerStream {
 }
 
 fn cut() -> io::Error {
-    io::Error::new(ErrorKind::ConnectionAborted, "the peer's certificate was revoked")
+    io::Error::new(ErrorKind::ConnectionAborted, "revoked, or another connection took its place")
 }
 
 /// What a connection holds of the budget.

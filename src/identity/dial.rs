@@ -1,4 +1,4 @@
-//! Channels to nodes: TCP, TLS with the expected name, then h2.
+//! Channels to nodes: TCP, TLS with the expected name, then HTTP/2.
 
 use super::accept::of_handshake;
 use super::error::IdentityError;
@@ -8,6 +8,7 @@ use super::limits::{
     STREAM_WINDOW_BYTES,
 };
 use super::name::Subject;
+use super::protocol::Protocol;
 use super::tls::{Credentials, Exchange, client_config, client_config_at};
 use super::trust::TrustRoots;
 use super::verify::{AgencyVerifier, Expected};
@@ -19,16 +20,32 @@ use rustls::time_provider::DefaultTimeProvider;
 use rustls::{CertificateError, ClientConfig, OtherError};
 use std::error::Error;
 use std::fmt::Write;
+use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::TcpStream;
+use tokio::task::JoinSet;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 use tonic::transport::{Channel, Endpoint, Uri};
 
-/// How long a person's client waits for its node.
-const PERSON_CONNECT: Duration = Duration::from_secs(5);
+/// A person's client waits this long for its node.
+const PERSON_LINE: Line = Line { protocol: Protocol::Calls, connect: Duration::from_secs(5), patience: None };
+/// On an urgent line a second attempt to connect begins beside the first after this long, and so on.
+const ATTEMPT_DELAY: Duration = Duration::from_millis(250);
+
+/// What a channel is for, and how it bears with a peer that does not answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Line {
+    /// What is spoken on it.
+    pub protocol: Protocol,
+    /// Longest from the first packet to the end of the handshake.
+    pub connect: Duration,
+    /// Longest that what was sent may go unacknowledged; then the connection ends and the next call opens another. None
+    /// leaves it to the system and to the pings of HTTP/2. It must be longer than a round trip.
+    pub patience: Option<Duration>,
+}
 
 /// Dials nodes of the federation as this node, post-quantum only.
 pub struct Dialer {
@@ -50,16 +67,17 @@ impl Dialer {
         address: SocketAddr,
         agency: &AgencyId,
         node: &str,
-        connect_timeout: Duration,
+        line: Line,
     ) -> Result<Channel, IdentityError> {
         let federation = self.credentials.name().federation();
         let expected = Expected::Node { agency: agency.clone(), id: node.to_owned() };
         let verifier = Arc::new(AgencyVerifier::new(federation.clone(), self.roots.clone(), expected));
-        let tls = client_config(Exchange::PostQuantumOnly, &self.credentials, verifier, Arc::clone(&self.clock))?;
-        let endpoint = endpoint(agency, federation, connect_timeout)?;
+        let (exchange, clock) = (Exchange::PostQuantumOnly, Arc::clone(&self.clock));
+        let tls = client_config(exchange, line.protocol, &self.credentials, verifier, clock)?;
+        let endpoint = endpoint(agency, federation, line.connect)?;
         let address = address.to_string();
-        Ok(endpoint
-            .connect_with_connector_lazy(tower::service_fn(move |_: Uri| connect(address.clone(), Arc::clone(&tls)))))
+        let connector = tower::service_fn(move |_: Uri| connect(address.clone(), Arc::clone(&tls), line));
+        Ok(endpoint.connect_with_connector_lazy(connector))
     }
 }
 
@@ -84,10 +102,11 @@ pub async fn dial_as_person(address: &str, ca: &str, cert: &str, key: &str) -> R
     roots.set(agency.clone(), &certificate_facts(ca)?.der)?;
     let verifier = AgencyVerifier::new(name.federation().clone(), roots, Expected::NodeOf(agency.clone()));
     let time = Arc::new(DefaultTimeProvider);
-    let tls = client_config_at(Exchange::PostQuantumOnly, &credentials, Arc::new(verifier), time)?;
-    let endpoint = endpoint(&agency, name.federation(), PERSON_CONNECT)?;
+    let (exchange, protocol) = (Exchange::PostQuantumOnly, PERSON_LINE.protocol);
+    let tls = client_config_at(exchange, protocol, &credentials, Arc::new(verifier), time)?;
+    let endpoint = endpoint(&agency, name.federation(), PERSON_LINE.connect)?;
     let at = address.to_owned();
-    let connector = tower::service_fn(move |_: Uri| connect(at.clone(), Arc::clone(&tls)));
+    let connector = tower::service_fn(move |_: Uri| connect(at.clone(), Arc::clone(&tls), PERSON_LINE));
     let channel = endpoint.connect_with_connector(connector).await.map_err(|e| no_connection(address, &e))?;
     Ok(PersonDial { channel, agency })
 }
@@ -142,16 +161,37 @@ fn endpoint(agency: &AgencyId, federation: &FederationId, timeout: Duration) -> 
 async fn connect(
     address: String,
     tls: Arc<ClientConfig>,
+    line: Line,
 ) -> Result<TokioIo<TlsStream<TcpStream>>, Box<dyn Error + Send + Sync>> {
-    let tcp = TcpStream::connect(address).await?;
+    let tcp = match line.patience {
+        Some(patience) => reach(&address, patience).await?,
+        None => TcpStream::connect(address).await?,
+    };
     tcp.set_nodelay(true)?;
     // No server name is sent (SNI is off), and the verifier looks at the certificate's own name.
     let unnamed = ServerName::from(std::net::IpAddr::V4(Ipv4Addr::UNSPECIFIED));
     let io = TlsConnector::from(tls).connect(unnamed, tcp).await.map_err(of_handshake)?;
-    if io.get_ref().1.alpn_protocol() != Some(b"h2".as_slice()) {
-        return Err(IdentityError::Peer("it does not speak h2").into());
+    if io.get_ref().1.alpn_protocol() != Some(line.protocol.alpn()) {
+        return Err(IdentityError::Peer("it does not speak what this line is for").into());
     }
     Ok(TokioIo::new(io))
+}
+
+/// Connects on an urgent line. By itself the system sends a lost SYN again only after a second, then after two; and what
+/// goes unacknowledged on a connection it repeats for minutes, ever more rarely, so that a line that is back would wait for
+/// the next repetition.
+async fn reach(address: &str, patience: Duration) -> io::Result<TcpStream> {
+    // Those that did not come first end with this set.
+    let mut attempts = JoinSet::new();
+    let tcp = loop {
+        attempts.spawn(TcpStream::connect(address.to_owned()));
+        tokio::select! {
+            Some(reached) = attempts.join_next() => break reached??,
+            () = tokio::time::sleep(ATTEMPT_DELAY) => {}
+        }
+    };
+    rustix::net::sockopt::set_tcp_user_timeout(&tcp, u32::try_from(patience.as_millis()).unwrap_or(u32::MAX))?;
+    Ok(tcp)
 }
 
 /// An error and its sources in one line.
@@ -164,4 +204,28 @@ fn causes(error: &dyn Error) -> String {
         next = source.source();
     }
     text
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "test")]
+mod tests {
+    use super::*;
+    use std::net::TcpListener;
+    use tokio::time::timeout;
+
+    /// A full queue of connections drops a SYN without a word, as a line that is cut does.
+    #[tokio::test]
+    async fn a_lost_syn_is_not_waited_for_and_a_silent_connection_ends() {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+        rustix::net::listen(&listener, 0).unwrap();
+        let address = listener.local_addr().unwrap().to_string();
+        let patience = Duration::from_millis(1_500);
+        let _in_the_queue = reach(&address, patience).await.unwrap();
+        let mut second = Box::pin(reach(&address, patience));
+        assert!(timeout(Duration::from_millis(50), &mut second).await.is_err(), "its SYN was dropped");
+        let _taken = listener.accept().unwrap();
+        // The system alone would try again a second after the first time.
+        let second = timeout(Duration::from_millis(700), second).await.unwrap().unwrap();
+        assert_eq!(rustix::net::sockopt::tcp_user_timeout(&second).unwrap(), 1_500);
+    }
 }

@@ -19,7 +19,7 @@ use tokio::net::TcpStream;
 use tokio_rustls::{TlsAcceptor, TlsConnector};
 use tokio_stream::StreamExt;
 
-const NOW: Millis = Millis(1_772_323_200_000);
+pub(super) const NOW: Millis = Millis(1_772_323_200_000);
 const DAYS: u32 = 30;
 const BOTH: [ExtendedKeyUsagePurpose; 2] = [ExtendedKeyUsagePurpose::ServerAuth, ExtendedKeyUsagePurpose::ClientAuth];
 
@@ -33,7 +33,7 @@ impl Entropy for Count {
     }
 }
 
-fn agency(name: &str) -> AgencyId {
+pub(super) fn agency(name: &str) -> AgencyId {
     name.parse().unwrap()
 }
 
@@ -42,13 +42,13 @@ fn federation() -> FederationId {
 }
 
 /// Two agencies and the roots that both trust.
-struct World {
-    customs: Authority,
-    police: Authority,
-    roots: TrustRoots,
+pub(super) struct World {
+    pub(super) customs: Authority,
+    pub(super) police: Authority,
+    pub(super) roots: TrustRoots,
 }
 
-fn world() -> World {
+pub(super) fn world() -> World {
     let make = |name: &str| Authority::create(&agency(name), &federation(), name, NOW, false).unwrap();
     let (customs, police) = (make("customs"), make("police"));
     let roots = TrustRoots::new();
@@ -61,7 +61,7 @@ fn key() -> String {
     KeyPair::generate_for(&PKCS_ED25519).unwrap().serialize_pem()
 }
 
-fn node(ca: &Authority) -> Credentials {
+pub(super) fn node(ca: &Authority) -> Credentials {
     let key = key();
     Credentials::from_pem(&ca.issue_node("1", &key, NOW, DAYS).unwrap(), &key).unwrap()
 }
@@ -77,11 +77,11 @@ fn forged(ca: &Authority, uris: &[&str]) -> (String, String) {
     (ca.sign(&pair, uris, "forged", &BOTH, NOW, DAYS).unwrap(), pair.serialize_pem())
 }
 
-fn verifier(roots: &TrustRoots, expected: Expected) -> AgencyVerifier {
+pub(super) fn verifier(roots: &TrustRoots, expected: Expected) -> AgencyVerifier {
     AgencyVerifier::new(federation(), roots.clone(), expected)
 }
 
-fn police_node() -> Expected {
+pub(super) fn police_node() -> Expected {
     Expected::Node { agency: agency("police"), id: "1".into() }
 }
 
@@ -96,8 +96,12 @@ fn nodes_tls(w: &World) -> ServerTls {
 }
 
 fn client(w: &World, credentials: &Credentials, expected: Expected) -> Arc<ClientConfig> {
+    client_of(w, credentials, expected, Protocol::Calls)
+}
+
+pub(super) fn client_of(w: &World, credentials: &Credentials, expected: Expected, of: Protocol) -> Arc<ClientConfig> {
     let verifier = Arc::new(verifier(&w.roots, expected));
-    client_config(Exchange::PostQuantumOnly, credentials, verifier, Arc::new(At(NOW))).unwrap()
+    client_config(Exchange::PostQuantumOnly, of, credentials, verifier, Arc::new(At(NOW))).unwrap()
 }
 
 /// A client that shows a chain our own [`Credentials`] might not read, offers these key exchanges, and takes any
@@ -303,7 +307,7 @@ async fn listen(w: &World, limits: Limits) -> Acceptor {
     Acceptor::bind((Ipv4Addr::LOCALHOST, 0).into(), nodes_tls(w), limits).await.unwrap()
 }
 
-async fn dial(
+pub(super) async fn dial(
     acceptor: &Acceptor,
     tls: Arc<ClientConfig>,
 ) -> std::io::Result<tokio_rustls::client::TlsStream<TcpStream>> {

@@ -1,5 +1,6 @@
 //! Open connections by certificate, so that a revocation reaches them too.
 
+use super::accept::LaneLimits;
 use super::peer::VerifiedPeer;
 use crate::domain::ids::AgencyId;
 use std::collections::BTreeMap;
@@ -50,15 +51,35 @@ impl Live {
     }
 
     pub(super) fn register(&self, peer: &VerifiedPeer) -> Registration {
+        self.add(&mut self.registry(), peer)
+    }
+
+    /// The same within limits. An agency that has all its places gets another by losing its oldest connection: those whose
+    /// line died stay open for a while, and keep nobody out. None when all the others are taken.
+    pub(super) fn admit(&self, peer: &VerifiedPeer, most: LaneLimits) -> Option<Registration> {
+        let mut registry = self.registry();
+        let of_it = registry.open.iter().filter(|(_, e)| e.agency == *peer.agency());
+        let ids: Vec<u64> = of_it.map(|(id, _)| *id).collect();
+        let oldest = ids.first().filter(|_| ids.len() >= most.per_agency).and_then(|id| registry.open.remove(id));
+        if registry.open.len() >= most.connections {
+            return None;
+        }
+        let registration = self.add(&mut registry, peer);
+        drop(registry);
+        if let Some(oldest) = oldest {
+            oldest.end();
+        }
+        Some(registration)
+    }
+
+    fn add(&self, registry: &mut Registry, peer: &VerifiedPeer) -> Registration {
         let (wake, woken) = oneshot::channel();
         let cut = Arc::new(AtomicBool::new(false));
         let entry =
             Entry { agency: peer.agency().clone(), serial: peer.serial().to_owned(), cut: Arc::clone(&cut), wake };
-        let mut registry = self.registry();
         let id = registry.next;
         registry.next = id.wrapping_add(1);
         registry.open.insert(id, entry);
-        drop(registry);
         Registration { live: self.clone(), id, cut, woken }
     }
 
@@ -69,16 +90,20 @@ impl Live {
         registry.open = kept;
         drop(registry);
         let count = gone.len();
-        for entry in gone.into_values() {
-            entry.cut.store(true, Ordering::Release);
-            // The receiver is gone when the connection ended by itself just now.
-            let _ = entry.wake.send(());
-        }
+        gone.into_values().for_each(Entry::end);
         count
     }
 
     fn registry(&self) -> MutexGuard<'_, Registry> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Entry {
+    fn end(self) {
+        self.cut.store(true, Ordering::Release);
+        // The receiver is gone when the connection ended by itself just now.
+        let _ = self.wake.send(());
     }
 }
 

@@ -8,7 +8,7 @@
 //!   `/person/<name>`. Two names, or any other kind of name beside it, are refused.
 //! - Only the root of the *claimed* agency can vouch for a name: one agency's authority never mints another's.
 //! - TLS 1.3 only, mutual, no tickets, no resumption, no early data: every connection checks the chain again.
-//! - A [`VerifiedPeer`] is made from a finished handshake and nowhere else.
+//! - A [`VerifiedPeer`] is made from a finished handshake and nowhere else; it says what the connection is for.
 //! - A revoked certificate is refused at the next handshake, and its open connections are cut: first
 //!   [`TrustRoots::revoke`], then [`Live::close`].
 //! - The directory answers after the change is durable; its frames are only ever added.
@@ -23,18 +23,21 @@ mod facts;
 #[cfg(test)]
 mod handshake_tests;
 mod https;
+#[cfg(test)]
+mod lane_tests;
 mod limits;
 mod live;
 mod name;
 mod peer;
 mod person;
 mod pki;
+mod protocol;
 mod tls;
 mod trust;
 mod verify;
 
-pub use accept::{Acceptor, Limits, PeerStream};
-pub use dial::{Dialer, PersonDial, dial_as_person};
+pub use accept::{Acceptor, LaneLimits, Limits, PeerStream};
+pub use dial::{Dialer, Line, PersonDial, dial_as_person};
 pub use directory::Directory;
 pub use error::IdentityError;
 pub use facts::{Facts, certificate_facts, certificate_facts_der, is_dev};
@@ -45,6 +48,7 @@ pub use name::{SpiffeName, Subject};
 pub use peer::VerifiedPeer;
 pub use person::{Person, new_handle};
 pub use pki::{Authority, person_request};
+pub use protocol::Protocol;
 pub use tls::{Credentials, Exchange, ServerTls, client_config, server_config};
 pub use trust::TrustRoots;
 pub use verify::{AgencyVerifier, Expected};

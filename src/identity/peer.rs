@@ -3,6 +3,7 @@
 use super::error::IdentityError;
 use super::facts::{Facts, certificate_facts_der};
 use super::name::SpiffeName;
+use super::protocol::Protocol;
 use crate::domain::ids::AgencyId;
 use rustls::CommonState;
 use std::sync::Arc;
@@ -17,6 +18,7 @@ struct Inner {
     name: SpiffeName,
     serial: String,
     public_key: [u8; 32],
+    protocol: Protocol,
 }
 
 impl VerifiedPeer {
@@ -26,21 +28,19 @@ impl VerifiedPeer {
         if session.is_handshaking() {
             return Err(IdentityError::Peer("the handshake is not over"));
         }
-        if session.alpn_protocol() != Some(b"h2".as_slice()) {
-            return Err(IdentityError::Peer("it does not speak h2"));
-        }
+        let protocol = session.alpn_protocol().and_then(Protocol::of_alpn);
+        let protocol = protocol.ok_or(IdentityError::Peer("it offers no protocol of ours"))?;
         let leaf = session.peer_certificates().and_then(<[_]>::first);
         let leaf = leaf.ok_or(IdentityError::Peer("it showed no certificate"))?;
         let Facts { serial, public_key, spiffe, .. } = certificate_facts_der(leaf)?;
         let name = spiffe.ok_or(IdentityError::Peer("it showed an authority's certificate"))?;
-        Ok(VerifiedPeer(Arc::new(Inner { name, serial, public_key })))
+        Ok(VerifiedPeer(Arc::new(Inner { name, serial, public_key, protocol })))
     }
 
     /// A peer without a connection, for the tests of other rooms.
     #[cfg(test)]
-    #[allow(dead_code, reason = "for the tests of other rooms")]
     pub(crate) fn for_test(name: SpiffeName, serial: &str, public_key: [u8; 32]) -> VerifiedPeer {
-        VerifiedPeer(Arc::new(Inner { name, serial: serial.to_owned(), public_key }))
+        VerifiedPeer(Arc::new(Inner { name, serial: serial.to_owned(), public_key, protocol: Protocol::Calls }))
     }
 
     /// The name in the certificate.
@@ -56,6 +56,11 @@ impl VerifiedPeer {
     /// Serial of the certificate in lower-case hex, unique within the agency.
     pub fn serial(&self) -> &str {
         &self.0.serial
+    }
+
+    /// What the connection is for.
+    pub fn protocol(&self) -> Protocol {
+        self.0.protocol
     }
 
     /// Ed25519 public key of the certificate.

@@ -1,8 +1,9 @@
-//! rustls configurations: TLS 1.3, h2, mutual, nothing remembered between connections.
+//! rustls configurations: TLS 1.3, HTTP/2, mutual, nothing remembered between connections.
 
 use super::error::IdentityError;
 use super::facts::{Facts, certificate_facts_der};
 use super::name::SpiffeName;
+use super::protocol::Protocol;
 use super::verify::AgencyVerifier;
 use crate::domain::time::Clock;
 use rustls::client::Resumption;
@@ -63,9 +64,10 @@ impl Credentials {
     }
 }
 
-/// The configuration of a listener.
+/// The configuration of a listener; of the protocols that a client offers it takes the first in `protocols`.
 pub fn server_config(
     exchange: Exchange,
+    protocols: &[Protocol],
     credentials: &Credentials,
     verifier: Arc<AgencyVerifier>,
     clock: Arc<dyn Clock>,
@@ -74,7 +76,7 @@ pub fn server_config(
         .with_protocol_versions(&[&TLS13])?
         .with_client_cert_verifier(verifier)
         .with_single_cert(credentials.chain.clone(), credentials.key.clone_key())?;
-    config.alpn_protocols = vec![b"h2".to_vec()];
+    config.alpn_protocols = protocols.iter().map(|p| p.alpn().to_vec()).collect();
     // rustls takes a resumed client's chain from the ticket without verifying it again, so nothing resumes.
     config.send_tls13_tickets = 0;
     config.session_storage = Arc::new(NoServerSessionStorage {});
@@ -86,16 +88,18 @@ pub fn server_config(
 /// The configuration of a dialer.
 pub fn client_config(
     exchange: Exchange,
+    protocol: Protocol,
     credentials: &Credentials,
     verifier: Arc<AgencyVerifier>,
     clock: Arc<dyn Clock>,
 ) -> Result<Arc<ClientConfig>, IdentityError> {
-    client_config_at(exchange, credentials, verifier, Arc::new(NodeTime(clock)))
+    client_config_at(exchange, protocol, credentials, verifier, Arc::new(NodeTime(clock)))
 }
 
 /// The same with any source of time.
 pub(super) fn client_config_at(
     exchange: Exchange,
+    protocol: Protocol,
     credentials: &Credentials,
     verifier: Arc<AgencyVerifier>,
     time: Arc<dyn TimeProvider>,
@@ -105,7 +109,7 @@ pub(super) fn client_config_at(
         .dangerous()
         .with_custom_certificate_verifier(verifier)
         .with_client_auth_cert(credentials.chain.clone(), credentials.key.clone_key())?;
-    config.alpn_protocols = vec![b"h2".to_vec()];
+    config.alpn_protocols = vec![protocol.alpn().to_vec()];
     config.resumption = Resumption::disabled();
     config.enable_early_data = false;
     config.enable_sni = false;
@@ -118,28 +122,41 @@ pub struct ServerTls(Arc<Shared>);
 
 struct Shared {
     exchange: Exchange,
+    protocols: Vec<Protocol>,
     verifier: Arc<AgencyVerifier>,
     clock: Arc<dyn Clock>,
     current: RwLock<Arc<ServerConfig>>,
 }
 
 impl ServerTls {
-    /// Starts with these credentials.
+    /// Starts with these credentials, for calls.
     pub fn new(
         exchange: Exchange,
         credentials: &Credentials,
         verifier: AgencyVerifier,
         clock: Arc<dyn Clock>,
     ) -> Result<ServerTls, IdentityError> {
+        ServerTls::speaking(vec![Protocol::Calls], exchange, credentials, verifier, clock)
+    }
+
+    /// The same for other protocols.
+    pub fn speaking(
+        protocols: Vec<Protocol>,
+        exchange: Exchange,
+        credentials: &Credentials,
+        verifier: AgencyVerifier,
+        clock: Arc<dyn Clock>,
+    ) -> Result<ServerTls, IdentityError> {
         let verifier = Arc::new(verifier);
-        let current = server_config(exchange, credentials, Arc::clone(&verifier), Arc::clone(&clock))?;
-        Ok(ServerTls(Arc::new(Shared { exchange, verifier, clock, current: RwLock::new(current) })))
+        let current = server_config(exchange, &protocols, credentials, Arc::clone(&verifier), Arc::clone(&clock))?;
+        Ok(ServerTls(Arc::new(Shared { exchange, protocols, verifier, clock, current: RwLock::new(current) })))
     }
 
     /// Shows these credentials from the next handshake on.
     pub fn renew(&self, credentials: &Credentials) -> Result<(), IdentityError> {
         let s = &self.0;
-        let next = server_config(s.exchange, credentials, Arc::clone(&s.verifier), Arc::clone(&s.clock))?;
+        let (verifier, clock) = (Arc::clone(&s.verifier), Arc::clone(&s.clock));
+        let next = server_config(s.exchange, &s.protocols, credentials, verifier, clock)?;
         *s.current.write().unwrap_or_else(PoisonError::into_inner) = next;
         Ok(())
     }

@@ -2,6 +2,7 @@
 
 use super::bell::Bells;
 use super::courier;
+use super::lanes;
 use super::lock::{DataLock, check_owner};
 use super::peers::Peers;
 use super::post::PostOffice;
@@ -17,11 +18,11 @@ use crate::domain::label::Grade;
 use crate::domain::limits;
 use crate::domain::time::{Clock, Entropy, Millis};
 use crate::identity::{
-    Acceptor, AgencyVerifier, Authority, Credentials, Dialer, Directory, Exchange, Expected, Limits, Person, ServerTls,
-    TrustRoots, certificate_facts, harden as harden_server, is_dev,
+    Acceptor, AgencyVerifier, Authority, Credentials, Dialer, Directory, Exchange, Expected, Limits, Person, Protocol,
+    ServerTls, TrustRoots, certificate_facts, harden as harden_server, is_dev,
 };
 use crate::ledger::{Genesis, node_id};
-use crate::notice::{Identity, LETTER_BYTES, Office};
+use crate::notice::{Identity, Office};
 use crate::policy::Engine;
 use crate::seal::KeyRing;
 use crate::search::Indexes;
@@ -48,7 +49,6 @@ const SMALL_BYTES: usize = 64 << 10;
 /// Largest answer to people; lists are cut before.
 const REPLY_BYTES: usize = 16 << 20;
 const PEOPLE: Limits = Limits { connections: 1024, per_address: 512, handshake_ms: 5_000 };
-const NOTICES: Limits = Limits { connections: 512, per_address: 128, handshake_ms: 5_000 };
 const NODES: Limits = Limits { connections: 1024, per_address: 256, handshake_ms: 5_000 };
 /// How many may read the whole audit log at a time.
 const SCANS: usize = 2;
@@ -144,24 +144,19 @@ async fn serve(config: NodeConfig, urgent: Handle) -> Result<(), Fault> {
     // Nodes are served before people: consensus needs it to get anywhere.
     let (stop, stopped) = watch::channel(false);
     let gate = NodeGate::default();
-    let nodes_tls = || {
+    let nodes_tls = |protocols: Vec<Protocol>| {
         let verifier = AgencyVerifier::new(federation.clone(), roots.clone(), Expected::AnyNode);
-        Ok::<_, Fault>(ServerTls::new(Exchange::PostQuantumOnly, &credentials()?, verifier, Arc::clone(&clock))?)
+        let (exchange, clock) = (Exchange::PostQuantumOnly, Arc::clone(&clock));
+        Ok::<_, Fault>(ServerTls::speaking(protocols, exchange, &credentials()?, verifier, clock)?)
     };
-    let nodes = bind(config.listen.nodes, nodes_tls()?, NODES).await?;
+    let nodes = bind(config.listen.nodes, nodes_tls(vec![Protocol::Calls])?, NODES).await?;
     cutting.live.push(nodes.live());
     let services = NodeServices::new(Arc::clone(&cluster), gate.clone());
-    let (address, tls) = (config.listen.notices, nodes_tls()?);
-    let notices = urgent.spawn(bind(address, tls, NOTICES)).await;
+    let (address, tls) = (config.listen.notices, nodes_tls(lanes::protocols())?);
+    let letters = PostServices::new(services.clone(), post.clone());
+    let notices = urgent.spawn(lanes::serve(address, tls, letters, stopped.clone())).await;
     let notices = notices.map_err(|e| Fault::internal("RUNTIME", e.to_string()))??;
-    cutting.live.push(notices.live());
-    let post_service = PostServices::new(services.clone(), post.clone());
-    let letters = harden_server(Server::builder()).add_service(limited!(
-        peer::post_server::PostServer::new(post_service),
-        2 * LETTER_BYTES,
-        2 * LETTER_BYTES
-    ));
-    let notice_server = urgent.spawn(letters.serve_with_incoming_shutdown(notices, told(stopped.clone())));
+    cutting.live.extend(notices.live);
     let big = limits::PEER_MESSAGE_BYTES;
     let router = harden_server(Server::builder())
         .add_service(limited!(peer::consensus_server::ConsensusServer::new(services.clone()), big, big))
@@ -304,7 +299,9 @@ async fn serve(config: NodeConfig, urgent: Handle) -> Result<(), Fault> {
     let _logged = core.log_node(AuditAction::Stop, &config.agency, Object::None, Verdict::Allow, "stop").await?;
     cluster.shutdown().await;
     let _ = tokio::time::timeout_at(deadline, node_server).await;
-    let _ = tokio::time::timeout_at(deadline, notice_server).await;
+    for server in notices.servers {
+        let _ = tokio::time::timeout_at(deadline, server).await;
+    }
     Ok(())
 }
 
@@ -321,15 +318,17 @@ async fn wait_for_end(cluster: &Cluster, office: &Office) -> Result<(), Fault> {
     }
 }
 
-async fn told(mut stopped: watch::Receiver<bool>) {
+pub(super) async fn told(mut stopped: watch::Receiver<bool>) {
     let _ = stopped.wait_for(|s| *s).await;
 }
 
 async fn bind(address: std::net::SocketAddr, tls: ServerTls, limits: Limits) -> Result<Acceptor, Fault> {
-    Acceptor::bind(address, tls, limits).await.map_err(|e| {
-        Fault::conflict("PORT_IN_USE", format!("cannot listen on {address}: {e}"))
-            .hint("another node runs there, or the address is not this machine's")
-    })
+    Acceptor::bind(address, tls, limits).await.map_err(|e| cannot_listen(address, &e))
+}
+
+pub(super) fn cannot_listen(address: std::net::SocketAddr, e: &std::io::Error) -> Fault {
+    Fault::conflict("PORT_IN_USE", format!("cannot listen on {address}: {e}"))
+        .hint("another node runs there, or the address is not this machine's")
 }
 
 fn open_ring(config: &NodeConfig) -> Result<KeyRing, Fault> {

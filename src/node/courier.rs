@@ -23,7 +23,7 @@ const UNDER_WAY: [usize; 4] = [256, 128, 96, 64];
 /// How often a path that works, and one that does not, is tried for nothing: the first keeps connections warm, the second
 /// shows at once when a path is back.
 const WARM: Duration = Duration::from_secs(5);
-const AWAY: Duration = Duration::from_millis(400);
+const AWAY: Duration = Duration::from_millis(200);
 
 /// A path that a letter is on: direct, or by a relay.
 type OnPath = (LetterDigest, Option<NodeId>);

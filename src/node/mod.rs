@@ -8,6 +8,7 @@ mod assemble;
 mod bell;
 mod courier;
 mod hook;
+mod lanes;
 mod lock;
 mod peers;
 mod post;

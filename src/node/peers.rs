@@ -5,7 +5,7 @@ use crate::config::NodeConfig;
 use crate::domain::fault::Fault;
 use crate::domain::ids::{AgencyId, NodeId};
 use crate::domain::limits;
-use crate::identity::{Dialer, TrustRoots};
+use crate::identity::{Dialer, Line, Protocol, TrustRoots};
 use crate::ledger::node_id;
 use crate::service::{PeerComplaints, PeerReports, Position, Positions};
 use crate::vault::{Parts, PeerVault, PushState};
@@ -18,7 +18,7 @@ use std::time::Duration;
 use tonic::transport::Channel;
 use tonic::{Code, Request};
 
-const CONNECT: Duration = Duration::from_secs(2);
+const LINE: Line = Line { protocol: Protocol::Calls, connect: Duration::from_secs(2), patience: None };
 const ASK: Duration = Duration::from_secs(1);
 const TRANSFER: Duration = Duration::from_secs(10);
 
@@ -39,7 +39,7 @@ impl Peers {
     pub(super) fn new(config: &NodeConfig, dialer: &Dialer, roots: TrustRoots) -> Result<Peers, Fault> {
         let mut channels = BTreeMap::new();
         for p in &config.peers {
-            let dial = || dialer.channel(p.address, &p.agency, &p.node, CONNECT);
+            let dial = || dialer.channel(p.address, &p.agency, &p.node, LINE);
             channels.insert(
                 node_id(&p.agency, &p.node),
                 Links { agency: p.agency.clone(), consensus: dial()?, bulk: dial()? },

@@ -1,12 +1,13 @@
 //! Connections for notices: two for each peer and precedence, so that nothing stands in front of a flash: one for letters
-//! to that peer, one for letters that it passes on, which wait for somebody else.
+//! to that peer, one for letters that it passes on, which wait for somebody else. They are for their precedence from the
+//! handshake on: the peer serves each apart (`lanes`).
 
 use crate::config::NodeConfig;
 use crate::domain::canon::Canon;
 use crate::domain::fault::Fault;
 use crate::domain::ids::{AgencyId, NodeId};
 use crate::domain::notice::Precedence;
-use crate::identity::{Dialer, TrustRoots};
+use crate::identity::{Dialer, Line, Protocol, TrustRoots};
 use crate::ledger::node_id;
 use crate::notice::{LETTER_BYTES, SignedReceipt};
 use crate::service::{PeerPost, Posted};
@@ -16,8 +17,9 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 use tonic::transport::Channel;
 
-/// A path that does not open is tried again soon; others go meanwhile.
+/// A path that does not open, or on which nothing is acknowledged, is given up and tried again soon; others go meanwhile.
 const CONNECT: Duration = Duration::from_millis(800);
+const PATIENCE: Duration = Duration::from_secs(1);
 const DELIVER: Duration = Duration::from_secs(2);
 const PING: Duration = Duration::from_millis(800);
 /// A relay has to deliver within this.
@@ -42,7 +44,9 @@ impl PostOffice {
         let mut channels = BTreeMap::new();
         for p in &config.peers {
             for precedence in Precedence::ALL {
-                let dial = || dialer.channel(p.notices, &p.agency, &p.node, CONNECT);
+                let protocol = Protocol::Letters(*precedence);
+                let line = Line { protocol, connect: CONNECT, patience: Some(PATIENCE) };
+                let dial = || dialer.channel(p.notices, &p.agency, &p.node, line);
                 let links = Links { agency: p.agency.clone(), direct: dial()?, relay: dial()? };
                 channels.insert((node_id(&p.agency, &p.node), *precedence), links);
             }

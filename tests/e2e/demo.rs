@@ -4,6 +4,7 @@ use hufu::config::Profile;
 use hufu::identity::dial_as_person;
 use hufu::wire::pb::v1::records_client::RecordsClient;
 use serde_json::Value;
+use std::collections::BTreeMap;
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
@@ -29,6 +30,8 @@ const AGENCIES: [&str; 4] = ["police", "state-security", "customs", "cyberspace"
 pub struct Demo {
     child: Child,
     dir: PathBuf,
+    /// Network namespaces of agencies that have moved into one.
+    namespaces: BTreeMap<String, String>,
     _folder: tempfile::TempDir,
 }
 
@@ -53,7 +56,7 @@ impl Demo {
         let folder = tempfile::tempdir().unwrap();
         let dir = folder.path().join("demo");
         let child = spawn(&dir, free_ports());
-        let mut demo = Demo { child, dir, _folder: folder };
+        let mut demo = Demo { child, dir, namespaces: BTreeMap::new(), _folder: folder };
         demo.wait_ready();
         demo
     }
@@ -63,7 +66,7 @@ impl Demo {
         let folder = tempfile::tempdir().unwrap();
         let dir = folder.path().join("demo");
         let child = spawn(&dir, free_ports());
-        let mut demo = Demo { child, dir, _folder: folder };
+        let mut demo = Demo { child, dir, namespaces: BTreeMap::new(), _folder: folder };
         let clerk = demo.dir.join("profiles/police-clerk.toml");
         until("people are being registered", Duration::from_secs(120), || clerk.exists().then_some(()));
         let pids = AGENCIES.map(|a| demo.pid(a));
@@ -112,6 +115,36 @@ impl Demo {
         self.child.wait().unwrap();
     }
 
+    /// From now on an agency's node and people are in a network namespace, under `address` instead of 127.0.0.1 and on the
+    /// ports of before. For nodes that do not run.
+    pub fn move_into(&mut self, agency: &str, namespace: &str, address: &str) {
+        let config = std::fs::read_to_string(self.dir.join("nodes").join(agency).join("hufu.toml")).unwrap();
+        let config: toml::Table = config.parse().unwrap();
+        let listen = config["listen"].as_table().unwrap();
+        let listeners = ["people", "nodes", "notices"].map(|name| listen[name].as_str().unwrap());
+        let nodes = AGENCIES.map(|a| self.dir.join("nodes").join(a).join("hufu.toml"));
+        let profiles = std::fs::read_dir(self.dir.join("profiles")).unwrap().map(|entry| entry.unwrap().path());
+        for file in profiles.chain(nodes) {
+            let mut text = std::fs::read_to_string(&file).unwrap();
+            for old in listeners {
+                let (_, port) = old.split_once(':').unwrap();
+                text = text.replace(old, &format!("{address}:{port}"));
+            }
+            std::fs::write(&file, text).unwrap();
+        }
+        self.namespaces.insert(agency.to_owned(), namespace.to_owned());
+    }
+
+    /// `hufu` where an agency's node, or a persona of it, is.
+    pub fn hufu_of(&self, who: &str) -> Command {
+        let namespace = self.namespaces.iter().find(|(agency, _)| who.starts_with(agency.as_str()));
+        let Some((_, namespace)) = namespace else { return hufu() };
+        let mut c = Command::new("ip");
+        c.args(["netns", "exec", namespace.as_str(), env!("CARGO_BIN_EXE_hufu")]);
+        c.env_remove("HUFU_PROFILE").env("LANG", "C.UTF-8");
+        c
+    }
+
     pub fn dir(&self) -> &Path {
         &self.dir
     }
@@ -153,7 +186,8 @@ impl Demo {
     pub fn start_node(&self, agency: &str) -> Node {
         let dir = self.dir.join("nodes").join(agency);
         let log = std::fs::File::options().append(true).open(dir.join("log")).unwrap();
-        let child = Command::new(env!("CARGO_BIN_EXE_hufu"))
+        let child = self
+            .hufu_of(agency)
             .args(["node", "run", "--config"])
             .arg(dir.join("hufu.toml"))
             .stdin(Stdio::null())
@@ -167,7 +201,7 @@ impl Demo {
     /// Runs a command as a persona, with `--json`.
     pub fn run(&self, persona: &str, args: &[&str]) -> Ran {
         let profile = self.dir.join("profiles").join(format!("{persona}.toml"));
-        ran(hufu().arg("--json").arg("--profile").arg(profile).args(args).output().unwrap())
+        ran(self.hufu_of(persona).arg("--json").arg("--profile").arg(profile).args(args).output().unwrap())
     }
 
     pub fn publish(&self, persona: &str, title: &str, body: &str, extra: &[&str]) -> Ran {

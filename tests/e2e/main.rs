@@ -4,8 +4,10 @@
 mod contract;
 mod demo;
 mod finds;
+mod lanes;
 mod leaks;
 mod lines;
+mod netns;
 mod notices;
 mod peers;
 mod portions;

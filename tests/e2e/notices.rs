@@ -1,7 +1,12 @@
 //! Notices between real nodes: with a leader, without one, and with the direct line cut.
 
-use super::demo::{Demo, Ran, hufu, until};
+use super::demo::{Demo, Ran, until};
 use super::leaks::none_readable;
+use super::peers::stored_state;
+use hufu::audit::{Checkpoint, anchor_digest};
+use hufu::domain::canon::Reader;
+use hufu::domain::ids::AgencyId;
+use hufu::ledger::node_id;
 use serde_json::{Value, json};
 use std::io::{BufRead, BufReader};
 use std::process::{Child, Stdio};
@@ -17,7 +22,7 @@ pub struct Watch {
 impl Watch {
     pub fn start(demo: &Demo, persona: &str) -> Watch {
         let profile = demo.dir().join(format!("profiles/{persona}.toml"));
-        let mut command = hufu();
+        let mut command = demo.hufu_of(persona);
         command.args(["--json", "notice", "watch", "--profile"]).arg(profile).stdout(Stdio::piped());
         let mut child = command.spawn().unwrap();
         let out = BufReader::new(child.stdout.take().unwrap());
@@ -197,6 +202,11 @@ fn without_a_leader_and_with_the_line_cut() {
     demo.run("cyberspace-duty", &["notice", "ack", &notice]).ok();
     let tracked = track(&demo, "customs-duty", &notice, "acknowledged", "10");
     assert_eq!(states(&tracked)[1], ("acknowledged".into(), Some("cyberspace/duty".into())));
+    let seqs = |of: &dyn Fn(&Value) -> bool| -> Vec<u64> {
+        let log = demo.run("customs-officer", &["audit", "search", "--limit", "10000"]).lines;
+        log.iter().filter(|&e| of(e)).map(|e| e["seq"].as_u64().unwrap()).collect()
+    };
+    let last = seqs(&|e: &Value| e["record"] == json!(notice)).into_iter().max().expect("events of the notice");
 
     // Accepted for somebody who is away: it waits, the waiting is told, and it arrives when the path is back.
     let waiting = id(&send(&demo, "customs-duty", "state-security", "immediate", "secret", "演练：等待"));
@@ -211,6 +221,32 @@ fn without_a_leader_and_with_the_line_cut() {
         (t.ok()["state"] == "cancelled").then_some(())
     });
     assert_eq!(demo.run("state-security-duty", &["notice", "show", &waiting]).code, 4);
+
+    // All are back: a digest of the journal of notices stands in the log after the notice, and the ledger, as another
+    // agency holds it, has a checkpoint of the log that covers this digest.
+    let _police = demo.start_node("police");
+    until("the notice is anchored", Duration::from_secs(60), || {
+        let digests = seqs(&|e: &Value| e["action"] == "notice-anchor" && e["rule"] == "notice-digest");
+        let digest = digests.into_iter().filter(|seq| *seq > last).min()?;
+        let size = anchored_size(&demo, "customs", "cyberspace")?;
+        (size > digest).then_some(())
+    });
+    let verified = demo.run("customs-officer", &["audit", "verify", "--live"]);
+    assert_eq!(verified.ok()["consistent"], true);
+    assert!(verified.ok()["size"].as_u64().unwrap() > last);
+}
+
+/// How many events of an agency's log the ledger has a checkpoint of, as the node of another agency holds the ledger.
+fn anchored_size(demo: &Demo, agency: &str, at: &str) -> Option<u64> {
+    let state = stored_state(demo, at)?;
+    let id: AgencyId = agency.parse().unwrap();
+    let node = state.node(node_id(&id, "1"))?;
+    let (_, on_ledger) = node.anchor?;
+    let kept = std::fs::read(demo.dir().join("nodes").join(agency).join("data/anchors")).ok()?;
+    let mut kept = Reader::new(&kept, "hufu.audit.anchors", 1).unwrap();
+    let notes = kept.list(16, |r| r.str(4096).map(str::to_owned)).unwrap();
+    let note = notes.into_iter().find(|note| anchor_digest(note) == on_ledger)?;
+    Some(Checkpoint::open(&note, node.key).unwrap().size)
 }
 
 /// Nobody acknowledges: the sender is alarmed and the addressee's duty chain is called, on time, over a restart of both.

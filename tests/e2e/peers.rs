@@ -5,7 +5,7 @@ use super::shares::{content, files};
 use hufu::config::NodeConfig;
 use hufu::domain::ids::{AgencyId, NodeId, RecordId};
 use hufu::domain::time::Millis;
-use hufu::identity::{Credentials, Dialer, TrustRoots, certificate_facts};
+use hufu::identity::{Credentials, Dialer, Line, Protocol, TrustRoots, certificate_facts};
 use hufu::ledger::{State, node_id};
 use hufu::node::{SystemClock, SystemEntropy};
 use hufu::seal::KeyRing;
@@ -23,7 +23,7 @@ use tonic::transport::Channel;
 
 const TITLE: &str = "演练：节点之间";
 
-fn config(demo: &Demo, agency: &str) -> NodeConfig {
+pub fn config(demo: &Demo, agency: &str) -> NodeConfig {
     NodeConfig::read(&demo.dir().join("nodes").join(agency).join("hufu.toml")).unwrap()
 }
 
@@ -31,21 +31,30 @@ fn text(file: &Path) -> String {
     std::fs::read_to_string(file).unwrap()
 }
 
-fn ring(config: &NodeConfig) -> KeyRing {
+pub fn ring(config: &NodeConfig) -> KeyRing {
     let passphrase = text(&config.passphrase);
     KeyRing::open_file(&std::fs::read(&config.keyring).unwrap(), passphrase.trim_end().as_bytes()).unwrap()
 }
 
-/// The vault of one agency's node, asked as the node of another; inside a runtime.
-fn vault_of(demo: &Demo, to: &str, caller: &str) -> VaultClient<Channel> {
+/// A connection to one agency's node as the node of another; inside a runtime.
+pub fn channel_of(demo: &Demo, to: &str, caller: &str, protocol: Protocol) -> Channel {
     let (own, other) = (config(demo, caller), config(demo, to));
     let key = ring(&own).signing_key().unwrap().to_pkcs8_pem().unwrap();
     let credentials = Credentials::from_pem(&text(&own.cert), &key).unwrap();
     let roots = TrustRoots::new();
     roots.set(other.agency.clone(), &certificate_facts(&text(&other.ca)).unwrap().der).unwrap();
     let dialer = Dialer::new(credentials, roots, Arc::new(SystemClock));
-    let within = Duration::from_secs(5);
-    VaultClient::new(dialer.channel(other.listen.nodes, &other.agency, &other.node, within).unwrap())
+    let line = Line { protocol, connect: Duration::from_secs(5), patience: None };
+    let address = match protocol {
+        Protocol::Calls => other.listen.nodes,
+        Protocol::Letters(_) => other.listen.notices,
+    };
+    dialer.channel(address, &other.agency, &other.node, line).unwrap()
+}
+
+/// The vault of one agency's node, asked as the node of another; inside a runtime.
+fn vault_of(demo: &Demo, to: &str, caller: &str) -> VaultClient<Channel> {
+    VaultClient::new(channel_of(demo, to, caller, Protocol::Calls))
 }
 
 /// A record as somebody of its originator exports it.
@@ -168,7 +177,7 @@ impl PeerVault for Asked {
 }
 
 /// The ledger as a running node keeps it, read from a copy of its store; none while the copy is not whole.
-fn stored_state(demo: &Demo, agency: &str) -> Option<State> {
+pub fn stored_state(demo: &Demo, agency: &str) -> Option<State> {
     let from = demo.dir().join("nodes").join(agency).join("data/ledger/state");
     let folder = tempfile::tempdir().unwrap();
     let copy = folder.path().join("state");
