@@ -5,7 +5,7 @@ use crate::domain::fault::Fault;
 use crate::domain::label::Period;
 use crate::domain::limits;
 use crate::domain::time::Millis;
-use crate::service::{Patience, PortionAsk, PublishAsk, Published, SearchAsk, Wait};
+use crate::service::{Patience, PortionAsk, ProposalsAsk, PublishAsk, Published, SearchAsk, Wait};
 use crate::wire::pb::v1;
 use std::time::Duration;
 use tonic::{Request, Response, Status};
@@ -32,9 +32,10 @@ impl v1::records_server::Records for People {
 
     async fn proposals(&self, request: Request<v1::ProposalsRequest>) -> Result<Response<v1::ProposalsReply>, Status> {
         let caller = self.caller(&request)?;
-        let v1::ProposalsRequest { purpose, record } = request.into_inner();
-        let only = decode::optional(&record).map_err(refuse)?;
-        let lines = self.core.proposals(&caller, &purpose, only).await.map_err(refuse)?;
+        let v1::ProposalsRequest { purpose, record, limit, after } = request.into_inner();
+        let (only, after) = (decode::optional(&record).map_err(refuse)?, decode::optional(&after).map_err(refuse)?);
+        let ask = ProposalsAsk { purpose, only, limit: limit.clamp(1, LIST_MOST) as usize, after };
+        let lines = self.core.proposals(&caller, ask).await.map_err(refuse)?;
         let part = |(record, version, commitment): crate::vault::Part| v1::ProposedPart {
             record: record.to_string(),
             version,
@@ -54,11 +55,11 @@ impl v1::records_server::Records for People {
 
     async fn approve(&self, request: Request<v1::ApproveRequest>) -> Result<Response<v1::PublishReply>, Status> {
         let caller = self.caller(&request)?;
-        let v1::ApproveRequest { record, approval, wait, wait_ms, timeout_ms } = request.into_inner();
+        let v1::ApproveRequest { record, approval, wait, wait_ms, timeout_ms, purpose } = request.into_inner();
         let record = record.parse().map_err(refuse)?;
         let patience = patience(&wait, wait_ms, timeout_ms).map_err(refuse)?;
         let peers = std::sync::Arc::clone(&self.peers);
-        let p = self.core.approve(&caller, record, &approval, &patience, peers).await.map_err(refuse)?;
+        let p = self.core.approve(&caller, record, (&approval, &purpose), &patience, peers).await.map_err(refuse)?;
         Ok(Response::new(self.published(p, "")))
     }
 

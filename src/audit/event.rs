@@ -218,6 +218,7 @@ impl Action {
                 | Action::History
                 | Action::Stream
                 | Action::NoticeOpen
+                | Action::Approve
         )
     }
 

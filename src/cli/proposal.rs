@@ -12,8 +12,14 @@ use crate::wire::pb::v1;
 use serde_json::json;
 use std::process::ExitCode;
 
-pub(super) async fn list(client: &Client, purpose: String, out: &Out) -> Result<ExitCode, Fault> {
-    let rows: Vec<_> = waiting(client, purpose, None)
+pub(super) async fn list(
+    client: &Client,
+    purpose: String,
+    (limit, after): (u32, Option<RecordId>),
+    out: &Out,
+) -> Result<ExitCode, Fault> {
+    let after = after.map(|a| a.to_string()).unwrap_or_default();
+    let rows: Vec<_> = waiting(client, v1::ProposalsRequest { purpose, record: String::new(), limit, after })
         .await?
         .iter()
         .map(|p| {
@@ -33,15 +39,18 @@ pub(super) async fn approve(
     purpose: String,
     out: &Out,
 ) -> Result<ExitCode, Fault> {
-    let found = waiting(client, purpose, Some(id)).await?.into_iter().next().ok_or_else(Fault::not_found)?;
+    let ask = v1::ProposalsRequest { purpose: purpose.clone(), record: id.to_string(), limit: 1, after: String::new() };
     let signer = Signer::of(client).await?;
-    let parts = found.parts.into_iter().map(part).collect::<Result<Vec<_>, _>>()?;
+    // Of what waits no more nothing is signed: the node says what became of it.
+    let found = waiting(client, ask).await?.into_iter().next();
+    let parts = found.into_iter().flat_map(|f| f.parts).map(part).collect::<Result<Vec<_>, _>>()?;
     let request = v1::ApproveRequest {
         record: id.to_string(),
         approval: signer.approval(parts),
         wait,
         wait_ms: wait_seconds.saturating_mul(1000),
         timeout_ms: client.timeout_ms(),
+        purpose,
     };
     let r = client.records().approve(request).await.map_err(fault)?.into_inner();
     Ok(published(&r, out))
@@ -56,9 +65,8 @@ pub(super) async fn reject(client: &Client, id: RecordId, reason: String, out: &
     Ok(ExitCode::SUCCESS)
 }
 
-async fn waiting(client: &Client, purpose: String, only: Option<RecordId>) -> Result<Vec<v1::ProposedRecord>, Fault> {
-    let request = v1::ProposalsRequest { purpose, record: only.map(|r| r.to_string()).unwrap_or_default() };
-    Ok(client.records().proposals(request).await.map_err(fault)?.into_inner().proposals)
+async fn waiting(client: &Client, ask: v1::ProposalsRequest) -> Result<Vec<v1::ProposedRecord>, Fault> {
+    Ok(client.records().proposals(ask).await.map_err(fault)?.into_inner().proposals)
 }
 
 fn part(p: v1::ProposedPart) -> Result<Part, Fault> {

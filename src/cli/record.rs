@@ -44,6 +44,12 @@ pub(super) enum Command {
         /// Why: a case number or an order, 1 to 200 characters.
         #[arg(long)]
         purpose: String,
+        /// Most lines, 1 to 500.
+        #[arg(long, default_value_t = 50, value_parser = clap::value_parser!(u32).range(1..=500))]
+        limit: u32,
+        /// Continue after this record.
+        #[arg(long)]
+        after: Option<RecordId>,
     },
     /// Approve a proposed record with your own key; then it is published (classifier, not its author).
     Approve {
@@ -208,7 +214,9 @@ pub(super) fn run(command: Command, g: &Globals, out: &Out) -> Result<ExitCode, 
             Command::Import(ask) => super::import::run(ask, client, out).await,
             Command::Search(s) => search(&client, s, out).await,
             Command::Publish(p) => publish(&client, *p, out).await,
-            Command::Proposals { purpose } => super::proposal::list(&client, purpose, out).await,
+            Command::Proposals { purpose, limit, after } => {
+                super::proposal::list(&client, purpose, (limit, after), out).await
+            }
             Command::Approve { id, wait, wait_seconds, purpose } => {
                 super::proposal::approve(&client, id, (wait, wait_seconds), purpose, out).await
             }

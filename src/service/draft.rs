@@ -6,7 +6,7 @@ use super::federation::unknown_agency;
 use super::publish::{PortionAsk, PublishAsk, Target};
 use crate::domain::agreement::Terms;
 use crate::domain::fault::Fault;
-use crate::domain::ids::AgencyId;
+use crate::domain::ids::{AgencyId, Handle};
 use crate::domain::label::{Caveat, Grade, Label, Period};
 use crate::domain::limits;
 use crate::domain::person::Role;
@@ -14,7 +14,7 @@ use crate::domain::record::Meta;
 use crate::domain::time::Millis;
 use crate::ledger::{GuideState, State};
 use crate::seal::digest;
-use crate::vault::{Draft, WAITING};
+use crate::vault::{Draft, Proposal, Stand, WAITING};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Longest title that a lower class gets from its text, in characters.
@@ -55,36 +55,44 @@ impl Core {
         for class in lower.iter().chain([&own]).filter(|c| c.grade > Grade::Internal) {
             // An agreement that is not there, or does not cover it, is told as that: no guide would help.
             self.terms(state, class, now)?;
-            proposed |= !self.is_guided(state, caller, class, now)?;
+            proposed |= !self.is_guided(state, caller, class, now);
         }
         let mut drafts = Vec::with_capacity(lower.len() + 1);
         for ask in lower {
             let request = digest("hufu.publish-part", &[&target.request, ask.grade.as_str().as_bytes()]);
-            let (record, version) = self.vault.by_request(&request).unwrap_or_else(|| (self.new_record(), 1));
-            // An earlier attempt of the same request proposed it.
-            proposed |= self.vault.proposal(&record, version).is_some_and(|p| !p.is_approved());
+            // A part that an earlier attempt of the same request journaled; what was proposed then is a part of what is not.
+            let known =
+                self.vault.by_request(&request).filter(|(r, v)| !proposed && self.vault.proposal(r, *v).is_none());
+            let (record, version) = known.unwrap_or_else(|| (self.new_record(), 1));
             drafts.push(self.draft(state, caller, ask, &Target { record, version, request, content: None }, now)?);
         }
         let mut own = self.draft(state, caller, own, target, now)?;
         own.lower = drafts.iter().map(|d| (d.record, d.version)).collect();
         drafts.push(own);
         if proposed {
-            self.check_proposable(target)?;
-            drafts.iter_mut().for_each(|d| d.proposed_by = Some(caller.person().handle));
+            let author = caller.person().handle;
+            self.check_proposable(target, author)?;
+            for draft in &mut drafts {
+                let whole = (draft.record, draft.version) == (target.record, target.version);
+                let stand = if whole { Stand::Waiting } else { Stand::PartOf(target.record, target.version) };
+                draft.proposal = Some(Proposal { author, stand });
+            }
         }
         Ok(Drafts { drafts, proposed })
     }
 
     /// An import waits for nobody: its source would be taken for known before anybody decided.
-    fn check_proposable(&self, target: &Target) -> Result<(), Fault> {
+    fn check_proposable(&self, target: &Target, author: Handle) -> Result<(), Fault> {
         if target.content.is_some() {
             let why = "no classifier's marking guide covers this: two persons mark a state secret";
             return Err(Fault::refused("NO_GUIDE", why).hint(
                 "a classifier runs `hufu guide sign`; a single record can be proposed with `hufu record publish`",
             ));
         }
-        if self.vault.waiting().len() >= WAITING {
-            let why = format!("{WAITING} proposals wait here for a classifier already");
+        let waiting = self.vault.waiting();
+        let own = waiting.iter().filter(|(_, a)| *a == author).count();
+        if waiting.len() >= WAITING.0 || own >= WAITING.1 {
+            let why = "too many proposals wait for a classifier already";
             return Err(Fault::unavailable("TOO_MANY", why).hint("see `hufu record proposals`"));
         }
         Ok(())
@@ -183,7 +191,7 @@ impl Core {
             lower: Vec::new(),
             request: Some(request),
             content,
-            proposed_by: None,
+            proposal: None,
         })
     }
 
@@ -248,19 +256,13 @@ impl Core {
 
     /// Whether two persons mark it (SSL §16): the author, and a classifier by a standing guide. What stays in the own agency
     /// goes less far than any agreement, so a guide for sharing covers it too.
-    fn is_guided(&self, state: &State, caller: &Caller, ask: &PublishAsk, now: Millis) -> Result<bool, Fault> {
+    fn is_guided(&self, state: &State, caller: &Caller, ask: &PublishAsk, now: Millis) -> bool {
         let covers = |g: &GuideState| {
             ask.agreement.as_ref().is_none_or(|a| *a == g.guide.agreement) && g.guide.kinds.contains(&ask.kind)
         };
-        let mut covering = self.guides(state, ask.grade, now).filter(|g| covers(g)).peekable();
-        if covering.peek().is_none() {
-            return Ok(false);
-        }
-        if covering.all(|g| g.by == caller.person().handle) {
-            let why = "you signed the only marking guide that covers this, and the same person is not two";
-            return Err(Fault::refused("SAME_PERSON", why).hint("somebody else publishes it, or signs a guide"));
-        }
-        Ok(true)
+        let mut covering = self.guides(state, ask.grade, now).filter(|g| covers(g));
+        // The same person is not two: under an own guide alone another classifier decides.
+        covering.any(|g| g.by != caller.person().handle)
     }
 
     /// Marking guides of the own agency for a grade that stand now: those of classifiers who still are.

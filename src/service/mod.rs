@@ -44,7 +44,7 @@ pub use inbox::{NoticeLine, Watching};
 pub use letters::{Logged, PeerPost, Posted, Relayed};
 pub use notices::{Groups, NoticeAsk};
 pub use persons::{Change, Entering};
-pub use proposals::ProposalLine;
+pub use proposals::{ProposalLine, ProposalsAsk};
 pub use publish::{Patience, PortionAsk, PublishAsk, Published, Wait};
 pub use records::{HistoryLine, Listed, Opened};
 pub use reports::PeerReports;

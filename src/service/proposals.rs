@@ -6,18 +6,32 @@ use super::door::{Act, Caller};
 use super::draft::suspended;
 use super::publish::{Patience, Published};
 use super::records::{check_purpose, dummy};
-use crate::audit::{Action as AuditAction, Object, Stage};
+use crate::audit::{Action as AuditAction, AuditReceipt, Object, Stage};
 use crate::domain::canon::Canon;
 use crate::domain::fault::Fault;
-use crate::domain::ids::RecordId;
+use crate::domain::ids::{Handle, RecordId};
 use crate::domain::label::Label;
 use crate::domain::person::Role;
 use crate::domain::time::Millis;
-use crate::ledger::State;
+use crate::ledger::{AgencyState, State};
 use crate::policy::{Action, Decision, DenyKind, Resource};
-use crate::vault::{Approval, Card, Part, PeerVault, Proposed, Stand};
-use std::collections::BTreeSet;
+use crate::seal::digest;
+use crate::vault::{Approval, Card, Part, PeerVault, Proposed, Stand, VaultError};
+use data_encoding::HEXLOWER;
+use std::collections::BTreeMap;
 use std::sync::Arc;
+
+/// Which proposals are asked for.
+pub struct ProposalsAsk {
+    /// 查阅事由.
+    pub purpose: String,
+    /// One record.
+    pub only: Option<RecordId>,
+    /// Most of them.
+    pub limit: usize,
+    /// Those after this id.
+    pub after: Option<RecordId>,
+}
 
 /// A proposal in a list.
 pub struct ProposalLine {
@@ -38,26 +52,21 @@ pub struct ProposalLine {
 }
 
 impl Core {
-    /// Proposals that wait and that the person may see: all records, or one.
+    /// Proposals that wait and that the person may see, in the order of their ids.
     ///
     /// # Errors
     /// A denial, an audit log that cannot be written, a purpose that is none.
-    pub async fn proposals(
-        &self,
-        caller: &Caller,
-        purpose: &str,
-        only: Option<RecordId>,
-    ) -> Result<Vec<ProposalLine>, Fault> {
-        check_purpose(purpose)?;
+    pub async fn proposals(&self, caller: &Caller, ask: ProposalsAsk) -> Result<Vec<ProposalLine>, Fault> {
+        let ProposalsAsk { purpose, only, limit, after } = ask;
+        check_purpose(&purpose)?;
         let state = self.state();
-        let overall = self.decide(caller, Action::RecordList, Resource::None, purpose, true);
+        let overall = self.decide(caller, Action::RecordList, Resource::None, &purpose, true);
         let mut shown = Vec::new();
         if overall.is_allow() {
-            let waiting = self.vault.waiting().into_iter().map(|(record, _)| record);
-            let seen: Vec<_> = waiting.filter_map(|record| self.proposed_to(caller, &state, &record)).collect();
-            let parts: BTreeSet<_> = seen.iter().flat_map(|p| p.facts.lower.iter().map(|(part, _)| *part)).collect();
-            let whole = |p: &Proposed| !parts.contains(&p.record) && only.is_none_or(|r| r == p.record);
-            shown.extend(seen.into_iter().filter(whole));
+            let asked = |r: &RecordId| only.is_none_or(|o| o == *r) && after.is_none_or(|a| *r > a);
+            let waiting = self.vault.waiting().into_iter().filter(|(r, author)| asked(r) && concerns(caller, *author));
+            let seen = waiting.filter_map(|(record, _)| self.proposed_to(caller, &state, &record));
+            shown.extend(seen.filter(|p| p.proposal.stand == Stand::Waiting).take(limit));
         }
         let disclosed = shown.iter().map(|p| (p.record, p.version)).collect();
         let act = Act {
@@ -65,7 +74,7 @@ impl Core {
             audit: AuditAction::List,
             object: Object::Query { hash: [0; 32], disclosed },
             label: None,
-            purpose,
+            purpose: &purpose,
             origin: None,
             request: self.random(),
         };
@@ -75,7 +84,8 @@ impl Core {
         }
         let mut lines = Vec::with_capacity(shown.len());
         for p in shown {
-            let Some(held) = self.vault.held_proposal(&state, &p.record)? else { continue };
+            // Decided meanwhile.
+            let Some(held) = self.vault.held_proposal(&state, &p.record, p.version)? else { continue };
             let Some(disclosed) = self.shown(&held, &receipt) else { continue };
             lines.push(ProposalLine {
                 record: p.record,
@@ -87,36 +97,44 @@ impl Core {
                 parts: p.parts,
             });
         }
+        let titles = lines.iter().map(|l| (l.record, l.version)).collect();
+        self.tell_shown(caller, &act, BTreeMap::from([(self.agency.clone(), titles)]), &overall).await?;
         Ok(lines)
     }
 
-    /// A classifier approves a proposal: signed by the person's key, it goes on the ledger and to whom it is for.
+    /// A classifier approves a proposal: signed by the person's key, it goes on the ledger and to whom it is for. The same
+    /// person again is answered with what is known now.
     ///
     /// # Errors
     /// What is not there, or not for this person to see, is not found. Its own author, somebody who is no classifier, a
-    /// signature of something else, and an agreement that no longer covers it are refused.
+    /// signature of something else, and what could not be published now are refused; a conflict when it was decided before.
     pub async fn approve(
         &self,
         caller: &Caller,
         record: RecordId,
-        approval: &[u8],
+        (approval, purpose): (&[u8], &str),
         patience: &Patience,
         peers: Arc<dyn PeerVault>,
     ) -> Result<Published, Fault> {
+        check_purpose(purpose)?;
         let state = self.state();
-        let found = self.proposed_to(caller, &state, &record);
-        let Some(found) = found else { return self.nothing_proposed(caller, record, AuditAction::Approve).await };
-        let (label, act) = (found.facts.label.clone(), AuditAction::Approve);
-        let act = self.on_proposal((Action::RecordApprove, act), &found, &label, "");
-        let work = async {
-            self.check_approval(caller, &state, &found, approval)?;
-            for (part, version, _) in &found.parts {
-                let stand = Stand::Approved(approval.to_vec());
-                self.vault.decide(&state, part, *version, stand, self.clock.now()).await?;
-            }
-            self.answer_again(found.record, found.version, patience, &peers).await
+        let Some(found) = self.proposed_to(caller, &state, &record) else {
+            return self.nothing_proposed(caller, record, (AuditAction::Approve, purpose)).await;
         };
-        self.through(caller, act, Resource::Record { label: label.clone(), own: true }, work).await
+        let of = (Action::RecordApprove, AuditAction::Approve, purpose);
+        let work = async |receipt: &AuditReceipt| {
+            if !approved_by(&found, caller) {
+                if found.proposal.stand != Stand::Waiting {
+                    return Err(VaultError::Decided.into());
+                }
+                self.check_approval(caller, &state, &found, approval)?;
+                self.check_publishable(&state, &found, receipt)?;
+                self.vault.decide(&state, &found, Stand::Approved(approval.to_vec())).await?;
+            }
+            Ok(format!("approval:{}", HEXLOWER.encode(&digest("hufu.approval-digest", &[approval]))))
+        };
+        self.decided(caller, &found, of, work).await?;
+        self.answer_again(found.record, found.version, patience, &peers).await
     }
 
     /// A classifier turns a proposal down, or its author takes it back: it is never published.
@@ -126,23 +144,56 @@ impl Core {
     pub async fn reject(&self, caller: &Caller, record: RecordId, reason: &str) -> Result<u32, Fault> {
         check_purpose(reason)?;
         let state = self.state();
-        let found = self.proposed_to(caller, &state, &record);
-        let Some(found) = found else { return self.nothing_proposed(caller, record, AuditAction::Reject).await };
-        let label = found.facts.label.clone();
+        let Some(found) = self.proposed_to(caller, &state, &record) else {
+            return self.nothing_proposed(caller, record, (AuditAction::Reject, reason)).await;
+        };
         let own = found.proposal.author == caller.person().handle;
         let action = if own { Action::RecordPublish } else { Action::RecordApprove };
-        let act = self.on_proposal((action, AuditAction::Reject), &found, &label, reason);
-        let work = async {
-            // The record first: parts of one that is gone name nothing.
-            for (part, version, _) in found.parts.iter().rev() {
-                self.vault.decide(&state, part, *version, Stand::Rejected, self.clock.now()).await?;
-            }
-            Ok(found.version)
+        let work = async |_: &AuditReceipt| {
+            self.vault.decide(&state, &found, Stand::Rejected).await?;
+            Ok("rejected".to_owned())
         };
-        self.through(caller, act, Resource::Record { label: label.clone(), own: true }, work).await
+        self.decided(caller, &found, (action, AuditAction::Reject, reason), work).await?;
+        Ok(found.version)
     }
 
-    /// The card of a proposal, for those who may see it.
+    /// Lets somebody decide: the intent is durable before, and the outcome is told of every envelope after.
+    async fn decided(
+        &self,
+        caller: &Caller,
+        found: &Proposed,
+        (action, audit, purpose): (Action, AuditAction, &str),
+        work: impl AsyncFnOnce(&AuditReceipt) -> Result<String, Fault>,
+    ) -> Result<(), Fault> {
+        let request = self.random();
+        let act = |(record, version, _): &Part, label| Act {
+            action,
+            audit,
+            object: Object::Record { id: *record, version: *version },
+            label: Some(label),
+            purpose,
+            origin: Some(self.agency.clone()),
+            request,
+        };
+        let label = &found.facts.label;
+        let decision = self.decide(caller, action, Resource::Record { label: label.clone(), own: true }, purpose, true);
+        let whole = (found.record, found.version, [0; 32]);
+        let receipt = self.log(caller, &act(&whole, label), Stage::Intent, &decision).await?;
+        if let Some(fault) = decision.fault() {
+            return Err(fault);
+        }
+        let done = work(&receipt).await;
+        let outcome = match &done {
+            Ok(rule) => Decision::Allow { policies: vec![rule.clone()] },
+            Err(fault) => Decision::Deny { rule: format!("act:{}", fault.reason), kind: DenyKind::Refused },
+        };
+        for (part, class) in found.parts.iter().zip(&found.classes) {
+            let _told = self.log(caller, &act(part, &class.label), Stage::Outcome, &outcome).await?;
+        }
+        done.map(|_| ())
+    }
+
+    /// The card of an envelope that waits, for those who may see it.
     pub(super) fn proposal_card(
         &self,
         caller: &Caller,
@@ -150,22 +201,32 @@ impl Core {
         record: &RecordId,
         version: u32,
     ) -> Option<Card> {
-        let found = self.proposed_to(caller, state, record)?;
-        (version == 0 || version == found.version).then(|| found.card())
+        let (of, author) = self.vault.undecided(record)?;
+        if !concerns(caller, author) || version != 0 && version != of {
+            return None;
+        }
+        let facts = self.vault.undecided_facts(state, record).unwrap_or_else(|error| {
+            tracing::error!(%record, %error, "a proposal does not verify");
+            None
+        })?;
+        let card = Card { record: *record, version: of, facts };
+        self.may(caller, Action::RecordList, &card, "").is_allow().then_some(card)
     }
 
-    /// A proposal that waits, if the person wrote it or is a classifier cleared for it. To everybody else it is absent.
+    /// A record that was proposed, if the person wrote it or is a classifier cleared for it. To everybody else it is
+    /// absent, and so is a lower envelope of it to everybody: it is decided with the record.
     fn proposed_to(&self, caller: &Caller, state: &State, record: &RecordId) -> Option<Proposed> {
+        if !concerns(caller, self.vault.proposer(record)?) {
+            return None;
+        }
         let found = self.vault.proposed(state, record).unwrap_or_else(|error| {
             tracing::error!(%record, %error, "a proposal does not verify");
             None
         })?;
-        let person = caller.person();
-        let concerned = found.proposal.author == person.handle || person.roles.contains(&Role::Classifier);
-        (concerned && self.may(caller, Action::RecordList, &found.card(), "").is_allow()).then_some(found)
+        self.may(caller, Action::RecordList, &found.card(), "").is_allow().then_some(found)
     }
 
-    /// What stands in the way of an approval, in words that help.
+    /// Whether the signature is a classifier's, of somebody else than the author, and under these very envelopes.
     fn check_approval(&self, caller: &Caller, state: &State, found: &Proposed, bytes: &[u8]) -> Result<(), Fault> {
         let approval =
             Approval::from_canon(bytes).map_err(|_| Fault::usage("BAD_ACT", "the signed approval does not parse"))?;
@@ -173,8 +234,7 @@ impl Core {
         let classifier = state.authority(&self.agency, handle).filter(|a| a.roles.contains(&Role::Classifier));
         let classifier = classifier
             .ok_or_else(|| Fault::refused("NO_AUTHORITY", "no classifier's key is registered for you on the ledger"))?;
-        let now = self.clock.now();
-        if approval.handle() != handle || !approval.verifies(&self.federation, now, &classifier.key) {
+        if approval.handle() != handle || !approval.verifies(&self.federation, self.clock.now(), &classifier.key) {
             return Err(Fault::refused("BAD_SIGNATURE", "the approval is not signed by your key, or its time is over"));
         }
         if approval.parts() != found.parts {
@@ -184,29 +244,67 @@ impl Core {
             let why = "you wrote it yourself, and the same person is not two";
             return Err(Fault::refused("SAME_PERSON", why).hint("another classifier approves it"));
         }
-        if let Some(gone) = found.facts.label.release.iter().find(|a| !state.stands(a)) {
-            return Err(suspended(gone));
+        Ok(())
+    }
+
+    /// Whether it could be published now as it was when it was proposed. The kind is sealed; the intent lets it be read.
+    fn check_publishable(&self, state: &State, found: &Proposed, receipt: &AuditReceipt) -> Result<(), Fault> {
+        let now = self.clock.now();
+        let held = self.vault.held_proposal(state, &found.record, found.version)?;
+        let meta = self.vault.disclose(&held.ok_or(VaultError::Decided)?, receipt)?.meta;
+        if meta.retain_until.is_some_and(|until| until <= now) {
+            return Err(Fault::usage("BAD_DATE", "the end of retention is over already"));
         }
-        if let Some((id, _)) = &found.facts.agreement
-            && !found.facts.covered_at_home(state, now)
-        {
-            let why = format!("agreement `{id}` ended or changed since it was proposed");
-            return Err(Fault::conflict("EXPIRED", why).hint("reject it; its author publishes it anew"));
+        let author = self.directory.by_handle(&found.proposal.author).filter(|p| !p.suspended);
+        let author = author.and_then(|p| self.person_as_caller(&p.name));
+        for class in &found.classes {
+            let label = &class.label;
+            let resource = Resource::Record { label: label.clone(), own: true };
+            let may = |a: &Caller| self.decide(a, Action::RecordPublish, resource.clone(), "", true).is_allow();
+            if !author.as_ref().is_some_and(may) {
+                let why = "its author may not publish it any more";
+                return Err(Fault::refused("NOT_ALLOWED", why).hint("reject it; somebody else publishes it anew"));
+            }
+            for agency in &label.release {
+                if !state.stands(agency) {
+                    return Err(suspended(agency));
+                }
+                let holds = |a: &AgencyState| a.descriptor.may_hold(label.grade, &label.compartments);
+                if !state.agency(agency).is_some_and(holds) {
+                    return Err(Fault::refused("ABOVE_CEILING", format!("the systems of `{agency}` may not hold it")));
+                }
+            }
+            if let Some(period) = &label.period {
+                period.check(label.grade, now)?;
+            }
+            if let Some((id, _)) = &class.agreement {
+                let terms = state.agreement_now(id, now).map(|a| &a.terms);
+                let terms = terms.filter(|t| label.audience().is_subset(&t.parties) && t.may_publish(&self.agency));
+                let terms = terms.ok_or_else(|| {
+                    let why = format!("agreement `{id}` ended or changed since it was proposed");
+                    Fault::conflict("EXPIRED", why).hint("reject it; its author publishes it anew")
+                })?;
+                terms.cover(meta.kind, label.grade, &label.compartments, now)?;
+            }
         }
         Ok(())
     }
 
     /// The answer to whoever may not see a proposal, or when there is none: one intent, one evaluation (P21).
-    async fn nothing_proposed<T>(&self, caller: &Caller, record: RecordId, audit: AuditAction) -> Result<T, Fault> {
-        let dummy = dummy();
-        let _same_work =
-            self.decide(caller, Action::RecordList, Resource::Record { own: false, label: dummy }, "", false);
+    async fn nothing_proposed<T>(
+        &self,
+        caller: &Caller,
+        record: RecordId,
+        (audit, purpose): (AuditAction, &str),
+    ) -> Result<T, Fault> {
+        let dummy = Resource::Record { own: false, label: dummy() };
+        let _same_work = self.decide(caller, Action::RecordList, dummy, "", false);
         let act = Act {
             action: Action::RecordApprove,
             audit,
             object: Object::Record { id: record, version: 0 },
             label: None,
-            purpose: "",
+            purpose,
             origin: None,
             request: self.random(),
         };
@@ -214,22 +312,16 @@ impl Core {
         let _logged = self.log(caller, &act, Stage::Intent, &absent).await?;
         Err(Fault::not_found())
     }
+}
 
-    fn on_proposal<'a>(
-        &self,
-        (action, audit): (Action, AuditAction),
-        found: &Proposed,
-        label: &'a Label,
-        purpose: &'a str,
-    ) -> Act<'a> {
-        Act {
-            action,
-            audit,
-            object: Object::Record { id: found.record, version: found.version },
-            label: Some(label),
-            purpose,
-            origin: Some(self.agency.clone()),
-            request: self.random(),
-        }
-    }
+/// Whether somebody wrote it, or decides on what others write.
+fn concerns(caller: &Caller, author: Handle) -> bool {
+    let person = caller.person();
+    author == person.handle || person.roles.contains(&Role::Classifier)
+}
+
+/// Whether this very person approved it before: the answer may have been lost.
+fn approved_by(found: &Proposed, caller: &Caller) -> bool {
+    let Stand::Approved(bytes) = &found.proposal.stand else { return false };
+    Approval::from_canon(bytes).is_ok_and(|a| a.handle() == caller.person().handle)
 }

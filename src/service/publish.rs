@@ -144,7 +144,9 @@ impl Core {
                 Some(Stand::Rejected) => {
                     Err(Fault::conflict("REJECTED", "it was proposed, and turned down or taken back"))
                 }
-                Some(Stand::Approved(_)) | None => self.answer_again(record, version, &ask.patience, &peers).await,
+                Some(Stand::Approved(_) | Stand::PartOf(..)) | None => {
+                    self.answer_again(record, version, &ask.patience, &peers).await
+                }
             };
         }
         let target = Target { record: self.new_record(), version: 1, request, content: None };
@@ -209,8 +211,10 @@ impl Core {
         if !proposed {
             gather(&mut holders, pushes, wait, wait_for).await;
         }
+        let waiting = Decision::Allow { policies: vec!["proposed".into()] };
         for (act, decision) in &intents {
-            let _outcome = self.log(caller, act, Stage::Outcome, decision).await?;
+            let outcome = if proposed { &waiting } else { decision };
+            let _outcome = self.log(caller, act, Stage::Outcome, outcome).await?;
         }
         Ok(match late {
             None if proposed => waits(record, version, &holders),
@@ -285,22 +289,24 @@ impl Core {
         peers: &Arc<dyn PeerVault>,
     ) -> Result<Published, Fault> {
         let lower = self.vault.lower(&self.state(), &record, version)?;
+        let parts: Vec<_> = lower.into_iter().chain([(record, version)]).collect();
         let (mut holders, mut pushes, mut index) = (Holders::default(), JoinSet::new(), 0);
-        for (part, of) in lower.into_iter().chain([(record, version)]) {
+        for (part, of) in &parts {
+            let state = self.state();
+            let (audience, object) = self.vault.outgoing(&state, part, *of)?.ok_or_else(|| gone(part))?;
+            let number = holders.part(audience.clone(), &self.agency);
+            spawn_pushes(&mut pushes, number, peers, object, targets(&state, &audience, &self.agency));
+        }
+        for (part, of) in parts {
             index = match self.settle(part, of, patience.timeout).await {
                 Ok(index) => index,
                 // Still accepted, and still on its way.
                 Err(fault) if fault.kind == FaultKind::Unavailable => {
-                    holders.part([self.agency.clone()].into(), &self.agency);
+                    gather(&mut holders, pushes, patience.wait, Duration::ZERO).await;
                     return Ok(accepted(record, version, &holders, &fault.message));
                 }
                 Err(fault) => return Err(fault),
             };
-            let state = self.state();
-            let held = self.vault.held(&state, &part, of, self.clock.now())?.ok_or_else(|| gone(&part))?;
-            let audience = held.label.audience();
-            let number = holders.part(audience.clone(), &self.agency);
-            spawn_pushes(&mut pushes, number, peers, held.parts(), targets(&state, &audience, &self.agency));
         }
         gather(&mut holders, pushes, patience.wait, patience.wait_for).await;
         Ok(published(record, version, Some(index), &holders, patience.wait))
@@ -310,7 +316,9 @@ impl Core {
     fn proposed_answer(&self, record: RecordId, version: u32) -> Result<Published, Fault> {
         let found = self.vault.proposed(&self.state(), &record)?.ok_or_else(|| gone(&record))?;
         let mut holders = Holders::default();
-        holders.part(found.facts.label.audience(), &self.agency);
+        for class in &found.classes {
+            holders.part(class.label.audience(), &self.agency);
+        }
         Ok(waits(record, version, &holders))
     }
 

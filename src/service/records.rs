@@ -255,7 +255,7 @@ impl Core {
     pub(super) fn load(&self, card: &Card) -> Result<Held, Fault> {
         let state = self.state();
         let held = match self.vault.held(&state, &card.record, card.version, self.clock.now()) {
-            Ok(None) => self.vault.held_proposal(&state, &card.record),
+            Ok(None) => self.vault.held_proposal(&state, &card.record, card.version),
             held => held,
         };
         held.map_err(|error| {

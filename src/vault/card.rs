@@ -42,19 +42,6 @@ impl Facts {
         })
     }
 
-    /// Whether its originator's agency might publish it now: an agreement as it is now still covers it.
-    pub fn covered_at_home(&self, state: &State, now: Millis) -> bool {
-        let agreement = self.agreement.as_ref().filter(|_| !self.label.release.is_empty());
-        agreement.is_none_or(|(id, _)| {
-            state.agreement_now(id, now).map(|a| &a.terms).is_some_and(|t| {
-                self.label.audience().is_subset(&t.parties)
-                    && self.label.grade <= t.grade
-                    && self.label.compartments.is_subset(&t.compartments)
-                    && t.may_publish(&self.label.originator)
-            })
-        })
-    }
-
     /// Whether an agreement covered it at its commitment. What is the own agency's needs none to be its own: a publish
     /// that was accepted before the end and committed after it goes to nobody, and is not lost.
     pub(super) fn check_agreement(
@@ -177,7 +164,7 @@ impl Vault {
     /// commitment is applied here, beside an earlier version that [`Vault::card`] answers meanwhile.
     pub fn awaits_commitment(&self, state: &State, record: &RecordId) -> bool {
         let committed = state.record(record).and_then(|v| v.last()).map_or(0, |v| v.version);
-        let awaits = |v: u32| v > committed && self.proposal(record, v).is_none_or(|p| p.is_approved());
+        let awaits = |v: u32| v > committed && self.may_go(record, v);
         self.intake.newest_version(record).is_some_and(awaits)
     }
 

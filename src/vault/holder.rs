@@ -5,12 +5,12 @@ use super::error::VaultError;
 use super::intake::{Entry, Intake, Take};
 use super::keys::Keys;
 use super::object::SealedObject;
-use super::proposal::{Proposal, Stand};
+use super::proposal::Proposal;
 use super::rules;
 use super::signing::Signing;
 use super::sync::SyncState;
 use crate::domain::canon::Canon;
-use crate::domain::ids::{AgencyId, AgreementId, Handle, RecordId};
+use crate::domain::ids::{AgencyId, AgreementId, RecordId};
 use crate::domain::label::Label;
 use crate::domain::record::{Kind, Meta};
 use crate::domain::time::{Entropy, Millis};
@@ -45,8 +45,8 @@ pub struct Draft {
     pub request: Option<[u8; 32]>,
     /// Keyed digest of an import.
     pub content: Option<[u8; 32]>,
-    /// Set when a classifier is to decide: who asks.
-    pub proposed_by: Option<Handle>,
+    /// Set when a classifier is to decide.
+    pub proposal: Option<Proposal>,
 }
 
 /// A sealed object that is durable here, and what the ledger is told.
@@ -140,8 +140,7 @@ impl Vault {
         now: Millis,
         entropy: &mut dyn Entropy,
     ) -> Result<Prepared, VaultError> {
-        let (request, content) = (draft.request, draft.content);
-        let proposal = draft.proposed_by.map(|author| Proposal { author, stand: Stand::Waiting });
+        let (request, content, proposal) = (draft.request, draft.content, draft.proposal.clone());
         let Unsigned { envelope, grant, audience, command, pull_checks } = self.seal(state, draft, now, entropy)?;
         let [first, second] = self.signing.sign(self.keys.signer(), [envelope.hash(), grant.hash()]).await?;
         let object = SealedObject { envelope: envelope.attach(first), grant: grant.attach(second), audience };
@@ -259,8 +258,8 @@ impl Vault {
     pub fn uncommitted(&self, state: &State) -> Vec<(RecordId, u32)> {
         let own = |r: &RecordId| state.origin_of(r) == Some(self.keys.agency());
         let committed = |r: &RecordId, v: u32| state.record(r).is_some_and(|e| e.iter().any(|x| x.version == v));
-        let may = |r: &RecordId, v: u32| self.proposal(r, v).is_none_or(|p| p.is_approved());
-        self.intake.all().into_iter().filter(|(r, v)| !committed(r, *v) && own(r) && may(r, *v)).collect()
+        let waits = |r: &RecordId, v: u32| !committed(r, v) && own(r) && self.may_go(r, v);
+        self.intake.all().into_iter().filter(|(r, v)| waits(r, *v)).collect()
     }
 
     /// Opens an own object that is to go to the ledger: nobody would take what no agreement covers any more.
@@ -281,7 +280,7 @@ impl Vault {
         entropy: &mut dyn Entropy,
     ) -> Result<Option<Command>, VaultError> {
         let Some(entry) = self.intake.entries(record, version).into_iter().next() else { return Ok(None) };
-        if entry.proposal.as_ref().is_some_and(|p| !p.is_approved()) {
+        if !self.may_go(record, version) {
             return Err(VaultError::Rule("no classifier has approved it"));
         }
         let object = self.intake.load(&entry)?;

@@ -9,10 +9,10 @@ use super::files::{BodyWriter, Known, Place};
 use super::object::SealedObject;
 use super::proposal::{Proposal, Stand};
 use crate::domain::canon::{Canon, CanonError, Reader, Writer};
-use crate::domain::ids::RecordId;
+use crate::domain::ids::{Handle, RecordId};
 use crate::domain::time::{Entropy, Millis};
 use crate::journal::{Disk, Journal, JournalOptions, RealDisk, Recovery};
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError, RwLock, mpsc};
 use tokio::sync::oneshot;
@@ -65,10 +65,13 @@ pub struct Take {
     pub at: Millis,
 }
 
-struct Job {
-    take: Box<Take>,
-    done: oneshot::Sender<Result<(), VaultError>>,
+enum Job {
+    Take(Box<Take>, Done),
+    /// What was decided about a proposal, and the records that its approval lets go.
+    Decide((RecordId, u32), Stand, Vec<RecordId>, Done),
 }
+
+type Done = oneshot::Sender<Result<(), VaultError>>;
 
 #[derive(Default)]
 pub(super) struct Index {
@@ -79,8 +82,8 @@ pub(super) struct Index {
     by_check: BTreeMap<[u8; 32], Vec<(RecordId, u32)>>,
     /// In the order in which they were taken in, since the start; recovery counts as taking in.
     arrivals: Vec<RecordId>,
-    /// Proposals that nobody decided yet.
-    waiting: BTreeSet<(RecordId, u32)>,
+    /// Records whose proposals nobody decided yet, with their authors.
+    waiting: BTreeMap<RecordId, Handle>,
 }
 
 impl Index {
@@ -106,10 +109,9 @@ impl Index {
             }
             None => known.push(entry),
         }
-        let waits = |e: &Entry| e.proposal.as_ref().is_some_and(|p| p.stand == Stand::Waiting);
-        match known.iter().any(waits) {
-            true => self.waiting.insert(key),
-            false => self.waiting.remove(&key),
+        match known.iter().filter_map(|e| e.proposal.as_ref()).find(|p| p.stand == Stand::Waiting) {
+            Some(p) => self.waiting.insert(key.0, p.author),
+            None => self.waiting.remove(&key.0),
         };
     }
 }
@@ -159,12 +161,23 @@ impl Intake {
 
     /// Takes an object in; durable when it answers.
     pub async fn take(&self, take: Take) -> Result<(), VaultError> {
+        self.run(|done| Job::Take(Box::new(take), done)).await
+    }
+
+    /// Decides on a proposal, if nobody has; durable when it answers. `parts` are looked at again when it is approved.
+    pub(super) async fn decide(
+        &self,
+        key: (RecordId, u32),
+        stand: Stand,
+        parts: Vec<RecordId>,
+    ) -> Result<(), VaultError> {
+        self.run(|done| Job::Decide(key, stand, parts, done)).await
+    }
+
+    async fn run(&self, job: impl FnOnce(Done) -> Job) -> Result<(), VaultError> {
         let (done, answer) = oneshot::channel();
-        self.jobs
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .send(Job { take: Box::new(take), done })
-            .map_err(|_| VaultError::Poisoned)?;
+        let queue = self.jobs.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        queue.send(job(done)).map_err(|_| VaultError::Poisoned)?;
         answer.await.map_err(|_| VaultError::Poisoned)?
     }
 
@@ -190,9 +203,9 @@ impl Intake {
         self.read(|i| i.by_version.range(of).next_back().map(|((_, version), _)| *version))
     }
 
-    /// Proposals that nobody decided yet, oldest first.
-    pub(super) fn waiting(&self) -> Vec<(RecordId, u32)> {
-        self.read(|i| i.waiting.iter().copied().collect())
+    /// Records whose proposals nobody decided yet, in the order of their ids, with their authors.
+    pub(super) fn waiting(&self) -> Vec<(RecordId, Handle)> {
+        self.read(|i| i.waiting.iter().map(|(record, author)| (*record, *author)).collect())
     }
 
     /// The version that an idempotency key named before.
@@ -242,29 +255,76 @@ impl WriterThread {
     fn run(mut self, queue: &mpsc::Receiver<Job>) {
         let mut failed = None;
         while let Ok(first) = queue.recv() {
-            let jobs: Vec<Job> = std::iter::once(first).chain(queue.try_iter().take(255)).collect();
-            let outcome = match &failed {
-                Some(_) => Err(VaultError::Poisoned),
-                None => self.write(&jobs),
-            };
-            if let Err(e) = &outcome {
-                if failed.is_none() {
-                    tracing::error!(error = %e, "the vault's intake failed; it stays closed until the node is started again");
+            let (mut takes, mut answers, mut decisions) = (Vec::new(), Vec::new(), Vec::new());
+            for job in std::iter::once(first).chain(queue.try_iter().take(255)) {
+                match job {
+                    Job::Take(take, done) => {
+                        takes.push(*take);
+                        answers.push(done);
+                    }
+                    Job::Decide(key, stand, parts, done) => decisions.push((key, stand, parts, done)),
                 }
-                failed.get_or_insert_with(|| e.clone());
             }
-            for job in jobs {
-                let _ = job.done.send(outcome.clone());
+            if !takes.is_empty() {
+                let outcome = self.guarded(&mut failed, |t| t.write(&takes));
+                for done in answers {
+                    let _ = done.send(outcome.clone());
+                }
+            }
+            for (key, stand, parts, done) in decisions {
+                let _ = done.send(self.guarded(&mut failed, |t| t.decide(key, stand, parts)));
             }
         }
     }
 
-    fn write(&mut self, jobs: &[Job]) -> Result<(), VaultError> {
-        let blobs: Vec<_> = jobs.iter().map(|job| job.take.object.to_blob()).collect();
+    /// After a failed write nothing is written any more.
+    fn guarded(
+        &mut self,
+        failed: &mut Option<VaultError>,
+        write: impl FnOnce(&mut Self) -> Result<(), VaultError>,
+    ) -> Result<(), VaultError> {
+        if failed.is_some() {
+            return Err(VaultError::Poisoned);
+        }
+        let outcome = write(self);
+        // A refused decision wrote nothing.
+        if let Err(e) = &outcome
+            && !matches!(e, VaultError::Decided | VaultError::Rule(_))
+        {
+            tracing::error!(error = %e, "the vault's intake failed; it stays closed until the node is started again");
+            *failed = Some(e.clone());
+        }
+        outcome
+    }
+
+    /// Compares with what was decided before, and writes a frame for the same stored bytes.
+    fn decide(&mut self, key: (RecordId, u32), stand: Stand, parts: Vec<RecordId>) -> Result<(), VaultError> {
+        let entry = {
+            let index = self.index.read().unwrap_or_else(PoisonError::into_inner);
+            index.by_version.get(&key).into_iter().flatten().find(|e| e.proposal.is_some()).cloned()
+        };
+        let Some((entry, before)) = entry.and_then(|e| e.proposal.clone().map(|p| (e, p))) else {
+            return Err(VaultError::Rule("it is no proposal"));
+        };
+        if before.stand == stand {
+            return Ok(());
+        }
+        if before.stand != Stand::Waiting || matches!(stand, Stand::Waiting | Stand::PartOf(..)) {
+            return Err(VaultError::Decided);
+        }
+        let decided = Entry { proposal: Some(Proposal { author: before.author, stand }), ..entry };
+        self.journal.append_blocking(vec![write_frame(&key, &decided)])?;
+        let mut index = self.index.write().unwrap_or_else(PoisonError::into_inner);
+        index.add(key, decided);
+        index.arrivals.extend(parts);
+        Ok(())
+    }
+
+    fn write(&mut self, takes: &[Take]) -> Result<(), VaultError> {
+        let blobs: Vec<_> = takes.iter().map(|t| t.object.to_blob()).collect();
         let places = self.writer.write(&blobs, self.entropy.as_mut())?;
-        let mut entries = Vec::with_capacity(jobs.len());
-        for (job, place) in jobs.iter().zip(places) {
-            let t = &job.take;
+        let mut entries = Vec::with_capacity(takes.len());
+        for (t, place) in takes.iter().zip(places) {
             let header = t.object.envelope.header();
             let entry = Entry {
                 header_hash: t.object.envelope.hash(),
@@ -337,7 +397,6 @@ fn read_frame(bytes: &[u8]) -> Result<((RecordId, u32), Entry), CanonError> {
 #[allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "test")]
 mod tests {
     use super::*;
-    use crate::domain::ids::Handle;
     use data_encoding::HEXLOWER;
 
     /// Version 1: with a request, before there were digests of imports.

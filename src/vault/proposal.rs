@@ -2,27 +2,30 @@
 //!
 //! A proposal is sealed and durable like any accepted record, and goes nowhere: it is not pushed, not proposed to the
 //! ledger, and not served, so that nobody but its author and the own agency's classifiers ever sees it. The classifier's
-//! own key signs the commitments of all its parts; the signature is journaled with them before anything leaves.
+//! own key signs the commitments of all its envelopes. One frame decides: that of the record's own envelope, written by the
+//! intake's one thread if nobody decided before. Its lower envelopes name it, and may leave when it may.
 
 use super::card::{Card, Facts};
 use super::error::VaultError;
 use super::holder::{Held, Vault};
-use super::intake::{Entry, Take};
+use super::intake::Entry;
 use super::rules;
+use super::sync::Parts;
 use crate::domain::canon::{Canon, CanonError, Reader, Writer};
-use crate::domain::ids::{FederationId, Handle, RecordId};
+use crate::domain::ids::{AgencyId, FederationId, Handle, RecordId};
 use crate::domain::limits;
 use crate::domain::time::Millis;
 use crate::ledger::{State, VersionEntry};
 use crate::seal::{PublicKey, Signature, SigningKey};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 const DOMAIN: &str = "hufu.approval";
 const VERSION: u16 = 1;
 /// Most bytes of a signed approval.
 const APPROVAL_BYTES: usize = 4 << 10;
-/// Most proposals that wait at one node; then somebody decides first.
-pub const WAITING: usize = 1_000;
+/// Most records that wait at one node, and most of one author; then somebody decides first.
+pub const WAITING: (usize, usize) = (1_000, 100);
 
 /// How far a proposal is.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -33,6 +36,8 @@ pub enum Stand {
     Approved(Vec<u8>),
     /// A classifier turned it down, or its author took it back.
     Rejected,
+    /// It is a lower envelope of this record's version, and stands as that does.
+    PartOf(RecordId, u32),
 }
 
 /// That a version was proposed, by whom, and how far it is. Variant order is format.
@@ -44,13 +49,6 @@ pub struct Proposal {
     pub stand: Stand,
 }
 
-impl Proposal {
-    /// Whether it may go to the ledger.
-    pub fn is_approved(&self) -> bool {
-        matches!(self.stand, Stand::Approved(_))
-    }
-}
-
 impl Canon for Proposal {
     fn write(&self, w: &mut Writer) {
         w.value(&self.author);
@@ -58,6 +56,7 @@ impl Canon for Proposal {
             Stand::Waiting => w.u8(0),
             Stand::Approved(approval) => w.u8(1).bytes(approval),
             Stand::Rejected => w.u8(2),
+            Stand::PartOf(record, version) => w.u8(3).value(record).u32(*version),
         };
     }
     fn read(r: &mut Reader<'_>) -> Result<Self, CanonError> {
@@ -66,6 +65,7 @@ impl Canon for Proposal {
             0 => Stand::Waiting,
             1 => Stand::Approved(r.bytes(APPROVAL_BYTES)?.to_vec()),
             2 => Stand::Rejected,
+            3 => Stand::PartOf(r.value()?, r.u32()?),
             _ => return Err(CanonError::Invalid("proposal")),
         };
         Ok(Proposal { author, stand })
@@ -152,10 +152,12 @@ pub struct Proposed {
     pub proposal: Proposal,
     /// When.
     pub at: Millis,
-    /// Label and agreement.
-    pub facts: Arc<Facts>,
     /// Its envelopes, lower ones first: what is to be signed.
     pub parts: Vec<Part>,
+    /// Label and agreement of each of them.
+    pub classes: Vec<Arc<Facts>>,
+    /// Of the record's own.
+    pub facts: Arc<Facts>,
 }
 
 impl Proposed {
@@ -171,30 +173,78 @@ impl Vault {
         self.intake.entries(record, version).into_iter().find_map(|e| e.proposal)
     }
 
-    /// Records whose proposals wait, as they were taken in.
-    pub fn waiting(&self) -> Vec<(RecordId, u32)> {
+    /// Who proposed a record or a part of it, decided or not.
+    pub fn proposer(&self, record: &RecordId) -> Option<Handle> {
+        self.proposed_entry(record).map(|(.., proposal)| proposal.author)
+    }
+
+    /// Whether a version may go to the ledger: it was never proposed, or a classifier signed the record.
+    pub(super) fn may_go(&self, record: &RecordId, version: u32) -> bool {
+        let signed = |p: Option<Proposal>| matches!(p.map(|p| p.stand), Some(Stand::Approved(_)));
+        match self.proposal(record, version) {
+            None => true,
+            Some(Proposal { stand: Stand::PartOf(whole, version), .. }) => signed(self.proposal(&whole, version)),
+            own => signed(own),
+        }
+    }
+
+    /// Records whose proposals wait, in the order of their ids, with their authors.
+    pub fn waiting(&self) -> Vec<(RecordId, Handle)> {
         self.intake.waiting()
     }
 
-    /// A proposal that waits, without its text.
+    /// Version and author of an envelope that waits for a classifier, be it a record's own or a lower one. It reads nothing.
+    pub fn undecided(&self, record: &RecordId) -> Option<(u32, Handle)> {
+        let (_, version, proposal) = self.proposed_entry(record)?;
+        let waits = match &proposal.stand {
+            Stand::PartOf(whole, of) => self.proposal(whole, *of).is_some_and(|p| p.stand == Stand::Waiting),
+            own => *own == Stand::Waiting,
+        };
+        waits.then_some((version, proposal.author))
+    }
+
+    /// A record that was proposed, decided or not, without its text; a lower envelope of one is none.
+    ///
+    /// # Errors
+    /// When an object of it does not verify or is not here.
+    pub fn proposed(&self, state: &State, record: &RecordId) -> Result<Option<Proposed>, VaultError> {
+        let Some((entry, version, proposal)) = self.proposed_entry(record) else { return Ok(None) };
+        if matches!(proposal.stand, Stand::PartOf(..)) {
+            return Ok(None);
+        }
+        let facts = self.facts(state, &entry)?;
+        let (mut parts, mut classes) = (Vec::new(), Vec::new());
+        for (lower, version) in &facts.lower {
+            let part = self.intake.entries(lower, *version).into_iter().next();
+            let part = part.ok_or(VaultError::Rule("a part of it is not here"))?;
+            classes.push(self.facts(state, &part)?);
+            parts.push((*lower, *version, part.commitment));
+        }
+        parts.push((*record, version, entry.commitment));
+        classes.push(Arc::clone(&facts));
+        Ok(Some(Proposed { record: *record, version, proposal, at: entry.at, parts, classes, facts }))
+    }
+
+    /// What an envelope says that waits for a classifier.
     ///
     /// # Errors
     /// When its object does not verify.
-    pub fn proposed(&self, state: &State, record: &RecordId) -> Result<Option<Proposed>, VaultError> {
-        let Some((entry, version, proposal)) = self.waiting_entry(record) else { return Ok(None) };
-        let facts = self.facts(state, &entry)?;
-        let mut parts = Vec::with_capacity(facts.lower.len() + 1);
-        for (lower, version) in &facts.lower {
-            let part = self.intake.entries(lower, *version).into_iter().next();
-            parts.push((*lower, *version, part.ok_or(VaultError::Rule("a part of it is not here"))?.commitment));
+    pub fn undecided_facts(&self, state: &State, record: &RecordId) -> Result<Option<Arc<Facts>>, VaultError> {
+        match self.proposed_entry(record).filter(|_| self.undecided(record).is_some()) {
+            Some((entry, ..)) => self.facts(state, &entry).map(Some),
+            None => Ok(None),
         }
-        parts.push((*record, version, entry.commitment));
-        Ok(Some(Proposed { record: *record, version, proposal, at: entry.at, facts, parts }))
     }
 
-    /// The object of a proposal that waits, for its author and classifiers: as if it were committed.
-    pub fn held_proposal(&self, state: &State, record: &RecordId) -> Result<Option<Held>, VaultError> {
-        let Some((entry, version, _)) = self.waiting_entry(record) else { return Ok(None) };
+    /// The object of an envelope that waits, for the author and classifiers: as if it were committed.
+    ///
+    /// # Errors
+    /// When it does not verify.
+    pub fn held_proposal(&self, state: &State, record: &RecordId, version: u32) -> Result<Option<Held>, VaultError> {
+        let Some((entry, of, _)) = self.proposed_entry(record) else { return Ok(None) };
+        if of != version || self.undecided(record).is_none() {
+            return Ok(None);
+        }
         let object = self.intake.load(&entry)?;
         let opened = rules::open(&self.keys, state, &object)?;
         let committed = VersionEntry {
@@ -209,43 +259,46 @@ impl Vault {
         Ok(Some(Held { committed, label: opened.body.label.clone(), covered: true, kinds: None, object, opened }))
     }
 
-    /// Moves a part of a proposal on; durable when it answers. One that was decided stays as it was decided.
+    /// Decides on a proposal; durable when it answers. The same decision again is done already.
     ///
     /// # Errors
-    /// [`VaultError::Rule`] when it is no proposal or was decided otherwise, or no agreement in force covers it any more;
-    /// a failed journal.
-    pub async fn decide(
+    /// [`VaultError::Decided`] when somebody was first; [`VaultError::Rule`] when it is no proposal, or no agreement in force
+    /// covers each of its envelopes any more; a failed journal.
+    pub async fn decide(&self, state: &State, of: &Proposed, stand: Stand) -> Result<(), VaultError> {
+        if matches!(stand, Stand::Approved(_)) {
+            for (part, version, _) in &of.parts {
+                let entry = self.intake.entries(part, *version).into_iter().next();
+                let entry = entry.ok_or(VaultError::Rule("a part of it is not here"))?;
+                self.publishable(state, &self.intake.load(&entry)?)?;
+            }
+        }
+        let parts = of.parts.iter().map(|(record, ..)| *record).collect();
+        self.intake.decide((of.record, of.version), stand, parts).await
+    }
+
+    /// Audience and bytes of an own version that may go to the ledger, whether it has got there or not.
+    ///
+    /// # Errors
+    /// When its object does not verify.
+    pub fn outgoing(
         &self,
         state: &State,
         record: &RecordId,
         version: u32,
-        stand: Stand,
-        now: Millis,
-    ) -> Result<(), VaultError> {
-        let entry = self.intake.entries(record, version).into_iter().find(|e| e.proposal.is_some());
-        let Some((entry, proposal)) = entry.and_then(|e| e.proposal.clone().map(|p| (e, p))) else {
-            return Err(VaultError::Rule("it is no proposal"));
-        };
-        match (&proposal.stand, &stand) {
-            (Stand::Waiting, _) => {}
-            // A stop between its parts: those that were approved stay so.
-            (Stand::Approved(_), Stand::Approved(_)) | (Stand::Rejected, Stand::Rejected) => return Ok(()),
-            _ => return Err(VaultError::Rule("it was decided otherwise")),
-        }
+    ) -> Result<Option<(BTreeSet<AgencyId>, Parts)>, VaultError> {
+        let entry = self.intake.entries(record, version).into_iter().next();
+        let Some(entry) = entry.filter(|_| self.may_go(record, version)) else { return Ok(None) };
         let object = self.intake.load(&entry)?;
-        if matches!(stand, Stand::Approved(_)) {
-            self.publishable(state, &object)?;
-        }
-        let pull_checks = entry.pull_checks.clone();
-        let proposal = Some(Proposal { author: proposal.author, stand });
-        self.intake.take(Take { object, pull_checks, request: None, content: None, proposal, at: now }).await
+        let audience = self.facts(state, &entry)?.label.audience();
+        let parts = (object.envelope.to_bytes(), object.grant.to_bytes(), object.audience.to_bytes());
+        Ok(Some((audience, parts)))
     }
 
-    fn waiting_entry(&self, record: &RecordId) -> Option<(Entry, u32, Proposal)> {
+    fn proposed_entry(&self, record: &RecordId) -> Option<(Entry, u32, Proposal)> {
         let version = self.intake.newest_version(record)?;
-        let entries = self.intake.entries(record, version).into_iter();
-        let waiting = entries.filter(|e| e.proposal.as_ref().is_some_and(|p| p.stand == Stand::Waiting));
-        waiting.into_iter().next().and_then(|e| e.proposal.clone().map(|p| (e, version, p)))
+        let entry = self.intake.entries(record, version).into_iter().find(|e| e.proposal.is_some())?;
+        let proposal = entry.proposal.clone()?;
+        Some((entry, version, proposal))
     }
 }
 
@@ -298,12 +351,13 @@ mod tests {
     #[test]
     fn a_proposal_has_one_form() {
         let author = Handle::from_bytes([7; 16]);
-        for stand in [Stand::Waiting, Stand::Approved(approval().to_canon()), Stand::Rejected] {
+        let part = Stand::PartOf(RecordId::from_bytes([9; 16]), 1);
+        for stand in [Stand::Waiting, Stand::Approved(approval().to_canon()), Stand::Rejected, part] {
             let proposal = Proposal { author, stand };
             assert_eq!(Proposal::from_canon(&proposal.to_canon()).unwrap(), proposal);
         }
         let mut other = Proposal { author, stand: Stand::Rejected }.to_canon();
-        *other.last_mut().unwrap() = 3;
+        *other.last_mut().unwrap() = 4;
         assert!(Proposal::from_canon(&other).is_err());
     }
 }

@@ -154,7 +154,7 @@ fn draft(record: RecordId, grade: Grade, release: &[&str]) -> Draft {
     };
     let agreement = Some(("border-2026".parse().unwrap(), 1)).filter(|_| !release.is_empty());
     let (texts, lower) = (vec!["正文".into()], Vec::new());
-    Draft { record, version: 1, label, agreement, meta, texts, lower, request: None, content: None, proposed_by: None }
+    Draft { record, version: 1, label, agreement, meta, texts, lower, request: None, content: None, proposal: None }
 }
 
 fn record(seed: u64) -> RecordId {

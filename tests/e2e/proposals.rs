@@ -1,7 +1,7 @@
 //! Two persons mark (SSL §16): what no guide covers waits for a classifier, and nobody else sees it.
 
 use super::demo::{Demo, Ran, until};
-use serde_json::json;
+use serde_json::{Value, json};
 use std::time::Duration;
 
 const SECRET: &[&str] = &["--grade", "secret", "--compartment", "border-ops", "--wait", "all"];
@@ -50,18 +50,40 @@ fn a_classifier_approves_what_no_guide_covers() {
     for who in ["police-clerk", "police-duty", "customs-analyst", "customs-chief"] {
         let (there, nowhere) = (demo.open(who, &record), demo.open(who, absent));
         assert_eq!((there.code, &there.stderr), (4, &nowhere.stderr), "{who}");
-        let list = proposals(&demo, who);
-        assert!(list.lines.is_empty(), "{who}: {:?}", list.lines);
         // Who may list nothing at all is told that; it says nothing of this record.
-        let code = if who == "police-duty" { 3 } else { 4 };
-        assert_eq!(demo.run(who, &["record", "approve", &record]).code, code, "{who}");
-        assert_eq!(demo.run(who, &["record", "approve", absent]).code, code, "{who}");
-        let reject = |id: &str| demo.run(who, &["record", "reject", id, "--reason", "x"]);
-        let (there, nowhere) = (reject(&record), reject(absent));
-        assert_eq!((there.code, &there.stderr), (4, &nowhere.stderr), "{who}");
+        let list = proposals(&demo, who);
+        assert_eq!(
+            (list.code, list.lines.len()),
+            (if who == "police-duty" { 3 } else { 0 }, 0),
+            "{who}: {:?}",
+            list.lines
+        );
+        for command in ["approve", "reject"] {
+            let of = |id: &str| {
+                let reason: &[&str] = if command == "reject" { &["--reason", "x"] } else { &[] };
+                demo.run(who, &[&["record", command, id], reason].concat())
+            };
+            let (there, nowhere) = (of(&record), of(absent));
+            assert_eq!((there.code, &there.stderr), (nowhere.code, &nowhere.stderr), "{who} {command}");
+            assert!(there.code == 4 || who == "police-duty", "{who} {command}");
+        }
     }
+    // A lower part is seen with its record, and decided with it alone.
+    let parts = answer["portions"].as_array().unwrap();
+    let part = parts[0]["record"].as_str().unwrap();
+    assert_eq!(demo.open("police-chief", part).ok()["portions"].as_array().unwrap().len(), 1);
+    assert_eq!(demo.run("police-chief", &["record", "approve", part]).code, 4);
+    assert_eq!(demo.run("police-chief", &["record", "reject", part, "--reason", "x"]).code, 4);
+    // What is published after it is found, and it is in no index.
+    let open = demo.publish("police-analyst", "演练：公开", "第九号柜之外", &["--grade", "internal"]);
+    let open = open.ok()["record"].as_str().unwrap().to_owned();
+    until("the index has what came later", Duration::from_secs(10), || {
+        let found = demo.run("police-chief", &[&["record", "search", "柜之外"], PURPOSE].concat());
+        (found.ok()["total"] == 1).then_some(())
+    });
     let found = demo.run("police-chief", &[&["record", "search", "第九号柜"], PURPOSE].concat());
-    assert_eq!(found.ok()["total"], 0, "it is in no index");
+    assert_eq!(found.lines.iter().filter(|l| l["record"] == json!(record)).count(), 0, "it is in no index");
+    assert_eq!(found.lines[0]["record"], json!(open));
     let alone = demo.run("police-analyst", &["record", "approve", &record]);
     assert!(alone.code == 3 && alone.stderr.contains("approve-needs-classifier"), "{}", alone.stderr);
 
@@ -76,12 +98,15 @@ fn a_classifier_approves_what_no_guide_covers() {
     );
     demo.run("police-analyst", &["record", "reject", &taken_back, "--reason", "重新起草"]).ok();
     for gone in [&turned_down, &taken_back] {
-        assert_eq!(demo.run("police-chief", &["record", "approve", gone]).code, 4);
+        let late = demo.run("police-chief", &["record", "approve", gone]);
+        assert!(late.code == 7 && late.stderr.contains("decided"), "{}", late.stderr);
+        assert_eq!(demo.run("police-analyst", &["record", "reject", gone, "--reason", "x"]).ok()["state"], "rejected");
         assert_eq!(demo.open("police-analyst", gone).code, 4);
     }
 
     let approved = until("police is led again and the chief approves", Duration::from_secs(20), || {
         let ran = demo.run("police-chief", &["record", "approve", &record, "--wait", "all", "--wait-seconds", "10"]);
+        assert!(matches!(ran.code, 0 | 5), "{}", ran.stderr);
         (ran.code == 0).then_some(ran)
     });
     assert_eq!((&approved.ok()["state"], &approved.ok()["record"]), (&json!("committed"), &json!(record)));
@@ -89,7 +114,11 @@ fn a_classifier_approves_what_no_guide_covers() {
     let opened = demo.open("customs-analyst", &record);
     assert_eq!((&opened.ok()["title"], opened.ok()["portions"].as_array().unwrap().len()), (&json!("演练：待审"), 2));
     assert!(proposals(&demo, "police-chief").lines.is_empty());
-    assert_eq!(demo.run("police-chief", &["record", "approve", &record]).code, 4, "nothing waits any more");
+    // The answer may have been lost: the same again, and nobody takes it back.
+    let again = demo.run("police-chief", &["record", "approve", &record, "--wait", "all", "--wait-seconds", "10"]);
+    assert_eq!((&again.ok()["state"], &again.ok()["index"]), (&json!("committed"), &approved.ok()["index"]));
+    let late = demo.run("police-analyst", &["record", "reject", &record, "--reason", "x"]);
+    assert_eq!(late.code, 7, "{}", late.stderr);
     until("it is found", Duration::from_secs(10), || {
         let found = demo.run("customs-analyst", &[&["record", "search", "第九号柜"], PURPOSE].concat());
         (found.ok()["total"] == 1).then_some(())
@@ -97,9 +126,15 @@ fn a_classifier_approves_what_no_guide_covers() {
     // Who approved, who turned down and why, is in the log.
     let log = demo.run("police-officer", &["audit", "search", "--limit", "500"]).lines;
     let of = |who: &str, action: &str, id: &str| {
-        log.iter().any(|e| e["actor"] == who && e["action"] == action && e["record"] == id && e["decision"] == "allow")
+        let allowed = |e: &&Value| e["stage"] == "outcome" && e["decision"] == "allow";
+        log.iter().filter(allowed).any(|e| e["actor"] == who && e["action"] == action && e["record"] == id)
     };
-    assert!(of("police/chief", "approve", &record) && of("police/chief", "reject", &turned_down));
+    assert!(of("police/chief", "approve", &record) && of("police/chief", "approve", part));
+    assert!(of("police/chief", "reject", &turned_down));
+    assert!(log.iter().any(|e| e["record"] == json!(record) && e["action"] == "publish" && e["rule"] == "proposed"));
+    // Its title was shown to the chief before: that is an access.
+    let reads = demo.run("police-officer", &["audit", "who-read", &turned_down]);
+    assert!(reads.lines.iter().any(|r| r["who"] == "chief" && r["action"] == "snippet"), "{:?}", reads.lines);
     assert!(of("police/analyst", "reject", &taken_back));
     demo.equal_digests("police-clerk", 4);
 
@@ -107,7 +142,13 @@ fn a_classifier_approves_what_no_guide_covers() {
     let own = demo.publish("police-chief", "演练：自批", "x", SECRET).ok()["record"].as_str().unwrap().to_owned();
     let alone = demo.run("police-chief", &["record", "approve", &own]);
     assert!(alone.code == 3 && alone.stderr.contains("SAME_PERSON"), "{}", alone.stderr);
+    // What its author may not publish any more is not approved either.
+    let left = demo.publish("police-analyst", "演练：离岗", "x", SECRET).ok()["record"].as_str().unwrap().to_owned();
     // Clearance alone shows it to nobody.
     assert_eq!(demo.open("police-analyst", &own).code, 4);
-    assert!(proposals(&demo, "police-analyst").lines.is_empty());
+    assert_eq!(proposals(&demo, "police-analyst").lines.len(), 1, "the own one");
+    demo.run("police-officer", &["person", "suspend", "analyst"]).ok();
+    let gone = demo.run("police-chief", &["record", "approve", &left]);
+    assert!(gone.code == 3 && gone.stderr.contains("its author"), "{}", gone.stderr);
+    assert_eq!(demo.run("police-chief", &["record", "reject", &left, "--reason", "离岗"]).ok()["state"], "rejected");
 }
