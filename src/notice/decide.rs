@@ -19,6 +19,7 @@ use super::receipt::{Receipt, SignedReceipt};
 use crate::domain::ids::NoticeId;
 use crate::domain::notice::ReceiptState;
 use crate::domain::time::Millis;
+use std::cmp::Reverse;
 
 /// A sender's clock may be off by this much.
 const SLACK_MS: u64 = 3_600_000;
@@ -211,7 +212,7 @@ impl Book {
         }
         // Its withdrawal was here first: nobody ever sees it. A power cut may have taken the receipt that says so.
         let withheld = self.is_withheld(&h.from, &h.notice);
-        if withheld && again.iter().all(|r| r.receipt.state != ReceiptState::Withdrawn) {
+        if withheld && lacks_withdrawn(&again) {
             sign.push(sign_as(ReceiptState::Withdrawn, again.last().map(SignedReceipt::digest), Keep::Own));
         }
         Ok(Decision { again, sign, new: known.is_none() && !withheld, ..Decision::default() })
@@ -229,7 +230,9 @@ impl Book {
             }
             return Ok(decision);
         };
-        if entry.state() == ReceiptState::Delivered && !entry.opened {
+        let unseen = entry.state() == ReceiptState::Delivered && !entry.opened;
+        // The receipt for one that was held back may have been lost in a power cut; what is tried may be only this.
+        if unseen || entry.state() == ReceiptState::Withdrawn && lacks_withdrawn(&entry.receipts) {
             let (state, previous) = (ReceiptState::Withdrawn, entry.receipts.last().map(SignedReceipt::digest));
             decision.sign.insert(0, Sign { notice: h.notice, letter: of, state, previous, keep: Keep::Own });
         }
@@ -238,18 +241,21 @@ impl Book {
     }
 
     fn told(&self, receipts: &[SignedReceipt], now: Millis) -> Result<Decision, NoticeError> {
-        let (mut frames, mut known) = (Vec::new(), receipts.is_empty());
-        for receipt in receipts {
-            match self.knows(&receipt.receipt) {
-                Some(false) => frames.push(Frame::Told { receipt: receipt.clone(), at: now }),
-                Some(true) => known = true,
-                None => {}
-            }
-        }
-        if frames.is_empty() && !known {
+        let known: Vec<_> = receipts.iter().filter_map(|r| self.knows(&r.receipt).map(|known| (r, known))).collect();
+        if known.is_empty() && !receipts.is_empty() {
             return Err(NoticeError::Rule("no receipt verifies"));
         }
+        let mut new: Vec<_> = known.into_iter().filter(|(_, known)| !known).map(|(r, _)| r).collect();
+        // Any receipt ends the attempts of its letter. So the last word on a notice becomes durable first, and that a letter
+        // about it arrived, last: a power cut between them leaves nothing that nobody asks for again.
+        new.sort_by_key(|r| (self.is_about_a_notice(r), Reverse(r.receipt.state)));
+        let frames = new.into_iter().map(|r| Frame::Told { receipt: r.clone(), at: now }).collect();
         Ok(Decision { frames, ..Decision::default() })
+    }
+
+    /// Whether a receipt is for a letter about a notice, and not for a notice.
+    fn is_about_a_notice(&self, receipt: &SignedReceipt) -> bool {
+        self.out(&receipt.receipt.letter).is_some_and(|o| o.letter.header.kind != LetterKind::Notice)
     }
 
     /// What was said already is not said again, except by another person or with another answer.
@@ -280,6 +286,10 @@ impl Book {
         }
         Ok(entry)
     }
+}
+
+fn lacks_withdrawn(receipts: &[SignedReceipt]) -> bool {
+    receipts.iter().all(|r| r.receipt.state != ReceiptState::Withdrawn)
 }
 
 /// A letter that is not a notice arrived: every copy is told so, and nothing more is kept of it.
