@@ -385,9 +385,8 @@ impl Book {
         self.by_notice.get(notice).into_iter().flatten().find_map(|d| self.received.get(d).map(|i| (*d, i)))
     }
 
-    /// The letter that a cancel letter is about: the same notice, from the same sender.
-    pub fn cancelled_by(&self, cancel: &Letter) -> Option<(LetterDigest, &In)> {
-        let h = &cancel.header;
+    /// The letter that a withdrawal is about: the same notice, from the same sender.
+    pub fn withdrawn_by(&self, h: &LetterHeader) -> Option<(LetterDigest, &In)> {
         self.received_of(&h.notice).filter(|(_, i)| i.letter.header.from == h.from)
     }
 

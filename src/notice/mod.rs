@@ -1,8 +1,9 @@
 //! 通报: urgent messages from one agency's node to another's, and the receipts that come back.
 //!
 //! What it is: letters sealed to the addressee ([`Letter`]), signed receipts ([`Receipt`]), the pure book of what was
-//! sent, taken in and answered ([`Book`]), the pure schedule of attempts ([`Schedule`]), and the shell that makes
-//! frames durable ([`Office`]). It needs no ledger message: sender and addressee agree by receipts alone.
+//! sent, taken in and answered ([`Book`]), which decides what is done about each event, the pure schedule of attempts
+//! ([`Schedule`]), the pure memory of a relay ([`Relay`]), and the shell that signs and makes frames durable ([`Office`]).
+//! It needs no ledger message: sender and addressee agree by receipts alone.
 //! What it is not: it decides nothing about persons, and carries nothing over the network; `service` and `node` do.
 //!
 //! Invariants
@@ -15,6 +16,7 @@
 
 mod at_rest;
 mod book;
+mod decide;
 mod error;
 mod frame;
 mod letter;
@@ -22,6 +24,7 @@ mod office;
 mod quota;
 mod receipt;
 mod receive;
+mod relay;
 mod retain;
 mod schedule;
 #[cfg(test)]
@@ -35,5 +38,6 @@ pub use letter::{Content, LETTER_BYTES, Letter, LetterDigest, LetterHeader, Lett
 pub use office::{Draft, Identity, Office, Taken, Word};
 pub use quota::{Allowance, Quota, demoted, flash_allowance, origin_allowance};
 pub use receipt::{By, Receipt, SignedReceipt, person_bytes, sign_as_person};
+pub use relay::{Passage, Relay, passed_back};
 pub use retain::{KEPT_MS, Retired};
 pub use schedule::{Schedule, Try};

@@ -7,6 +7,7 @@
 
 use super::at_rest::AtRest;
 use super::book::{Book, In, Out};
+use super::decide::Sign;
 use super::error::NoticeError;
 use super::frame::{Frame, Step};
 use super::letter::{Content, Letter, LetterDigest, LetterHeader, LetterKind};
@@ -15,7 +16,7 @@ use super::retain::Days;
 use super::schedule::{Schedule, Try};
 use crate::audit::AuditReceipt;
 use crate::domain::ids::{AgencyId, FederationId, NodeId, NoticeId};
-use crate::domain::notice::{Answer, Deadlines, Precedence, ReceiptState};
+use crate::domain::notice::{Answer, Deadlines, Precedence};
 use crate::domain::time::{Entropy, Millis};
 use crate::journal::{Journal, JournalError, JournalOptions, Recovery};
 use crate::ledger::State;
@@ -26,12 +27,6 @@ use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use tokio::sync::{Notify, OwnedMutexGuard, oneshot, watch};
 
-/// Most notices that wait for one addressee, of each precedence: a flash is still taken when routine is refused.
-const WAITING: [usize; 4] = [20_000, 15_000, 10_000, 5_000];
-/// Free bytes on the disk below which a precedence is refused: the last ones are for flashes.
-const FREE_BYTES: [u64; 4] = [16 << 20, 128 << 20, 192 << 20, 256 << 20];
-/// Most receipts that are kept for one letter: people's acknowledgements and answers, each once.
-pub(super) const RECEIPTS: usize = 64;
 /// A peer that calls makes what waits for it due at most this often.
 const REACHABLE_MS: u64 = 1_000;
 /// Locks that keep the steps of one letter in order.
@@ -78,6 +73,7 @@ pub struct Taken {
 }
 
 /// A person's word on a notice.
+#[derive(Debug, Clone)]
 pub struct Word {
     /// Acknowledged or answered; presented has no word.
     pub by: By,
@@ -112,7 +108,7 @@ struct Shared {
 }
 
 /// Keeps the steps of one notice in order; held until its frames are durable or refused.
-type Turn = OwnedMutexGuard<()>;
+pub(super) type Turn = OwnedMutexGuard<()>;
 
 /// The notices of one node.
 pub struct Office {
@@ -234,11 +230,7 @@ impl Office {
             provisional.map(|notice| Frame::Provisional { notice, at: now }).into_iter().collect();
         let mut digests = Vec::with_capacity(drafts.len());
         for d in drafts {
-            let at = d.precedence as usize;
-            let most = WAITING.get(at).copied().unwrap_or_default();
-            let reserve = FREE_BYTES.get(at).copied().unwrap_or(u64::MAX);
-            let waiting = self.read(|b| b.waiting(d.kind, d.precedence, d.exercise, &d.to));
-            if waiting >= most || free < reserve {
+            if !self.read(|b| b.has_room(&d, free)) {
                 return Err(NoticeError::Full);
             }
             let header = LetterHeader {
@@ -305,16 +297,17 @@ impl Office {
             && state.node(h.node).is_some_and(|n| n.agency == h.from && letter.is_signed_by(&n.key))
     }
 
+    /// Signs a receipt as this node.
     pub(super) fn receipt(
         &self,
-        notice: NoticeId,
-        letter: LetterDigest,
-        state: ReceiptState,
+        sign: &Sign,
         previous: Option<[u8; 32]>,
         word: Option<Word>,
         time: Millis,
     ) -> SignedReceipt {
         let (by, answer) = word.map_or((None, None), |w| (Some(w.by), w.answer));
+        let Sign { notice, letter, state, previous: _, keep: _ } = sign;
+        let (notice, letter, state) = (*notice, *letter, *state);
         let Identity { federation, agency, node } = &self.identity;
         let (federation, addressee, node) = (federation.clone(), agency.clone(), *node);
         Receipt { federation, notice, letter, addressee, node, state, time, previous, by, answer }.sign(&self.signer)

@@ -145,7 +145,7 @@ impl Core {
         let act = self.notice_act(Action::NoticeRead, AuditAction::NoticeOpen, h.notice, &label);
         // Both are durable before anything is opened: the entry in the log, and that it can be withdrawn no more.
         let intent = self.log(caller, &act, Stage::Intent, &decision);
-        let (receipt, opening) = tokio::join!(intent, self.office.opening(&entry, self.clock.now()));
+        let (receipt, opening) = tokio::join!(intent, self.office.opening(&letter, self.clock.now()));
         let receipt = receipt?;
         if !opening? {
             return Ok(None);

@@ -8,19 +8,16 @@ use crate::domain::fault::Fault;
 use crate::domain::ids::{AgencyId, NodeId};
 use crate::domain::notice::Precedence;
 use crate::notice::{
-    Frame, Letter, LetterDigest, LetterHeader, LetterKind, NoticeError, Out, SignedReceipt, Step, demoted,
-    origin_allowance,
+    Frame, Letter, LetterDigest, LetterHeader, LetterKind, NoticeError, Out, Passage, Relay, SignedReceipt, Step,
+    demoted, origin_allowance, passed_back,
 };
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::BTreeSet;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::{Mutex, PoisonError};
 
-/// Receipts that a relay remembers, so that a letter passes it once.
+/// Letters of which it is remembered that the audit log was told.
 const REMEMBERED: usize = 10_000;
-
-/// Most receipts that a relay passes back.
-const RELAYED_RECEIPTS: usize = 8;
 
 /// What a letter brought: receipts, or why it was not taken, in words.
 pub type Posted<'a> = Pin<Box<dyn Future<Output = Result<Vec<SignedReceipt>, String>> + Send + 'a>>;
@@ -35,39 +32,11 @@ pub trait PeerPost: Send + Sync {
 
 /// What passed through this node as a relay: nothing of it is stored on disk.
 #[derive(Default)]
-pub struct Relayed(Mutex<Passed>);
-
-#[derive(Default)]
-struct Passed {
-    by_letter: BTreeMap<LetterDigest, Passing>,
-    /// The oldest first.
-    order: VecDeque<LetterDigest>,
-}
-
-/// A letter that is or was passed on.
-#[derive(Clone)]
-struct Passing {
-    /// What it counts as; counted once, however often it is tried.
-    precedence: Precedence,
-    /// None while it is under way or has not arrived.
-    receipts: Option<Vec<SignedReceipt>>,
-    under_way: bool,
-}
+pub struct Relayed(Mutex<Relay>);
 
 impl Relayed {
-    fn change<T>(&self, letter: &LetterDigest, f: impl FnOnce(&mut Passing) -> T) -> Option<T> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).by_letter.get_mut(letter).map(f)
-    }
-
-    fn begin(&self, letter: LetterDigest, precedence: Precedence) {
-        let mut passed = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if passed.by_letter.len() >= REMEMBERED
-            && let Some(oldest) = passed.order.pop_front()
-        {
-            passed.by_letter.remove(&oldest);
-        }
-        passed.order.push_back(letter);
-        passed.by_letter.insert(letter, Passing { precedence, receipts: None, under_way: true });
+    fn change<T>(&self, f: impl FnOnce(&mut Relay) -> T) -> T {
+        f(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
     }
 }
 
@@ -153,37 +122,25 @@ impl Core {
         let state = self.state();
         self.office.may_relay(&state, sender, &letter)?;
         let digest = letter.digest();
-        let known = self.relayed.change(&digest, |p| {
-            let before = p.clone();
-            p.under_way = true;
-            before
-        });
-        let precedence = match known {
-            Some(Passing { receipts: Some(receipts), .. }) => return Ok(receipts),
-            Some(Passing { under_way: true, .. }) => {
+        let precedence = match self.relayed.change(|r| r.begin(digest, || self.counted(h))) {
+            Passage::Begun(precedence) => precedence,
+            Passage::Arrived(receipts) => return Ok(receipts),
+            Passage::UnderWay => {
                 return Err(Fault::unavailable("UNREACHABLE", "it is being passed on at this moment"));
             }
-            Some(Passing { precedence, .. }) => precedence,
-            None => {
-                let precedence = self.counted(h);
-                self.relayed.begin(digest, precedence);
-                precedence
-            }
         };
-        let _passing = Passage { relayed: &self.relayed, letter: digest };
+        let _passing = Passing { relayed: &self.relayed, letter: digest };
         let nodes: Vec<NodeId> = state.nodes().filter(|(_, n)| n.agency == h.to).map(|(id, _)| *id).collect();
         let mut why = String::from("the addressee has no node");
         for node in nodes {
             match post.deliver(node, precedence, bytes.to_vec()).await {
-                Ok(mut receipts) => {
-                    // Kept only if it is the addressee's word on this letter; and no word of a person.
+                Ok(receipts) => {
+                    // Kept only if it is the addressee's word on this letter.
                     let genuine = |r: &SignedReceipt| {
                         let key = state.node(r.receipt.node).filter(|n| n.agency == h.to).map(|n| n.key);
-                        let of = r.receipt.notice == h.notice && r.receipt.by.is_none();
-                        of && key.is_some_and(|key| r.verifies(&key))
+                        key.is_some_and(|key| r.verifies(&key))
                     };
-                    receipts.retain(genuine);
-                    receipts.truncate(RELAYED_RECEIPTS);
+                    let receipts = passed_back(&h.notice, receipts, genuine);
                     if receipts.is_empty() {
                         why = "the addressee gave no receipt".into();
                         continue;
@@ -191,7 +148,7 @@ impl Core {
                     let object = Object::Notice(h.notice);
                     let action = AuditAction::NoticeSend;
                     let _logged = self.log_node(action, sender, object, Verdict::Allow, "relayed").await?;
-                    self.relayed.change(&digest, |p| p.receipts = Some(receipts.clone()));
+                    self.relayed.change(|r| r.arrived(&digest, receipts.clone()));
                     return Ok(receipts);
                 }
                 Err(error) => why = error,
@@ -312,14 +269,14 @@ impl Core {
 }
 
 /// Ends a passage when dropped, whatever became of it.
-struct Passage<'a> {
+struct Passing<'a> {
     relayed: &'a Relayed,
     letter: LetterDigest,
 }
 
-impl Drop for Passage<'_> {
+impl Drop for Passing<'_> {
     fn drop(&mut self) {
-        self.relayed.change(&self.letter, |p| p.under_way = false);
+        self.relayed.change(|r| r.failed(&self.letter));
     }
 }
 

@@ -1,5 +1,6 @@
 //! What a node refuses, what it keeps, and what it never takes back: one step at a time.
 
+use super::super::decide::Event;
 use super::*;
 
 fn pair() -> (Vec<Party>, State, Letter) {
@@ -156,8 +157,7 @@ fn what_was_opened_is_not_withdrawn() {
     let (parties, state, letter) = pair();
     let (customs, police) = (parties[0].office.as_ref().unwrap(), parties[1].office.as_ref().unwrap());
     block(customs.take(&state, letter.clone(), START)).unwrap();
-    let entry = customs.read(|b| b.entry(&letter.digest()).cloned()).unwrap();
-    assert!(block(customs.opening(&entry, START)).unwrap());
+    assert!(block(customs.opening(&letter.digest(), START)).unwrap());
     let cancel = withdrawal(letter.header.notice, &parties[0].id);
     let sent = block(police.accept(&state, vec![cancel], ("duty", u64::MAX), START, &mut Dice(4))).unwrap();
     let cancel = police.read(|b| b.out(&sent[0]).unwrap().letter.clone());
@@ -288,6 +288,42 @@ fn a_cut_between_two_frames_undoes_nothing() {
     book.fold(Frame::Provisional { notice, at: START });
     book.fold(Frame::Sent { letter, sender: "duty".into(), at: START });
     assert!(book.out(&digest).unwrap().provisional);
+}
+
+/// The withdrawal came first, then its notice, and the power went before the receipt that says so. A sender that learned of
+/// the delivery alone tries only the withdrawal: its next copy is answered with what was lost.
+#[test]
+fn a_lost_receipt_of_a_withdrawal_is_made_again() {
+    let (parties, state, letter) = pair();
+    let (customs, police) = (parties[0].office.as_ref().unwrap(), parties[1].office.as_ref().unwrap());
+    let receipt = block(customs.take(&state, letter.clone(), START)).unwrap().receipts.remove(0);
+    let cancel = withdrawal(letter.header.notice, &parties[0].id);
+    let sent = block(police.accept(&state, vec![cancel], ("duty", u64::MAX), START, &mut Dice(4))).unwrap();
+    let cancel = police.read(|b| b.out(&sent[0]).unwrap().letter.clone());
+    let mut book = Book::default();
+    book.fold(Frame::Withheld { notice: letter.header.notice, from: letter.header.from.clone(), at: START });
+    book.fold(Frame::Received { letter, receipt, at: START });
+    let decision = book.decide(Event::Came { letter: &cancel, digest: cancel.digest() }, START).unwrap();
+    let signed: Vec<_> = decision.sign.iter().map(|s| s.state).collect();
+    assert_eq!(signed, [ReceiptState::Withdrawn, ReceiptState::Delivered]);
+}
+
+/// Any receipt ends the attempts of its letter, so the one that says how it ended must not be what a power cut takes.
+#[test]
+fn the_last_word_on_a_notice_is_durable_first() {
+    let (parties, state, letter) = pair();
+    let (customs, police) = (parties[0].office.as_ref().unwrap(), parties[1].office.as_ref().unwrap());
+    block(customs.take(&state, letter.clone(), START)).unwrap();
+    let cancel = withdrawal(letter.header.notice, &parties[0].id);
+    let sent = block(police.accept(&state, vec![cancel], ("duty", u64::MAX), START, &mut Dice(4))).unwrap();
+    let cancel = police.read(|b| b.out(&sent[0]).unwrap().letter.clone());
+    let receipts = block(customs.take(&state, cancel, START)).unwrap().receipts;
+    let frames = police.read(|b| b.decide(Event::Told(&receipts), START)).unwrap().frames;
+    let told = frames.iter().map(|f| if let Frame::Told { receipt: r, .. } = f { Some(&r.receipt) } else { None });
+    let told: Vec<_> = told.flatten().map(|r| (r.letter, r.state)).collect();
+    let notice = letter.digest();
+    let (withdrawn, delivered) = (ReceiptState::Withdrawn, ReceiptState::Delivered);
+    assert_eq!(told, [(notice, withdrawn), (notice, delivered), (sent[0], delivered)]);
 }
 
 /// What is answered beyond what is kept is refused to whoever answers, and not dropped unseen.

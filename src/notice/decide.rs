@@ -1,0 +1,300 @@
+//! What a node does about each thing that happens to its letters, decided by its book alone. Pure: an event and the time in;
+//! what is to be signed, made durable and answered out.
+//!
+//! The shell ([`Office`](super::Office)) has checked before whose letter it is and which receipts verify. It signs what a
+//! decision names, makes the frames durable, folds them, and only then answers. Events of one notice are decided one after
+//! the other, each on a book that has the frames of all before it.
+//!
+//! Invariants
+//! - Every copy of a letter gets all receipts so far, and none of them is made twice.
+//! - Whatever part of a decision's frames a power cut leaves, counted from the first, the same event again completes it.
+//! - What somebody may have seen is never withdrawn, and what is withdrawn is never opened.
+
+use super::book::{Book, In};
+use super::error::NoticeError;
+use super::frame::Frame;
+use super::letter::{Letter, LetterDigest, LetterHeader, LetterKind};
+use super::office::{Draft, Taken, Word};
+use super::receipt::{Receipt, SignedReceipt};
+use crate::domain::ids::NoticeId;
+use crate::domain::notice::ReceiptState;
+use crate::domain::time::Millis;
+use std::cmp::Reverse;
+
+/// A sender's clock may be off by this much.
+const SLACK_MS: u64 = 3_600_000;
+/// Most withdrawals of one sender that wait for notices that never came.
+const WITHHELD: usize = 1_000;
+/// Most receipts that are kept for one letter: people's acknowledgements and answers, each once.
+const RECEIPTS: usize = 64;
+/// Most notices that wait for one addressee, of each precedence: a flash is still taken when routine is refused.
+const WAITING: [usize; 4] = [20_000, 15_000, 10_000, 5_000];
+/// Free bytes on the disk below which a precedence is refused: the last ones are for flashes.
+const FREE_BYTES: [u64; 4] = [16 << 20, 128 << 20, 192 << 20, 256 << 20];
+
+/// What happens to the letters of a node.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Event<'a> {
+    /// A letter for this agency came in, genuine. What a receipt's letter carries is an event of its own, before it.
+    Came {
+        /// The letter.
+        letter: &'a Letter,
+        /// Its digest.
+        digest: LetterDigest,
+    },
+    /// Receipts came in, each signed by a node of its addressee.
+    Told(&'a [SignedReceipt]),
+    /// A notice is about to be opened for somebody.
+    Opening(&'a LetterDigest),
+    /// A person's terminal displays a notice.
+    Shown {
+        /// Which letter.
+        letter: &'a LetterDigest,
+        /// Name of the person.
+        person: &'a str,
+    },
+    /// A later receipt is to be made for a notice that came in.
+    Said {
+        /// Which letter.
+        letter: &'a LetterDigest,
+        /// What it says.
+        step: ReceiptState,
+        /// Whose word it is, and what they answer.
+        word: Option<&'a Word>,
+    },
+}
+
+/// What is to be done about an event.
+#[derive(Debug, Default)]
+pub(super) struct Decision {
+    /// Receipts made before, which are answered again.
+    pub(super) again: Vec<SignedReceipt>,
+    /// Receipts to be signed, in this order, and answered after those.
+    pub(super) sign: Vec<Sign>,
+    /// Frames to be made durable after those of the signed receipts.
+    pub(super) frames: Vec<Frame>,
+    /// Whether people are told of a notice that was not here before.
+    pub(super) new: bool,
+}
+
+/// A receipt that this node is to sign.
+#[derive(Debug)]
+pub(super) struct Sign {
+    /// The notice.
+    pub(super) notice: NoticeId,
+    /// The letter that it is for.
+    pub(super) letter: LetterDigest,
+    /// What it says.
+    pub(super) state: ReceiptState,
+    /// Digest of this letter's receipt before it, unless the same decision signs that one too.
+    pub(super) previous: Option<[u8; 32]>,
+    /// What becomes durable with it.
+    pub(super) keep: Keep,
+}
+
+/// What becomes durable with a receipt.
+#[derive(Debug)]
+pub(super) enum Keep {
+    /// Nothing: it is answered, and made again for the next copy.
+    Nothing,
+    /// The notice that it is for.
+    Received(Box<Letter>),
+    /// The receipt; it goes back in the answer to a call.
+    Own,
+    /// The receipt, and the letter that carries it back.
+    Carried,
+}
+
+impl Decision {
+    /// Whether a notice is taken in. It must open before that is receipted.
+    pub(super) fn takes_in(&self) -> bool {
+        self.sign.iter().any(|s| matches!(s.keep, Keep::Received(_)))
+    }
+
+    /// Signs by `make`, which also seals the letter that carries a receipt back. Answers the frames, in the order in which
+    /// they are to be durable, and what is answered once they are.
+    pub(super) fn fulfil(
+        self,
+        now: Millis,
+        mut make: impl FnMut(&Sign, Option<[u8; 32]>) -> Result<(SignedReceipt, Option<Letter>), NoticeError>,
+    ) -> Result<(Vec<Frame>, Taken), NoticeError> {
+        let Decision { again, sign, frames: plain, new } = self;
+        let mut frames = Vec::new();
+        let mut signed: Vec<SignedReceipt> = Vec::new();
+        for s in sign {
+            let before = signed.iter().rfind(|r| r.receipt.letter == s.letter).map(SignedReceipt::digest);
+            let (receipt, carrier) = make(&s, before.or(s.previous))?;
+            signed.push(receipt.clone());
+            match s.keep {
+                Keep::Nothing => {}
+                Keep::Received(letter) => frames.push(Frame::Received { letter: *letter, receipt, at: now }),
+                Keep::Own | Keep::Carried => frames.push(Frame::Own { receipt, carrier, at: now }),
+            }
+        }
+        frames.extend(plain);
+        let receipts = again.into_iter().chain(signed).collect();
+        Ok((frames, Taken { receipts, new }))
+    }
+}
+
+impl Book {
+    /// What is to be done about an event.
+    ///
+    /// # Errors
+    /// [`NoticeError::Rule`] when it is refused: nothing is signed, kept or answered then.
+    pub(super) fn decide(&self, event: Event<'_>, now: Millis) -> Result<Decision, NoticeError> {
+        match event {
+            Event::Came { letter, digest } => match letter.header.kind {
+                LetterKind::Notice => self.notice_came(letter, digest, now),
+                LetterKind::Receipt => Ok(arrived(&letter.header, digest)),
+                LetterKind::Cancel => self.withdrawal_came(&letter.header, digest, now),
+            },
+            Event::Told(receipts) => self.told(receipts, now),
+            Event::Opening(letter) => {
+                let entry = self.standing(letter)?;
+                let opened = Frame::Opened { letter: *letter, at: now };
+                let frames = if entry.opened { Vec::new() } else { vec![opened] };
+                Ok(Decision { frames, ..Decision::default() })
+            }
+            Event::Shown { letter, person } => {
+                if self.standing(letter)?.shown_to.contains(person) {
+                    return Ok(Decision::default());
+                }
+                let mut decision = self.said(letter, ReceiptState::Presented, None)?;
+                decision.frames.push(Frame::Shown { letter: *letter, person: person.to_owned(), at: now });
+                Ok(decision)
+            }
+            Event::Said { letter, step, word } => self.said(letter, step, word),
+        }
+    }
+
+    /// Whether one more letter may wait for its addressee, with so many bytes free on the disk.
+    pub(super) fn has_room(&self, draft: &Draft, free: u64) -> bool {
+        let at = draft.precedence as usize;
+        let most = WAITING.get(at).copied().unwrap_or_default();
+        let reserve = FREE_BYTES.get(at).copied().unwrap_or(u64::MAX);
+        self.waiting(draft.kind, draft.precedence, draft.exercise, &draft.to) < most && free >= reserve
+    }
+
+    /// Whether a receipt is about a letter of this node and may be believed, and then whether it says nothing new.
+    pub(super) fn knows(&self, receipt: &Receipt) -> Option<bool> {
+        let out = self.out(&receipt.letter)?;
+        let h = &out.letter.header;
+        // Nobody withdraws but the sender.
+        let asked = receipt.state != ReceiptState::Withdrawn || self.is_cancelled(&h.notice, &h.to);
+        let ours = h.to == receipt.addressee && h.notice == receipt.notice && h.federation == receipt.federation;
+        let same = |s: &SignedReceipt| {
+            let (s, name) = (&s.receipt, |r: &Receipt| r.by.as_ref().map(|b| b.name.clone()));
+            s.state == receipt.state && s.answer == receipt.answer && name(s) == name(receipt)
+        };
+        let full = out.receipts.len() >= RECEIPTS || h.kind != LetterKind::Notice && out.is_delivered();
+        (asked && ours).then(|| full || out.receipts.iter().any(same))
+    }
+
+    fn notice_came(&self, letter: &Letter, digest: LetterDigest, now: Millis) -> Result<Decision, NoticeError> {
+        let h = &letter.header;
+        let known = self.entry(&digest);
+        let again = known.map(|i| i.receipts.clone()).unwrap_or_default();
+        let sign_as = |state, previous, keep| Sign { notice: h.notice, letter: digest, state, previous, keep };
+        let mut sign = Vec::new();
+        if known.is_none() {
+            if self.received_of(&h.notice).is_some() {
+                return Err(NoticeError::Rule("another letter of this notice is here"));
+            }
+            // Else it could say of itself that it is old, and be gone from here as soon as it was read.
+            if h.expires > h.created.plus_ms(h.precedence.lifetime_ms()) {
+                return Err(NoticeError::Rule("it lives longer than its precedence"));
+            }
+            if h.expires.plus_ms(SLACK_MS) <= now {
+                return Err(NoticeError::Rule("its time is over"));
+            }
+            sign.push(sign_as(ReceiptState::Delivered, None, Keep::Received(Box::new(letter.clone()))));
+        }
+        // Its withdrawal was here first: nobody ever sees it. A power cut may have taken the receipt that says so.
+        let withheld = self.is_withheld(&h.from, &h.notice);
+        if withheld && lacks_withdrawn(&again) {
+            sign.push(sign_as(ReceiptState::Withdrawn, again.last().map(SignedReceipt::digest), Keep::Own));
+        }
+        Ok(Decision { again, sign, new: known.is_none() && !withheld, ..Decision::default() })
+    }
+
+    fn withdrawal_came(&self, h: &LetterHeader, digest: LetterDigest, now: Millis) -> Result<Decision, NoticeError> {
+        let mut decision = arrived(h, digest);
+        let Some((of, entry)) = self.withdrawn_by(h) else {
+            // It came first. The notice is not shown when it comes.
+            if !self.is_withheld(&h.from, &h.notice) {
+                if self.withheld_of(&h.from) >= WITHHELD {
+                    return Err(NoticeError::Rule("the notice that it withdraws is not here"));
+                }
+                decision.frames.push(Frame::Withheld { notice: h.notice, from: h.from.clone(), at: now });
+            }
+            return Ok(decision);
+        };
+        let unseen = entry.state() == ReceiptState::Delivered && !entry.opened;
+        // The receipt for one that was held back may have been lost in a power cut; what is tried may be only this.
+        if unseen || entry.state() == ReceiptState::Withdrawn && lacks_withdrawn(&entry.receipts) {
+            let (state, previous) = (ReceiptState::Withdrawn, entry.receipts.last().map(SignedReceipt::digest));
+            decision.sign.insert(0, Sign { notice: h.notice, letter: of, state, previous, keep: Keep::Own });
+        }
+        decision.again.clone_from(&entry.receipts);
+        Ok(decision)
+    }
+
+    fn told(&self, receipts: &[SignedReceipt], now: Millis) -> Result<Decision, NoticeError> {
+        let known: Vec<_> = receipts.iter().filter_map(|r| self.knows(&r.receipt).map(|known| (r, known))).collect();
+        if known.is_empty() && !receipts.is_empty() {
+            return Err(NoticeError::Rule("no receipt verifies"));
+        }
+        let mut new: Vec<_> = known.into_iter().filter(|(_, known)| !known).map(|(r, _)| r).collect();
+        // Any receipt ends the attempts of its letter. So the last word on a notice becomes durable first, and that a letter
+        // about it arrived, last: a power cut between them leaves nothing that nobody asks for again.
+        new.sort_by_key(|r| (self.is_about_a_notice(r), Reverse(r.receipt.state)));
+        let frames = new.into_iter().map(|r| Frame::Told { receipt: r.clone(), at: now }).collect();
+        Ok(Decision { frames, ..Decision::default() })
+    }
+
+    /// Whether a receipt is for a letter about a notice, and not for a notice.
+    fn is_about_a_notice(&self, receipt: &SignedReceipt) -> bool {
+        self.out(&receipt.receipt.letter).is_some_and(|o| o.letter.header.kind != LetterKind::Notice)
+    }
+
+    /// What was said already is not said again, except by another person or with another answer.
+    fn said(&self, letter: &LetterDigest, step: ReceiptState, word: Option<&Word>) -> Result<Decision, NoticeError> {
+        let entry = self.standing(letter)?;
+        let said = |r: &SignedReceipt| {
+            let same =
+                |w: &Word| r.receipt.by.as_ref().is_some_and(|b| b.name == w.by.name) && r.receipt.answer == w.answer;
+            r.receipt.state == step && word.is_none_or(same)
+        };
+        if entry.receipts.iter().any(said) {
+            return Ok(Decision::default());
+        }
+        // The sender keeps no more either: whoever comes later must know that it is not heard.
+        if entry.receipts.len() >= RECEIPTS {
+            return Err(NoticeError::Rule("as much as is kept was answered to this notice already"));
+        }
+        let (notice, previous) = (entry.letter.header.notice, entry.receipts.last().map(SignedReceipt::digest));
+        let sign = vec![Sign { notice, letter: *letter, state: step, previous, keep: Keep::Carried }];
+        Ok(Decision { sign, ..Decision::default() })
+    }
+
+    /// A notice that is here and may be looked at.
+    fn standing(&self, letter: &LetterDigest) -> Result<&In, NoticeError> {
+        let entry = self.entry(letter).ok_or(NoticeError::Rule("there is no such notice"))?;
+        if entry.state() == ReceiptState::Withdrawn {
+            return Err(NoticeError::Rule("its sender has withdrawn it"));
+        }
+        Ok(entry)
+    }
+}
+
+fn lacks_withdrawn(receipts: &[SignedReceipt]) -> bool {
+    receipts.iter().all(|r| r.receipt.state != ReceiptState::Withdrawn)
+}
+
+/// A letter that is not a notice arrived: every copy is told so, and nothing more is kept of it.
+fn arrived(h: &LetterHeader, digest: LetterDigest) -> Decision {
+    let state = ReceiptState::Delivered;
+    let sign = vec![Sign { notice: h.notice, letter: digest, state, previous: None, keep: Keep::Nothing }];
+    Decision { sign, ..Decision::default() }
+}
