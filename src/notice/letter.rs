@@ -68,6 +68,23 @@ pub struct LetterHeader {
     pub expires: Millis,
 }
 
+impl LetterHeader {
+    /// The header of a letter that `node`, of the addressee, sends back with a receipt.
+    pub(super) fn back(&self, node: NodeId, now: Millis) -> LetterHeader {
+        LetterHeader {
+            from: self.to.clone(),
+            node,
+            to: self.from.clone(),
+            kind: LetterKind::Receipt,
+            action: false,
+            lead: false,
+            created: now,
+            expires: now.plus_ms(self.precedence.lifetime_ms()),
+            ..self.clone()
+        }
+    }
+}
+
 impl Canon for LetterKind {
     fn write(&self, w: &mut Writer) {
         w.u8(*self as u8);

@@ -133,7 +133,7 @@ impl Office {
             if !receipt.receipt.person_signed() {
                 return Err(NoticeError::Rule("the person's signature does not fit"));
             }
-            let carrier = self.seal(state, self.way_back(&header, now), &receipt.to_canon(), &mut *entropy)?;
+            let carrier = self.seal(state, header.back(self.identity.node, now), &receipt.to_canon(), &mut *entropy)?;
             Ok((receipt, Some(carrier)))
         })?;
         if !frames.is_empty() {
@@ -141,21 +141,6 @@ impl Office {
             self.wake.notify_one();
         }
         Ok(())
-    }
-
-    /// The header of a letter that carries a receipt for `h` back.
-    fn way_back(&self, h: &LetterHeader, now: Millis) -> LetterHeader {
-        LetterHeader {
-            from: self.identity.agency.clone(),
-            node: self.identity.node,
-            to: h.from.clone(),
-            kind: LetterKind::Receipt,
-            action: false,
-            lead: false,
-            created: now,
-            expires: now.plus_ms(h.precedence.lifetime_ms()),
-            ..h.clone()
-        }
     }
 
     /// Takes receipts of addressees in. Those that do not verify are left out and told in the log.

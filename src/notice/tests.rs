@@ -1,8 +1,11 @@
 //! Three agencies under seeded loss, cuts and power failures, running the very code that ships; and what an addressee
 //! refuses.
 
+mod cases;
+mod explorer;
 mod formats;
 mod histories;
+mod models;
 mod refusals;
 mod retention;
 
