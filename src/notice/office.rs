@@ -48,7 +48,7 @@ pub struct Draft {
     pub notice: NoticeId,
     /// Addressee.
     pub to: AgencyId,
-    /// Notice or cancel.
+    /// Notice, cancel or recall.
     pub kind: LetterKind,
     /// Urgency.
     pub precedence: Precedence,
@@ -392,10 +392,23 @@ impl Office {
     /// # Errors
     /// [`NoticeError::Rule`] for another receipt, [`NoticeError::Seal`] when it does not open.
     pub fn disclose(&self, entry: &In, receipt: &AuditReceipt) -> Result<Content, NoticeError> {
-        if !receipt.covers_notice(&entry.letter.header.notice) {
+        if !receipt.covers_notice(&entry.header.notice) {
             return Err(NoticeError::Rule("the audit receipt does not cover this notice"));
         }
-        Content::from_bytes(&self.content(&entry.letter)?)
+        Content::from_bytes(&self.content(kept(entry)?)?)
+    }
+
+    /// Why a notice was recalled, and by whom, for a person. `receipt` must be that of a durable, allowed intent.
+    ///
+    /// # Errors
+    /// As [`Office::disclose`], and when it was not recalled.
+    pub fn why_recalled(&self, entry: &In, receipt: &AuditReceipt) -> Result<(String, String), NoticeError> {
+        if !receipt.covers_notice(&entry.header.notice) {
+            return Err(NoticeError::Rule("the audit receipt does not cover this notice"));
+        }
+        let recall = entry.recall.as_ref().ok_or(NoticeError::Rule("it is not recalled"))?;
+        let Content { subject, sender, .. } = Content::from_bytes(&self.content(&recall.letter)?)?;
+        Ok((subject, sender))
     }
 
     /// Units and persons whom a notice names; no content. Opened once: every decision on a notice asks for them.
@@ -403,11 +416,15 @@ impl Office {
     /// # Errors
     /// [`NoticeError::Seal`] when it does not open.
     pub fn desks(&self, entry: &In) -> Result<Arc<[String]>, NoticeError> {
-        let digest = entry.letter.digest();
+        if let Some(recall) = &entry.recall {
+            return Ok(recall.desks.clone().into());
+        }
+        let letter = kept(entry)?;
+        let digest = letter.digest();
         if let Some(known) = self.desks.lock().unwrap_or_else(PoisonError::into_inner).get(&digest) {
             return Ok(Arc::clone(known));
         }
-        let desks: Arc<[String]> = Content::from_bytes(&self.content(&entry.letter)?)?.desks.into();
+        let desks: Arc<[String]> = Content::from_bytes(&self.content(letter)?)?.desks.into();
         self.desks.lock().unwrap_or_else(PoisonError::into_inner).insert(digest, Arc::clone(&desks));
         Ok(desks)
     }
@@ -474,6 +491,11 @@ impl Office {
         written.await.map_err(|_| JournalError::Closed)??;
         Ok(())
     }
+}
+
+/// The letter of a notice, unless it was recalled.
+fn kept(entry: &In) -> Result<&Letter, NoticeError> {
+    entry.letter.as_ref().ok_or(NoticeError::Rule("its sender has recalled it"))
 }
 
 impl Shared {

@@ -16,6 +16,7 @@ pub(super) enum Act {
     Displays,
     Acknowledges,
     Withdraws,
+    Recalls,
 }
 
 /// What a case must come across, or it explores nothing.
@@ -31,6 +32,8 @@ pub(super) enum Goal {
     Withdrawn,
     /// It was withdrawn too late.
     TooLate,
+    /// It was seen, and its sender knows that it was taken back.
+    Recalled,
     /// Its sender knows that somebody acknowledged it.
     Acknowledged,
     /// Nobody acknowledged it in time.
@@ -95,6 +98,40 @@ fn a_withdrawal_by_a_relay() {
         relay: true,
         acts: &[Act::Opens, Act::Withdraws],
         goals: &[Goal::Withdrawn, Goal::TooLate, Goal::Relayed],
+        ..PLAIN
+    });
+    assert!(states >= 1_000, "{states}");
+}
+
+/// A recall before and after it was displayed: where nobody has seen it, it is withdrawn.
+#[test]
+fn a_recall_before_and_after_it_was_seen() {
+    let states =
+        explore(&Case { acts: &[Act::Displays, Act::Recalls], goals: &[Goal::Withdrawn, Goal::Recalled], ..PLAIN });
+    assert!(states >= 700, "{states}");
+}
+
+/// A recall after a withdrawal that came too late, and before one that is on its way.
+#[test]
+fn a_recall_beside_a_withdrawal() {
+    let states = explore(&Case {
+        action: false,
+        acts: &[Act::Opens, Act::Withdraws, Act::Recalls],
+        goals: &[Goal::Withdrawn, Goal::TooLate, Goal::Recalled],
+        ..PLAIN
+    });
+    assert!(states >= 600, "{states}");
+}
+
+/// A recall and its notice by the same relay.
+#[test]
+fn a_recall_by_a_relay() {
+    let states = explore(&Case {
+        action: false,
+        direct: false,
+        relay: true,
+        acts: &[Act::Opens, Act::Recalls],
+        goals: &[Goal::Withdrawn, Goal::Recalled, Goal::Relayed],
         ..PLAIN
     });
     assert!(states >= 1_000, "{states}");
