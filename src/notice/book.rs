@@ -126,6 +126,8 @@ pub struct In {
     pub shown_to: BTreeSet<String>,
     /// Whether its content was opened for anybody.
     pub opened: bool,
+    /// Who confirmed a provisional marking, and when that came in.
+    pub confirmed: Option<(String, Millis)>,
     /// Whether its withdrawal was here first: withdrawn from the beginning, with or without its receipt.
     withheld: bool,
     /// Escalations that were made, and when.
@@ -214,8 +216,8 @@ pub struct Book {
     /// Notices that this node withdrew, by addressee; and of these, whose withdrawal has not arrived yet.
     pub(super) cancelled: BTreeSet<(NoticeId, AgencyId)>,
     pub(super) cancelling: BTreeSet<(NoticeId, AgencyId)>,
-    /// Notices that this node recalled, by addressee, with the last letter that says so.
-    pub(super) recalled: BTreeMap<(NoticeId, AgencyId), LetterDigest>,
+    /// The last recall and the last confirmation of each notice that this node sent, by addressee.
+    pub(super) about: BTreeMap<(NoticeId, AgencyId, LetterKind), LetterDigest>,
     /// Digests of notices that came in and were recalled, in the order of that, and how many before them are forgotten.
     pub(super) recalls: Vec<LetterDigest>,
     pub(super) recalls_forgotten: usize,
@@ -257,6 +259,7 @@ impl Book {
                         receipts: vec![receipt],
                         shown_to: BTreeSet::new(),
                         opened: false,
+                        confirmed: None,
                         withheld,
                         steps: BTreeMap::new(),
                         called: BTreeSet::new(),
@@ -330,6 +333,11 @@ impl Book {
                 self.each_sent(&notice, |out| {
                     out.confirmed.get_or_insert((by.clone(), at));
                 });
+                for letter in self.by_notice.get(&notice).into_iter().flatten() {
+                    if let Some(entry) = self.received.get_mut(letter) {
+                        entry.confirmed.get_or_insert((by.clone(), at));
+                    }
+                }
             }
             Frame::Recalled { letter, receipt, desks, .. } => {
                 let of = receipt.receipt.letter;
@@ -406,9 +414,13 @@ impl Book {
             }
             // Where nobody has seen it, it is withdrawn.
             LetterKind::Recall => {
-                let of = (letter.header.notice, letter.header.to.clone());
-                self.cancelled.insert(of.clone());
-                self.recalled.insert(of, digest);
+                let (notice, to) = (letter.header.notice, letter.header.to.clone());
+                self.cancelled.insert((notice, to.clone()));
+                self.about.insert((notice, to, LetterKind::Recall), digest);
+            }
+            LetterKind::Confirm => {
+                let of = (letter.header.notice, letter.header.to.clone(), LetterKind::Confirm);
+                self.about.insert(of, digest);
             }
             LetterKind::Receipt => {}
         }
@@ -457,8 +469,8 @@ impl Book {
         self.by_notice.get(notice).into_iter().flatten().find_map(|d| self.received.get(d).map(|i| (*d, i)))
     }
 
-    /// The letter that a withdrawal is about: the same notice, from the same sender.
-    pub fn withdrawn_by(&self, h: &LetterHeader) -> Option<(LetterDigest, &In)> {
+    /// The letter of the notice that a letter is about: of the same sender.
+    pub fn notice_of(&self, h: &LetterHeader) -> Option<(LetterDigest, &In)> {
         self.received_of(&h.notice).filter(|(_, i)| i.header.from == h.from)
     }
 
@@ -494,17 +506,27 @@ impl Book {
         self.cancelled.contains(&(*notice, to.clone()))
     }
 
-    /// The last recall of a notice that this node sent to an addressee.
-    pub fn recall_to(&self, notice: &NoticeId, to: &AgencyId) -> Option<(LetterDigest, &Out)> {
-        let letter = self.recalled.get(&(*notice, to.clone()))?;
+    /// The last recall, or confirmation, of a notice that this node sent to an addressee.
+    pub fn about(&self, notice: &NoticeId, to: &AgencyId, kind: LetterKind) -> Option<(LetterDigest, &Out)> {
+        let letter = self.about.get(&(*notice, to.clone(), kind))?;
         self.sent.get(letter).map(|o| (*letter, o))
     }
 
-    /// Whether a notice goes after its own withdrawal: an addressee that has the one first never shows the other.
+    /// Whether a letter waits for another one. A notice goes after its own withdrawal: an addressee that has the one first
+    /// never shows the other. A confirmation goes after its notice.
     pub fn is_held_back(&self, out: &Out) -> bool {
         let h = &out.letter.header;
-        let recalling = || self.recall_to(&h.notice, &h.to).is_some_and(|(l, _)| self.still_open(&l).is_some());
-        h.kind == LetterKind::Notice && (self.cancelling.contains(&(h.notice, h.to.clone())) || recalling())
+        let recall = || self.about(&h.notice, &h.to, LetterKind::Recall);
+        match h.kind {
+            LetterKind::Notice => {
+                self.cancelling.contains(&(h.notice, h.to.clone()))
+                    || recall().is_some_and(|(l, _)| self.still_open(&l).is_some())
+            }
+            LetterKind::Confirm => {
+                self.sent_of(&h.notice).iter().any(|(l, o)| o.letter.header.to == h.to && self.still_open(l).is_some())
+            }
+            LetterKind::Receipt | LetterKind::Cancel | LetterKind::Recall => false,
+        }
     }
 
     /// Whether a withdrawal of this notice came before it.

@@ -41,8 +41,9 @@ pub(super) enum Event<'a> {
         letter: &'a Letter,
         /// Its digest.
         digest: LetterDigest,
-        /// For a recall: units and persons whom the notice names that it recalls.
-        desks: &'a [String],
+        /// What its content names: of a recall, the units and persons whom the recalled notice is for; of a confirmation,
+        /// who confirmed.
+        names: &'a [String],
     },
     /// Receipts came in, each signed by a node of its addressee.
     Told(&'a [SignedReceipt]),
@@ -158,10 +159,11 @@ impl Book {
     /// [`NoticeError::Rule`] when it is refused: nothing is signed, kept or answered then.
     pub(super) fn decide(&self, event: Event<'_>, now: Millis) -> Result<Decision, NoticeError> {
         match event {
-            Event::Came { letter, digest, desks } => match letter.header.kind {
+            Event::Came { letter, digest, names } => match letter.header.kind {
                 LetterKind::Notice => self.notice_came(letter, digest, now),
                 LetterKind::Receipt => Ok(arrived(&letter.header, digest)),
-                LetterKind::Cancel | LetterKind::Recall => self.withdrawal_came(letter, digest, desks, now),
+                LetterKind::Cancel | LetterKind::Recall => self.withdrawal_came(letter, digest, names, now),
+                LetterKind::Confirm => self.confirmation_came(&letter.header, digest, names, now),
             },
             Event::Told(receipts) => self.told(receipts, now),
             Event::Opening(letter) => {
@@ -199,11 +201,22 @@ impl Book {
     /// Letters of a notice that a recall goes to: not those that are taken back, nor those whose recall arrived or is still
     /// tried.
     pub fn recallable(&self, notice: &NoticeId) -> Vec<LetterHeader> {
-        let done = |o: &Out| {
-            let recall = self.recall_to(notice, &o.letter.header.to);
-            o.is_taken_back() || recall.is_some_and(|(l, r)| r.is_delivered() || self.still_open(&l).is_some())
-        };
+        let done = |o: &Out| self.is_done_about(o, LetterKind::Recall);
         self.sent_of(notice).into_iter().filter(|(_, o)| !done(o)).map(|(_, o)| o.letter.header.clone()).collect()
+    }
+
+    /// Letters of a notice with a provisional marking whose addressees are to be told that it was confirmed.
+    pub fn confirmable(&self, notice: &NoticeId) -> Vec<LetterHeader> {
+        let done = |o: &Out| !o.provisional || self.is_done_about(o, LetterKind::Confirm);
+        self.sent_of(notice).into_iter().filter(|(_, o)| !done(o)).map(|(_, o)| o.letter.header.clone()).collect()
+    }
+
+    /// Whether a letter about a notice goes to this addressee no more: the notice is taken back, or such a letter arrived or
+    /// is still tried.
+    fn is_done_about(&self, out: &Out, kind: LetterKind) -> bool {
+        let h = &out.letter.header;
+        let about = self.about(&h.notice, &h.to, kind);
+        out.is_taken_back() || about.is_some_and(|(l, o)| o.is_delivered() || self.still_open(&l).is_some())
     }
 
     /// Whether a receipt is about a letter of this node and may be believed, and then whether it says nothing new.
@@ -213,7 +226,7 @@ impl Book {
         // Nobody takes a notice back but its sender.
         let asked = match receipt.state {
             ReceiptState::Withdrawn => self.is_cancelled(&h.notice, &h.to),
-            ReceiptState::Recalled => self.recall_to(&h.notice, &h.to).is_some(),
+            ReceiptState::Recalled => self.about(&h.notice, &h.to, LetterKind::Recall).is_some(),
             _ => true,
         };
         let ours = h.to == receipt.addressee && h.notice == receipt.notice && h.federation == receipt.federation;
@@ -264,7 +277,7 @@ impl Book {
     ) -> Result<Decision, NoticeError> {
         let h = &letter.header;
         let mut decision = arrived(h, digest);
-        let Some((of, entry)) = self.withdrawn_by(h) else {
+        let Some((of, entry)) = self.notice_of(h) else {
             // It came first. The notice is not shown when it comes.
             if !self.is_withheld(&h.from, &h.notice) {
                 if self.withheld_of(&h.from) >= WITHHELD {
@@ -290,6 +303,21 @@ impl Book {
         }
         decision.again.clone_from(&entry.receipts);
         Ok(decision)
+    }
+
+    /// It goes after its notice, so that one whose notice is not here is wrong, or that is long gone.
+    fn confirmation_came(
+        &self,
+        h: &LetterHeader,
+        digest: LetterDigest,
+        names: &[String],
+        now: Millis,
+    ) -> Result<Decision, NoticeError> {
+        let (_, entry) = self.notice_of(h).ok_or(NoticeError::Rule("the notice that it confirms is not here"))?;
+        let new = entry.confirmed.is_none() && !entry.state().is_taken_back();
+        let by = names.first().cloned().unwrap_or_default();
+        let frame = new.then(|| Frame::Confirmed { notice: h.notice, by, at: now });
+        Ok(Decision { frames: frame.into_iter().collect(), ..arrived(h, digest) })
     }
 
     fn told(&self, receipts: &[SignedReceipt], now: Millis) -> Result<Decision, NoticeError> {

@@ -37,6 +37,8 @@ pub enum LetterKind {
     Cancel,
     /// Takes a notice back, seen or not.
     Recall,
+    /// Says that a classifier confirmed a provisional marking.
+    Confirm,
 }
 
 /// What everybody on the way may know.
@@ -97,6 +99,7 @@ impl Canon for LetterKind {
             1 => Ok(LetterKind::Receipt),
             2 => Ok(LetterKind::Cancel),
             3 => Ok(LetterKind::Recall),
+            4 => Ok(LetterKind::Confirm),
             _ => Err(CanonError::Invalid("kind of letter")),
         }
     }

@@ -48,7 +48,7 @@ pub struct Draft {
     pub notice: NoticeId,
     /// Addressee.
     pub to: AgencyId,
-    /// Notice, cancel or recall.
+    /// Notice, cancel, recall or confirm.
     pub kind: LetterKind,
     /// Urgency.
     pub precedence: Precedence,
@@ -226,8 +226,21 @@ impl Office {
     ) -> Result<Vec<LetterDigest>, NoticeError> {
         // First that its marking is provisional: a power cut may leave only the first of several frames.
         let provisional = drafts.iter().find(|d| d.content.provisional).map(|d| d.notice);
-        let mut frames: Vec<Frame> =
-            provisional.map(|notice| Frame::Provisional { notice, at: now }).into_iter().collect();
+        let first = provisional.map(|notice| Frame::Provisional { notice, at: now });
+        self.accept_after(first, state, drafts, (sender, free), now, entropy).await
+    }
+
+    /// Accepts letters with a frame before them.
+    async fn accept_after(
+        &self,
+        first: Option<Frame>,
+        state: &State,
+        drafts: Vec<Draft>,
+        (sender, free): (&str, u64),
+        now: Millis,
+        entropy: &mut (dyn Entropy + Send),
+    ) -> Result<Vec<LetterDigest>, NoticeError> {
+        let mut frames: Vec<Frame> = first.into_iter().collect();
         let mut digests = Vec::with_capacity(drafts.len());
         for d in drafts {
             if !self.read(|b| b.has_room(&d, free)) {
@@ -371,12 +384,21 @@ impl Office {
         Ok(due)
     }
 
-    /// A classifier confirms a provisional marking; durable when it answers.
+    /// A classifier confirms a provisional marking; durable when it answers, with the letters that say so.
     ///
     /// # Errors
-    /// A failed journal.
-    pub async fn confirm(&self, notice: NoticeId, by: &str, now: Millis) -> Result<(), NoticeError> {
-        self.write(vec![Frame::Confirmed { notice, by: by.to_owned(), at: now }], None).await
+    /// As [`Office::accept`].
+    pub async fn confirm(
+        &self,
+        state: &State,
+        notice: NoticeId,
+        drafts: Vec<Draft>,
+        (by, free): (&str, u64),
+        now: Millis,
+        entropy: &mut (dyn Entropy + Send),
+    ) -> Result<(), NoticeError> {
+        let first = Some(Frame::Confirmed { notice, by: by.to_owned(), at: now });
+        self.accept_after(first, state, drafts, (by, free), now, entropy).await.map(|_| ())
     }
 
     /// People were called for a step of a letter (none for its arrival); durable when it answers.

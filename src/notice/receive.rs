@@ -26,9 +26,12 @@ impl Office {
         }
         let digest = letter.digest();
         let turn = self.turn(&letter.header.notice).await;
-        let recalls = letter.header.kind == LetterKind::Recall;
-        let desks = if recalls { self.recalled_desks(&letter)? } else { Vec::new() };
-        let decision = self.read(|b| b.decide(Event::Came { letter: &letter, digest, desks: &desks }, now))?;
+        let names = match letter.header.kind {
+            LetterKind::Recall => self.recalled_desks(&letter)?,
+            LetterKind::Confirm => vec![Content::from_bytes(&self.content(&letter)?)?.sender],
+            LetterKind::Notice | LetterKind::Receipt | LetterKind::Cancel => Vec::new(),
+        };
+        let decision = self.read(|b| b.decide(Event::Came { letter: &letter, digest, names: &names }, now))?;
         if decision.takes_in() {
             // Held means openable: what does not open is not receipted.
             let desks = Content::from_bytes(&self.content(&letter)?)?.desks;
@@ -39,8 +42,8 @@ impl Office {
         if !frames.is_empty() {
             self.write(frames, Some(turn)).await?;
         }
-        if recalls {
-            let recalled = self.read(|b| b.withdrawn_by(&letter.header).map(|(of, _)| of));
+        if letter.header.kind == LetterKind::Recall {
+            let recalled = self.read(|b| b.notice_of(&letter.header).map(|(of, _)| of));
             if let Some(of) = recalled {
                 self.desks.lock().unwrap_or_else(PoisonError::into_inner).remove(&of);
             }
@@ -52,7 +55,7 @@ impl Office {
     /// notice that does not open, nobody but its duty officers may know.
     fn recalled_desks(&self, recall: &Letter) -> Result<Vec<String>, NoticeError> {
         Content::from_bytes(&self.content(recall)?)?;
-        let entry = self.read(|b| b.withdrawn_by(&recall.header).map(|(_, i)| i.clone()));
+        let entry = self.read(|b| b.notice_of(&recall.header).map(|(_, i)| i.clone()));
         let desks = entry.map(|i| self.desks(&i).unwrap_or_else(|_| vec![String::new()].into()));
         Ok(desks.map(|d| d.to_vec()).unwrap_or_default())
     }

@@ -13,7 +13,9 @@
 use super::book::Book;
 use super::error::NoticeError;
 use super::frame::Frame;
+use super::letter::LetterKind;
 use super::office::Office;
+use crate::domain::ids::{AgencyId, NoticeId};
 use crate::domain::time::Millis;
 use std::collections::VecDeque;
 use std::sync::PoisonError;
@@ -132,9 +134,11 @@ impl Book {
         self.unsettled.retain(|l| sent.contains_key(l) || received.contains_key(l));
         self.unrung.retain(|l| received.contains_key(l));
         self.provisional.retain(|notice| known.contains_key(notice));
-        self.recalled.retain(|of, letter| known.contains_key(&of.0) || open.contains(letter));
-        let (cancelling, recalled) = (&self.cancelling, &self.recalled);
-        self.cancelled.retain(|of| known.contains_key(&of.0) || cancelling.contains(of) || recalled.contains_key(of));
+        self.about.retain(|of, letter| known.contains_key(&of.0) || open.contains(letter));
+        let (cancelling, about) = (&self.cancelling, &self.about);
+        let recalled =
+            |(notice, to): &(NoticeId, AgencyId)| about.contains_key(&(*notice, to.clone(), LetterKind::Recall));
+        self.cancelled.retain(|of| known.contains_key(&of.0) || cancelling.contains(of) || recalled(of));
         before - self.sent.len() - self.received.len()
     }
 

@@ -2,6 +2,7 @@
 //! refuses.
 
 mod cases;
+mod confirmations;
 mod explorer;
 mod formats;
 mod histories;

@@ -156,7 +156,11 @@ impl Core {
                 let (reason, sender) = self.office.why_recalled(&entry, &receipt)?;
                 (Content { sender, ..Content::default() }, Some(reason))
             }
-            None if opened => (self.office.disclose(&entry, &receipt)?, None),
+            None if opened => {
+                let content = self.office.disclose(&entry, &receipt)?;
+                let provisional = content.provisional && entry.confirmed.is_none();
+                (Content { provisional, ..content }, None)
+            }
             None => return Ok(None),
         };
         let h = &entry.header;

@@ -83,6 +83,7 @@ impl Core {
                 let rule = match header.kind {
                     LetterKind::Cancel => "withdrawal",
                     LetterKind::Recall => "recall",
+                    LetterKind::Confirm => "marking-confirmed",
                     LetterKind::Notice | LetterKind::Receipt => "delivered",
                 };
                 if taken.new {

@@ -218,6 +218,7 @@ impl Core {
         let act = self.notice_act(Action::NoticeConfirm, AuditAction::NoticeSend, *notice, &label);
         let resource = Resource::Record { label: label.clone(), own: true };
         let name = &caller.person().name;
+        let state = &self.state();
         let confirm = async {
             if sent.iter().any(|(_, o)| o.sender == *name) {
                 let why = "you sent it yourself, and the same person is not two";
@@ -226,7 +227,10 @@ impl Core {
             if !sent.iter().any(|(_, o)| o.provisional) {
                 return Err(Fault::conflict("NOT_PROVISIONAL", "its marking needs no confirmation"));
             }
-            Ok(self.office.confirm(*notice, name, self.clock.now()).await?)
+            let to = self.office.read(|b| b.confirmable(notice));
+            let drafts = to.into_iter().map(|h| draft_about(h, LetterKind::Confirm, name, "")).collect();
+            let (now, by) = (self.clock.now(), (name.as_str(), self.free()));
+            Ok(self.office.confirm(state, *notice, drafts, by, now, &mut RandomOf(self)).await?)
         };
         self.through(caller, act, resource, confirm).await
     }
@@ -309,7 +313,7 @@ impl Core {
         self.through(caller, act, resource, work).await
     }
 
-    /// Sends a letter about a notice after each of its letters: by the same paths, as urgently, and with the reason.
+    /// Sends a letter about a notice after each of its letters, with the reason.
     async fn take_back(
         &self,
         caller: &Caller,
@@ -321,24 +325,9 @@ impl Core {
             return Ok(());
         }
         let name = &caller.person().name;
-        let drafts = letters.into_iter().map(|h| Draft {
-            notice: h.notice,
-            to: h.to,
-            kind,
-            precedence: h.precedence,
-            exercise: h.exercise,
-            action: false,
-            lead: false,
-            grade: h.grade,
-            content: Content {
-                subject: reason.chars().take(SUBJECT_CHARS).collect(),
-                sender: name.clone(),
-                about: Some(h.notice),
-                ..Content::default()
-            },
-        });
+        let drafts = letters.into_iter().map(|h| draft_about(h, kind, name, reason)).collect();
         let (now, sender) = (self.clock.now(), (name.as_str(), self.free()));
-        self.office.accept(&self.state(), drafts.collect(), sender, now, &mut RandomOf(self)).await?;
+        self.office.accept(&self.state(), drafts, sender, now, &mut RandomOf(self)).await?;
         Ok(())
     }
 
@@ -351,6 +340,26 @@ impl Core {
     ) -> Act<'a> {
         let object = Object::Notice(notice);
         Act { action, audit, object, label: Some(label), purpose: "", origin: None, request: self.random() }
+    }
+}
+
+/// A letter about a notice, for the addressee of one of its letters: as urgent, and by the same paths.
+fn draft_about(h: LetterHeader, kind: LetterKind, sender: &str, reason: &str) -> Draft {
+    Draft {
+        notice: h.notice,
+        to: h.to,
+        kind,
+        precedence: h.precedence,
+        exercise: h.exercise,
+        action: false,
+        lead: false,
+        grade: h.grade,
+        content: Content {
+            subject: reason.chars().take(SUBJECT_CHARS).collect(),
+            sender: sender.to_owned(),
+            about: Some(h.notice),
+            ..Content::default()
+        },
     }
 }
 

@@ -164,8 +164,8 @@ fn key_of(book: &Book) -> Key {
     for (agency, notice) in &book.withheld {
         w.u8(3).value(notice).value(agency);
     }
-    for ((notice, agency), letter) in &book.recalled {
-        w.u8(4).value(notice).value(agency).array(letter);
+    for ((notice, agency, kind), letter) in &book.about {
+        w.u8(4).value(notice).value(agency).value(kind).array(letter);
     }
     for letter in &book.recalls {
         w.u8(5).array(letter);
@@ -422,7 +422,7 @@ impl<'a> Explorer<'a> {
             let told = book.decide(Event::Told(std::slice::from_ref(receipt)), now).unwrap();
             frames.extend(told.frames);
         }
-        let decision = match book.decide(Event::Came { letter: &letter, digest, desks: &[] }, now) {
+        let decision = match book.decide(Event::Came { letter: &letter, digest, names: &[] }, now) {
             Ok(decision) => decision,
             Err(why) => {
                 assert!(letter.header.expires < now, "an honest letter is refused: {why}");

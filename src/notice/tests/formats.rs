@@ -31,9 +31,9 @@ fn frames_keep_their_bytes() {
 /// Codes stand for the words in letters and receipts; a new one comes last.
 #[test]
 fn kinds_and_states_keep_their_codes() {
-    let kinds = [LetterKind::Notice, LetterKind::Receipt, LetterKind::Cancel, LetterKind::Recall];
+    let kinds = [LetterKind::Notice, LetterKind::Receipt, LetterKind::Cancel, LetterKind::Recall, LetterKind::Confirm];
     let codes = |all: Vec<Vec<u8>>| all.concat();
-    assert_eq!(codes(kinds.iter().map(Canon::to_canon).collect()), [0, 1, 2, 3]);
+    assert_eq!(codes(kinds.iter().map(Canon::to_canon).collect()), [0, 1, 2, 3, 4]);
     let words = ["delivered", "withdrawn", "presented", "acknowledged", "answered", "recalled"];
     assert_eq!(ReceiptState::ALL.iter().map(|s| s.as_str()).collect::<Vec<_>>(), words);
     assert_eq!(codes(ReceiptState::ALL.iter().map(Canon::to_canon).collect()), [0, 1, 2, 3, 4, 5]);
