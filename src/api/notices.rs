@@ -8,6 +8,7 @@ use crate::identity::VerifiedPeer;
 use crate::seal::Signature;
 use crate::service::{Lead, NoticeAsk, NoticeLine, Tracked};
 use crate::wire::pb::v1;
+use std::collections::VecDeque;
 use std::time::Duration;
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
@@ -17,6 +18,8 @@ use tonic::{Request, Response, Status};
 const INBOX_MOST: u32 = 500;
 /// Notices that a slow terminal may lag behind; the rest waits in the book.
 const AHEAD: usize = 16;
+/// Notices that were sent last on a stream: a recall of one that its terminal has not confirmed yet is told there too.
+const UNCONFIRMED: usize = 64;
 /// A terminal that takes nothing for this long is not there.
 const SLOW: Duration = Duration::from_secs(30);
 /// Who watches is looked up again at the latest after this long.
@@ -61,10 +64,14 @@ impl v1::notices_server::Notices for People {
         self.core.notice_show(&caller, &notice).await.map(|l| Response::new(line(l))).map_err(refuse)
     }
 
-    async fn presented(&self, request: Request<v1::NoticeRequest>) -> Result<Response<v1::NoticeDone>, Status> {
+    async fn presented(
+        &self,
+        request: Request<v1::NoticePresentedRequest>,
+    ) -> Result<Response<v1::NoticeDone>, Status> {
         let caller = self.caller(&request)?;
-        let notice = request.into_inner().notice.parse().map_err(refuse)?;
-        self.core.notice_presented(&caller, &notice).await.map_err(refuse)?;
+        let v1::NoticePresentedRequest { notice, recall } = request.into_inner();
+        let notice = notice.parse().map_err(refuse)?;
+        self.core.notice_presented(&caller, &notice, recall).await.map_err(refuse)?;
         Ok(Response::new(v1::NoticeDone {}))
     }
 
@@ -117,6 +124,14 @@ impl v1::notices_server::Notices for People {
         Ok(Response::new(v1::NoticeDone {}))
     }
 
+    async fn recall(&self, request: Request<v1::NoticeRecallRequest>) -> Result<Response<v1::NoticeDone>, Status> {
+        let caller = self.caller(&request)?;
+        let v1::NoticeRecallRequest { notice, reason } = request.into_inner();
+        let notice = notice.parse().map_err(refuse)?;
+        self.core.notice_recall(&caller, &notice, &reason).await.map_err(refuse)?;
+        Ok(Response::new(v1::NoticeDone {}))
+    }
+
     async fn confirm(&self, request: Request<v1::NoticeRequest>) -> Result<Response<v1::NoticeDone>, Status> {
         let caller = self.caller(&request)?;
         let notice = request.into_inner().notice.parse().map_err(refuse)?;
@@ -135,12 +150,16 @@ impl People {
         let mut changes = self.core.office.changes();
         changes.mark_unchanged();
         let (mut letters, mut next) = self.core.notices_unseen(&self.caller(request)?);
+        let mut sent = VecDeque::with_capacity(UNCONFIRMED);
         loop {
             for letter in letters {
                 let caller = self.caller(request)?;
                 let Some(shown) = self.core.notice_shown(&caller, letter).await.map_err(refuse)? else { continue };
                 match tokio::time::timeout(SLOW, lines.send(Ok(line(shown)))).await {
-                    Ok(Ok(())) => {}
+                    Ok(Ok(())) => {
+                        sent.truncate(UNCONFIRMED - 1);
+                        sent.push_front(letter);
+                    }
                     // Gone, or it takes nothing: what it did not confirm is sent again to the next watch.
                     Ok(Err(_)) | Err(_) => return Ok(()),
                 }
@@ -151,7 +170,7 @@ impl People {
                 // Somebody suspended meanwhile is sent away, also when nothing comes in.
                 () = tokio::time::sleep(LOOK_AGAIN) => { self.caller(request)?; }
             }
-            (letters, next) = self.core.office.read(|b| b.arrived_since(next));
+            (letters, next) = self.core.notices_since(&self.caller(request)?, next, |l| sent.contains(l));
         }
     }
 }
@@ -229,12 +248,18 @@ fn line(l: NoticeLine) -> v1::Notice {
         escalated: l.escalated.into_iter().map(str::to_owned).collect(),
         lead: l.lead.map(clock),
         provisional: l.content.provisional,
+        reason: l.reason.unwrap_or_default(),
     }
 }
 
-/// Whether all who count have come this far. Withdrawn and expired notices go nowhere.
+/// Whether all who count have come this far. Withdrawn, recalled and expired notices go nowhere; who waits for a recall has
+/// it when nobody is left who may read the notice.
 fn reached(tracked: &Tracked, wait: ReceiptState) -> bool {
-    tracked.state.parse::<ReceiptState>().is_ok_and(|s| s >= wait)
+    let recalled = ReceiptState::Recalled;
+    if wait == recalled {
+        return tracked.state == "cancelled" || tracked.state == recalled.as_str();
+    }
+    tracked.state.parse::<ReceiptState>().is_ok_and(|s| s >= wait && s != recalled)
 }
 
 fn track(t: Tracked, reached: bool) -> v1::NoticeTrackReply {

@@ -3,6 +3,7 @@
 use super::args::Globals;
 use super::bench::{Seen, WARM_UP, report};
 use super::client::{Client, block_on, fault};
+use super::notice::displayed;
 use super::output::Out;
 use crate::domain::fault::Fault;
 use crate::domain::ids::AgencyId;
@@ -104,7 +105,7 @@ async fn watch(receiver: Client, arrived: Arc<Arrived>) -> Result<(), Fault> {
         arrived.at.lock().unwrap_or_else(PoisonError::into_inner).insert(n.notice.clone(), now);
         arrived.changed.notify_waiters();
         let mut notices = receiver.notices();
-        tokio::spawn(async move { notices.presented(v1::NoticeRequest { notice: n.notice }).await });
+        tokio::spawn(async move { notices.presented(displayed(&n)).await });
     }
     Ok(())
 }

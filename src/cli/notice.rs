@@ -1,4 +1,4 @@
-//! `hufu notice send|inbox|watch|show|ack|answer|track|cancel|confirm`.
+//! `hufu notice send|inbox|watch|show|ack|answer|track|cancel|recall|confirm`.
 
 use super::act::Signer;
 use super::args::Globals;
@@ -72,7 +72,8 @@ pub(super) enum Command {
     Track {
         /// Notice to follow.
         id: NoticeId,
-        /// Wait, up to --timeout, until all who must act have come this far: delivered, presented, acknowledged or answered.
+        /// Wait, up to --timeout, until all who must act have come this far: delivered, presented, acknowledged or answered;
+        /// recalled waits until it is taken back from everybody.
         #[arg(long)]
         wait: Option<ReceiptState>,
     },
@@ -82,6 +83,14 @@ pub(super) enum Command {
         id: NoticeId,
         /// Why, in words.
         #[arg(long, default_value = "")]
+        reason: String,
+    },
+    /// Take a notice back from everybody, seen or not. 收回
+    Recall {
+        /// Notice to take back.
+        id: NoticeId,
+        /// Why, 1 to 200 characters; its addressees are told.
+        #[arg(long)]
         reason: String,
     },
     /// Confirm, as a classifier, a marking that went without agreement or guide. 定密确认
@@ -152,7 +161,7 @@ pub(super) fn run(command: Command, g: &Globals, out: &Out) -> Result<ExitCode, 
             Command::Show { id } => {
                 let n = client.notices().show(one(&id)).await.map_err(fault)?.into_inner();
                 out.answer(&line(&n), || text(&n, out));
-                client.notices().presented(one(&id)).await.map_err(fault)?;
+                client.notices().presented(displayed(&n)).await.map_err(fault)?;
             }
             Command::Ack { id, answer, text } => {
                 if answer == Some(Answer::Refused) && text.trim().is_empty() {
@@ -176,6 +185,13 @@ pub(super) fn run(command: Command, g: &Globals, out: &Out) -> Result<ExitCode, 
                     format!("{id}: {}", out.say("定密已确认", "the marking is confirmed"))
                 });
             }
+            Command::Recall { id, reason } => {
+                let ask = v1::NoticeRecallRequest { notice: id.to_string(), reason };
+                client.notices().recall(ask).await.map_err(fault)?;
+                out.answer(&json!({"notice": id.to_string(), "state": "recalling"}), || {
+                    format!("{id}: {}", out.say("正在收回；用 notice track 查看", "being taken back; see notice track"))
+                });
+            }
             Command::Cancel { id, reason } => {
                 let ask = v1::NoticeCancelRequest { notice: id.to_string(), reason };
                 client.notices().cancel(ask).await.map_err(fault)?;
@@ -190,6 +206,11 @@ pub(super) fn run(command: Command, g: &Globals, out: &Out) -> Result<ExitCode, 
 
 fn one(id: &NoticeId) -> v1::NoticeRequest {
     v1::NoticeRequest { notice: id.to_string() }
+}
+
+/// What a terminal says once it displays a line.
+pub(super) fn displayed(n: &v1::Notice) -> v1::NoticePresentedRequest {
+    v1::NoticePresentedRequest { notice: n.notice.clone(), recall: n.state == ReceiptState::Recalled.as_str() }
 }
 
 fn done(id: &NoticeId, state: ReceiptState, out: &Out) {
@@ -330,8 +351,7 @@ async fn watch_once(g: &Globals, out: &Out, count: Option<u64>, printed: &mut u6
         *printed += 1;
         // Only now it is displayed. One that was withdrawn meanwhile, or that the node does not take the word for, must not
         // end the watch: what comes after it would never be seen.
-        let notice = v1::NoticeRequest { notice: n.notice.clone() };
-        match client.notices().presented(notice).await.map_err(fault) {
+        match client.notices().presented(displayed(&n)).await.map_err(fault) {
             Ok(_) => {}
             Err(f) if f.kind == FaultKind::Unavailable || f.reason == "UNKNOWN_PERSON" => return Err(f),
             Err(f) => out.progress(&format!(
@@ -348,7 +368,7 @@ fn line(n: &v1::Notice) -> Value {
     let some = |text: &String| (!text.is_empty()).then(|| text.clone());
     json!({
         "notice": n.notice, "from": n.from, "precedence": n.precedence, "grade": n.grade, "subject": n.subject,
-        "body": n.body, "exercise": n.exercise, "state": n.state, "at": Millis(n.at).to_rfc3339(), "ack_by": some(&n.ack_by),
+        "body": n.body, "exercise": n.exercise, "state": n.state, "at": Millis(n.at).to_rfc3339(), "ack_by": some(&n.ack_by), "reason": some(&n.reason),
         "sender": n.sender, "action": n.action, "attachments": n.attachments, "about": some(&n.about),
         "escalated": n.escalated, "lead": n.lead.as_ref().map(clock), "sent": Millis(n.sent).to_rfc3339(), "provisional": n.provisional, "warning": n.warning.as_ref().map(|w| json!({
             "level": w.level, "kind": w.kind, "area": w.area, "measures": w.measures, "issuer": w.issuer, "tier": w.tier,
@@ -382,6 +402,10 @@ fn text(n: &v1::Notice, out: &Out) -> String {
     let exercise = if n.exercise { out.say("【演练】", "[EXERCISE] ") } else { "" };
     let act =
         if n.action { out.say("须签收", "must be acknowledged") } else { out.say("抄送", "for information") };
+    if n.state == ReceiptState::Recalled.as_str() {
+        let taken_back = out.say("已被发送方收回", "taken back by its sender");
+        return format!("{exercise}[{precedence}] {}  {}  {grade}  {taken_back}\n{}\n", n.notice, n.sender, n.reason);
+    }
     let mut all = format!("{exercise}[{precedence}] {}  {}  {grade}  {act}\n{}\n", n.notice, n.sender, n.subject);
     if let Some(w) = &n.warning {
         let (level, kind, gap) = (out.word(&w.level), out.word(&w.kind), out.say("", " "));

@@ -22,7 +22,7 @@ pub(super) const WORDS: &str = "
     imported 新导入 updated 已更新 unchanged 未变
     cancelled 已撤回 unknown 未知 expired 已过期 marking-confirmed 定密已确认 undelivered 未按时送达
     unacknowledged 未按时签收 deputy 已呼叫副手 chain 已呼叫值班链 out-of-band 已带外呼叫 reminder 已提醒
-    unconfirmed 定密未确认 pushed 已推送 handled 已办理 feedback 已反馈
+    unconfirmed 定密未确认 recalling 正在收回 pushed 已推送 handled 已办理 feedback 已反馈
     publish 发布 open 查阅 snippet 摘录 list 列表 search 检索 export 导出 history 版本历史 import 导入
     audit-query 审计查询 audit-export 审计导出 policy-explain 策略解释 person-admin 人员管理 agreement 协议 guide 定密细目
     sync-push 同步发送 sync-pull 同步拉取 sync-refused 同步拒收 index 建立索引 quarantine 隔离 rebuild 重建 start 启动
@@ -42,7 +42,7 @@ pub(super) const REASONS: &str = "
     BAD_CSR 证书申请无效 BAD_DATE 日期无效 BAD_DESCRIPTOR 机构描述文件无效 BAD_DIR 无法使用该目录 BAD_FILE 文件格式不符
     BAD_GENESIS 创世文件无效 BAD_KEY 密钥无效 BAD_NAME 名称无效 BAD_PERSON 人员信息无效 BAD_POLICY_SET 策略集无效
     BAD_PROFILE 个人配置文件无效 BAD_PURPOSE 须填写查阅事由（1至200字） BAD_QUERY 检索式无效 BAD_REFERENCE 关联要素无效
-    BAD_REQUEST 证书申请无效 BAD_SOURCE 来源无效 BAD_SUBJECT 主题无效 BAD_TERMS 协议条款无效 BAD_TITLE 标题无效
+    BAD_REASON 原因无效（1至200字） BAD_REQUEST 证书申请无效 BAD_SOURCE 来源无效 BAD_SUBJECT 主题无效 BAD_TERMS 协议条款无效 BAD_TITLE 标题无效
     BAD_TLS 证书与密钥不符 BAD_WARNING 预警无效 BODY_TOO_LARGE 内容过大 CERTIFICATE 证书出错
     COMPARTMENT_NOT_HELD 您不在该专项知悉范围内 CONFLICT 与他人的操作冲突 DATA_IN_USE 数据目录正被另一节点使用
     DEADLINE 超过等待时限 DIR_NOT_EMPTY 目录不为空 EXISTS 已存在 EXPIRED 已过期 FLASH_QUOTA 特提通报过于频繁
@@ -130,6 +130,11 @@ pub(super) const SENTENCES: &str = "
     a refusal gives its reason => 拒办须说明理由
     add --text => 请加 --text
     the node asks for a signature under other words than yours => 节点要求签署的内容与您的不一致
+    every addressee has seen it, so it cannot be withdrawn => 各收件方均已看到，不能撤回
+    take it back with `hufu notice recall` => 请用 `hufu notice recall` 收回
+    a reason has 1 to {} characters => 原因须为 1 至 {} 字
+    its sender has recalled it => 发送方已收回
+    its sender has withdrawn it => 发送方已撤回
     not `{}` yet => 尚未达到 `{}`
     it goes on by itself; ask again, or wait longer with --timeout => 仍在自动进行；可再次查询，或用 --timeout 延长等待
     only a warning of the own agency can be updated => 只能更新本机构发布的预警

@@ -135,7 +135,21 @@ words!(
     Acknowledged = "acknowledged" "已签收",
     /// A named person answered.
     Answered = "answered" "已答复",
+    /// Taken back by its sender after somebody may have seen it: its words are opened for nobody any more.
+    Recalled = "recalled" "已收回",
 );
+
+impl ReceiptState {
+    /// Whether a named person says so, with their signature.
+    pub fn is_of_a_person(self) -> bool {
+        matches!(self, ReceiptState::Acknowledged | ReceiptState::Answered)
+    }
+
+    /// Whether its sender took it back.
+    pub fn is_taken_back(self) -> bool {
+        matches!(self, ReceiptState::Withdrawn | ReceiptState::Recalled)
+    }
+}
 
 words!(
     /// What a person answers.

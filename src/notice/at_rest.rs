@@ -1,7 +1,7 @@
 //! Frames that hold a person's words in clear, and how they lie on disk: sealed under a key of this node's ring.
 //!
-//! Letters are sealed already; of the other frames only receipts hold words: the text of an answer. Its grade is that of
-//! the notice that it answers, so it is not to be read on a disk that somebody carried away.
+//! Letters are sealed already; of the other frames only receipts hold words, the text of an answer, and a recall whom its
+//! notice named. Their grade is that of the notice, so they are not to be read on a disk that somebody carried away.
 //!
 //! The nonce is a keyed hash of the frame: the same frame sealed again gives the same bytes, and two frames share a nonce
 //! only if 96 bits of HMAC-SHA-256 do (RFC 5297 §1.3 has the idea; a journal holds far fewer than 2^32 frames).

@@ -8,6 +8,7 @@
 //! - A letter is in the book once, whatever the number of paths it came by.
 //! - A notice's end is never worse than what its receipts prove: a late receipt corrects "delivery unknown".
 //! - A withdrawn notice was opened by nobody, and one that was opened for somebody is never withdrawn.
+//! - Of a recalled notice the book has no content, from the frame that says so on and after every start.
 //! - There is one letter of a notice from its sender, and a withdrawal that came before it holds it back for good.
 
 use super::frame::{Frame, Step};
@@ -78,9 +79,13 @@ impl Out {
 
     /// Whether no alarm can be due any more.
     fn is_settled(&self) -> bool {
-        let withdrawn = self.state() == Some(ReceiptState::Withdrawn);
         let done = self.is_acknowledged() || self.is_delivered() && !self.letter.header.action;
-        withdrawn || done && !self.is_unconfirmed()
+        self.is_taken_back() || done && !self.is_unconfirmed()
+    }
+
+    /// Whether its addressee says that it was withdrawn or recalled.
+    pub fn is_taken_back(&self) -> bool {
+        self.state().is_some_and(ReceiptState::is_taken_back)
     }
 
     fn is_unconfirmed(&self) -> bool {
@@ -89,15 +94,30 @@ impl Out {
 
     /// Whether somebody has acknowledged or answered.
     pub fn is_acknowledged(&self) -> bool {
-        self.state().is_some_and(|s| s >= ReceiptState::Acknowledged)
+        self.receipts.iter().any(|r| r.receipt.state.is_of_a_person())
     }
+}
+
+/// What a recall left of a notice.
+#[derive(Debug, Clone)]
+pub struct Recall {
+    /// The letter that recalled it, with the reason.
+    pub letter: Letter,
+    /// Units and persons whom the notice named: they may know that it was recalled.
+    pub desks: Vec<String>,
+    /// People whose terminals displayed that it was recalled.
+    pub shown_to: BTreeSet<String>,
 }
 
 /// A notice that came in.
 #[derive(Debug, Clone)]
 pub struct In {
-    /// The letter.
-    pub letter: Letter,
+    /// The header of its letter.
+    pub header: LetterHeader,
+    /// The letter; none when it was recalled.
+    pub letter: Option<Letter>,
+    /// Set when it was recalled after somebody may have seen it.
+    pub recall: Option<Recall>,
     /// When it was taken in.
     pub at: Millis,
     /// This node's receipts, in the order in which they were made.
@@ -106,6 +126,8 @@ pub struct In {
     pub shown_to: BTreeSet<String>,
     /// Whether its content was opened for anybody.
     pub opened: bool,
+    /// Who confirmed a provisional marking, and when that came in.
+    pub confirmed: Option<(String, Millis)>,
     /// Whether its withdrawal was here first: withdrawn from the beginning, with or without its receipt.
     withheld: bool,
     /// Escalations that were made, and when.
@@ -126,7 +148,7 @@ impl In {
     /// Escalations that are due by now, made or not: one after each time that it should have been acknowledged in. A
     /// routine notice is called to mind, and nobody beyond its addressees is woken.
     fn due(&self, now: Millis, deadlines: &Deadlines) -> impl Iterator<Item = Step> + use<> {
-        let precedence = self.letter.header.precedence;
+        let precedence = self.header.precedence;
         let (at, (_, wait)) = (self.at, deadlines.of(precedence));
         let steps: &[Step] = match precedence {
             Precedence::Flash => &[Step::Deputy, Step::Chain, Step::OutOfBand],
@@ -140,7 +162,27 @@ impl In {
 
     /// Whether no escalation can be due any more.
     fn is_settled(&self) -> bool {
-        self.state() >= ReceiptState::Acknowledged || self.state() == ReceiptState::Withdrawn
+        self.is_acknowledged() || self.state().is_taken_back()
+    }
+
+    /// Whether somebody has acknowledged or answered.
+    pub fn is_acknowledged(&self) -> bool {
+        self.receipts.iter().any(|r| r.receipt.state.is_of_a_person())
+    }
+
+    /// Whether a person is known to have seen it: their terminal displayed it, or they said something of it.
+    pub fn was_seen_by(&self, person: &str) -> bool {
+        let said = |r: &SignedReceipt| r.receipt.by.as_ref().is_some_and(|b| b.name == person);
+        self.shown_to.contains(person) || self.receipts.iter().any(said)
+    }
+
+    /// Whether it, or its recall, is still to be displayed to a person who watches: what nobody acknowledged and they have
+    /// not seen, and the recall of what they have.
+    pub fn is_news_to(&self, person: &str) -> bool {
+        match &self.recall {
+            Some(recall) => self.was_seen_by(person) && !recall.shown_to.contains(person),
+            None => !self.shown_to.contains(person) && !self.is_acknowledged(),
+        }
     }
 
     /// Who acknowledged first.
@@ -174,6 +216,11 @@ pub struct Book {
     /// Notices that this node withdrew, by addressee; and of these, whose withdrawal has not arrived yet.
     pub(super) cancelled: BTreeSet<(NoticeId, AgencyId)>,
     pub(super) cancelling: BTreeSet<(NoticeId, AgencyId)>,
+    /// The last recall and the last confirmation of each notice that this node sent, by addressee.
+    pub(super) about: BTreeMap<(NoticeId, AgencyId, LetterKind), LetterDigest>,
+    /// Digests of notices that came in and were recalled, in the order of that, and how many before them are forgotten.
+    pub(super) recalls: Vec<LetterDigest>,
+    pub(super) recalls_forgotten: usize,
     /// Withdrawals that came before their notices, by sender, and how many of each still wait for theirs.
     pub(super) withheld: BTreeSet<(AgencyId, NoticeId)>,
     pub(super) withheld_of: BTreeMap<AgencyId, usize>,
@@ -205,11 +252,14 @@ impl Book {
                     }
                     self.name(letter.header.notice, digest);
                     let new = In {
-                        letter,
+                        header: letter.header.clone(),
+                        letter: Some(letter),
+                        recall: None,
                         at,
                         receipts: vec![receipt],
                         shown_to: BTreeSet::new(),
                         opened: false,
+                        confirmed: None,
                         withheld,
                         steps: BTreeMap::new(),
                         called: BTreeSet::new(),
@@ -218,13 +268,14 @@ impl Book {
                 }
             }
             Frame::Own { receipt, carrier, at } => {
-                if let Some(entry) = self.received.get_mut(&receipt.receipt.letter)
+                let of = receipt.receipt.letter;
+                if let Some(entry) = self.received.get_mut(&of)
                     && !entry.receipts.contains(&receipt)
                 {
                     entry.receipts.push(receipt);
                     if entry.is_settled() {
-                        self.unsettled.remove(&entry.letter.digest());
-                        self.unrung.remove(&entry.letter.digest());
+                        self.unsettled.remove(&of);
+                        self.unrung.remove(&of);
                     }
                 }
                 if let Some(letter) = carrier {
@@ -235,7 +286,7 @@ impl Book {
                 self.close(&receipt.receipt.letter);
                 let Some(out) = self.sent.get_mut(&receipt.receipt.letter) else { return };
                 if !out.receipts.contains(&receipt) {
-                    if receipt.receipt.state >= ReceiptState::Acknowledged {
+                    if receipt.receipt.state.is_of_a_person() {
                         out.acknowledged_here.get_or_insert(at);
                     }
                     out.receipts.push(receipt);
@@ -282,6 +333,29 @@ impl Book {
                 self.each_sent(&notice, |out| {
                     out.confirmed.get_or_insert((by.clone(), at));
                 });
+                for letter in self.by_notice.get(&notice).into_iter().flatten() {
+                    if let Some(entry) = self.received.get_mut(letter) {
+                        entry.confirmed.get_or_insert((by.clone(), at));
+                    }
+                }
+            }
+            Frame::Recalled { letter, receipt, desks, .. } => {
+                let of = receipt.receipt.letter;
+                if let Some(entry) = self.received.get_mut(&of)
+                    && entry.recall.is_none()
+                {
+                    entry.receipts.push(receipt);
+                    entry.letter = None;
+                    entry.recall = Some(Recall { letter, desks, shown_to: BTreeSet::new() });
+                    self.recalls.push(of);
+                    self.unsettled.remove(&of);
+                    self.unrung.remove(&of);
+                }
+            }
+            Frame::RecallShown { letter, person, .. } => {
+                if let Some(recall) = self.received.get_mut(&letter).and_then(|i| i.recall.as_mut()) {
+                    recall.shown_to.insert(person);
+                }
             }
             Frame::Called { letter, step, .. } => {
                 if let Some(out) = self.sent.get_mut(&letter) {
@@ -338,6 +412,16 @@ impl Book {
                 self.cancelled.insert(of.clone());
                 self.cancelling.insert(of);
             }
+            // Where nobody has seen it, it is withdrawn.
+            LetterKind::Recall => {
+                let (notice, to) = (letter.header.notice, letter.header.to.clone());
+                self.cancelled.insert((notice, to.clone()));
+                self.about.insert((notice, to, LetterKind::Recall), digest);
+            }
+            LetterKind::Confirm => {
+                let of = (letter.header.notice, letter.header.to.clone(), LetterKind::Confirm);
+                self.about.insert(of, digest);
+            }
             LetterKind::Receipt => {}
         }
         let provisional = self.provisional.contains(&letter.header.notice);
@@ -385,15 +469,21 @@ impl Book {
         self.by_notice.get(notice).into_iter().flatten().find_map(|d| self.received.get(d).map(|i| (*d, i)))
     }
 
-    /// The letter that a withdrawal is about: the same notice, from the same sender.
-    pub fn withdrawn_by(&self, h: &LetterHeader) -> Option<(LetterDigest, &In)> {
-        self.received_of(&h.notice).filter(|(_, i)| i.letter.header.from == h.from)
+    /// The letter of the notice that a letter is about: of the same sender.
+    pub fn notice_of(&self, h: &LetterHeader) -> Option<(LetterDigest, &In)> {
+        self.received_of(&h.notice).filter(|(_, i)| i.header.from == h.from)
     }
 
     /// Notices that came in since a cursor (0 at first), and the next cursor.
     pub fn arrived_since(&self, cursor: usize) -> (Vec<LetterDigest>, usize) {
         let known = cursor.saturating_sub(self.forgotten);
         (self.arrivals.get(known..).unwrap_or_default().to_vec(), self.forgotten + self.arrivals.len())
+    }
+
+    /// Notices that came in and were recalled since a cursor, and the next cursor.
+    pub fn recalled_since(&self, cursor: usize) -> (Vec<LetterDigest>, usize) {
+        let known = cursor.saturating_sub(self.recalls_forgotten);
+        (self.recalls.get(known..).unwrap_or_default().to_vec(), self.recalls_forgotten + self.recalls.len())
     }
 
     /// Letters without a receipt that are still tried, most urgent first.
@@ -416,10 +506,27 @@ impl Book {
         self.cancelled.contains(&(*notice, to.clone()))
     }
 
-    /// Whether a notice goes after its own withdrawal: an addressee that has the one first never shows the other.
+    /// The last recall, or confirmation, of a notice that this node sent to an addressee.
+    pub fn about(&self, notice: &NoticeId, to: &AgencyId, kind: LetterKind) -> Option<(LetterDigest, &Out)> {
+        let letter = self.about.get(&(*notice, to.clone(), kind))?;
+        self.sent.get(letter).map(|o| (*letter, o))
+    }
+
+    /// Whether a letter waits for another one. A notice goes after its own withdrawal: an addressee that has the one first
+    /// never shows the other. A confirmation goes after its notice.
     pub fn is_held_back(&self, out: &Out) -> bool {
         let h = &out.letter.header;
-        h.kind == LetterKind::Notice && self.cancelling.contains(&(h.notice, h.to.clone()))
+        let recall = || self.about(&h.notice, &h.to, LetterKind::Recall);
+        match h.kind {
+            LetterKind::Notice => {
+                self.cancelling.contains(&(h.notice, h.to.clone()))
+                    || recall().is_some_and(|(l, _)| self.still_open(&l).is_some())
+            }
+            LetterKind::Confirm => {
+                self.sent_of(&h.notice).iter().any(|(l, o)| o.letter.header.to == h.to && self.still_open(l).is_some())
+            }
+            LetterKind::Receipt | LetterKind::Cancel | LetterKind::Recall => false,
+        }
     }
 
     /// Whether a withdrawal of this notice came before it.
@@ -436,7 +543,7 @@ impl Book {
     /// arrival). Nobody is called for what was acknowledged or withdrawn meanwhile, nor for information that somebody has
     /// seen or whose time is over.
     pub fn uncalled(&self, now: Millis) -> Vec<(LetterDigest, Option<Step>)> {
-        let open = |i: &In| i.shown_to.is_empty() && i.letter.header.expires > now;
+        let open = |i: &In| i.shown_to.is_empty() && i.header.expires > now;
         let told = self.unrung.iter().filter(|l| self.received.get(*l).is_some_and(open));
         let mut due: Vec<_> = told.map(|letter| (*letter, None)).collect();
         for letter in &self.unsettled {

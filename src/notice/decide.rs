@@ -8,9 +8,9 @@
 //! Invariants
 //! - Every copy of a letter gets all receipts so far, and none of them is made twice.
 //! - Whatever part of a decision's frames a power cut leaves, counted from the first, the same event again completes it.
-//! - What somebody may have seen is never withdrawn, and what is withdrawn is never opened.
+//! - What somebody may have seen is never withdrawn, and what is withdrawn or recalled is never opened.
 
-use super::book::{Book, In};
+use super::book::{Book, In, Out};
 use super::error::NoticeError;
 use super::frame::Frame;
 use super::letter::{Letter, LetterDigest, LetterHeader, LetterKind};
@@ -41,6 +41,9 @@ pub(super) enum Event<'a> {
         letter: &'a Letter,
         /// Its digest.
         digest: LetterDigest,
+        /// What its content names: of a recall, the units and persons whom the recalled notice is for; of a confirmation,
+        /// who confirmed.
+        names: &'a [String],
     },
     /// Receipts came in, each signed by a node of its addressee.
     Told(&'a [SignedReceipt]),
@@ -49,6 +52,13 @@ pub(super) enum Event<'a> {
     /// A person's terminal displays a notice.
     Shown {
         /// Which letter.
+        letter: &'a LetterDigest,
+        /// Name of the person.
+        person: &'a str,
+    },
+    /// A person's terminal displays that a notice was recalled.
+    RecallShown {
+        /// The notice's letter.
         letter: &'a LetterDigest,
         /// Name of the person.
         person: &'a str,
@@ -103,6 +113,8 @@ pub(super) enum Keep {
     Own,
     /// The receipt, and the letter that carries it back.
     Carried,
+    /// The receipt, what recalled the notice that it is for, and whom that names.
+    Recalled(Box<Letter>, Vec<String>),
 }
 
 impl Decision {
@@ -129,6 +141,9 @@ impl Decision {
                 Keep::Nothing => {}
                 Keep::Received(letter) => frames.push(Frame::Received { letter: *letter, receipt, at: now }),
                 Keep::Own | Keep::Carried => frames.push(Frame::Own { receipt, carrier, at: now }),
+                Keep::Recalled(letter, desks) => {
+                    frames.push(Frame::Recalled { letter: *letter, receipt, desks, at: now });
+                }
             }
         }
         frames.extend(plain);
@@ -144,10 +159,11 @@ impl Book {
     /// [`NoticeError::Rule`] when it is refused: nothing is signed, kept or answered then.
     pub(super) fn decide(&self, event: Event<'_>, now: Millis) -> Result<Decision, NoticeError> {
         match event {
-            Event::Came { letter, digest } => match letter.header.kind {
+            Event::Came { letter, digest, names } => match letter.header.kind {
                 LetterKind::Notice => self.notice_came(letter, digest, now),
                 LetterKind::Receipt => Ok(arrived(&letter.header, digest)),
-                LetterKind::Cancel => self.withdrawal_came(&letter.header, digest, now),
+                LetterKind::Cancel | LetterKind::Recall => self.withdrawal_came(letter, digest, names, now),
+                LetterKind::Confirm => self.confirmation_came(&letter.header, digest, names, now),
             },
             Event::Told(receipts) => self.told(receipts, now),
             Event::Opening(letter) => {
@@ -156,13 +172,13 @@ impl Book {
                 let frames = if entry.opened { Vec::new() } else { vec![opened] };
                 Ok(Decision { frames, ..Decision::default() })
             }
-            Event::Shown { letter, person } => {
-                if self.standing(letter)?.shown_to.contains(person) {
-                    return Ok(Decision::default());
-                }
-                let mut decision = self.said(letter, ReceiptState::Presented, None)?;
-                decision.frames.push(Frame::Shown { letter: *letter, person: person.to_owned(), at: now });
-                Ok(decision)
+            Event::Shown { letter, person } => self.shown(letter, person, now),
+            Event::RecallShown { letter, person } => {
+                let recall = self.entry(letter).and_then(|i| i.recall.as_ref());
+                let recall = recall.ok_or(NoticeError::Rule("it is not recalled"))?;
+                let new = !recall.shown_to.contains(person);
+                let frame = new.then(|| Frame::RecallShown { letter: *letter, person: person.to_owned(), at: now });
+                Ok(Decision { frames: frame.into_iter().collect(), ..Decision::default() })
             }
             Event::Said { letter, step, word } => self.said(letter, step, word),
         }
@@ -176,18 +192,50 @@ impl Book {
         self.waiting(draft.kind, draft.precedence, draft.exercise, &draft.to) < most && free >= reserve
     }
 
+    /// Letters of a notice that nobody is known to have seen: they may still be withdrawn.
+    pub fn withdrawable(&self, notice: &NoticeId) -> Vec<LetterHeader> {
+        let unseen = |o: &Out| o.state().is_none_or(|s| s == ReceiptState::Delivered);
+        self.sent_of(notice).into_iter().filter(|(_, o)| unseen(o)).map(|(_, o)| o.letter.header.clone()).collect()
+    }
+
+    /// Letters of a notice that a recall goes to: not those that are taken back, nor those whose recall arrived or is still
+    /// tried.
+    pub fn recallable(&self, notice: &NoticeId) -> Vec<LetterHeader> {
+        let done = |o: &Out| self.is_done_about(o, LetterKind::Recall);
+        self.sent_of(notice).into_iter().filter(|(_, o)| !done(o)).map(|(_, o)| o.letter.header.clone()).collect()
+    }
+
+    /// Letters of a notice with a provisional marking whose addressees are to be told that it was confirmed.
+    pub fn confirmable(&self, notice: &NoticeId) -> Vec<LetterHeader> {
+        let done = |o: &Out| !o.provisional || self.is_done_about(o, LetterKind::Confirm);
+        self.sent_of(notice).into_iter().filter(|(_, o)| !done(o)).map(|(_, o)| o.letter.header.clone()).collect()
+    }
+
+    /// Whether a letter about a notice goes to this addressee no more: the notice is taken back, or such a letter arrived or
+    /// is still tried.
+    fn is_done_about(&self, out: &Out, kind: LetterKind) -> bool {
+        let h = &out.letter.header;
+        let about = self.about(&h.notice, &h.to, kind);
+        out.is_taken_back() || about.is_some_and(|(l, o)| o.is_delivered() || self.still_open(&l).is_some())
+    }
+
     /// Whether a receipt is about a letter of this node and may be believed, and then whether it says nothing new.
     pub(super) fn knows(&self, receipt: &Receipt) -> Option<bool> {
         let out = self.out(&receipt.letter)?;
         let h = &out.letter.header;
-        // Nobody withdraws but the sender.
-        let asked = receipt.state != ReceiptState::Withdrawn || self.is_cancelled(&h.notice, &h.to);
+        // Nobody takes a notice back but its sender.
+        let asked = match receipt.state {
+            ReceiptState::Withdrawn => self.is_cancelled(&h.notice, &h.to),
+            ReceiptState::Recalled => self.about(&h.notice, &h.to, LetterKind::Recall).is_some(),
+            _ => true,
+        };
         let ours = h.to == receipt.addressee && h.notice == receipt.notice && h.federation == receipt.federation;
         let same = |s: &SignedReceipt| {
             let (s, name) = (&s.receipt, |r: &Receipt| r.by.as_ref().map(|b| b.name.clone()));
             s.state == receipt.state && s.answer == receipt.answer && name(s) == name(receipt)
         };
-        let full = out.receipts.len() >= RECEIPTS || h.kind != LetterKind::Notice && out.is_delivered();
+        let many = out.receipts.len() >= RECEIPTS && !receipt.state.is_taken_back();
+        let full = many || h.kind != LetterKind::Notice && out.is_delivered();
         (asked && ours).then(|| full || out.receipts.iter().any(same))
     }
 
@@ -218,9 +266,18 @@ impl Book {
         Ok(Decision { again, sign, new: known.is_none() && !withheld, ..Decision::default() })
     }
 
-    fn withdrawal_came(&self, h: &LetterHeader, digest: LetterDigest, now: Millis) -> Result<Decision, NoticeError> {
+    /// A withdrawal or a recall came in. Both keep back what nobody has seen; only a recall takes back what somebody may
+    /// have.
+    fn withdrawal_came(
+        &self,
+        letter: &Letter,
+        digest: LetterDigest,
+        desks: &[String],
+        now: Millis,
+    ) -> Result<Decision, NoticeError> {
+        let h = &letter.header;
         let mut decision = arrived(h, digest);
-        let Some((of, entry)) = self.withdrawn_by(h) else {
+        let Some((of, entry)) = self.notice_of(h) else {
             // It came first. The notice is not shown when it comes.
             if !self.is_withheld(&h.from, &h.notice) {
                 if self.withheld_of(&h.from) >= WITHHELD {
@@ -232,12 +289,35 @@ impl Book {
         };
         let unseen = entry.state() == ReceiptState::Delivered && !entry.opened;
         // The receipt for one that was held back may have been lost in a power cut; what is tried may be only this.
-        if unseen || entry.state() == ReceiptState::Withdrawn && lacks_withdrawn(&entry.receipts) {
-            let (state, previous) = (ReceiptState::Withdrawn, entry.receipts.last().map(SignedReceipt::digest));
-            decision.sign.insert(0, Sign { notice: h.notice, letter: of, state, previous, keep: Keep::Own });
+        let unsaid = entry.state() == ReceiptState::Withdrawn && lacks_withdrawn(&entry.receipts);
+        let taken_back = if unseen || unsaid {
+            Some((ReceiptState::Withdrawn, Keep::Own))
+        } else if h.kind == LetterKind::Recall && !entry.state().is_taken_back() {
+            Some((ReceiptState::Recalled, Keep::Recalled(Box::new(letter.clone()), desks.to_vec())))
+        } else {
+            None
+        };
+        if let Some((state, keep)) = taken_back {
+            let previous = entry.receipts.last().map(SignedReceipt::digest);
+            decision.sign.insert(0, Sign { notice: h.notice, letter: of, state, previous, keep });
         }
         decision.again.clone_from(&entry.receipts);
         Ok(decision)
+    }
+
+    /// It goes after its notice, so that one whose notice is not here is wrong, or that is long gone.
+    fn confirmation_came(
+        &self,
+        h: &LetterHeader,
+        digest: LetterDigest,
+        names: &[String],
+        now: Millis,
+    ) -> Result<Decision, NoticeError> {
+        let (_, entry) = self.notice_of(h).ok_or(NoticeError::Rule("the notice that it confirms is not here"))?;
+        let new = entry.confirmed.is_none() && !entry.state().is_taken_back();
+        let by = names.first().cloned().unwrap_or_default();
+        let frame = new.then(|| Frame::Confirmed { notice: h.notice, by, at: now });
+        Ok(Decision { frames: frame.into_iter().collect(), ..arrived(h, digest) })
     }
 
     fn told(&self, receipts: &[SignedReceipt], now: Millis) -> Result<Decision, NoticeError> {
@@ -258,6 +338,18 @@ impl Book {
         self.out(&receipt.receipt.letter).is_some_and(|o| o.letter.header.kind != LetterKind::Notice)
     }
 
+    fn shown(&self, letter: &LetterDigest, person: &str, now: Millis) -> Result<Decision, NoticeError> {
+        let entry = self.entry(letter).ok_or(NoticeError::Rule("there is no such notice"))?;
+        if entry.shown_to.contains(person) {
+            return Ok(Decision::default());
+        }
+        // Displayed a moment before its recall came: they must be told of that, and its sender need not hear of it.
+        let late = entry.recall.is_some();
+        let mut decision = if late { Decision::default() } else { self.said(letter, ReceiptState::Presented, None)? };
+        decision.frames.push(Frame::Shown { letter: *letter, person: person.to_owned(), at: now });
+        Ok(decision)
+    }
+
     /// What was said already is not said again, except by another person or with another answer.
     fn said(&self, letter: &LetterDigest, step: ReceiptState, word: Option<&Word>) -> Result<Decision, NoticeError> {
         let entry = self.standing(letter)?;
@@ -273,7 +365,7 @@ impl Book {
         if entry.receipts.len() >= RECEIPTS {
             return Err(NoticeError::Rule("as much as is kept was answered to this notice already"));
         }
-        let (notice, previous) = (entry.letter.header.notice, entry.receipts.last().map(SignedReceipt::digest));
+        let (notice, previous) = (entry.header.notice, entry.receipts.last().map(SignedReceipt::digest));
         let sign = vec![Sign { notice, letter: *letter, state: step, previous, keep: Keep::Carried }];
         Ok(Decision { sign, ..Decision::default() })
     }
@@ -281,10 +373,11 @@ impl Book {
     /// A notice that is here and may be looked at.
     fn standing(&self, letter: &LetterDigest) -> Result<&In, NoticeError> {
         let entry = self.entry(letter).ok_or(NoticeError::Rule("there is no such notice"))?;
-        if entry.state() == ReceiptState::Withdrawn {
-            return Err(NoticeError::Rule("its sender has withdrawn it"));
+        match entry.state() {
+            ReceiptState::Withdrawn => Err(NoticeError::Rule("its sender has withdrawn it")),
+            ReceiptState::Recalled => Err(NoticeError::Rule("its sender has recalled it")),
+            _ => Ok(entry),
         }
-        Ok(entry)
     }
 }
 

@@ -4,6 +4,7 @@ use super::letter::{Letter, LetterDigest};
 use super::receipt::SignedReceipt;
 use crate::domain::canon::{CanonError, Reader, Writer};
 use crate::domain::ids::{AgencyId, NoticeId};
+use crate::domain::notice::ADDRESSEES;
 use crate::domain::time::Millis;
 
 const DOMAIN: &str = "hufu.notice-frame";
@@ -156,6 +157,26 @@ pub enum Frame {
         /// When.
         at: Millis,
     },
+    /// A notice that came in was recalled after somebody may have seen it. Nothing of it is opened any more.
+    Recalled {
+        /// The letter that recalled it, with the reason.
+        letter: Letter,
+        /// State recalled, for the notice's own letter.
+        receipt: SignedReceipt,
+        /// Units and persons whom the notice named.
+        desks: Vec<String>,
+        /// When.
+        at: Millis,
+    },
+    /// A person's terminal confirmed that it displayed that a notice was recalled.
+    RecallShown {
+        /// The notice's letter.
+        letter: LetterDigest,
+        /// Name of the person.
+        person: String,
+        /// When.
+        at: Millis,
+    },
 }
 
 impl Frame {
@@ -181,12 +202,17 @@ impl Frame {
             | Frame::Withheld { at, .. }
             | Frame::Called { at, .. }
             | Frame::Provisional { at, .. }
-            | Frame::Confirmed { at, .. } => *at,
+            | Frame::Confirmed { at, .. }
+            | Frame::Recalled { at, .. }
+            | Frame::RecallShown { at, .. } => *at,
         }
     }
 
-    /// Whether it holds a person's words outside a sealed letter.
+    /// Whether it holds a person's words, or whom a notice names, outside a sealed letter.
     pub(super) fn has_words(&self) -> bool {
+        if let Frame::Recalled { desks, .. } = self {
+            return !desks.is_empty();
+        }
         let (Frame::Received { receipt, .. } | Frame::Own { receipt, .. } | Frame::Told { receipt, .. }) = self else {
             return false;
         };
@@ -241,6 +267,16 @@ impl Frame {
             Frame::Confirmed { notice, by, at } => {
                 w.u8(11).value(notice).str(by).value(at);
             }
+            Frame::Recalled { letter, receipt, desks, at } => {
+                w.u8(12).value(letter).value(receipt);
+                w.list(desks.iter(), |w, d| {
+                    w.str(d);
+                });
+                w.value(at);
+            }
+            Frame::RecallShown { letter, person, at } => {
+                w.u8(13).array(letter).str(person).value(at);
+            }
         }
         w.finish()
     }
@@ -264,6 +300,13 @@ impl Frame {
             9 => Frame::Called { letter: r.array()?, step: r.option(read_step)?, at: r.value()? },
             10 => Frame::Provisional { notice: r.value()?, at: r.value()? },
             11 => Frame::Confirmed { notice: r.value()?, by: r.str(256)?.to_owned(), at: r.value()? },
+            12 => Frame::Recalled {
+                letter: r.value()?,
+                receipt: r.value()?,
+                desks: r.list(ADDRESSEES, |r| Ok(r.str(256)?.to_owned()))?,
+                at: r.value()?,
+            },
+            13 => Frame::RecallShown { letter: r.array()?, person: r.str(256)?.to_owned(), at: r.value()? },
             _ => return Err(CanonError::Invalid("frame")),
         };
         r.finish()?;

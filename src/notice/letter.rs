@@ -35,6 +35,10 @@ pub enum LetterKind {
     Receipt,
     /// Withdraws a notice that nobody has seen yet.
     Cancel,
+    /// Takes a notice back, seen or not.
+    Recall,
+    /// Says that a classifier confirmed a provisional marking.
+    Confirm,
 }
 
 /// What everybody on the way may know.
@@ -94,6 +98,8 @@ impl Canon for LetterKind {
             0 => Ok(LetterKind::Notice),
             1 => Ok(LetterKind::Receipt),
             2 => Ok(LetterKind::Cancel),
+            3 => Ok(LetterKind::Recall),
+            4 => Ok(LetterKind::Confirm),
             _ => Err(CanonError::Invalid("kind of letter")),
         }
     }
@@ -196,7 +202,7 @@ fn signed_bytes(header: &LetterHeader, sealed: &[u8]) -> Vec<u8> {
 }
 
 /// The sealed content of a notice.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Content {
     /// Subject, 1 to 200 characters.
     pub subject: String,

@@ -13,6 +13,8 @@
 //!   corrects that.
 //! - A receipt is signed by a node of the addressee; acknowledged and answered by the person too (P24).
 //! - Content is opened for a person only behind a durable audit entry, and no words of a person lie readable on disk.
+//! - A recalled notice is opened for nobody any more. Its ciphertext lies in the journal until the day on which it came in
+//!   is thirty days old; the key that opens it is the grade's, and stays.
 
 mod at_rest;
 mod book;
@@ -31,7 +33,7 @@ mod schedule;
 #[allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "test")]
 mod tests;
 
-pub use book::{Book, End, In, Out};
+pub use book::{Book, End, In, Out, Recall};
 pub use error::NoticeError;
 pub use frame::{Frame, Step};
 pub use letter::{Content, LETTER_BYTES, Letter, LetterDigest, LetterHeader, LetterKind};

@@ -48,7 +48,7 @@ pub struct Draft {
     pub notice: NoticeId,
     /// Addressee.
     pub to: AgencyId,
-    /// Notice or cancel.
+    /// Notice, cancel, recall or confirm.
     pub kind: LetterKind,
     /// Urgency.
     pub precedence: Precedence,
@@ -226,8 +226,21 @@ impl Office {
     ) -> Result<Vec<LetterDigest>, NoticeError> {
         // First that its marking is provisional: a power cut may leave only the first of several frames.
         let provisional = drafts.iter().find(|d| d.content.provisional).map(|d| d.notice);
-        let mut frames: Vec<Frame> =
-            provisional.map(|notice| Frame::Provisional { notice, at: now }).into_iter().collect();
+        let first = provisional.map(|notice| Frame::Provisional { notice, at: now });
+        self.accept_after(first, state, drafts, (sender, free), now, entropy).await
+    }
+
+    /// Accepts letters with a frame before them.
+    async fn accept_after(
+        &self,
+        first: Option<Frame>,
+        state: &State,
+        drafts: Vec<Draft>,
+        (sender, free): (&str, u64),
+        now: Millis,
+        entropy: &mut (dyn Entropy + Send),
+    ) -> Result<Vec<LetterDigest>, NoticeError> {
+        let mut frames: Vec<Frame> = first.into_iter().collect();
         let mut digests = Vec::with_capacity(drafts.len());
         for d in drafts {
             if !self.read(|b| b.has_room(&d, free)) {
@@ -371,12 +384,21 @@ impl Office {
         Ok(due)
     }
 
-    /// A classifier confirms a provisional marking; durable when it answers.
+    /// A classifier confirms a provisional marking; durable when it answers, with the letters that say so.
     ///
     /// # Errors
-    /// A failed journal.
-    pub async fn confirm(&self, notice: NoticeId, by: &str, now: Millis) -> Result<(), NoticeError> {
-        self.write(vec![Frame::Confirmed { notice, by: by.to_owned(), at: now }], None).await
+    /// As [`Office::accept`].
+    pub async fn confirm(
+        &self,
+        state: &State,
+        notice: NoticeId,
+        drafts: Vec<Draft>,
+        (by, free): (&str, u64),
+        now: Millis,
+        entropy: &mut (dyn Entropy + Send),
+    ) -> Result<(), NoticeError> {
+        let first = Some(Frame::Confirmed { notice, by: by.to_owned(), at: now });
+        self.accept_after(first, state, drafts, (by, free), now, entropy).await.map(|_| ())
     }
 
     /// People were called for a step of a letter (none for its arrival); durable when it answers.
@@ -392,10 +414,23 @@ impl Office {
     /// # Errors
     /// [`NoticeError::Rule`] for another receipt, [`NoticeError::Seal`] when it does not open.
     pub fn disclose(&self, entry: &In, receipt: &AuditReceipt) -> Result<Content, NoticeError> {
-        if !receipt.covers_notice(&entry.letter.header.notice) {
+        if !receipt.covers_notice(&entry.header.notice) {
             return Err(NoticeError::Rule("the audit receipt does not cover this notice"));
         }
-        Content::from_bytes(&self.content(&entry.letter)?)
+        Content::from_bytes(&self.content(kept(entry)?)?)
+    }
+
+    /// Why a notice was recalled, and by whom, for a person. `receipt` must be that of a durable, allowed intent.
+    ///
+    /// # Errors
+    /// As [`Office::disclose`], and when it was not recalled.
+    pub fn why_recalled(&self, entry: &In, receipt: &AuditReceipt) -> Result<(String, String), NoticeError> {
+        if !receipt.covers_notice(&entry.header.notice) {
+            return Err(NoticeError::Rule("the audit receipt does not cover this notice"));
+        }
+        let recall = entry.recall.as_ref().ok_or(NoticeError::Rule("it is not recalled"))?;
+        let Content { subject, sender, .. } = Content::from_bytes(&self.content(&recall.letter)?)?;
+        Ok((subject, sender))
     }
 
     /// Units and persons whom a notice names; no content. Opened once: every decision on a notice asks for them.
@@ -403,11 +438,15 @@ impl Office {
     /// # Errors
     /// [`NoticeError::Seal`] when it does not open.
     pub fn desks(&self, entry: &In) -> Result<Arc<[String]>, NoticeError> {
-        let digest = entry.letter.digest();
+        if let Some(recall) = &entry.recall {
+            return Ok(recall.desks.clone().into());
+        }
+        let letter = kept(entry)?;
+        let digest = letter.digest();
         if let Some(known) = self.desks.lock().unwrap_or_else(PoisonError::into_inner).get(&digest) {
             return Ok(Arc::clone(known));
         }
-        let desks: Arc<[String]> = Content::from_bytes(&self.content(&entry.letter)?)?.desks.into();
+        let desks: Arc<[String]> = Content::from_bytes(&self.content(letter)?)?.desks.into();
         self.desks.lock().unwrap_or_else(PoisonError::into_inner).insert(digest, Arc::clone(&desks));
         Ok(desks)
     }
@@ -474,6 +513,11 @@ impl Office {
         written.await.map_err(|_| JournalError::Closed)??;
         Ok(())
     }
+}
+
+/// The letter of a notice, unless it was recalled.
+fn kept(entry: &In) -> Result<&Letter, NoticeError> {
+    entry.letter.as_ref().ok_or(NoticeError::Rule("its sender has recalled it"))
 }
 
 impl Shared {

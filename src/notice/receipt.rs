@@ -88,7 +88,7 @@ impl Receipt {
 
     /// Whether the person's signature fits what is said.
     pub fn person_signed(&self) -> bool {
-        let needs = matches!(self.state, ReceiptState::Acknowledged | ReceiptState::Answered);
+        let needs = self.state.is_of_a_person();
         match &self.by {
             None => !needs,
             Some(by) => {

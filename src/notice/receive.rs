@@ -26,7 +26,12 @@ impl Office {
         }
         let digest = letter.digest();
         let turn = self.turn(&letter.header.notice).await;
-        let decision = self.read(|b| b.decide(Event::Came { letter: &letter, digest }, now))?;
+        let names = match letter.header.kind {
+            LetterKind::Recall => self.recalled_desks(&letter)?,
+            LetterKind::Confirm => vec![Content::from_bytes(&self.content(&letter)?)?.sender],
+            LetterKind::Notice | LetterKind::Receipt | LetterKind::Cancel => Vec::new(),
+        };
+        let decision = self.read(|b| b.decide(Event::Came { letter: &letter, digest, names: &names }, now))?;
         if decision.takes_in() {
             // Held means openable: what does not open is not receipted.
             let desks = Content::from_bytes(&self.content(&letter)?)?.desks;
@@ -37,7 +42,22 @@ impl Office {
         if !frames.is_empty() {
             self.write(frames, Some(turn)).await?;
         }
+        if letter.header.kind == LetterKind::Recall {
+            let recalled = self.read(|b| b.notice_of(&letter.header).map(|(of, _)| of));
+            if let Some(of) = recalled {
+                self.desks.lock().unwrap_or_else(PoisonError::into_inner).remove(&of);
+            }
+        }
         Ok(taken)
+    }
+
+    /// Units and persons whom the notice names that a recall is for. Its reason must open, or it is not receipted; of a
+    /// notice that does not open, nobody but its duty officers may know.
+    fn recalled_desks(&self, recall: &Letter) -> Result<Vec<String>, NoticeError> {
+        Content::from_bytes(&self.content(recall)?)?;
+        let entry = self.read(|b| b.notice_of(&recall.header).map(|(_, i)| i.clone()));
+        let desks = entry.map(|i| self.desks(&i).unwrap_or_else(|_| vec![String::new()].into()));
+        Ok(desks.map(|d| d.to_vec()).unwrap_or_default())
     }
 
     /// Whether a letter is for this agency, from whom it says, and of a grade and an id that its sender may use.
@@ -60,7 +80,7 @@ impl Office {
     }
 
     /// A notice's content is about to be opened for a person: durable when it answers, and from then on it cannot be
-    /// withdrawn. False when it was withdrawn already.
+    /// withdrawn. False when it was taken back already.
     ///
     /// # Errors
     /// A failed journal.
@@ -110,9 +130,22 @@ impl Office {
         self.carry_out(state, decision, of, None, now, entropy).await
     }
 
+    /// A person's terminal confirmed that it displays that a notice was recalled: durable when it answers.
+    ///
+    /// # Errors
+    /// [`NoticeError::Rule`] when it was not recalled, or a failed journal.
+    pub async fn recall_shown(&self, letter: &LetterDigest, person: &str, now: Millis) -> Result<(), NoticeError> {
+        let (_, turn) = self.turn_of(letter).await?;
+        let decision = self.read(|b| b.decide(Event::RecallShown { letter, person }, now))?;
+        if !decision.frames.is_empty() {
+            self.write(decision.frames, Some(turn)).await?;
+        }
+        Ok(())
+    }
+
     /// The header of a notice that came in, and its turn.
     async fn turn_of(&self, letter: &LetterDigest) -> Result<(LetterHeader, Turn), NoticeError> {
-        let header = self.read(|b| b.entry(letter).map(|i| i.letter.header.clone()));
+        let header = self.read(|b| b.entry(letter).map(|i| i.header.clone()));
         let header = header.ok_or(NoticeError::Rule("there is no such notice"))?;
         let turn = self.turn(&header.notice).await;
         Ok((header, turn))

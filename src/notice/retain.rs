@@ -13,7 +13,9 @@
 use super::book::Book;
 use super::error::NoticeError;
 use super::frame::Frame;
+use super::letter::LetterKind;
 use super::office::Office;
+use crate::domain::ids::{AgencyId, NoticeId};
 use crate::domain::time::Millis;
 use std::collections::VecDeque;
 use std::sync::PoisonError;
@@ -116,11 +118,14 @@ impl Book {
         let open: std::collections::BTreeSet<_> = self.open.iter().map(|(_, letter)| *letter).collect();
         self.forget_withheld(cut);
         self.sent.retain(|letter, o| o.letter.header.created > cut || open.contains(letter));
-        self.received.retain(|_, i| i.letter.header.created > cut);
+        self.received.retain(|_, i| i.header.created > cut);
         let (sent, received) = (&self.sent, &self.received);
         let gone = self.arrivals.iter().take_while(|l| !received.contains_key(*l)).count();
         self.arrivals.drain(..gone);
         self.forgotten += gone;
+        let gone = self.recalls.iter().take_while(|l| !received.contains_key(*l)).count();
+        self.recalls.drain(..gone);
+        self.recalls_forgotten += gone;
         self.by_notice.retain(|_, letters| {
             letters.retain(|l| sent.contains_key(l) || received.contains_key(l));
             !letters.is_empty()
@@ -129,7 +134,11 @@ impl Book {
         self.unsettled.retain(|l| sent.contains_key(l) || received.contains_key(l));
         self.unrung.retain(|l| received.contains_key(l));
         self.provisional.retain(|notice| known.contains_key(notice));
-        self.cancelled.retain(|of| known.contains_key(&of.0) || self.cancelling.contains(of));
+        self.about.retain(|of, letter| known.contains_key(&of.0) || open.contains(letter));
+        let (cancelling, about) = (&self.cancelling, &self.about);
+        let recalled =
+            |(notice, to): &(NoticeId, AgencyId)| about.contains_key(&(*notice, to.clone(), LetterKind::Recall));
+        self.cancelled.retain(|of| known.contains_key(&of.0) || cancelling.contains(of) || recalled(of));
         before - self.sent.len() - self.received.len()
     }
 

@@ -2,10 +2,12 @@
 //! refuses.
 
 mod cases;
+mod confirmations;
 mod explorer;
 mod formats;
 mod histories;
 mod models;
+mod recalls;
 mod refusals;
 mod retention;
 
@@ -339,7 +341,7 @@ impl World {
             let addressee = self.parties[*to].office.as_ref().unwrap();
             let times = addressee.read(|b| {
                 let (arrived, _) = b.arrived_since(0);
-                arrived.iter().filter(|d| b.entry(d).unwrap().letter.header.notice == *notice).count()
+                arrived.iter().filter(|d| b.entry(d).unwrap().header.notice == *notice).count()
             });
             assert_eq!(times, 1, "{notice} is there once");
             let there = addressee.read(|b| b.received_of(notice).unwrap().1.clone());

@@ -35,6 +35,8 @@ pub struct NoticeLine {
     pub escalated: Vec<&'static str>,
     /// The clock of a lead.
     pub lead: Option<Lead>,
+    /// Why its sender recalled it: the content says nothing then, but who did.
+    pub reason: Option<String>,
 }
 
 /// Streams of one person at a time: terminals, and what a lost connection left.
@@ -133,36 +135,47 @@ impl Core {
         Ok(Fault::not_found())
     }
 
-    /// A notice as this person may see it: none when they may not, or when it was withdrawn.
+    /// A notice as this person may see it: none when they may not, or when it was withdrawn. Of one that was recalled they see
+    /// that, and why.
     pub async fn notice_shown(&self, caller: &Caller, letter: LetterDigest) -> Result<Option<NoticeLine>, Fault> {
         let Some(entry) = self.office.read(|b| b.entry(&letter).cloned()) else { return Ok(None) };
         let decision = self.notice_may(caller, Action::NoticeRead, &entry);
         if entry.state() == ReceiptState::Withdrawn || !decision.is_allow() {
             return Ok(None);
         }
-        let h = &entry.letter.header;
-        let label = notice_label(&h.from, h.grade, [h.to.clone()].into());
-        let act = self.notice_act(Action::NoticeRead, AuditAction::NoticeOpen, h.notice, &label);
+        let label = notice_of(&entry);
+        let act = self.notice_act(Action::NoticeRead, AuditAction::NoticeOpen, entry.header.notice, &label);
         // Both are durable before anything is opened: the entry in the log, and that it can be withdrawn no more.
         let intent = self.log(caller, &act, Stage::Intent, &decision);
         let (receipt, opening) = tokio::join!(intent, self.office.opening(&letter, self.clock.now()));
-        let receipt = receipt?;
-        if !opening? {
-            return Ok(None);
-        }
-        let content = self.office.disclose(&entry, &receipt)?;
+        let (receipt, opened) = (receipt?, opening?);
+        // As it is now: it may have been taken back meanwhile.
+        let Some(entry) = self.office.read(|b| b.entry(&letter).cloned()) else { return Ok(None) };
+        let (content, reason) = match entry.recall {
+            Some(_) => {
+                let (reason, sender) = self.office.why_recalled(&entry, &receipt)?;
+                (Content { sender, ..Content::default() }, Some(reason))
+            }
+            None if opened => {
+                let content = self.office.disclose(&entry, &receipt)?;
+                let provisional = content.provisional && entry.confirmed.is_none();
+                (Content { provisional, ..content }, None)
+            }
+            None => return Ok(None),
+        };
+        let h = &entry.header;
         let (state, ack_by) = (entry.state(), entry.acknowledged_by().map(str::to_owned));
         let escalated = entry.steps.keys().map(|s| s.as_str()).collect();
-        let at_once =
-            |due| entry.receipts.iter().any(|r| r.receipt.state >= ReceiptState::Acknowledged && r.receipt.time <= due);
+        let at_once = |due| entry.receipts.iter().any(|r| r.receipt.state.is_of_a_person() && r.receipt.time <= due);
         let lead = h.lead.then(|| Lead::of(h.created, &entry.receipts, at_once));
-        Ok(Some(NoticeLine { letter, header: h.clone(), content, state, at: entry.at, ack_by, escalated, lead }))
+        let (header, at) = (h.clone(), entry.at);
+        Ok(Some(NoticeLine { letter, header, content, state, at, ack_by, escalated, lead, reason }))
     }
 
     /// The lattice on the notice's label, with its desks as the need-to-know scope: a desk or person that is named,
     /// and the duty officers who watch for all.
     fn notice_may(&self, caller: &Caller, action: Action, entry: &In) -> Decision {
-        let h = &entry.letter.header;
+        let h = &entry.header;
         let desks = self.office.desks(entry).unwrap_or_else(|_| vec![String::new()].into());
         let person = caller.person();
         let named = |d: &String| *d == person.name || (!person.unit.is_empty() && *d == person.unit);
@@ -174,30 +187,57 @@ impl Core {
         self.policy.decide(&question)
     }
 
-    /// Letters that a person's terminal has not displayed yet and nobody acknowledged, then where to go on.
-    pub fn notices_unseen(&self, caller: &Caller) -> (Vec<LetterDigest>, usize) {
+    /// Letters that a person's terminal has not displayed yet and nobody acknowledged, and those of which it has not
+    /// displayed the recall; then where arrivals and recalls go on.
+    pub fn notices_unseen(&self, caller: &Caller) -> (Vec<LetterDigest>, (usize, usize)) {
         let name = &caller.person().name;
         self.office.read(|b| {
-            let (letters, next) = b.arrived_since(0);
-            let unseen = |d: &LetterDigest| {
-                b.entry(d).is_some_and(|i| !i.shown_to.contains(name) && i.state() < ReceiptState::Acknowledged)
-            };
-            (letters.into_iter().filter(unseen).collect(), next)
+            let ((letters, next), (_, next_recall)) = (b.arrived_since(0), b.recalled_since(0));
+            let unseen = |d: &LetterDigest| b.entry(d).is_some_and(|i| i.is_news_to(name));
+            (letters.into_iter().filter(unseen).collect(), (next, next_recall))
         })
     }
 
-    /// A person's terminal displays a notice.
-    pub async fn notice_presented(&self, caller: &Caller, notice: &NoticeId) -> Result<(), Fault> {
+    /// Letters that came in since, and those that were recalled since and that this person has seen; then where both go on.
+    /// `sent` says whether their terminal was sent a letter, and did perhaps not confirm it yet.
+    pub fn notices_since(
+        &self,
+        caller: &Caller,
+        (arrived, recalled): (usize, usize),
+        sent: impl Fn(&LetterDigest) -> bool,
+    ) -> (Vec<LetterDigest>, (usize, usize)) {
+        let name = &caller.person().name;
+        self.office.read(|b| {
+            let ((mut letters, next), (recalls, next_recall)) = (b.arrived_since(arrived), b.recalled_since(recalled));
+            let seen = |d: &LetterDigest| sent(d) || b.entry(d).is_some_and(|i| i.was_seen_by(name));
+            letters.retain(|d| b.entry(d).is_some_and(|i| i.recall.is_none()));
+            letters.extend(recalls.into_iter().filter(seen));
+            (letters, (next, next_recall))
+        })
+    }
+
+    /// A person's terminal displays a notice, or that it was recalled.
+    pub async fn notice_presented(&self, caller: &Caller, notice: &NoticeId, recall: bool) -> Result<(), Fault> {
         let (letter, entry) = self.notice_for(caller, notice, Action::NoticeRead).await?;
         let name = &caller.person().name;
-        if entry.shown_to.contains(name) {
+        let shown_to = match &entry.recall {
+            Some(r) if recall => &r.shown_to,
+            _ => &entry.shown_to,
+        };
+        if shown_to.contains(name) {
             return Ok(());
         }
         let label = notice_of(&entry);
         let act = self.notice_act(Action::NoticeRead, AuditAction::NoticeReceive, *notice, &label);
-        let resource = Resource::Record { label: label.clone(), own: entry.letter.header.from == self.agency };
+        let resource = Resource::Record { label: label.clone(), own: entry.header.from == self.agency };
         let (state, now) = (self.state(), self.clock.now());
-        let shown = async { Ok(self.office.shown(&state, &letter, name, now, &mut RandomOf(self)).await?) };
+        let shown = async {
+            let shown = match recall {
+                true => self.office.recall_shown(&letter, name, now).await,
+                false => self.office.shown(&state, &letter, name, now, &mut RandomOf(self)).await,
+            };
+            shown.map_err(Fault::from)
+        };
         self.through(caller, act, resource, shown).await
     }
 
@@ -236,7 +276,7 @@ impl Core {
         let word = Word { by: By { name: person.name.clone(), key, signature }, answer };
         let (state, now) = (self.state(), self.clock.now());
         let say = async { Ok(self.office.say(&state, &letter, step, Some(word), now, &mut RandomOf(self)).await?) };
-        let resource = Resource::Record { label: label.clone(), own: entry.letter.header.from == self.agency };
+        let resource = Resource::Record { label: label.clone(), own: entry.header.from == self.agency };
         self.through(caller, act, resource, say).await
     }
 
@@ -256,6 +296,6 @@ impl Core {
 
 /// The label of a notice that came in.
 fn notice_of(entry: &In) -> Label {
-    let h = &entry.letter.header;
+    let h = &entry.header;
     notice_label(&h.from, h.grade, [h.to.clone()].into())
 }

@@ -80,7 +80,12 @@ impl Core {
                 }
                 let told =
                     |rule| (header.kind != LetterKind::Receipt && self.logged.first(digest, true)).then_some(rule);
-                let rule = if header.kind == LetterKind::Cancel { "withdrawal" } else { "delivered" };
+                let rule = match header.kind {
+                    LetterKind::Cancel => "withdrawal",
+                    LetterKind::Recall => "recall",
+                    LetterKind::Confirm => "marking-confirmed",
+                    LetterKind::Notice | LetterKind::Receipt => "delivered",
+                };
                 if taken.new {
                     let precedence = self.counted(&header);
                     let counted = LetterHeader { precedence, ..header.clone() };
@@ -252,7 +257,7 @@ impl Core {
     fn notice_of(&self, letter: &LetterDigest) -> Option<(LetterHeader, AgencyId)> {
         let found = self.office.read(|b| {
             let sent = b.out(letter).map(|o| (o.letter.header.clone(), o.letter.header.to.clone()));
-            sent.or_else(|| b.entry(letter).map(|i| (i.letter.header.clone(), i.letter.header.from.clone())))
+            sent.or_else(|| b.entry(letter).map(|i| (i.header.clone(), i.header.from.clone())))
         });
         found.filter(|(h, _)| h.kind == LetterKind::Notice)
     }

@@ -9,11 +9,11 @@ use crate::domain::fault::Fault;
 use crate::domain::ids::{AgencyId, NoticeId, RecordId};
 use crate::domain::label::{Grade, Label, Period};
 use crate::domain::notice::{
-    ADDRESSEES, ATTACHMENTS, NOTICE_BODY_BYTES, Precedence, ReceiptState, SUBJECT_CHARS, Warning, WarningKind,
+    ADDRESSEES, ATTACHMENTS, NOTICE_BODY_BYTES, Precedence, SUBJECT_CHARS, Warning, WarningKind,
 };
 use crate::journal::free_bytes;
 use crate::ledger::{State, origin_mark};
-use crate::notice::{Content, Draft, LetterDigest, LetterKind, Out, flash_allowance};
+use crate::notice::{Content, Draft, LetterHeader, LetterKind, flash_allowance};
 use crate::policy::{Action, Resource};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::PoisonError;
@@ -218,6 +218,7 @@ impl Core {
         let act = self.notice_act(Action::NoticeConfirm, AuditAction::NoticeSend, *notice, &label);
         let resource = Resource::Record { label: label.clone(), own: true };
         let name = &caller.person().name;
+        let state = &self.state();
         let confirm = async {
             if sent.iter().any(|(_, o)| o.sender == *name) {
                 let why = "you sent it yourself, and the same person is not two";
@@ -226,7 +227,10 @@ impl Core {
             if !sent.iter().any(|(_, o)| o.provisional) {
                 return Err(Fault::conflict("NOT_PROVISIONAL", "its marking needs no confirmation"));
             }
-            Ok(self.office.confirm(*notice, name, self.clock.now()).await?)
+            let to = self.office.read(|b| b.confirmable(notice));
+            let drafts = to.into_iter().map(|h| draft_about(h, LetterKind::Confirm, name, "")).collect();
+            let (now, by) = (self.clock.now(), (name.as_str(), self.free()));
+            Ok(self.office.confirm(state, *notice, drafts, by, now, &mut RandomOf(self)).await?)
         };
         self.through(caller, act, resource, confirm).await
     }
@@ -270,54 +274,60 @@ impl Core {
 
     /// Withdraws a notice from whoever has not seen it yet.
     pub async fn notice_cancel(&self, caller: &Caller, notice: &NoticeId, reason: &str) -> Result<(), Fault> {
+        let work = async {
+            let to = self.office.read(|b| b.withdrawable(notice));
+            if to.is_empty() {
+                return Err(Fault::conflict("ALREADY_SEEN", "every addressee has seen it, so it cannot be withdrawn")
+                    .hint("take it back with `hufu notice recall`"));
+            }
+            self.take_back(caller, LetterKind::Cancel, to, reason).await
+        };
+        self.notice_of_own(caller, notice, work).await
+    }
+
+    /// Takes a notice back from all its addressees, seen or not. Once more changes nothing, and tries again where it is not
+    /// known to have arrived.
+    pub async fn notice_recall(&self, caller: &Caller, notice: &NoticeId, reason: &str) -> Result<(), Fault> {
+        if reason.trim().is_empty() || reason.chars().count() > SUBJECT_CHARS {
+            return Err(Fault::usage("BAD_REASON", format!("a reason has 1 to {SUBJECT_CHARS} characters")));
+        }
+        let work = async {
+            let to = self.office.read(|b| b.recallable(notice));
+            self.take_back(caller, LetterKind::Recall, to, reason).await
+        };
+        self.notice_of_own(caller, notice, work).await
+    }
+
+    /// Does something about a notice of this agency, as whoever may send one.
+    async fn notice_of_own(
+        &self,
+        caller: &Caller,
+        notice: &NoticeId,
+        work: impl Future<Output = Result<(), Fault>>,
+    ) -> Result<(), Fault> {
         let sent = self.notice_own(caller, notice).await?;
         let grade = sent.first().map_or(Grade::Internal, |(_, o)| o.letter.header.grade);
         let label = notice_label(&self.agency, grade, BTreeSet::new());
         let act = self.notice_act(Action::NoticeSend, AuditAction::NoticeSend, *notice, &label);
         let resource = Resource::Record { label: label.clone(), own: true };
-        self.through(caller, act, resource, self.withdraw(caller, notice, &sent, reason)).await
+        self.through(caller, act, resource, work).await
     }
 
-    async fn withdraw(
+    /// Sends a letter about a notice after each of its letters, with the reason.
+    async fn take_back(
         &self,
         caller: &Caller,
-        notice: &NoticeId,
-        sent: &[(LetterDigest, Out)],
+        kind: LetterKind,
+        letters: Vec<LetterHeader>,
         reason: &str,
     ) -> Result<(), Fault> {
-        let unseen = |o: &Out| o.state().is_none_or(|s| s == ReceiptState::Delivered);
-        let open: Vec<&Out> = sent.iter().map(|(_, o)| o).filter(|o| unseen(o)).collect();
-        if open.is_empty() {
-            return Err(Fault::conflict("ALREADY_SEEN", "every addressee has seen it, so it cannot be withdrawn")
-                .hint("send another notice that corrects it"));
+        if letters.is_empty() {
+            return Ok(());
         }
         let name = &caller.person().name;
-        let drafts = open.into_iter().map(|o| {
-            let h = &o.letter.header;
-            Draft {
-                notice: *notice,
-                to: h.to.clone(),
-                kind: LetterKind::Cancel,
-                precedence: h.precedence,
-                exercise: h.exercise,
-                action: false,
-                lead: false,
-                grade: h.grade,
-                content: Content {
-                    subject: reason.chars().take(SUBJECT_CHARS).collect(),
-                    body: String::new(),
-                    sender: name.clone(),
-                    desks: Vec::new(),
-                    addressees: Vec::new(),
-                    attachments: Vec::new(),
-                    about: Some(*notice),
-                    warning: None,
-                    provisional: false,
-                },
-            }
-        });
+        let drafts = letters.into_iter().map(|h| draft_about(h, kind, name, reason)).collect();
         let (now, sender) = (self.clock.now(), (name.as_str(), self.free()));
-        self.office.accept(&self.state(), drafts.collect(), sender, now, &mut RandomOf(self)).await?;
+        self.office.accept(&self.state(), drafts, sender, now, &mut RandomOf(self)).await?;
         Ok(())
     }
 
@@ -330,6 +340,26 @@ impl Core {
     ) -> Act<'a> {
         let object = Object::Notice(notice);
         Act { action, audit, object, label: Some(label), purpose: "", origin: None, request: self.random() }
+    }
+}
+
+/// A letter about a notice, for the addressee of one of its letters: as urgent, and by the same paths.
+fn draft_about(h: LetterHeader, kind: LetterKind, sender: &str, reason: &str) -> Draft {
+    Draft {
+        notice: h.notice,
+        to: h.to,
+        kind,
+        precedence: h.precedence,
+        exercise: h.exercise,
+        action: false,
+        lead: false,
+        grade: h.grade,
+        content: Content {
+            subject: reason.chars().take(SUBJECT_CHARS).collect(),
+            sender: sender.to_owned(),
+            about: Some(h.notice),
+            ..Content::default()
+        },
     }
 }
 

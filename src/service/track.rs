@@ -55,7 +55,7 @@ impl Lead {
 
 /// What became of a notice.
 pub struct Tracked {
-    /// In one word: `accepted`, a state of all who must act, `cancelled` or `unknown`.
+    /// In one word: `accepted`, a state of all who must act, `cancelled`, `recalled` or `unknown`.
     pub state: String,
     /// All receipts and alarms, oldest first.
     pub lines: Vec<TrackLine>,
@@ -140,7 +140,7 @@ fn tracked(sent: &[(LetterDigest, Out)]) -> Tracked {
     lines.sort_by_key(|l| l.at);
     let concerned = |o: &&Out| {
         let h = &o.letter.header;
-        h.lead && h.action && o.state() != Some(ReceiptState::Withdrawn)
+        h.lead && h.action && !o.is_taken_back()
     };
     let leads = sent.iter().map(|(_, o)| o).filter(concerned);
     // By the own clock: an addressee's may be wrong, or say what its agency likes.
@@ -149,14 +149,18 @@ fn tracked(sent: &[(LetterDigest, Out)]) -> Tracked {
     Tracked { state: overall(sent), lines, lead }
 }
 
-/// What all who must act have reached; of a notice that nobody must act on, what all have reached.
+/// What all who must act have reached; of a notice that nobody must act on, what all have reached. Whom it was taken back
+/// from does not count, unless that is everybody.
 fn overall(sent: &[(LetterDigest, Out)]) -> String {
-    let withdrawn = |o: &Out| o.state() == Some(ReceiptState::Withdrawn);
-    if sent.iter().all(|(_, o)| withdrawn(o)) {
+    if sent.iter().all(|(_, o)| o.state() == Some(ReceiptState::Withdrawn)) {
         return "cancelled".into();
     }
-    let acts = sent.iter().any(|(_, o)| o.letter.header.action);
-    let counted = sent.iter().map(|(_, o)| o).filter(|o| !withdrawn(o) && (o.letter.header.action || !acts));
+    let rest = || sent.iter().map(|(_, o)| o).filter(|o| !o.is_taken_back());
+    if rest().next().is_none() {
+        return ReceiptState::Recalled.to_string();
+    }
+    let acts = rest().any(|o| o.letter.header.action);
+    let counted = rest().filter(|o| o.letter.header.action || !acts);
     let least = counted.map(|o| (o.state(), o.ended.is_some())).min();
     match least {
         Some((Some(state), _)) => state.to_string(),

@@ -110,6 +110,7 @@ const REASONS: &[&str] = &[
     "BAD_WARNING",
     "ATTACHMENT_NOT_RELEASED",
     "BAD_ANSWER",
+    "BAD_REASON",
     "ALREADY_SEEN",
     "BAD_SUBJECT",
     "TOO_MANY",

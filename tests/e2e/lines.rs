@@ -180,6 +180,10 @@ fn groups_the_webhook_and_provisional_markings() {
     demo.run("customs-chief", &["notice", "confirm", &urgent]).ok();
     let tracked = demo.run("customs-duty", &["notice", "track", &urgent]);
     assert!(states(&tracked).contains(&("marking-confirmed".into(), Some("chief".into()))), "{:?}", tracked.lines);
+    until("its addressee is told", Duration::from_secs(10), || {
+        let shown = demo.run("cyberspace-duty", &["notice", "show", &urgent]);
+        (shown.ok()["provisional"] == json!(false)).then_some(())
+    });
     let covered = id(&send(&demo, "customs-duty", "police", "routine", "secret", "演练：有协议"));
     assert_eq!(demo.run("customs-chief", &["notice", "confirm", &covered]).code, 7, "nothing to confirm");
     let top = send(&demo, "police-chief", "state-security", "flash", "top-secret", "x");

@@ -163,6 +163,57 @@ fn a_flash_is_shown_acknowledged_and_answered_and_shows_to_nobody_else() {
     assert!(attached.code == 3 && attached.stderr.contains("`customs`"), "{}", attached.stderr);
 }
 
+/// Taken back by its sender: whoever saw it is told, and nobody reads it any more, also after a restart.
+#[test]
+fn a_recalled_notice_is_read_by_nobody_any_more() {
+    let demo = Demo::start();
+    let watch = Watch::start(&demo, "customs-duty");
+    let notice = id(&send(&demo, "police-duty", "customs,state-security", "flash", "secret", "演练：误报车辆"));
+    assert_eq!(watch.next()["notice"], json!(notice));
+    let told = |agency: &str, state: &str| {
+        let tracked = demo.run("police-duty", &["notice", "track", &notice]);
+        let receipts = tracked.ok()["receipts"].as_array().unwrap();
+        receipts.iter().any(|r| r["agency"] == json!(agency) && r["state"] == json!(state))
+    };
+    for (agency, state) in [("customs", "presented"), ("state-security", "delivered")] {
+        until("it is there", Duration::from_secs(10), || told(agency, state).then_some(()));
+    }
+    let recall = |persona: &str, reason: &str| demo.run(persona, &["notice", "recall", &notice, "--reason", reason]);
+    assert_eq!(recall("customs-duty", "x").code, 4, "only its sender's agency recalls it");
+    assert_eq!(recall("police-duty", " ").code, 2);
+    assert_eq!(recall("police-duty", "演练：车牌有误").ok()["state"], "recalling");
+
+    // On the stream of whoever saw it, and without its words.
+    let gone = |line: &Value| {
+        assert_eq!((&line["notice"], &line["state"]), (&json!(notice), &json!("recalled")));
+        assert_eq!((&line["subject"], &line["body"]), (&json!(""), &json!("")));
+        assert_eq!((&line["reason"], &line["sender"]), (&json!("演练：车牌有误"), &json!("police/duty")));
+    };
+    gone(&watch.next());
+    let tracked = track(&demo, "police-duty", &notice, "recalled", "10");
+    assert_eq!(tracked.ok()["state"], "recalled");
+    assert!(told("customs", "recalled") && told("state-security", "withdrawn"));
+    recall("police-duty", "演练：再次").ok();
+    assert_eq!(demo.run("state-security-duty", &["notice", "show", &notice]).code, 4, "nobody saw it there");
+    let shown = |persona: &str| gone(demo.run(persona, &["notice", "show", &notice]).ok());
+    shown("customs-duty");
+    let ack = demo.run("customs-duty", &["notice", "ack", &notice]);
+    assert!(ack.code == 3 && ack.stderr.contains("recalled"), "{}", ack.stderr);
+    drop(watch);
+    demo.kill("customs");
+    let _customs = demo.start_node("customs");
+    demo.serves("customs-duty");
+    shown("customs-duty");
+    gone(demo.run("customs-duty", &["notice", "inbox"]).ok());
+    // It was told once.
+    let second = id(&send(&demo, "police-duty", "customs", "routine", "internal", "演练：第二件"));
+    assert_eq!(Watch::start(&demo, "customs-duty").next()["notice"], json!(second));
+    let log = demo.run("customs-officer", &["audit", "search"]);
+    let recalled = |l: &&Value| l["record"] == json!(notice) && l["rule"] == "recall";
+    assert_eq!(log.lines.iter().filter(recalled).count(), 1);
+    none_readable(&demo, &["误报车辆", "车牌有误"]);
+}
+
 #[test]
 fn without_a_leader_and_with_the_line_cut() {
     let demo = Demo::start();

@@ -6,6 +6,8 @@ use super::*;
 
 const HOUR: u64 = 3_600_000;
 const DAY: u64 = 24 * HOUR;
+/// When it was accepted, when it expires, and when its addressee takes it no more.
+const LATE: &[u64] = &[0, DAY, DAY + HOUR];
 
 /// What people may do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -14,6 +16,7 @@ pub(super) enum Act {
     Displays,
     Acknowledges,
     Withdraws,
+    Recalls,
 }
 
 /// What a case must come across, or it explores nothing.
@@ -29,6 +32,8 @@ pub(super) enum Goal {
     Withdrawn,
     /// It was withdrawn too late.
     TooLate,
+    /// It was seen, and its sender knows that it was taken back.
+    Recalled,
     /// Its sender knows that somebody acknowledged it.
     Acknowledged,
     /// Nobody acknowledged it in time.
@@ -98,6 +103,40 @@ fn a_withdrawal_by_a_relay() {
     assert!(states >= 1_000, "{states}");
 }
 
+/// A recall before and after it was displayed: where nobody has seen it, it is withdrawn.
+#[test]
+fn a_recall_before_and_after_it_was_seen() {
+    let states =
+        explore(&Case { acts: &[Act::Displays, Act::Recalls], goals: &[Goal::Withdrawn, Goal::Recalled], ..PLAIN });
+    assert!(states >= 700, "{states}");
+}
+
+/// A recall after a withdrawal that came too late, and before one that is on its way.
+#[test]
+fn a_recall_beside_a_withdrawal() {
+    let states = explore(&Case {
+        action: false,
+        acts: &[Act::Opens, Act::Withdraws, Act::Recalls],
+        goals: &[Goal::Withdrawn, Goal::TooLate, Goal::Recalled],
+        ..PLAIN
+    });
+    assert!(states >= 600, "{states}");
+}
+
+/// A recall and its notice by the same relay.
+#[test]
+fn a_recall_by_a_relay() {
+    let states = explore(&Case {
+        action: false,
+        direct: false,
+        relay: true,
+        acts: &[Act::Opens, Act::Recalls],
+        goals: &[Goal::Withdrawn, Goal::Recalled, Goal::Relayed],
+        ..PLAIN
+    });
+    assert!(states >= 1_000, "{states}");
+}
+
 /// Receipts of people go back by letters of their own, which are lost, repeated and late too.
 #[test]
 fn a_notice_is_displayed_and_acknowledged() {
@@ -110,7 +149,7 @@ fn a_notice_is_displayed_and_acknowledged() {
 fn an_expired_notice_and_its_late_receipt() {
     let states = explore(&Case {
         action: false,
-        instants: &[0, DAY, DAY + HOUR],
+        instants: LATE,
         relay: true,
         goals: &[Goal::Unknown, Goal::Corrected],
         ..PLAIN

@@ -72,6 +72,7 @@ struct Facts {
     seen: bool,
     acknowledged: bool,
     withdrawn: bool,
+    recalled: bool,
 }
 
 #[derive(Clone)]
@@ -108,8 +109,8 @@ impl Scene {
             }
             Message::Answer { letter, to_relay, receipts } => many(w.u8(2).array(letter).flag(*to_relay), receipts),
         });
-        let Facts { rung, seen, acknowledged, withdrawn } = self.facts;
-        w.u8(rung).flag(seen).flag(acknowledged).flag(withdrawn);
+        let Facts { rung, seen, acknowledged, withdrawn, recalled } = self.facts;
+        w.u8(rung).flag(seen).flag(acknowledged).flag(withdrawn).flag(recalled);
         digest("test.scene", &[&w.finish()])
     }
 }
@@ -144,6 +145,9 @@ fn key_of(book: &Book) -> Key {
             w.str(name);
         });
         steps(&mut w, &entry.steps);
+        w.flag(entry.letter.is_some()).option(entry.recall.as_ref(), |w, r| {
+            w.array(&r.letter.digest());
+        });
     }
     let open = book.open.iter().map(|(_, l)| l);
     for letters in [book.arrivals.iter().collect(), open.collect(), book.unsettled.iter().collect::<Vec<_>>()] {
@@ -159,6 +163,12 @@ fn key_of(book: &Book) -> Key {
     }
     for (agency, notice) in &book.withheld {
         w.u8(3).value(notice).value(agency);
+    }
+    for ((notice, agency, kind), letter) in &book.about {
+        w.u8(4).value(notice).value(agency).value(kind).array(letter);
+    }
+    for letter in &book.recalls {
+        w.u8(5).array(letter);
     }
     digest("test.book", &[&w.finish()])
 }
@@ -412,7 +422,7 @@ impl<'a> Explorer<'a> {
             let told = book.decide(Event::Told(std::slice::from_ref(receipt)), now).unwrap();
             frames.extend(told.frames);
         }
-        let decision = match book.decide(Event::Came { letter: &letter, digest }, now) {
+        let decision = match book.decide(Event::Came { letter: &letter, digest, names: &[] }, now) {
             Ok(decision) => decision,
             Err(why) => {
                 assert!(letter.header.expires < now, "an honest letter is refused: {why}");
@@ -465,7 +475,7 @@ impl<'a> Explorer<'a> {
             Act::Opens => Event::Opening(&first),
             Act::Displays => Event::Shown { letter: &first, person: "duty" },
             Act::Acknowledges => Event::Said { letter: &first, step: ReceiptState::Acknowledged, word: Some(&word) },
-            Act::Withdraws => return self.withdraw(scene, now),
+            Act::Withdraws | Act::Recalls => return self.take_back(scene, act, now),
         };
         let Ok(decision) = scene.nodes[CUSTOMS].book.decide(event, now) else { return Vec::new() };
         let (frames, _) = self.fulfil(CUSTOMS, decision, Some(&word).filter(|_| act == Act::Acknowledges), now);
@@ -477,16 +487,23 @@ impl<'a> Explorer<'a> {
         all
     }
 
-    fn withdraw(&mut self, scene: &Scene, now: Millis) -> Outcomes {
-        let book = &scene.nodes[POLICE].book;
-        let unseen = book.out(&self.first).unwrap().state().is_none_or(|s| s == ReceiptState::Delivered);
-        if scene.facts.withdrawn || !unseen {
+    fn take_back(&mut self, scene: &Scene, act: Act, now: Millis) -> Outcomes {
+        let (book, facts) = (&scene.nodes[POLICE].book, scene.facts);
+        let recalls = act == Act::Recalls;
+        let (kind, to, done) = match recalls {
+            true => (LetterKind::Recall, book.recallable(&self.notice), facts.recalled),
+            false => (LetterKind::Cancel, book.withdrawable(&self.notice), facts.withdrawn),
+        };
+        if to.is_empty() || done {
             return Vec::new();
         }
-        let letter = self.letter(LetterKind::Cancel, false, now);
+        let letter = self.letter(kind, false, now);
         let frame = Frame::Sent { letter: self.letters[&letter].clone(), sender: "duty".into(), at: now };
         let mut all = self.outcomes(scene, POLICE, &[frame]);
-        all.iter_mut().for_each(|(_, next)| next.facts.withdrawn = true);
+        for (_, next) in &mut all {
+            next.facts.recalled |= recalls;
+            next.facts.withdrawn |= !recalls;
+        }
         all
     }
 

@@ -14,6 +14,7 @@ enum Happens {
     /// One of two letters under the same id.
     Comes(usize),
     Withdrawal,
+    Recall,
     Opens,
     /// One of two persons.
     Displays(usize),
@@ -25,6 +26,7 @@ fn happens() -> impl Strategy<Value = Happens> {
     prop_oneof![
         4 => (0usize..2).prop_map(Happens::Comes),
         1 => Just(Happens::Withdrawal),
+        1 => Just(Happens::Recall),
         1 => Just(Happens::Opens),
         2 => (0usize..2).prop_map(Happens::Displays),
         2 => (0usize..2).prop_map(Happens::Acknowledges),
@@ -47,7 +49,8 @@ struct Naive {
 impl Naive {
     /// Whether it is taken, and whether people are told.
     fn happens(&mut self, what: Happens) -> (bool, bool) {
-        let open = self.here.is_some() && !self.receipts.contains(&ReceiptState::Withdrawn);
+        let recalled = self.receipts.contains(&ReceiptState::Recalled);
+        let open = self.here.is_some() && !recalled && !self.receipts.contains(&ReceiptState::Withdrawn);
         match what {
             Happens::Comes(n) if self.here.is_none() => {
                 self.here = Some(n);
@@ -56,12 +59,14 @@ impl Naive {
                 return (true, !self.withheld);
             }
             Happens::Comes(n) => return (self.here == Some(n), false),
-            Happens::Withdrawal if self.here.is_none() => self.withheld = true,
-            Happens::Withdrawal => {
-                let unseen = !self.opened && self.receipts == [ReceiptState::Delivered];
-                self.receipts.extend(unseen.then_some(ReceiptState::Withdrawn));
+            Happens::Withdrawal | Happens::Recall if self.here.is_none() => self.withheld = true,
+            Happens::Withdrawal | Happens::Recall if !self.opened && self.receipts == [ReceiptState::Delivered] => {
+                self.receipts.push(ReceiptState::Withdrawn);
             }
-            Happens::Restart => {}
+            Happens::Recall => self.receipts.extend(open.then_some(ReceiptState::Recalled)),
+            Happens::Withdrawal | Happens::Restart => {}
+            // Displayed a moment before its recall came.
+            Happens::Displays(who) if recalled => self.displayed[who] = true,
             _ if !open => return (false, false),
             Happens::Opens => self.opened = true,
             Happens::Displays(who) => {
@@ -88,6 +93,7 @@ fn an_addressee_does_what_is_simple_to_say() {
     let names = ["duty", "chief"];
     let letters = [explorer.first, explorer.letter(LetterKind::Notice, true, START.plus_ms(1))];
     let cancel = explorer.letter(LetterKind::Cancel, false, START);
+    let recall = explorer.letter(LetterKind::Recall, false, START);
     let words = letters.map(|letter| names.map(|name| word(&letter, name, None)));
     let now = START.plus_ms(1_000);
     let explorer = RefCell::new(explorer);
@@ -100,11 +106,12 @@ fn an_addressee_does_what_is_simple_to_say() {
             let came = match what {
                 Happens::Comes(n) => Some(letters[n]),
                 Happens::Withdrawal => Some(cancel),
+                Happens::Recall => Some(recall),
                 _ => None,
             };
             let came = came.map(|digest| explorer.letters[&digest].clone());
             let event = match (what, &came) {
-                (_, Some(letter)) => Event::Came { letter, digest: letter.digest() },
+                (_, Some(letter)) => Event::Came { letter, digest: letter.digest(), names: &[] },
                 (Happens::Opens, _) => Event::Opening(&letters[at]),
                 (Happens::Displays(who), _) => Event::Shown { letter: &letters[at], person: names[who] },
                 (Happens::Acknowledges(who), _) => {
@@ -134,6 +141,7 @@ fn an_addressee_does_what_is_simple_to_say() {
                 let displayed = naive.displayed.iter().filter(|d| **d).count();
                 prop_assert_eq!((entry.opened, entry.shown_to.len()), (naive.opened, displayed));
                 prop_assert_eq!(states(&entry.receipts), naive.receipts.clone());
+                prop_assert_eq!(entry.letter.is_none(), naive.receipts.contains(&ReceiptState::Recalled));
             }
         }
         Ok(())

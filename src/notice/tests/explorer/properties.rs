@@ -17,13 +17,20 @@ impl Explorer<'_> {
             must(receipts.iter().all(|r| said(&self.receipts[r])), "what is answered is not durable")?;
         }
         let withdrawn = entry.is_some_and(|i| i.state() == ReceiptState::Withdrawn);
-        must(!withdrawn || facts.withdrawn && !facts.seen, "what was seen, or not withdrawn, is withdrawn")?;
+        let asked = facts.withdrawn || facts.recalled;
+        must(!withdrawn || asked && !facts.seen, "what was seen, or not withdrawn, is withdrawn")?;
+        let recalled = entry.is_some_and(|i| i.state() == ReceiptState::Recalled);
+        must(!recalled || facts.recalled, "nobody recalled it")?;
+        must(
+            entry.is_none_or(|i| i.letter.is_none() == recalled),
+            "what is recalled can be opened, or what is not cannot",
+        )?;
         must(out.state() != Some(ReceiptState::Withdrawn) || withdrawn, "its sender takes it for withdrawn")?;
         let acknowledged = entry.is_some_and(|i| i.acknowledged_by() == Some("duty"));
         must(!facts.acknowledged || acknowledged, "an acknowledgement is lost")?;
         must(!out.is_acknowledged() || acknowledged, "its sender takes it for acknowledged")?;
         let now = self.case.at(scene);
-        if entry.is_some_and(|i| i.state() == ReceiptState::Delivered && i.letter.header.expires > now) {
+        if entry.is_some_and(|i| i.state() == ReceiptState::Delivered && i.header.expires > now) {
             let due = customs.book.uncalled(now).contains(&(self.first, None));
             must(facts.rung > 0 || due, "nobody is told of it, nor will be")?;
         }
@@ -120,7 +127,7 @@ impl Explorer<'_> {
                 must(!due || entry.steps.contains_key(&step), "an escalation is left out")?;
             }
         }
-        let silent = self.case.action && !out.is_acknowledged() && out.state() != Some(ReceiptState::Withdrawn);
+        let silent = self.case.action && !out.is_acknowledged() && !out.is_taken_back();
         let overdue = silent && out.accepted.plus_ms(after_ms(Step::Unacknowledged)) <= now;
         must(!overdue || out.steps.contains_key(&Step::Unacknowledged), "an alarm is left out")?;
         if out.ended.is_some() {
@@ -132,6 +139,7 @@ impl Explorer<'_> {
         let withdrawn = entry.state() == ReceiptState::Withdrawn;
         let seen = entry.opened || entry.state() > ReceiptState::Withdrawn;
         must(!facts.withdrawn || withdrawn || seen, "nobody saw it, and it is not withdrawn")?;
+        must(!facts.recalled || entry.state().is_taken_back(), "it is not recalled")?;
         must(!facts.acknowledged || out.is_acknowledged(), "its sender is not told of the acknowledgement")
     }
 
@@ -144,6 +152,7 @@ impl Explorer<'_> {
             Goal::Corrected => out.ended.is_some() && out.is_delivered(),
             Goal::Withdrawn => out.state() == Some(ReceiptState::Withdrawn),
             Goal::TooLate => scene.facts.withdrawn && scene.facts.seen && out.is_delivered(),
+            Goal::Recalled => out.state() == Some(ReceiptState::Recalled),
             Goal::Acknowledged => out.is_acknowledged(),
             Goal::Deputy => entry.is_some_and(|i| i.steps.contains_key(&Step::Deputy)),
             Goal::OutOfBand => entry.is_some_and(|i| i.steps.contains_key(&Step::OutOfBand)),

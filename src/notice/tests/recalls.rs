@@ -1,0 +1,166 @@
+//! What a recall takes back, from whom, and what is left of it.
+
+use super::super::at_rest::AtRest;
+use super::*;
+
+/// A notice for one desk from police to customs, and its letter.
+fn sent() -> (Vec<Party>, State, Letter) {
+    let (mut parties, state) = federation();
+    parties.iter_mut().for_each(Party::start);
+    let notice = NoticeId::new(START, mark(&parties[1].id), &mut Dice(5));
+    let mut one = draft(notice, &parties[0].id, Precedence::Flash);
+    one.content.desks = vec!["三号值班室".into()];
+    let letter = accepted(&parties[1], &state, one, START);
+    (parties, state, letter)
+}
+
+/// What an office accepts, as the letter that goes out.
+fn accepted(party: &Party, state: &State, draft: Draft, at: Millis) -> Letter {
+    let office = party.office.as_ref().unwrap();
+    let sent = block(office.accept(state, vec![draft], ("duty", u64::MAX), at, &mut Dice(at.0))).unwrap();
+    office.read(|b| b.out(&sent[0]).unwrap().letter.clone())
+}
+
+fn recall(parties: &[Party], state: &State, notice: NoticeId, at: Millis) -> Letter {
+    let content =
+        Content { subject: "车牌有误".into(), sender: "duty".into(), about: Some(notice), ..Content::default() };
+    let draft = draft(notice, &parties[0].id, Precedence::Flash);
+    accepted(&parties[1], state, Draft { kind: LetterKind::Recall, action: false, content, ..draft }, at)
+}
+
+fn states(receipts: &[SignedReceipt]) -> Vec<ReceiptState> {
+    receipts.iter().map(|r| r.receipt.state).collect()
+}
+
+fn entry(party: &Party, letter: &Letter) -> In {
+    party.office.as_ref().unwrap().read(|b| b.entry(&letter.digest()).cloned()).unwrap()
+}
+
+#[test]
+fn what_was_seen_is_taken_back_for_good() {
+    let (mut parties, state, letter) = sent();
+    let digest = letter.digest();
+    let customs = parties[0].office.as_ref().unwrap();
+    block(customs.take(&state, letter.clone(), START)).unwrap();
+    assert!(block(customs.opening(&digest, START)).unwrap());
+    block(customs.shown(&state, &digest, "duty", START, &mut Dice(1))).unwrap();
+    let back = recall(&parties, &state, letter.header.notice, START.plus_ms(1));
+    let receipts = block(customs.take(&state, back.clone(), START)).unwrap().receipts;
+    let (delivered, recalled) = (ReceiptState::Delivered, ReceiptState::Recalled);
+    assert_eq!(states(&receipts), [delivered, ReceiptState::Presented, recalled, delivered]);
+
+    let police = parties[1].office.as_ref().unwrap();
+    block(police.told(&state, receipts.clone(), START)).unwrap();
+    let out = police.read(|b| b.out(&digest).unwrap().clone());
+    assert!(out.is_taken_back() && !out.is_acknowledged());
+    assert!(police.read(|b| b.recallable(&letter.header.notice)).is_empty());
+
+    // The same again makes nothing new, and a start gives the same.
+    let frames = customs.digest().unwrap().0;
+    let again = block(customs.take(&state, back, START)).unwrap().receipts;
+    assert_eq!((states(&again), customs.digest().unwrap().0), (states(&receipts), frames));
+    for restart in [false, true] {
+        if restart {
+            parties[0].kill();
+            parties[0].start();
+        }
+        let customs = parties[0].office.as_ref().unwrap();
+        let entry = entry(&parties[0], &letter);
+        assert_eq!((entry.state(), entry.letter.is_none()), (recalled, true));
+        assert_eq!(entry.recall.as_ref().unwrap().desks, ["三号值班室"]);
+        assert_eq!(customs.desks(&entry).unwrap().to_vec(), ["三号值班室"]);
+        assert!(!block(customs.opening(&digest, START)).unwrap(), "nobody opens it");
+        let (mut dice, word) = (Dice(2), word(&digest, "duty", None));
+        let said = customs.say(&state, &digest, ReceiptState::Acknowledged, Some(word), START, &mut dice);
+        assert_eq!(block(said).err().unwrap().to_string(), "refused: its sender has recalled it");
+        assert!(customs.read(|b| b.uncalled(START)).is_empty(), "and nobody is called");
+    }
+}
+
+/// Whoever saw it is told, once; what somebody displayed a moment before counts as seen.
+#[test]
+fn whoever_saw_it_is_told() {
+    let (mut parties, state, letter) = sent();
+    let digest = letter.digest();
+    let customs = parties[0].office.as_ref().unwrap();
+    block(customs.take(&state, letter.clone(), START)).unwrap();
+    block(customs.shown(&state, &digest, "duty", START, &mut Dice(1))).unwrap();
+    block(customs.take(&state, recall(&parties, &state, letter.header.notice, START), START)).unwrap();
+    assert_eq!(customs.read(|b| b.recalled_since(0)), (vec![digest], 1));
+    assert_eq!(customs.read(|b| b.recalled_since(1)), (Vec::new(), 1));
+    let news = |party: &Party| ["duty", "chief", "clerk"].map(|name| entry(party, &letter).is_news_to(name));
+    assert_eq!(news(&parties[0]), [true, false, false]);
+    block(customs.shown(&state, &digest, "chief", START, &mut Dice(1))).unwrap();
+    assert_eq!(news(&parties[0]), [true, true, false]);
+    for name in ["duty", "chief"] {
+        block(customs.recall_shown(&digest, name, START)).unwrap();
+    }
+    assert_eq!(news(&parties[0]), [false; 3]);
+    parties[0].kill();
+    parties[0].start();
+    assert_eq!(news(&parties[0]), [false; 3], "after a power cut");
+}
+
+#[test]
+fn what_nobody_saw_is_withdrawn_before_or_after_it_comes() {
+    for first in [false, true] {
+        let (parties, state, letter) = sent();
+        let customs = parties[0].office.as_ref().unwrap();
+        let back = recall(&parties, &state, letter.header.notice, START);
+        let both = if first { [back, letter.clone()] } else { [letter.clone(), back] };
+        for one in both {
+            assert!(!block(customs.take(&state, one, START)).unwrap().new || !first);
+        }
+        assert_eq!(entry(&parties[0], &letter).state(), ReceiptState::Withdrawn);
+        assert!(!block(customs.opening(&letter.digest(), START)).unwrap());
+        assert_eq!(customs.read(|b| b.recalled_since(0)), (Vec::new(), 0));
+        // It goes after its own recall.
+        let police = parties[1].office.as_ref().unwrap();
+        let tries = police.tries(START, START, &mut Dice(1));
+        assert!(tries.iter().all(|t| t.letter != letter.digest()) && tries.len() == 1);
+    }
+}
+
+/// Nobody but its sender takes a notice back, and an addressee that says so unasked is not believed.
+#[test]
+fn a_recall_that_nobody_sent_counts_for_nothing() {
+    let (parties, state, letter) = sent();
+    let (customs, police) = (parties[0].office.as_ref().unwrap(), parties[1].office.as_ref().unwrap());
+    let delivered = block(customs.take(&state, letter.clone(), START)).unwrap().receipts.remove(0).receipt;
+    let draft = draft(letter.header.notice, &parties[0].id, Precedence::Flash);
+    let squatting = accepted(&parties[2], &state, Draft { kind: LetterKind::Recall, ..draft }, START);
+    let refused = block(customs.take(&state, squatting, START)).err().unwrap();
+    assert_eq!(refused.to_string(), "refused: its id names another sender");
+    assert_eq!(entry(&parties[0], &letter).state(), ReceiptState::Delivered);
+    let forged = Receipt { state: ReceiptState::Recalled, ..delivered }.sign(&parties[0].ring().signing_key().unwrap());
+    assert!(block(police.told(&state, vec![forged], START)).is_err());
+    assert_eq!(police.read(|b| b.out(&letter.digest()).unwrap().state()), None);
+}
+
+/// A recall that expired without a word may be sent again; one that is tried, or arrived, is not.
+#[test]
+fn a_recall_is_sent_once_unless_it_is_lost() {
+    let (parties, state, letter) = sent();
+    let police = parties[1].office.as_ref().unwrap();
+    let notice = letter.header.notice;
+    let to = |office: &Office| office.read(|b| b.recallable(&notice)).len();
+    assert_eq!(to(police), 1);
+    let back = recall(&parties, &state, notice, START);
+    assert_eq!(to(police), 0);
+    block(police.step(back.header.expires)).unwrap();
+    assert_eq!(to(police), 1);
+}
+
+/// Whom a recalled notice named lies on no disk readable.
+#[test]
+fn desks_are_sealed_at_rest() {
+    let (parties, state, letter) = sent();
+    let receipt = block(parties[0].office.as_ref().unwrap().take(&state, letter, START)).unwrap().receipts.remove(0);
+    let letter = recall(&parties, &state, receipt.receipt.notice, START);
+    let frame = Frame::Recalled { letter, receipt, desks: vec!["三号值班室".into()], at: START };
+    assert_eq!(Frame::from_bytes(&frame.to_bytes()).unwrap(), frame);
+    let rest = AtRest::new(&parties[0].ring());
+    let bytes = rest.seal_frame(&frame).unwrap();
+    assert!(!bytes.windows(12).any(|w| w == "三号值班".as_bytes()));
+    assert_eq!(rest.open_frame(&bytes).unwrap(), frame);
+}
