@@ -316,7 +316,7 @@ impl Book {
         let (_, entry) = self.notice_of(h).ok_or(NoticeError::Rule("the notice that it confirms is not here"))?;
         let new = entry.confirmed.is_none() && !entry.state().is_taken_back();
         let by = names.first().cloned().unwrap_or_default();
-        let frame = new.then(|| Frame::Confirmed { notice: h.notice, by, at: now });
+        let frame = new.then_some(Frame::Confirmed { notice: h.notice, by, at: now });
         Ok(Decision { frames: frame.into_iter().collect(), ..arrived(h, digest) })
     }
 
