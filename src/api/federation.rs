@@ -2,6 +2,7 @@
 
 use super::{People, decode, refuse};
 use crate::domain::canon::Canon;
+use crate::domain::time::Millis;
 use crate::ledger::{Act, AgreementState, CommandReply, Proposal};
 use crate::policy::Action;
 use crate::wire::pb::v1;
@@ -60,9 +61,11 @@ impl v1::federation_server::Federation for People {
         let caller = self.caller(&request)?;
         let v1::ListAgreementsRequest { id, limit, after } = request.into_inner();
         let state = self.core.show(&caller, Action::AgreementShow).await.map_err(refuse)?;
+        let now = self.core.clock.now();
         let asked = state.agreements().filter(|(a, _)| id.is_empty() || a.as_str() == id);
         let (page, more) = decode::page(asked.filter(|(a, _)| a.as_str() > after.as_str()), limit);
-        let agreements = page.into_iter().flat_map(|(_, versions)| versions.iter().map(agreement)).collect();
+        let agreements =
+            page.into_iter().flat_map(|(_, versions)| versions.iter().map(|a| agreement(a, now))).collect();
         Ok(Response::new(v1::ListAgreementsReply { agreements, ledger_index: self.core.cluster.applied(), more }))
     }
 
@@ -105,10 +108,12 @@ fn proposal(p: &Proposal) -> Option<v1::Proposal> {
     })
 }
 
-fn agreement(a: &AgreementState) -> v1::Agreement {
+fn agreement(a: &AgreementState, now: Millis) -> v1::Agreement {
     let AgreementState { terms, signatures, in_force, ended } = a;
     let state = match (in_force, ended) {
         (_, Some(_)) => "ended",
+        // Nobody had to end it.
+        (Some(_), None) if terms.end <= now => "ended",
         (Some(_), None) => "in-force",
         (None, None) => "draft",
     };
@@ -128,5 +133,34 @@ fn agreement(a: &AgreementState) -> v1::Agreement {
         state: state.into(),
         ended_reason: ended.as_ref().map(|(_, why)| why.clone()).unwrap_or_default(),
         default_period_years: u32::from(terms.default_period_years),
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "test")]
+mod tests {
+    use super::*;
+    use crate::domain::agreement::Terms;
+
+    #[test]
+    fn an_agreement_whose_end_has_come_is_over() {
+        let terms = Terms {
+            id: "border-2026".parse().unwrap(),
+            version: 1,
+            parties: ["police", "customs"].map(|a| a.parse().unwrap()).into(),
+            publishers: Default::default(),
+            kinds: Default::default(),
+            grade: crate::domain::label::Grade::Secret,
+            compartments: Default::default(),
+            purpose: "演练".into(),
+            default_period_years: 10,
+            legal_basis: "演练方案".into(),
+            retention_years: 5,
+            start: Millis(0),
+            end: Millis(1_000),
+        };
+        let signed = AgreementState { terms, signatures: Default::default(), in_force: Some(3), ended: None };
+        let state = |now| agreement(&signed, Millis(now)).state;
+        assert_eq!((state(999).as_str(), state(1_000).as_str()), ("in-force", "ended"));
     }
 }

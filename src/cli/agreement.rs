@@ -37,8 +37,8 @@ pub(super) enum Command {
     },
     /// All agreements with their versions, by id.
     ///
-    /// `in-force` says that every party signed and none ended it; `start` and `end` are dates of the terms, and nothing
-    /// is covered outside of them. A node holds them against its own clock, and the ledger's time as of its last entries.
+    /// `in-force` says that every party signed, none ended it, and its end has not come; before its start nothing is
+    /// covered. A node holds them against its own clock, and the ledger's time as of its last entries.
     List {
         /// Most agreements, 1 to 1000.
         #[arg(long, default_value_t = 1000, value_parser = clap::value_parser!(u32).range(1..=1000))]
