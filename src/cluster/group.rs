@@ -277,8 +277,8 @@ impl Cluster {
     /// Leader, term, committed.
     pub fn status(&self) -> Status {
         let m = self.raft.metrics().borrow().clone();
-        // A leader that lost its quorum is none: it has had no acknowledgement for an election timeout.
-        let lost = m.millis_since_quorum_ack.is_some_and(|ms| Duration::from_millis(ms) > self.election);
+        // A leader that lost its quorum is none: it has had no acknowledgement for an election timeout, or since its start.
+        let lost = m.millis_since_quorum_ack.is_none_or(|ms| Duration::from_millis(ms) > self.election);
         let leader = m.current_leader.filter(|l| !(*l == self.node.0 && lost)).map(NodeId);
         Status { leader, term: m.current_term, committed: m.last_applied.map_or(0, |l| l.index) }
     }

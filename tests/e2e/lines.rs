@@ -97,6 +97,36 @@ fn a_silent_cut_is_gone_around_and_what_waits_goes_when_a_path_is_back() {
     assert!(watch.silent(), "once, by however many paths");
 }
 
+/// No message of the ledger is needed: every port between nodes is closed, and a flash arrives and is acknowledged.
+#[test]
+fn a_flash_arrives_with_every_port_between_nodes_closed() {
+    let mut demo = Demo::start();
+    demo.stop();
+    let nobody = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string();
+    let agencies = ["police", "state-security", "customs", "cyberspace"];
+    let nodes = agencies.map(|agency| {
+        demo.configure(agency, |table| {
+            for peer in table["peer"].as_array_mut().unwrap() {
+                peer["address"] = toml::Value::String(nobody.clone());
+            }
+        });
+        demo.start_node(agency)
+    });
+    for duty in ["police-duty", "customs-duty"] {
+        demo.serves(duty);
+    }
+    let watch = Watch::start(&demo, "customs-duty");
+    let notice = id(&send(&demo, "police-duty", "customs", "flash", "secret", "演练：只有通报端口"));
+    assert_eq!(watch.next()["notice"], json!(notice));
+    demo.run("customs-duty", &["notice", "ack", &notice]).ok();
+    let tracked = track(&demo, "police-duty", &notice, "acknowledged", "10");
+    assert_eq!(states(&tracked).last().unwrap(), &("acknowledged".into(), Some("customs/duty".into())));
+    until("nobody leads", Duration::from_secs(10), || {
+        (demo.run("police-officer", &["cluster", "status"]).ok()["leader"] == Value::Null).then_some(())
+    });
+    drop(nodes);
+}
+
 /// A small HTTP endpoint: refuses the first request, takes the others, and hands on what it got.
 fn endpoint() -> (String, std::sync::mpsc::Receiver<(String, String, String)>) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
