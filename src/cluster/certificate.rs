@@ -162,7 +162,9 @@ impl Certifier {
         if !c.verifies(&self.voters) {
             return Ok(false);
         }
-        if self.published.digest_at(c.index).is_some_and(|own| own != c.digest) {
+        // Counted only when compared: else a leader could hand out true certificates ahead of false entries.
+        let Some(own) = self.published.digest_at(c.index) else { return Ok(true) };
+        if own != c.digest {
             let why = format!("the majority certifies another state at index {} than this node has", c.index);
             tracing::error!(%sender, %why);
             self.evidence.keep(sender, CallKind::Certificate, &why, &c.to_canon()).await?;
@@ -205,6 +207,22 @@ impl Certifier {
             self.outdated.notify_one();
         }
         known.clone()
+    }
+
+    /// Certifies each snapshot while the voters remember its state: one of them may be gone when it is needed.
+    pub(super) async fn certify_snapshots(self: Arc<Self>, raft: Raft) {
+        let mut metrics = raft.metrics();
+        let mut last = None;
+        loop {
+            let Ok(made) = metrics.wait_for(|m| m.snapshot.map(|id| id.index) != last).await.map(|m| m.snapshot) else {
+                return;
+            };
+            last = made.map(|id| id.index);
+            let Some(index) = last else { continue };
+            if let Some(certificate) = self.collect(index).await {
+                *self.of_snapshot.lock().await = Some(certificate);
+            }
+        }
     }
 
     /// Makes a new snapshot whenever the last one cannot be certified any more.

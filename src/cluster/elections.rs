@@ -1,8 +1,8 @@
 //! Signed vote grants: a leader shows that a majority of the voters gave it their vote (P6).
 //!
 //! openraft believes whoever sends entries with a committed vote. So each message of a leader carries grants: signatures
-//! of voters over (federation, term, leader), made only for the vote that the signer has made durable. A voter whose
-//! durable vote is another's has none to give, so a member that was not elected cannot show a majority, whatever it sends.
+//! of voters over (federation, term, leader), made only for a vote that the signer gave or a leader that it follows, and
+//! that is durable. A voter whose durable vote is another's has none to give, so a member that was not elected cannot show a majority, whatever it sends.
 //! The grants of a vote are asked for when it first leads, and again after a restart: they are on no disk.
 
 use super::certificate::Certificate;
@@ -106,6 +106,8 @@ pub(super) struct Mandate {
     elections: Arc<Elections>,
     calls: Arc<dyn PeerCalls>,
     shown: tokio::sync::Mutex<((u64, u64), Vec<Grant>)>,
+    /// Term and node that this process gave its vote to last.
+    given: Mutex<(u64, u64)>,
 }
 
 impl Mandate {
@@ -115,22 +117,30 @@ impl Mandate {
         elections: Arc<Elections>,
         calls: Arc<dyn PeerCalls>,
     ) -> Mandate {
-        Mandate { node, key, elections, calls, shown: tokio::sync::Mutex::default() }
+        Mandate { node, key, elections, calls, shown: tokio::sync::Mutex::default(), given: Mutex::default() }
     }
 
-    /// This node's grant, for whom its durable vote names.
+    /// This node gave its vote, as openraft answered just now.
+    pub(super) fn gave(&self, of: (u64, u64)) {
+        *self.given.lock().unwrap_or_else(PoisonError::into_inner) = of;
+    }
+
+    /// This node's grant, for whom its durable vote names. That alone is not enough: openraft takes over any higher vote that
+    /// it hears of in an answer. It gave the vote, has followed that leader, or leads itself.
     pub(super) fn grant(&self, durable: &Vote, (term, leader): (u64, u64)) -> Option<Grant> {
-        let voted = durable.leader_id.term == term && durable.leader_id.voted_for() == Some(leader);
+        let named = durable.leader_id.term == term && durable.leader_id.voted_for() == Some(leader);
+        let given = *self.given.lock().unwrap_or_else(PoisonError::into_inner) == (term, leader);
+        let voted = named && (given || durable.is_committed() || leader == self.node);
         let votes = self.elections.voters.contains(self.node);
         (voted && votes).then(|| grant(&self.elections.voters.federation, self.node, &self.key, (term, leader)))
     }
 
-    /// Grants of a majority for the own vote, asked for once; none when too few answer within the time.
-    pub(super) async fn show(&self, vote: &Vote, within: Duration) -> Option<Vec<Grant>> {
+    /// Grants for the own vote: of a majority, asked for once; of fewer when too few answer within the time.
+    pub(super) async fn show(&self, vote: &Vote, within: Duration) -> Vec<Grant> {
         let of = (vote.leader_id.term, self.node);
         let mut shown = self.shown.lock().await;
         if shown.0 == of && !shown.1.is_empty() {
-            return Some(shown.1.clone());
+            return shown.1.clone();
         }
         let mut grants: Vec<Grant> = self.grant(vote, of).into_iter().collect();
         let mut asked = JoinSet::new();
@@ -141,12 +151,13 @@ impl Mandate {
             asked.spawn(self.calls.call(voter, CallKind::Grant, body, within));
         }
         while !self.elections.is_majority(of, &grants) {
-            let Ok(answer) = asked.join_next().await? else { continue };
-            let answer = answer.ok().and_then(|bytes| codec::parse(&bytes, |r| r.option(Grant::read)).ok());
-            grants.extend(answer.flatten().filter(|g| self.elections.verifies(of, g)));
+            let Some(answer) = asked.join_next().await else { return grants };
+            let answer = answer.ok().and_then(Result::ok);
+            let granted = answer.and_then(|bytes| codec::parse(&bytes, |r| r.option(Grant::read)).ok());
+            grants.extend(granted.flatten().filter(|g| self.elections.verifies(of, g)));
         }
         *shown = (of, grants.clone());
-        Some(grants)
+        grants
     }
 }
 

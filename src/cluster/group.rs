@@ -193,6 +193,7 @@ impl Cluster {
         let mut certifying = JoinSet::new();
         certifying.spawn(Arc::clone(&certifier).run(raft.clone()));
         certifying.spawn(Arc::clone(&certifier).renew_snapshots(raft.clone()));
+        certifying.spawn(Arc::clone(&certifier).certify_snapshots(raft.clone()));
         let certifying = tokio::sync::Mutex::new(certifying);
         let batcher = Batcher::start(o.node, raft.clone(), Arc::clone(&o.calls));
         tokio::spawn(add_learners(raft.clone(), o.node, state.learners()));
@@ -302,8 +303,10 @@ impl Cluster {
     pub async fn handle(&self, sender: NodeId, kind: u32, body: Vec<u8>) -> Result<Vec<u8>, ClusterError> {
         let kind = CallKind::from_code(kind).ok_or(CanonError::Invalid("kind of a call"))?;
         let state = self.state();
+        // In this order: a leader that is replaced between the two is deposed, and not one that undoes what was applied.
+        let applied = self.applied();
         let vote = self.log.vote().unwrap_or_default();
-        let door = Door { state: &state, log: &self.log, applied: self.applied(), vote, elections: &self.elections };
+        let door = Door { state: &state, log: &self.log, applied, vote, elections: &self.elections };
         let of = Message { sender, kind, body: &body };
         let fatal = |e: String| ClusterError::Fatal(e);
         match kind {
@@ -317,7 +320,11 @@ impl Cluster {
             CallKind::Vote => {
                 let m = codec::parse(&body, codec::read_vote_request)?;
                 self.admit(&of, door.request(sender, &m)).await?;
+                let of = (m.vote.leader_id.term, sender.0);
                 let reply = self.raft.vote(m).await.map_err(|e| fatal(e.to_string()))?;
+                if reply.vote_granted {
+                    self.mandate.gave(of);
+                }
                 Ok(codec::message(|w| codec::write_vote_reply(w, &reply)))
             }
             CallKind::Snapshot => {
@@ -354,6 +361,8 @@ impl Cluster {
             }
             CallKind::Certificate => {
                 let certificate = codec::parse(&body, Certificate::read)?;
+                // One that comes before its entries is compared with them.
+                let _applied = self.wait_applied(certificate.index, Instant::now() + ATTEST_WAIT).await;
                 let taken = self.certifier.take(sender, certificate).await.map_err(|e| fatal(e.to_string()))?;
                 if self.halted().is_some() {
                     step_back(&self.raft);

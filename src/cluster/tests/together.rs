@@ -146,3 +146,43 @@ async fn a_newcomer_is_fed_a_certified_snapshot() {
         }
     }
 }
+
+/// A leader that was restarted and that nobody follows any more steps down when it hears so, and the ledger goes on: its log
+/// is the longer one, so it grants the other no vote.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_restarted_leader_without_grants_steps_down() {
+    let (f, dir, nodes) = (federation(), tempfile::tempdir().unwrap(), Nodes::default());
+    let mut both = [start(&f, &f.police, 100, &nodes, &dir).await, start(&f, &f.customs, 20, &nodes, &dir).await];
+    until("one leads", || both.iter().all(|c| c.applied() > 1 && c.status().leader.is_some())).await;
+    let leads = |c: &Arc<Cluster>| c.raft.metrics().borrow().current_leader == Some(c.node().0);
+    let at = both.iter().position(leads).unwrap();
+    // The follower is cut off; the leader writes what nobody else has.
+    let (leader, other) = (Arc::clone(&both[at]), Arc::clone(&both[1 - at]));
+    nodes.lock().unwrap().clear();
+    let last = leader.raft.metrics().borrow().last_log_index;
+    let writer = leader.raft.clone();
+    let writing = tokio::spawn(async move { writer.client_write(Entry { batches: Vec::new() }).await });
+    until("it wrote", || leader.raft.metrics().borrow().last_log_index > last).await;
+    let term = leader.raft.metrics().borrow().current_term;
+    leader.shutdown().await;
+    writing.abort();
+    until("the other asks for votes", || other.raft.metrics().borrow().current_term > term).await;
+    let (node, agency, seed) = match leader.node() == f.police.node {
+        true => (leader.node(), &f.police, 100),
+        false => (leader.node(), &f.customs, 20),
+    };
+    drop(leader);
+    both[at] = Arc::clone(&other);
+    nodes.lock().unwrap().insert(other.node().0, Arc::downgrade(&other));
+    both[at] = start(&f, agency, seed, &nodes, &dir).await;
+    assert_eq!(both[at].node(), node);
+    let led = |c: &Arc<Cluster>| c.status().leader.is_some() && c.raft.metrics().borrow().current_term > term;
+    until("one of them leads in a later term", || both.iter().all(led)).await;
+    until("and both have applied the same", || {
+        both[0].applied() > last.unwrap() && both[0].applied() == both[1].applied()
+    })
+    .await;
+    for cluster in both {
+        cluster.shutdown().await;
+    }
+}
