@@ -12,12 +12,12 @@ use super::merkle::Hash;
 use super::note::{Checkpoint, Note};
 use super::writer::AuditLog;
 use crate::domain::canon::{CanonError, Reader, Writer};
+use crate::journal::{Disk, Host, read_whole, write_whole};
 use crate::seal::digest;
-use std::fs::File;
-use std::io::{ErrorKind, Write};
-use std::path::{Path, PathBuf};
-use std::sync::{Mutex, PoisonError};
+use std::path::Path;
+use std::sync::{Arc, Mutex, PoisonError};
 
+const FILE: &str = "anchors";
 const DOMAIN: &str = "hufu.audit.anchors";
 const VERSION: u16 = 1;
 /// Most checkpoints that wait for the ledger; then the last one is proposed again instead of a new one.
@@ -31,22 +31,22 @@ pub fn anchor_digest(checkpoint: &str) -> Hash {
 
 /// The checkpoints that went to the ledger.
 pub struct Anchors {
-    path: PathBuf,
+    disk: Arc<dyn Disk>,
     notes: Mutex<Vec<String>>,
 }
 
 impl Anchors {
-    /// Reads what was proposed before and holds the log against it.
+    /// Reads what was proposed before, from a file in the node's data folder, and holds the log against it.
     ///
     /// # Errors
     /// [`AuditError::Io`], [`AuditError::Format`], or [`AuditError::Anchor`] for a log that is not the one of before.
-    pub fn open(path: &Path, log: &AuditLog) -> Result<Anchors, AuditError> {
-        let notes = match std::fs::read(path) {
-            Ok(bytes) => read(&bytes)?,
-            Err(e) if e.kind() == ErrorKind::NotFound => Vec::new(),
-            Err(source) => return Err(AuditError::Io { step: "read", path: shown(path), source }),
+    pub fn open(host: &dyn Host, dir: &Path, log: &AuditLog) -> Result<Anchors, AuditError> {
+        let disk = host.files(dir)?;
+        let notes = match read_whole(disk.as_ref(), FILE).map_err(failed("read"))? {
+            Some(bytes) => read(&bytes)?,
+            None => Vec::new(),
         };
-        let anchors = Anchors { path: path.to_owned(), notes: Mutex::new(notes) };
+        let anchors = Anchors { disk, notes: Mutex::new(notes) };
         anchors.check(log, None)?;
         Ok(anchors)
     }
@@ -83,14 +83,14 @@ impl Anchors {
             Some(last) if kept.len() >= MOST || last == checkpoint => return Ok(last.clone()),
             _ => kept.push(checkpoint.to_owned()),
         }
-        write(&self.path, &kept).map_err(|source| AuditError::Io { step: "write", path: shown(&self.path), source })?;
+        write_whole(self.disk.as_ref(), FILE, &bytes(&kept)).map_err(failed("write"))?;
         *notes = kept;
         Ok(checkpoint.to_owned())
     }
 }
 
-fn shown(path: &Path) -> String {
-    path.display().to_string()
+fn failed(step: &'static str) -> impl FnOnce(std::io::Error) -> AuditError {
+    move |source| AuditError::Io { step, path: FILE.to_owned(), source }
 }
 
 fn read(bytes: &[u8]) -> Result<Vec<String>, CanonError> {
@@ -100,17 +100,12 @@ fn read(bytes: &[u8]) -> Result<Vec<String>, CanonError> {
     Ok(notes)
 }
 
-fn write(path: &Path, notes: &[String]) -> std::io::Result<()> {
+fn bytes(notes: &[String]) -> Vec<u8> {
     let mut w = Writer::new(DOMAIN, VERSION);
     w.list(notes.iter(), |w, n| {
         w.str(n);
     });
-    let aside = path.with_extension("new");
-    let mut file = File::create(&aside)?;
-    file.write_all(&w.finish())?;
-    file.sync_all()?;
-    std::fs::rename(&aside, path)?;
-    path.parent().map_or(Ok(()), |dir| File::open(dir)?.sync_all())
+    w.finish()
 }
 
 #[cfg(test)]
@@ -118,15 +113,16 @@ fn write(path: &Path, notes: &[String]) -> std::io::Result<()> {
 mod tests {
     use super::super::fixture::{draft, key};
     use super::*;
+    use crate::journal::System;
 
     #[tokio::test]
     async fn a_log_that_was_cut_or_begun_anew_is_noticed() {
         let dir = tempfile::tempdir().unwrap();
-        let (at, file) = (dir.path().join("log"), dir.path().join("anchors"));
+        let at = dir.path().join("log");
         let note = {
-            let log = AuditLog::open(&at).unwrap();
+            let log = AuditLog::open(&System, &at).unwrap();
             log.record(vec![draft(1), draft(2)]).await.unwrap();
-            let anchors = Anchors::open(&file, &log).unwrap();
+            let anchors = Anchors::open(&System, dir.path(), &log).unwrap();
             let note = log.checkpoint(&key(1), "police.test/audit/1").unwrap();
             assert_eq!(anchors.propose(&note, None).unwrap(), note);
             log.record(vec![draft(3)]).await.unwrap();
@@ -134,24 +130,26 @@ mod tests {
             assert!(matches!(anchors.check(&log, Some(&[7; 32])), Err(AuditError::Unanchored)));
             note
         };
-        Anchors::open(&file, &AuditLog::open(&at).unwrap()).unwrap();
+        Anchors::open(&System, dir.path(), &AuditLog::open(&System, &at).unwrap()).unwrap();
         std::fs::remove_dir_all(&at).unwrap();
-        let anew = AuditLog::open(&at).unwrap();
-        assert!(matches!(Anchors::open(&file, &anew), Err(AuditError::Anchor { size: 2 })));
+        let anew = AuditLog::open(&System, &at).unwrap();
+        assert!(matches!(Anchors::open(&System, dir.path(), &anew), Err(AuditError::Anchor { size: 2 })));
         anew.record(vec![draft(5), draft(6), draft(7)]).await.unwrap();
-        assert!(matches!(Anchors::open(&file, &anew), Err(AuditError::Anchor { size: 2 })), "as long, and another");
+        assert!(
+            matches!(Anchors::open(&System, dir.path(), &anew), Err(AuditError::Anchor { size: 2 })),
+            "as long, and another"
+        );
         // Both gone: the ledger knows better.
-        std::fs::remove_file(&file).unwrap();
-        let anchors = Anchors::open(&file, &anew).unwrap();
+        std::fs::remove_file(dir.path().join(FILE)).unwrap();
+        let anchors = Anchors::open(&System, dir.path(), &anew).unwrap();
         assert!(matches!(anchors.check(&anew, Some(&anchor_digest(&note))), Err(AuditError::Unanchored)));
     }
 
     #[tokio::test]
     async fn all_that_may_be_on_the_ledger_are_kept() {
         let dir = tempfile::tempdir().unwrap();
-        let file = dir.path().join("anchors");
-        let log = AuditLog::open(&dir.path().join("log")).unwrap();
-        let anchors = Anchors::open(&file, &log).unwrap();
+        let log = AuditLog::open(&System, &dir.path().join("log")).unwrap();
+        let anchors = Anchors::open(&System, dir.path(), &log).unwrap();
         let mut proposed = Vec::new();
         for n in 0..20 {
             log.record(vec![draft(n)]).await.unwrap();
@@ -159,7 +157,7 @@ mod tests {
             proposed.push(anchors.propose(&note, None).unwrap());
         }
         assert!(proposed.get(15).unwrap() == proposed.get(19).unwrap(), "no more than 16 wait; the last goes again");
-        let anchors = Anchors::open(&file, &log).unwrap();
+        let anchors = Anchors::open(&System, dir.path(), &log).unwrap();
         for note in &proposed {
             anchors.check(&log, Some(&anchor_digest(note))).unwrap();
         }

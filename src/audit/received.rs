@@ -8,7 +8,7 @@ use super::error::AuditError;
 use super::report::{AccessEvent, AccessReport};
 use crate::domain::canon::{Reader, Writer};
 use crate::domain::ids::{NodeId, RecordId};
-use crate::journal::{Journal, JournalOptions};
+use crate::journal::{Host, Journal, JournalOptions};
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
@@ -62,8 +62,8 @@ impl ReceivedReports {
     ///
     /// # Errors
     /// [`AuditError::Journal`] or [`AuditError::Corrupt`].
-    pub fn open(dir: &Path) -> Result<ReceivedReports, AuditError> {
-        let (journal, recovery) = Journal::open(dir, JournalOptions::default())?;
+    pub fn open(host: &dyn Host, dir: &Path) -> Result<ReceivedReports, AuditError> {
+        let (journal, recovery) = Journal::open(host, dir, JournalOptions::default())?;
         let mut index = Index::default();
         let mut next = recovery.first_seq;
         while next < recovery.next_seq {
@@ -128,19 +128,20 @@ mod tests {
     use super::super::fixture::{ORIGIN, draft, key, record};
     use super::super::writer::AuditLog;
     use super::*;
+    use crate::journal::System;
 
     const REPORTER: NodeId = NodeId(7);
 
     #[tokio::test]
     async fn a_report_is_kept_once_and_survives_a_restart() {
         let dir = tempfile::tempdir().unwrap();
-        let log = AuditLog::open(&dir.path().join("log")).unwrap();
+        let log = AuditLog::open(&System, &dir.path().join("log")).unwrap();
         log.record(vec![draft(1), draft(2), draft(3)]).await.unwrap();
         let customs = "customs".parse().unwrap();
         let make = |from, max| AccessReport::make(&log, &customs, from, max, &key(1), ORIGIN, |_| None).unwrap();
         let reports = dir.path().join("reports");
         {
-            let kept = ReceivedReports::open(&reports).unwrap();
+            let kept = ReceivedReports::open(&System, &reports).unwrap();
             assert_eq!(kept.cursor(REPORTER), 0);
             let first = make(0, 2).unwrap();
             let head = first.verify(&key(1).public(), ORIGIN, &customs).unwrap();
@@ -149,7 +150,7 @@ mod tests {
             let overlapping = make(1, 9).unwrap();
             assert_eq!(kept.keep(REPORTER, overlapping, &head).await.unwrap(), 3);
         }
-        let kept = ReceivedReports::open(&reports).unwrap();
+        let kept = ReceivedReports::open(&System, &reports).unwrap();
         assert_eq!(kept.cursor(REPORTER), 3);
         for n in 1..=3 {
             assert_eq!(kept.of(&record(n)).len(), 1, "access {n}");
@@ -160,14 +161,14 @@ mod tests {
     #[tokio::test]
     async fn a_log_that_shrank_is_refused() {
         let dir = tempfile::tempdir().unwrap();
-        let log = AuditLog::open(&dir.path().join("log")).unwrap();
+        let log = AuditLog::open(&System, &dir.path().join("log")).unwrap();
         log.record(vec![draft(1)]).await.unwrap();
         let customs = "customs".parse().unwrap();
         let early = AccessReport::make(&log, &customs, 0, 9, &key(1), ORIGIN, |_| None).unwrap().unwrap();
         log.record(vec![draft(2)]).await.unwrap();
         let late = AccessReport::make(&log, &customs, 0, 9, &key(1), ORIGIN, |_| None).unwrap().unwrap();
         let verify = |r: &AccessReport| r.verify(&key(1).public(), ORIGIN, &customs).unwrap();
-        let kept = ReceivedReports::open(&dir.path().join("reports")).unwrap();
+        let kept = ReceivedReports::open(&System, &dir.path().join("reports")).unwrap();
         kept.keep(REPORTER, late.clone(), &verify(&late)).await.unwrap();
         let head = verify(&early);
         assert!(matches!(kept.keep(REPORTER, early, &head).await, Err(AuditError::Report(_))));

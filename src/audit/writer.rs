@@ -16,7 +16,7 @@ use super::note::{Checkpoint, Note};
 use super::tiles::{CHECKPOINT, Resource, encode_bundle, encode_tile, resources};
 use crate::domain::ids::{AgencyId, NoticeId, RecordId};
 use crate::domain::time::Millis;
-use crate::journal::{Journal, JournalError, JournalOptions};
+use crate::journal::{Host, Journal, JournalError, JournalOptions};
 use crate::seal::SigningKey;
 use std::collections::{BTreeMap, VecDeque};
 use std::path::Path;
@@ -192,8 +192,8 @@ impl AuditLog {
     /// # Errors
     /// [`AuditError::Journal`] when the journal cannot be opened, [`AuditError::Corrupt`] when its frames are
     /// not events in order from 0.
-    pub fn open(dir: &Path) -> Result<AuditLog, AuditError> {
-        AuditLog::open_with(dir, JournalOptions::default())
+    pub fn open(host: &dyn Host, dir: &Path) -> Result<AuditLog, AuditError> {
+        AuditLog::open_with(host, dir, JournalOptions::default())
     }
 
     /// Opens the log with options of the journal. Its frames must be allowed 65,535 bytes, else long events
@@ -201,8 +201,8 @@ impl AuditLog {
     ///
     /// # Errors
     /// As [`AuditLog::open`].
-    pub fn open_with(dir: &Path, options: JournalOptions) -> Result<AuditLog, AuditError> {
-        let (journal, recovery) = Journal::open(dir, options)?;
+    pub fn open_with(host: &dyn Host, dir: &Path, options: JournalOptions) -> Result<AuditLog, AuditError> {
+        let (journal, recovery) = Journal::open(host, dir, options)?;
         let corrupt = |seq, what: String| AuditError::Corrupt { seq, what };
         if recovery.first_seq != 0 {
             return Err(corrupt(0, "the beginning of the log is missing".to_owned()));

@@ -14,11 +14,12 @@ use crate::domain::canon::CanonError;
 use crate::domain::ids::{AgencyId, NodeId};
 use crate::domain::person::Role;
 use crate::domain::time::Millis;
+use crate::journal::System;
 use std::collections::BTreeSet;
 use tempfile::TempDir;
 
 async fn log_of(dir: &TempDir, n: u8) -> AuditLog {
-    let log = AuditLog::open(dir.path()).unwrap();
+    let log = AuditLog::open(&System, dir.path()).unwrap();
     assert_eq!(log.record((0..n).map(draft).collect()).await.unwrap().len(), usize::from(n));
     log
 }
@@ -78,7 +79,7 @@ fn events_that_do_not_fit_are_refused() {
 #[tokio::test]
 async fn receipts_cover_allowed_intents_to_disclose_only() {
     let dir = TempDir::new().unwrap();
-    let log = AuditLog::open(dir.path()).unwrap();
+    let log = AuditLog::open(&System, dir.path()).unwrap();
     let mut intent = draft(1);
     intent.stage = Stage::Intent;
     let mut denied = intent.clone();
@@ -103,7 +104,7 @@ async fn reopening_gives_the_same_log() {
         (log.head(), log.read(0, 100).unwrap())
     };
     assert_eq!(events.len(), 20);
-    let log = AuditLog::open(dir.path()).unwrap();
+    let log = AuditLog::open(&System, dir.path()).unwrap();
     assert_eq!(log.head(), before);
     assert_eq!(log.read(0, 100).unwrap(), events);
     let receipt = log.record(vec![draft(20)]).await.unwrap();
@@ -118,7 +119,7 @@ async fn reopening_gives_the_same_log() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn concurrent_callers_get_each_place_once() {
     let dir = TempDir::new().unwrap();
-    let log = AuditLog::open(dir.path()).unwrap();
+    let log = AuditLog::open(&System, dir.path()).unwrap();
     let tasks: Vec<_> = (0..50u8)
         .map(|n| {
             let log = log.clone();
@@ -135,7 +136,7 @@ async fn concurrent_callers_get_each_place_once() {
     assert_eq!(log.size(), 100);
     let root = log.root();
     drop(log);
-    assert_eq!(AuditLog::open(dir.path()).unwrap().root(), root);
+    assert_eq!(AuditLog::open(&System, dir.path()).unwrap().root(), root);
 }
 
 #[tokio::test]
@@ -154,7 +155,7 @@ async fn a_failed_write_ends_the_log() {
     let dir = TempDir::new().unwrap();
     // The journal refuses a frame of this size, which stands for any failed write.
     let options = crate::journal::JournalOptions { max_frame_bytes: 1_000, ..Default::default() };
-    let log = AuditLog::open_with(dir.path(), options).unwrap();
+    let log = AuditLog::open_with(&System, dir.path(), options).unwrap();
     assert!(log.record(vec![draft(1)]).await.is_ok());
     let mut big = draft(2);
     big.object = Object::Query { hash: [0; 32], disclosed: vec![(record(1), 1); 100] };
@@ -205,7 +206,7 @@ async fn an_export_of_an_earlier_head_verifies() {
 #[tokio::test]
 async fn originators_are_told_of_completed_accesses_without_names() {
     let dir = TempDir::new().unwrap();
-    let log = AuditLog::open(dir.path()).unwrap();
+    let log = AuditLog::open(&System, dir.path()).unwrap();
     let customs = agency("customs");
     let mut intent = draft(1);
     intent.stage = Stage::Intent;

@@ -2,34 +2,40 @@
 //!
 //! A voter that lost its votes could vote a second time in one term. Nobody else can see that, so it does not start.
 
-use std::fs::File;
-use std::path::{Path, PathBuf};
+use crate::journal::{Disk, Host, write_whole};
+use std::path::Path;
+use std::sync::Arc;
 
-/// What a node says that has the mark and no votes.
+/// Why such a node does not start.
 pub(super) const LOG_LOST: &str = "this node took part before and its ledger log is gone or older than that; it cannot \
     vote safely. Bring the folder back as it was; only if it never voted, remove `ledger.begun` beside it";
 
 /// The mark.
-pub(super) struct Begun(PathBuf);
+pub(super) struct Begun {
+    disk: Arc<dyn Disk>,
+    name: String,
+}
 
 impl Begun {
-    pub(super) fn of(dir: &Path) -> Begun {
-        Begun(dir.with_extension("begun"))
+    /// That of a ledger's folder; nothing is written yet.
+    pub(super) fn of(host: &dyn Host, dir: &Path) -> Result<Begun, String> {
+        let mark = dir.with_extension("begun");
+        let name = mark.file_name().ok_or("the ledger's folder has no name")?.to_string_lossy().into_owned();
+        let beside = mark.parent().ok_or("the ledger's folder is the root")?;
+        Ok(Begun { disk: host.files(beside).map_err(|e| e.to_string())?, name })
     }
 
+    /// Whether it is there.
     pub(super) fn is_set(&self) -> Result<bool, String> {
-        self.0.try_exists().map_err(|e| format!("cannot look for `{}`: {e}", self.0.display()))
+        let names = self.disk.list().map_err(|e| format!("cannot look for `{}`: {e}", self.name))?;
+        Ok(names.contains(&self.name))
     }
 
-    /// Sets it; durable when it answers.
+    /// Sets it, durably.
     pub(super) fn set(&self) -> Result<(), String> {
         if self.is_set()? {
             return Ok(());
         }
-        let set = || {
-            File::create(&self.0)?.sync_all()?;
-            self.0.parent().map_or(Ok(()), |dir| File::open(dir)?.sync_all())
-        };
-        set().map_err(|e| format!("cannot write `{}`: {e}", self.0.display()))
+        write_whole(self.disk.as_ref(), &self.name, &[]).map_err(|e| format!("cannot write `{}`: {e}", self.name))
     }
 }

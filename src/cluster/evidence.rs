@@ -8,7 +8,7 @@ use super::network::CallKind;
 use crate::domain::canon::{Canon, CanonError, Reader, Writer};
 use crate::domain::ids::NodeId;
 use crate::domain::limits;
-use crate::journal::{Journal, JournalError, JournalOptions, Recovery};
+use crate::journal::{Host, Journal, JournalError, JournalOptions, Recovery};
 use std::path::Path;
 use std::sync::{Mutex, PoisonError};
 
@@ -34,8 +34,8 @@ pub(super) struct Evidence {
 
 impl Evidence {
     /// Opens what was kept before.
-    pub(super) fn open(dir: &Path) -> Result<Evidence, String> {
-        Evidence::over(Journal::open(dir, options()).map_err(|e| e.to_string())?)
+    pub(super) fn open(host: &dyn Host, dir: &Path) -> Result<Evidence, String> {
+        Evidence::over(Journal::open(host, dir, options()).map_err(|e| e.to_string())?)
     }
 
     pub(super) fn over((journal, recovery): (Journal, Recovery)) -> Result<Evidence, String> {
@@ -113,20 +113,25 @@ fn words(frame: &[u8]) -> Result<(String, u32), CanonError> {
 #[allow(clippy::unwrap_used, reason = "test")]
 mod tests {
     use super::*;
+    use crate::journal::System;
 
     #[tokio::test]
     async fn the_largest_message_is_kept_and_found_again() {
         let dir = tempfile::tempdir().unwrap();
         let message = vec![7; limits::PEER_MESSAGE_BYTES];
-        Evidence::open(dir.path()).unwrap().keep(NodeId(7), CallKind::Snapshot, "rollback", &message).await.unwrap();
-        assert!(Evidence::open(dir.path()).unwrap().halted().is_some());
+        Evidence::open(&System, dir.path())
+            .unwrap()
+            .keep(NodeId(7), CallKind::Snapshot, "rollback", &message)
+            .await
+            .unwrap();
+        assert!(Evidence::open(&System, dir.path()).unwrap().halted().is_some());
     }
 
     #[tokio::test]
     async fn evidence_halts_and_outlives_a_restart() {
         let dir = tempfile::tempdir().unwrap();
         {
-            let evidence = Evidence::open(dir.path()).unwrap();
+            let evidence = Evidence::open(&System, dir.path()).unwrap();
             assert_eq!(evidence.halted(), None);
             for n in 0..MOST + 9 {
                 evidence.keep(NodeId(7), CallKind::Append, &format!("rollback {n}"), b"message").await.unwrap();
@@ -134,7 +139,7 @@ mod tests {
             assert_eq!(evidence.take().len() as u64, MOST, "a sender does not fill the disk");
             assert!(evidence.take().is_empty(), "told once");
         }
-        let evidence = Evidence::open(dir.path()).unwrap();
+        let evidence = Evidence::open(&System, dir.path()).unwrap();
         assert_eq!(evidence.halted().unwrap(), format!("{}: rollback 0", NodeId(7)));
         assert!(evidence.take().is_empty());
     }

@@ -18,6 +18,7 @@ use crate::domain::canon::{Canon, CanonError, Reader};
 use crate::domain::fault::Fault;
 use crate::domain::ids::NodeId;
 use crate::domain::limits;
+use crate::journal::Host;
 use crate::ledger::{BatchReply, State};
 use crate::seal::SigningKey;
 use openraft::raft::InstallSnapshotResponse;
@@ -45,12 +46,25 @@ pub struct Timings {
     pub election_max_ms: u64,
 }
 
+/// Whether the state is kept in the store too.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Materialise {
+    /// In a folder of its own.
+    InStore,
+    /// Every start reads snapshot and log: where no store can run, as in a simulation.
+    Never,
+}
+
 /// What a group is started with.
 pub struct ClusterOptions {
     /// Own node.
     pub node: NodeId,
+    /// Where files lie and workers work.
+    pub host: Arc<dyn Host>,
     /// Folder of log and snapshots.
     pub dir: PathBuf,
+    /// Whether the state is kept materialised, which only shortens a start.
+    pub materialised: Materialise,
     /// A signed genesis.
     pub genesis: Vec<u8>,
     /// Timings.
@@ -138,10 +152,12 @@ impl Cluster {
     /// Opens log and snapshot, starts openraft, forms the group on the first start.
     pub async fn start(o: ClusterOptions) -> Result<Cluster, ClusterError> {
         let fatal = |e: String| ClusterError::Fatal(e);
-        let log = LogStore::open(&o.dir.join("log")).map_err(|e| fatal(e.to_string()))?;
-        let (machine, published) = Machine::open(&o.dir, &o.genesis, &log).map_err(|e| fatal(e.to_string()))?;
+        let host = &o.host;
+        let log = LogStore::open(host.as_ref(), &o.dir.join("log")).map_err(|e| fatal(e.to_string()))?;
+        let (machine, published) = Machine::open(host.as_ref(), (&o.dir, o.materialised), &o.genesis, &log)
+            .map_err(|e| fatal(e.to_string()))?;
         let incidents = machine.incidents();
-        let evidence = Arc::new(Evidence::open(&o.dir.join("evidence")).map_err(fatal)?);
+        let evidence = Arc::new(Evidence::open(host.as_ref(), &o.dir.join("evidence")).map_err(fatal)?);
         if let Some(why) = evidence.halted() {
             tracing::error!(%why, "evidence of an attempt to undo the ledger; this node writes nothing to it");
         }
@@ -159,7 +175,7 @@ impl Cluster {
             ..Config::default()
         };
         let config = config.validate().map_err(|e| fatal(e.to_string()))?;
-        let begun = Begun::of(&o.dir);
+        let begun = Begun::of(host.as_ref(), &o.dir).map_err(fatal)?;
         // Without its votes this voter could vote twice in one term, and undo what was agreed.
         if log.vote().is_none() && begun.is_set().map_err(fatal)? {
             return Err(fatal(LOG_LOST.to_owned()));

@@ -9,7 +9,7 @@
 use super::codec;
 use super::types::{LogEntry, LogId, StorageError, TypeConfig, Vote};
 use crate::domain::canon::{CanonError, Reader, Writer};
-use crate::journal::{Journal, JournalError, JournalOptions};
+use crate::journal::{Host, Journal, JournalError, JournalOptions};
 use openraft::storage::{LogFlushed, RaftLogStorage};
 use openraft::{
     AnyError, EntryPayload, ErrorSubject, ErrorVerb, LogState, OptionalSend, RaftLogReader, StorageIOError,
@@ -121,8 +121,8 @@ pub(super) struct LogStore {
 
 impl LogStore {
     /// Opens and replays.
-    pub(super) fn open(dir: &Path) -> Result<LogStore, JournalError> {
-        let (journal, recovery) = Journal::open(dir, JournalOptions::default())?;
+    pub(super) fn open(host: &dyn Host, dir: &Path) -> Result<LogStore, JournalError> {
+        let (journal, recovery) = Journal::open(host, dir, JournalOptions::default())?;
         let mut live = Live::default();
         let mut next = recovery.first_seq;
         while next < recovery.next_seq {

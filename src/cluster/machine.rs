@@ -2,11 +2,12 @@
 //!
 //! What it holds is rebuilt from the newest snapshot file and the log; a start is shorter by what the store kept.
 
+use super::group::Materialise;
 use super::log::LogStore;
 use super::saver::{Incidents, Moment, Saver};
 use super::snapshot::{SnapshotFile, decode_snapshot, encode_snapshot};
 use super::types::{EntryReply, LogEntry, LogId, SnapshotMeta, StorageError, StoredMembership, TypeConfig};
-use crate::journal::RealDisk;
+use crate::journal::Host;
 use crate::ledger::State;
 use openraft::storage::{RaftStateMachine, Snapshot};
 use openraft::{AnyError, EntryPayload, ErrorSubject, ErrorVerb, OptionalSend, RaftSnapshotBuilder, StorageIOError};
@@ -64,14 +65,22 @@ pub(super) struct Machine {
 impl Machine {
     /// The newest of what the snapshot file and the store hold, else the state of the genesis. A saved
     /// state that the log does not know of is left aside.
-    pub(super) fn open(dir: &Path, genesis: &[u8], log: &LogStore) -> Result<(Machine, Arc<Published>), StorageError> {
+    pub(super) fn open(
+        host: &dyn Host,
+        (dir, materialised): (&Path, Materialise),
+        genesis: &[u8],
+        log: &LogStore,
+    ) -> Result<(Machine, Arc<Published>), StorageError> {
         let state = State::genesis(genesis).map_err(|e| failed(ErrorVerb::Read, e.to_string()))?;
         let read = |e: std::io::Error| failed(ErrorVerb::Read, e.to_string());
-        let disk = RealDisk::open(dir).map_err(|e| failed(ErrorVerb::Read, e.to_string()))?;
-        let file = Arc::new(SnapshotFile::on(Arc::new(disk)));
+        let disk = host.disk(dir).map_err(|e| failed(ErrorVerb::Read, e.to_string()))?;
+        let file = Arc::new(SnapshotFile::on(disk));
         let begun = log.begun() || file.is_there().map_err(read)?;
-        let (saver, saved) =
-            Saver::open(&dir.join("state"), begun).map_err(|e| failed(ErrorVerb::Read, e.to_string()))?;
+        let (saver, saved) = match materialised {
+            Materialise::InStore => Saver::open(&dir.join("state"), begun),
+            Materialise::Never => Ok((Saver::of_nothing(), None)),
+        }
+        .map_err(|e| failed(ErrorVerb::Read, e.to_string()))?;
         let (applied, _) = watch::channel(0);
         let published =
             Arc::new(Published { state: RwLock::new(Arc::new(state.clone())), digests: RwLock::default(), applied });

@@ -45,6 +45,6 @@ mod types;
 mod voters;
 
 pub use committer::{Committer, Outcome, refused};
-pub use group::{Cluster, ClusterError, ClusterOptions, Status, Timings};
+pub use group::{Cluster, ClusterError, ClusterOptions, Materialise, Status, Timings};
 pub use network::{CallError, CallKind, PeerCalls};
 pub use types::{Entry, EntryReply, TypeConfig};

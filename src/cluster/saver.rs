@@ -102,14 +102,21 @@ impl Saver {
         Ok((Saver { shared, thread: Some(thread) }, saved))
     }
 
+    /// One that keeps nothing.
+    pub(super) fn of_nothing() -> Saver {
+        Saver { shared: Arc::default(), thread: None }
+    }
+
     pub(super) fn incidents(&self) -> Incidents {
         Incidents(Arc::clone(&self.shared))
     }
 
     /// Lays a state on the desk, over one that was not saved yet.
     pub(super) fn offer(&self, moment: Moment) {
-        self.shared.desk().newest = Some(moment);
-        self.shared.woken.notify_one();
+        if self.thread.is_some() {
+            self.shared.desk().newest = Some(moment);
+            self.shared.woken.notify_one();
+        }
     }
 
     /// A state that was saved and does not decode: worse than none, and worth telling.

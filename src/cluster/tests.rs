@@ -7,19 +7,21 @@ use super::certificate::{Certificate, attest};
 use super::codec;
 use super::door::{Door, DoorError, answered_vote};
 use super::elections::{Elections, grant, write_grants};
-use super::group::{Cluster, ClusterError, ClusterOptions, Timings};
+use super::group::{Cluster, ClusterError, ClusterOptions, Materialise, Timings};
 use super::log::LogStore;
 use super::machine::Machine;
 use super::network::{CallError, CallKind, PeerCalls};
 use super::types::{Entry, LogEntry, LogId, SnapshotMeta, StorageError, TypeConfig, Vote};
 use super::voters::Voters;
 use crate::domain::ids::NodeId;
+use crate::journal::System;
 use crate::ledger::State;
 use crate::ledger::fixture::{Agency, federation};
 use openraft::raft::{AppendEntriesRequest, InstallSnapshotRequest, VoteRequest};
 use openraft::storage::{RaftLogStorage, RaftStateMachine};
 use openraft::testing::{StoreBuilder, Suite};
 use openraft::{CommittedLeaderId, EntryPayload, RaftLogReader, RaftSnapshotBuilder};
+use std::sync::Arc;
 use tempfile::TempDir;
 
 struct Builder;
@@ -27,8 +29,9 @@ struct Builder;
 impl StoreBuilder<TypeConfig, LogStore, Machine, TempDir> for Builder {
     async fn build(&self) -> Result<(TempDir, LogStore, Machine), StorageError> {
         let dir = tempfile::tempdir().unwrap();
-        let log = LogStore::open(&dir.path().join("log")).unwrap();
-        let (machine, _) = Machine::open(dir.path(), &federation().genesis, &log).unwrap();
+        let log = LogStore::open(&System, &dir.path().join("log")).unwrap();
+        let (machine, _) =
+            Machine::open(&System, (dir.path(), Materialise::InStore), &federation().genesis, &log).unwrap();
         Ok((dir, log, machine))
     }
 }
@@ -52,7 +55,7 @@ async fn append(log: &mut LogStore, entries: Vec<LogEntry>) {
 }
 
 async fn reopen(dir: &TempDir) -> LogStore {
-    LogStore::open(&dir.path().join("log")).unwrap()
+    LogStore::open(&System, &dir.path().join("log")).unwrap()
 }
 
 #[tokio::test]
@@ -90,7 +93,8 @@ async fn what_is_read_for_one_message_is_bounded() {
 async fn an_older_snapshot_never_takes_the_place_of_a_newer_one() {
     let dir = tempfile::tempdir().unwrap();
     let log = reopen(&dir).await;
-    let (mut machine, _) = Machine::open(dir.path(), &federation().genesis, &log).unwrap();
+    let (mut machine, _) =
+        Machine::open(&System, (dir.path(), Materialise::InStore), &federation().genesis, &log).unwrap();
     let blank = |i| LogEntry { log_id: id(1, i), payload: EntryPayload::Blank };
     machine.apply([blank(0)]).await.unwrap();
     let mut slow = machine.get_snapshot_builder().await;
@@ -100,7 +104,8 @@ async fn an_older_snapshot_never_takes_the_place_of_a_newer_one() {
     let kept = machine.get_current_snapshot().await.unwrap().unwrap();
     assert_eq!(kept.meta.last_log_id, Some(id(1, 1)));
     drop((machine, slow));
-    let (mut again, published) = Machine::open(dir.path(), &federation().genesis, &log).unwrap();
+    let (mut again, published) =
+        Machine::open(&System, (dir.path(), Materialise::InStore), &federation().genesis, &log).unwrap();
     assert_eq!(again.applied_state().await.unwrap().0, Some(id(1, 1)));
     assert_eq!(*published.applied().borrow(), 1);
 }
@@ -110,7 +115,7 @@ async fn an_older_snapshot_never_takes_the_place_of_a_newer_one() {
 async fn a_snapshot_that_was_not_written_leaves_the_last_one() {
     let dir = tempfile::tempdir().unwrap();
     let log = reopen(&dir).await;
-    let open = || Machine::open(dir.path(), &federation().genesis, &log).unwrap().0;
+    let open = || Machine::open(&System, (dir.path(), Materialise::InStore), &federation().genesis, &log).unwrap().0;
     let blank = |i| LogEntry { log_id: id(1, i), payload: EntryPayload::Blank };
     let (file, aside) = (dir.path().join("snapshot"), dir.path().join("snapshot.new"));
     let mut machine = open();
@@ -354,6 +359,8 @@ async fn a_node_that_lost_its_votes_does_not_start() {
     let start = || {
         Cluster::start(ClusterOptions {
             node: f.customs.node,
+            host: Arc::new(System),
+            materialised: Materialise::InStore,
             dir: ledger.clone(),
             genesis: f.genesis.clone(),
             timings: Timings { heartbeat_ms: 50, election_min_ms: 100, election_max_ms: 200 },
@@ -385,12 +392,14 @@ async fn a_lost_store_is_rebuilt_and_told() {
     let blank = |i| LogEntry { log_id: id(1, i), payload: EntryPayload::Blank };
     append(&mut log, (0..=3).map(blank).collect()).await;
     {
-        let (mut machine, _) = Machine::open(dir.path(), &federation().genesis, &log).unwrap();
+        let (mut machine, _) =
+            Machine::open(&System, (dir.path(), Materialise::InStore), &federation().genesis, &log).unwrap();
         machine.incidents().take();
         machine.apply((0..=3).map(blank)).await.unwrap();
     }
     {
-        let (mut machine, _) = Machine::open(dir.path(), &federation().genesis, &log).unwrap();
+        let (mut machine, _) =
+            Machine::open(&System, (dir.path(), Materialise::InStore), &federation().genesis, &log).unwrap();
         assert_eq!(machine.applied_state().await.unwrap().0, Some(id(1, 3)), "from the store alone");
         assert!(machine.incidents().take().is_empty());
     }
@@ -399,7 +408,8 @@ async fn a_lost_store_is_rebuilt_and_told() {
         let size = std::fs::metadata(&file).unwrap().len();
         std::fs::write(&file, vec![0; usize::try_from(size).unwrap()]).unwrap();
     }
-    let (mut machine, _) = Machine::open(dir.path(), &federation().genesis, &log).unwrap();
+    let (mut machine, _) =
+        Machine::open(&System, (dir.path(), Materialise::InStore), &federation().genesis, &log).unwrap();
     assert_eq!(machine.applied_state().await.unwrap().0, None, "openraft applies the log again");
     assert_eq!(machine.incidents().take().len(), 1);
 }
@@ -410,10 +420,12 @@ async fn a_store_ahead_of_the_log_is_left_aside() {
     let dir = tempfile::tempdir().unwrap();
     let log = reopen(&dir).await;
     {
-        let (mut machine, _) = Machine::open(dir.path(), &federation().genesis, &log).unwrap();
+        let (mut machine, _) =
+            Machine::open(&System, (dir.path(), Materialise::InStore), &federation().genesis, &log).unwrap();
         machine.apply([LogEntry { log_id: id(1, 0), payload: EntryPayload::Blank }]).await.unwrap();
     }
-    let (mut machine, _) = Machine::open(dir.path(), &federation().genesis, &log).unwrap();
+    let (mut machine, _) =
+        Machine::open(&System, (dir.path(), Materialise::InStore), &federation().genesis, &log).unwrap();
     assert_eq!(machine.applied_state().await.unwrap().0, None);
 }
 
@@ -440,6 +452,8 @@ async fn a_rollback_is_kept_as_evidence_and_stops_writing() {
     let start = || {
         Cluster::start(ClusterOptions {
             node: f.customs.node,
+            host: Arc::new(System),
+            materialised: Materialise::InStore,
             dir: dir.path().to_owned(),
             genesis: f.genesis.clone(),
             timings: Timings { heartbeat_ms: 1_000, election_min_ms: 60_000, election_max_ms: 70_000 },

@@ -9,7 +9,7 @@ use super::error::IdentityError;
 use super::person::Person;
 use crate::domain::canon::CanonError;
 use crate::domain::ids::Handle;
-use crate::journal::{Journal, JournalError, JournalOptions};
+use crate::journal::{Host, Journal, JournalError, JournalOptions};
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::{Arc, PoisonError, RwLock};
@@ -37,8 +37,8 @@ struct People {
 
 impl Directory {
     /// Opens or makes a directory in a folder and reads all of it. It blocks; call it at start.
-    pub fn open(dir: &Path) -> Result<Directory, IdentityError> {
-        let (journal, recovery) = Journal::open(dir, JournalOptions::default())?;
+    pub fn open(host: &dyn Host, dir: &Path) -> Result<Directory, IdentityError> {
+        let (journal, recovery) = Journal::open(host, dir, JournalOptions::default())?;
         let mut people = People::default();
         let mut at = recovery.first_seq;
         while at < recovery.next_seq {
@@ -164,13 +164,14 @@ impl People {
 mod tests {
     use super::super::person::tests::sample;
     use super::*;
+    use crate::journal::System;
     use std::time::{Duration, Instant};
 
     /// The journal's thread gives its lock up a moment after the last handle is gone.
     fn reopen(dir: &Path) -> Directory {
         let deadline = Instant::now() + Duration::from_secs(10);
         loop {
-            match Directory::open(dir) {
+            match Directory::open(&System, dir) {
                 Err(IdentityError::Journal(_)) if Instant::now() < deadline => std::thread::yield_now(),
                 opened => return opened.unwrap(),
             }
@@ -180,7 +181,7 @@ mod tests {
     #[tokio::test]
     async fn changes_survive_and_versions_are_compared() {
         let dir = tempfile::tempdir().unwrap();
-        let d = Directory::open(dir.path()).unwrap();
+        let d = Directory::open(&System, dir.path()).unwrap();
         let wang = d.put(sample("wang", 1), 0).await.unwrap();
         assert_eq!(wang.version, 1);
         assert!(matches!(
@@ -207,7 +208,7 @@ mod tests {
     #[tokio::test]
     async fn a_key_or_handle_belongs_to_one_person() {
         let dir = tempfile::tempdir().unwrap();
-        let d = Directory::open(dir.path()).unwrap();
+        let d = Directory::open(&System, dir.path()).unwrap();
         d.put(sample("wang", 1), 0).await.unwrap();
         assert!(d.put(Person { handle: Handle::from_bytes([2; 16]), ..sample("li", 1) }, 0).await.is_err());
         assert!(d.put(Person { public_key: [2; 32], ..sample("li", 1) }, 0).await.is_err());

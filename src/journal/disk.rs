@@ -12,7 +12,7 @@ use super::error::{JournalError, io_at};
 const LOCK: &str = "lock";
 
 /// Bytes that may still be written on the file system of a directory.
-pub fn free_bytes(dir: &Path) -> io::Result<u64> {
+pub(super) fn free_bytes(dir: &Path) -> io::Result<u64> {
     let room = rustix::fs::statvfs(dir)?;
     Ok(room.f_bavail.saturating_mul(room.f_frsize))
 }
@@ -48,7 +48,7 @@ pub struct RealDisk {
     handle: File,
     /// The file being written. Kept open, so that a sync reports the errors of the writes before it.
     writing: Mutex<Option<Writing>>,
-    _lock: File,
+    _lock: Option<File>,
 }
 
 struct Writing {
@@ -60,18 +60,13 @@ impl RealDisk {
     /// Creates the directory if need be, durably, and takes its lock. Errors: [`JournalError::Io`]; the kind is
     /// [`io::ErrorKind::WouldBlock`] if the journal is open elsewhere.
     pub fn open(dir: &Path) -> Result<RealDisk, JournalError> {
-        let dir = std::path::absolute(dir).map_err(io_at("find directory"))?;
-        create_dir(&dir).map_err(io_at("create directory"))?;
-        // Also when the directory was there already: a process may have died between creating and syncing it.
-        if let Some(parent) = dir.parent() {
-            sync_path(parent).map_err(io_at("sync parent directory"))?;
-        }
+        let mut disk = RealDisk::beside_others(dir)?;
         let lock = OpenOptions::new()
             .write(true)
             .create(true)
             .truncate(false)
             .mode(0o600)
-            .open(dir.join(LOCK))
+            .open(disk.dir.join(LOCK))
             .map_err(io_at("open lock"))?;
         match lock.try_lock() {
             Ok(()) => {}
@@ -81,8 +76,20 @@ impl RealDisk {
             }
             Err(TryLockError::Error(error)) => return Err(io_at("lock directory")(error)),
         }
+        disk._lock = Some(lock);
+        Ok(disk)
+    }
+
+    /// Creates the directory if need be, durably, without a lock: its owner has one of its own.
+    pub fn beside_others(dir: &Path) -> Result<RealDisk, JournalError> {
+        let dir = std::path::absolute(dir).map_err(io_at("find directory"))?;
+        create_dir(&dir).map_err(io_at("create directory"))?;
+        // Also when the directory was there already: a process may have died between creating and syncing it.
+        if let Some(parent) = dir.parent() {
+            sync_path(parent).map_err(io_at("sync parent directory"))?;
+        }
         let handle = File::open(&dir).map_err(io_at("open directory"))?;
-        Ok(RealDisk { dir, handle, writing: Mutex::new(None), _lock: lock })
+        Ok(RealDisk { dir, handle, writing: Mutex::new(None), _lock: None })
     }
 
     fn writing(&self) -> MutexGuard<'_, Option<Writing>> {

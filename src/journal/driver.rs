@@ -1,18 +1,23 @@
-//! The thread driver: takes everything queued, one write, one sync, then wakes everybody.
+//! The driver: takes everything queued, one write, one sync, then wakes everybody.
 
 use super::catalog::Catalog;
 use super::core::{Core, JournalOptions};
-use super::disk::{Disk, RealDisk};
+use super::disk::Disk;
 use super::error::JournalError;
 use super::frame::SEGMENT_HEAD;
+#[cfg(test)]
+use super::host::System;
+use super::host::{Host, Worker};
 use super::recover::Recovery;
 use super::walk::{Step, Walk};
 use std::path::Path;
 use std::sync::{Arc, mpsc};
-use std::thread::JoinHandle;
 use tokio::sync::oneshot;
 
-/// Runs on the writer thread once the frames are durable, with the number of the first.
+/// Most submissions that share a sync.
+const BATCH: usize = 4_096;
+
+/// Runs on the writer's thread once the frames are durable, with the number of the first.
 pub type Done = Box<dyn FnOnce(Result<u64, JournalError>) + Send>;
 
 enum Order {
@@ -24,53 +29,29 @@ enum Order {
 /// Handle to a journal. When the last handle is gone, everything queued is written and the directory let go.
 #[derive(Clone)]
 pub struct Journal {
-    writer: Arc<Writer>,
+    writer: Arc<Worker<Order>>,
     catalog: Catalog,
     disk: Arc<dyn Disk>,
 }
 
-/// The writer thread; dropping it waits for what is queued.
-struct Writer {
-    orders: Option<mpsc::Sender<Order>>,
-    thread: Option<JoinHandle<()>>,
-}
-
-impl Writer {
-    fn send(&self, order: Order) -> Result<(), Order> {
-        match &self.orders {
-            Some(orders) => orders.send(order).map_err(|mpsc::SendError(order)| order),
-            None => Err(order),
-        }
-    }
-}
-
-impl Drop for Writer {
-    fn drop(&mut self) {
-        drop(self.orders.take());
-        // The last handle may go inside a callback, on the writer thread itself, which cannot wait for itself.
-        if let Some(thread) = self.thread.take().filter(|t| t.thread().id() != std::thread::current().id()) {
-            let _ = thread.join();
-        }
-    }
-}
-
 impl Journal {
-    /// Creates or recovers the journal in a directory and starts its thread.
-    pub fn open(dir: &Path, options: JournalOptions) -> Result<(Journal, Recovery), JournalError> {
-        Journal::over(Arc::new(RealDisk::open(dir)?), options)
+    /// Creates or recovers the journal in a directory and starts its writer.
+    pub fn open(host: &dyn Host, dir: &Path, options: JournalOptions) -> Result<(Journal, Recovery), JournalError> {
+        Journal::on(host, host.disk(dir)?, options)
     }
 
-    /// The same over any disk.
+    /// The same over any disk, with a thread.
+    #[cfg(test)]
     pub(crate) fn over(disk: Arc<dyn Disk>, options: JournalOptions) -> Result<(Journal, Recovery), JournalError> {
-        let (core, recovery) = Core::open(Arc::clone(&disk), options)?;
+        Journal::on(&System, disk, options)
+    }
+
+    fn on(host: &dyn Host, disk: Arc<dyn Disk>, options: JournalOptions) -> Result<(Journal, Recovery), JournalError> {
+        let (mut core, recovery) = Core::open(Arc::clone(&disk), options)?;
         let catalog = core.catalog();
-        let (orders, queue) = mpsc::channel();
-        let thread = std::thread::Builder::new()
-            .name("journal".into())
-            .spawn(move || drive(core, &queue))
-            .map_err(|e| JournalError::Io { step: "start the writer thread", source: Arc::new(e) })?;
-        let writer = Arc::new(Writer { orders: Some(orders), thread: Some(thread) });
-        Ok((Journal { writer, catalog, disk }, recovery))
+        let writer = Worker::start(host, "journal", BATCH, move |orders| drive(&mut core, orders))
+            .map_err(|e| JournalError::Io { step: "start the writer", source: Arc::new(e) })?;
+        Ok((Journal { writer: Arc::new(writer), catalog, disk }, recovery))
     }
 
     /// Appends frames; durable when it answers, with the number of the first.
@@ -83,8 +64,7 @@ impl Journal {
     /// The same for threads that may block.
     pub fn append_blocking(&self, frames: Vec<Vec<u8>>) -> Result<u64, JournalError> {
         let (tx, rx) = mpsc::channel();
-        self.submit(frames, Box::new(move |outcome| drop(tx.send(outcome))));
-        rx.recv().map_err(|_| JournalError::Closed)?
+        self.wait_for(Order::Append(frames, Box::new(move |outcome| drop(tx.send(outcome)))), &rx)
     }
 
     /// Appends frames and calls back when they are durable. Submissions keep their order.
@@ -138,39 +118,41 @@ impl Journal {
     /// Begins a segment behind everything queued so far. It blocks for the length of a sync.
     pub fn begin_segment(&self) -> Result<(), JournalError> {
         let (tx, rx) = mpsc::channel();
-        self.writer.send(Order::Begin(tx)).map_err(|_| JournalError::Closed)?;
-        rx.recv().map_err(|_| JournalError::Closed)?
+        self.wait_for(Order::Begin(tx), &rx)
     }
 
     /// Removes whole segments below `keep_from`.
     pub fn trim_front(&self, keep_from: u64) -> Result<(), JournalError> {
         let (tx, rx) = mpsc::channel();
-        self.writer.send(Order::Trim(keep_from, tx)).map_err(|_| JournalError::Closed)?;
-        rx.recv().map_err(|_| JournalError::Closed)?
+        self.wait_for(Order::Trim(keep_from, tx), &rx)
+    }
+
+    fn wait_for<T>(&self, order: Order, answer: &mpsc::Receiver<Result<T, JournalError>>) -> Result<T, JournalError> {
+        self.writer.send_and_wait(order).map_err(|_| JournalError::Closed)?;
+        answer.recv().map_err(|_| JournalError::Closed)?
     }
 }
 
-fn drive(mut core: Core, queue: &mpsc::Receiver<Order>) {
-    while let Ok(first) = queue.recv() {
-        let mut waiting: Vec<(u64, Done)> = Vec::new();
-        for order in std::iter::once(first).chain(queue.try_iter()) {
-            match order {
-                Order::Append(frames, done) => match core.queue(&frames) {
-                    Ok(seq) => waiting.push((seq, done)),
-                    Err(e) => done(Err(e)),
-                },
-                Order::Trim(keep_from, done) => {
-                    let outcome = settle(&mut core, &mut waiting).and_then(|()| core.trim_front(keep_from));
-                    let _ = done.send(outcome);
-                }
-                Order::Begin(done) => {
-                    let outcome = settle(&mut core, &mut waiting).and_then(|()| core.begin_segment());
-                    let _ = done.send(outcome);
-                }
+/// One batch: written and synced together, unless an order stands between.
+fn drive(core: &mut Core, orders: Vec<Order>) {
+    let mut waiting: Vec<(u64, Done)> = Vec::new();
+    for order in orders {
+        match order {
+            Order::Append(frames, done) => match core.queue(&frames) {
+                Ok(seq) => waiting.push((seq, done)),
+                Err(e) => done(Err(e)),
+            },
+            Order::Trim(keep_from, done) => {
+                let outcome = settle(core, &mut waiting).and_then(|()| core.trim_front(keep_from));
+                let _ = done.send(outcome);
+            }
+            Order::Begin(done) => {
+                let outcome = settle(core, &mut waiting).and_then(|()| core.begin_segment());
+                let _ = done.send(outcome);
             }
         }
-        let _ = settle(&mut core, &mut waiting);
     }
+    let _ = settle(core, &mut waiting);
 }
 
 /// One sync for all that wait.

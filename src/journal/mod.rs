@@ -2,7 +2,7 @@
 //!
 //! What it is: a directory of segment files. A frame is any byte string; it gets the next sequence number, and an
 //! answer means that it and everything before it was written and `fdatasync`ed. [`Core`] is the journal without a
-//! thread, as calls on a [`Disk`] (P28); [`Journal`] is the handle to a thread that drives one.
+//! thread, as calls on a [`Disk`] (P28); [`Journal`] is the handle to a worker that drives one, and [`Host`] says what a worker is.
 //!
 //! What it is not: it does not know what frames mean, does not replicate, and does not defend against somebody who
 //! can write its files: checks and chain are against accidents. Tamper evidence is the business of `audit`.
@@ -33,15 +33,19 @@ mod error;
 #[allow(clippy::unwrap_used, reason = "test")]
 mod fault;
 mod frame;
+mod host;
 mod recover;
 #[cfg(test)]
 mod tests;
 mod walk;
+mod whole;
 
 pub use self::core::{Core, JournalOptions};
-pub use self::disk::{Disk, RealDisk, free_bytes};
+pub use self::disk::{Disk, RealDisk};
 pub use self::driver::{Done, Journal};
 pub use self::error::JournalError;
 #[cfg(test)]
 pub(crate) use self::fault::{FaultDisk, Leaves};
+pub use self::host::{Host, System, Waker, Work, Worker};
 pub use self::recover::Recovery;
+pub use self::whole::{read_whole, write_whole};

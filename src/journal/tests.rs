@@ -7,6 +7,7 @@ use super::driver::Journal;
 use super::error::JournalError;
 use super::fault::{FaultDisk, Leaves};
 use super::frame::{FRAME_HEAD, SEGMENT_HEAD, segment_name};
+use super::host::System;
 use proptest::prelude::*;
 use std::sync::Arc;
 
@@ -192,7 +193,7 @@ fn a_large_frame_is_refused_and_changes_nothing() {
 fn a_real_directory_is_locked_and_survives_reopening() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("j");
-    let (journal, _) = Journal::open(&path, SMALL).unwrap();
+    let (journal, _) = Journal::open(&System, &path, SMALL).unwrap();
     let threads: Vec<_> = (0..8u8)
         .map(|n| {
             let journal = journal.clone();
@@ -202,13 +203,13 @@ fn a_real_directory_is_locked_and_survives_reopening() {
     let mut firsts: Vec<u64> = threads.into_iter().map(|t| t.join().unwrap()).collect();
     firsts.sort_unstable();
     assert_eq!(firsts, (0..8).map(|n| n * 2).collect::<Vec<u64>>());
-    assert!(matches!(Journal::open(&path, SMALL), Err(JournalError::Io { .. })), "locked");
+    assert!(matches!(Journal::open(&System, &path, SMALL), Err(JournalError::Io { .. })), "locked");
     let before = journal.read(0, 100, 1 << 20).unwrap();
     assert_eq!(before.len(), 16);
     assert!(before.chunks(2).all(|pair| pair[0].1[0] == pair[1].1[0]), "a submission stays together");
     assert_eq!(journal.read(3, 1, 1 << 20).unwrap(), [before[3].clone()]);
     drop(journal);
-    let (again, recovery) = Journal::open(&path, SMALL).unwrap();
+    let (again, recovery) = Journal::open(&System, &path, SMALL).unwrap();
     assert_eq!((recovery.next_seq, recovery.cut_bytes), (16, 0));
     assert_eq!(again.read(0, 100, 1 << 20).unwrap(), before);
 }

@@ -10,7 +10,7 @@ use super::system::{SystemClock, SystemEntropy, end_with_parent, harden, yield_t
 use super::upkeep::{self, Cutting};
 use crate::api::{Apart, NodeGate, NodeServices, People, PostServices};
 use crate::audit::{Action as AuditAction, Anchors, AuditLog, Decision as Verdict, Object, ReceivedReports};
-use crate::cluster::{Cluster, ClusterOptions, Committer, Timings};
+use crate::cluster::{Cluster, ClusterOptions, Committer, Materialise, Timings};
 use crate::config::{FirstPerson, NodeConfig, read_genesis, read_text};
 use crate::domain::canon::Canon;
 use crate::domain::fault::Fault;
@@ -21,6 +21,7 @@ use crate::identity::{
     Acceptor, AgencyVerifier, Authority, Credentials, Dialer, Directory, Exchange, Expected, Limits, Person, Protocol,
     ServerTls, TrustRoots, certificate_facts, harden as harden_server, is_dev,
 };
+use crate::journal::{Host, System};
 use crate::ledger::{Genesis, node_id};
 use crate::notice::{Identity, Office};
 use crate::policy::Engine;
@@ -89,6 +90,7 @@ pub fn run(config: NodeConfig) -> Result<(), Fault> {
 
 async fn serve(config: NodeConfig, urgent: Handle) -> Result<(), Fault> {
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+    let host: Arc<dyn Host> = Arc::new(System);
     let signed = read_genesis(&config.genesis)?;
     let genesis = signed.verified()?;
     let node = node_id(&config.agency, &config.node);
@@ -105,13 +107,14 @@ async fn serve(config: NodeConfig, urgent: Handle) -> Result<(), Fault> {
     let federation = genesis.federation.clone();
 
     let audit = Arc::new(
-        AuditLog::open(&config.data.join("audit")).map_err(|e| Fault::integrity("AUDIT_FAILED", e.to_string()))?,
+        AuditLog::open(host.as_ref(), &config.data.join("audit"))
+            .map_err(|e| Fault::integrity("AUDIT_FAILED", e.to_string()))?,
     );
-    let anchors = Anchors::open(&config.data.join("anchors"), &audit)?;
-    let reports = ReceivedReports::open(&config.data.join("reports"))
+    let anchors = Anchors::open(host.as_ref(), &config.data, &audit)?;
+    let reports = ReceivedReports::open(host.as_ref(), &config.data.join("reports"))
         .map_err(|e| Fault::integrity("AUDIT_FAILED", e.to_string()))?;
-    let complaints = Complaints::open(&config.data.join("complaints")).map_err(Fault::from)?;
-    let directory = Arc::new(Directory::open(&config.data.join("people"))?);
+    let complaints = Complaints::open(host.as_ref(), &config.data.join("complaints")).map_err(Fault::from)?;
+    let directory = Arc::new(Directory::open(host.as_ref(), &config.data.join("people"))?);
     first_people(&config, &directory, &mut SystemEntropy).await?;
     let dialer = Dialer::new(credentials()?, roots.clone(), Arc::clone(&clock));
     let peers = Arc::new(Peers::new(&config, &dialer, roots.clone())?);
@@ -122,6 +125,8 @@ async fn serve(config: NodeConfig, urgent: Handle) -> Result<(), Fault> {
     let cluster = Arc::new(
         Cluster::start(ClusterOptions {
             node,
+            host: Arc::clone(&host),
+            materialised: Materialise::InStore,
             dir: config.data.join("ledger"),
             genesis: signed.to_canon(),
             timings: Timings {
@@ -166,12 +171,19 @@ async fn serve(config: NodeConfig, urgent: Handle) -> Result<(), Fault> {
     let node_server = tokio::spawn(router.serve_with_incoming_shutdown(nodes, told(stopped.clone())));
 
     let keys = Keys::new(config.agency.clone(), federation.clone(), node, open_ring(&config)?).map_err(Fault::from)?;
-    let intake = Intake::open(&config.data.join("vault"), Box::new(SystemEntropy)).map_err(Fault::from)?;
+    let intake =
+        Intake::open(host.as_ref(), &config.data.join("vault"), Box::new(SystemEntropy)).map_err(Fault::from)?;
     let vault = Arc::new(Vault::new(keys, intake));
     let (federation_id, agency) = (federation.clone(), config.agency.clone());
     let identity = Identity { federation: federation_id, agency, node };
-    let office = Office::open(&config.data.join("notices"), identity, open_ring(&config)?, config.notices.deadlines())
-        .map_err(Fault::from)?;
+    let office = Office::open(
+        host.as_ref(),
+        &config.data.join("notices"),
+        identity,
+        open_ring(&config)?,
+        config.notices.deadlines(),
+    )
+    .map_err(Fault::from)?;
     let (indexes, anew) = open_indexes(&config, &ring)?;
     let (bells, rung) = Bells::start(&config.notices)?;
     let incarnation = clock.now().0;
@@ -213,6 +225,7 @@ async fn serve(config: NodeConfig, urgent: Handle) -> Result<(), Fault> {
         quota: Mutex::default(),
         bell: Arc::new(bells),
         groups: Groups(config.notices.groups.clone()),
+        host,
         data: config.data.clone(),
         watching: Default::default(),
         duty: DutyChain {

@@ -18,7 +18,7 @@ use crate::audit::AuditReceipt;
 use crate::domain::ids::{AgencyId, FederationId, NodeId, NoticeId};
 use crate::domain::notice::{Answer, Deadlines, Precedence};
 use crate::domain::time::{Entropy, Millis};
-use crate::journal::{Journal, JournalError, JournalOptions, Recovery};
+use crate::journal::{Host, Journal, JournalError, JournalOptions, Recovery};
 use crate::ledger::State;
 use crate::seal::{KeyRing, SigningKey, digest};
 use std::collections::BTreeMap;
@@ -134,8 +134,14 @@ impl Office {
     ///
     /// # Errors
     /// [`NoticeError::Journal`], [`NoticeError::Seal`] or [`NoticeError::Canon`] when the journal is damaged.
-    pub fn open(dir: &Path, identity: Identity, ring: KeyRing, deadlines: Deadlines) -> Result<Office, NoticeError> {
-        Office::over(Journal::open(dir, JournalOptions::default())?, identity, ring, deadlines)
+    pub fn open(
+        host: &dyn Host,
+        dir: &Path,
+        identity: Identity,
+        ring: KeyRing,
+        deadlines: Deadlines,
+    ) -> Result<Office, NoticeError> {
+        Office::over(Journal::open(host, dir, JournalOptions::default())?, identity, ring, deadlines)
     }
 
     pub(super) fn over(

@@ -12,6 +12,7 @@ use crate::cluster::{Cluster, Committer};
 use crate::domain::ids::{AgencyId, FederationId, NodeId, RecordId};
 use crate::domain::time::{Clock, Entropy};
 use crate::identity::{Authority, Directory};
+use crate::journal::Host;
 use crate::ledger::{State, origin_mark};
 use crate::notice::{Office, Quota};
 use crate::policy::Engine;
@@ -62,6 +63,8 @@ pub struct Core {
     pub bell: Arc<dyn Bell>,
     /// Named sets of addressees.
     pub groups: Groups,
+    /// What it stands on.
+    pub host: Arc<dyn Host>,
     /// Where the node's data is.
     pub data: PathBuf,
     /// Who watches for notices.

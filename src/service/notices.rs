@@ -11,7 +11,6 @@ use crate::domain::label::{Grade, Label, Period};
 use crate::domain::notice::{
     ADDRESSEES, ATTACHMENTS, NOTICE_BODY_BYTES, Precedence, SUBJECT_CHARS, Warning, WarningKind,
 };
-use crate::journal::free_bytes;
 use crate::ledger::{State, origin_mark};
 use crate::notice::{Content, Draft, LetterHeader, LetterKind, flash_allowance};
 use crate::policy::{Action, Resource};
@@ -159,7 +158,7 @@ impl Core {
 
     /// Room on the node's disk, in bytes; none when it cannot be asked.
     fn free(&self) -> u64 {
-        free_bytes(&self.data).unwrap_or_else(|error| {
+        self.host.free_bytes(&self.data).unwrap_or_else(|error| {
             tracing::error!(%error, "the room on the disk is not known");
             0
         })

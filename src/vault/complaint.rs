@@ -9,7 +9,7 @@ use super::error::VaultError;
 use crate::domain::canon::{Canon, CanonError, Reader, Writer};
 use crate::domain::ids::{AgencyId, FederationId, NodeId, RecordId};
 use crate::domain::time::Millis;
-use crate::journal::{Journal, JournalOptions, Recovery};
+use crate::journal::{Host, Journal, JournalOptions, Recovery};
 use crate::seal::{PublicKey, SealError, Signature, SigningKey};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
@@ -128,8 +128,8 @@ impl Complaints {
     ///
     /// # Errors
     /// [`VaultError::Journal`] or [`VaultError::Canon`].
-    pub fn open(dir: &Path) -> Result<Complaints, VaultError> {
-        Complaints::over(Journal::open(dir, JournalOptions::default())?)
+    pub fn open(host: &dyn Host, dir: &Path) -> Result<Complaints, VaultError> {
+        Complaints::over(Journal::open(host, dir, JournalOptions::default())?)
     }
 
     fn over((journal, recovery): (Journal, Recovery)) -> Result<Complaints, VaultError> {
@@ -262,6 +262,7 @@ impl Complained {
 #[allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "test")]
 mod tests {
     use super::*;
+    use crate::journal::System;
     use data_encoding::HEXLOWER;
 
     fn complaint(reason: &str) -> Complaint {
@@ -319,12 +320,12 @@ mod tests {
     async fn a_complaint_is_kept_once_and_survives_a_restart() {
         let dir = tempfile::tempdir().unwrap();
         {
-            let kept = Complaints::open(dir.path()).unwrap();
+            let kept = Complaints::open(&System, dir.path()).unwrap();
             for reason in ["why", "why", "why not"] {
                 kept.keep(complaint(reason), &complaint(reason).sign(&key())).await.unwrap();
             }
         }
-        let (journal, recovery) = Journal::open(dir.path(), JournalOptions::default()).unwrap();
+        let (journal, recovery) = Journal::open(&System, dir.path(), JournalOptions::default()).unwrap();
         assert_eq!(recovery.next_seq, 2, "the same twice is one frame");
         let kept = Complaints::over((journal, recovery)).unwrap();
         assert_eq!(kept.all(), [complaint("why not")], "the last word counts");

@@ -50,7 +50,7 @@ impl Known {
     }
 }
 
-/// The writing side; owned by the intake thread.
+/// The writing side; owned by the intake's worker.
 pub(super) struct BodyWriter {
     disk: Arc<dyn Disk>,
     at: Known,

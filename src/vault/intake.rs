@@ -1,6 +1,6 @@
 //! Taking sealed objects in: body and shred key durable, then the intake frame, then the answer.
 //!
-//! One thread writes; it takes everything queued, so concurrent publishes and pushes share three syncs.
+//! One worker writes; it takes everything queued, so concurrent publishes and pushes share three syncs.
 //! Crash stories: before the frame, the object does not exist and its sender asks again; after the frame, it
 //! is held. A failed write or sync closes the vault (fail closed), because nobody knows what the disk has.
 
@@ -11,13 +11,15 @@ use super::proposal::{Proposal, Stand};
 use crate::domain::canon::{Canon, CanonError, Reader, Writer};
 use crate::domain::ids::{Handle, RecordId};
 use crate::domain::time::{Entropy, Millis};
-use crate::journal::{Disk, Journal, JournalOptions, RealDisk, Recovery};
+use crate::journal::{Disk, Host, Journal, JournalOptions, Recovery, Worker};
 use std::collections::BTreeMap;
 use std::path::Path;
-use std::sync::{Arc, Mutex, PoisonError, RwLock, mpsc};
+use std::sync::{Arc, PoisonError, RwLock};
 use tokio::sync::oneshot;
 
 const DOMAIN: &str = "hufu.vault.intake";
+/// Most jobs that share the syncs.
+const BATCH: usize = 256;
 /// The first version of a frame had no digest of imports.
 const FIRST: u16 = 1;
 /// Of every object but proposals.
@@ -121,18 +123,28 @@ impl Index {
 pub struct Intake {
     bodies: Arc<dyn Disk>,
     index: Arc<RwLock<Index>>,
-    jobs: Arc<Mutex<mpsc::Sender<Job>>>,
+    jobs: Arc<Worker<Job>>,
 }
 
 impl Intake {
-    /// Recovers what is held and starts the writing thread.
-    pub fn open(dir: &Path, entropy: Box<dyn Entropy>) -> Result<Intake, VaultError> {
-        let journal = Journal::open(&dir.join("intake"), JournalOptions::default())?;
-        Intake::over(journal, Arc::new(RealDisk::open(&dir.join("bodies"))?), entropy)
+    /// Recovers what is held and starts its writer.
+    pub fn open(host: &dyn Host, dir: &Path, entropy: Box<dyn Entropy>) -> Result<Intake, VaultError> {
+        let journal = Journal::open(host, &dir.join("intake"), JournalOptions::default())?;
+        Intake::on(host, journal, host.disk(&dir.join("bodies"))?, entropy)
     }
 
-    /// The same over any journal and disk.
+    /// The same over any journal and disk, with a thread.
+    #[cfg(test)]
     pub(super) fn over(
+        journal: (Journal, Recovery),
+        bodies: Arc<dyn Disk>,
+        entropy: Box<dyn Entropy>,
+    ) -> Result<Intake, VaultError> {
+        Intake::on(&crate::journal::System, journal, bodies, entropy)
+    }
+
+    fn on(
+        host: &dyn Host,
         (journal, recovery): (Journal, Recovery),
         bodies: Arc<dyn Disk>,
         entropy: Box<dyn Entropy>,
@@ -150,13 +162,10 @@ impl Intake {
         }
         let writer = BodyWriter::open(Arc::clone(&bodies), known)?;
         let index = Arc::new(RwLock::new(index));
-        let (jobs, queue) = mpsc::channel();
-        let thread = WriterThread { journal, writer, entropy, index: Arc::clone(&index) };
-        std::thread::Builder::new()
-            .name("vault-intake".into())
-            .spawn(move || thread.run(&queue))
-            .map_err(VaultError::io("start the intake thread"))?;
-        Ok(Intake { bodies, index, jobs: Arc::new(Mutex::new(jobs)) })
+        let mut clerk = Clerk { journal, writer, entropy, index: Arc::clone(&index), failed: None };
+        let jobs = Worker::start(host, "vault-intake", BATCH, move |jobs| clerk.work(jobs))
+            .map_err(VaultError::io("start the intake's worker"))?;
+        Ok(Intake { bodies, index, jobs: Arc::new(jobs) })
     }
 
     /// Takes an object in; durable when it answers.
@@ -176,8 +185,7 @@ impl Intake {
 
     async fn run(&self, job: impl FnOnce(Done) -> Job) -> Result<(), VaultError> {
         let (done, answer) = oneshot::channel();
-        let queue = self.jobs.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        queue.send(job(done)).map_err(|_| VaultError::Poisoned)?;
+        self.jobs.send(job(done)).map_err(|_| VaultError::Poisoned)?;
         answer.await.map_err(|_| VaultError::Poisoned)?
     }
 
@@ -244,46 +252,41 @@ impl Intake {
     }
 }
 
-struct WriterThread {
+/// The one writer of the intake.
+struct Clerk {
     journal: Journal,
     writer: BodyWriter,
     entropy: Box<dyn Entropy>,
     index: Arc<RwLock<Index>>,
+    failed: Option<VaultError>,
 }
 
-impl WriterThread {
-    fn run(mut self, queue: &mpsc::Receiver<Job>) {
-        let mut failed = None;
-        while let Ok(first) = queue.recv() {
-            let (mut takes, mut answers, mut decisions) = (Vec::new(), Vec::new(), Vec::new());
-            for job in std::iter::once(first).chain(queue.try_iter().take(255)) {
-                match job {
-                    Job::Take(take, done) => {
-                        takes.push(*take);
-                        answers.push(done);
-                    }
-                    Job::Decide(key, stand, parts, done) => decisions.push((key, stand, parts, done)),
+impl Clerk {
+    fn work(&mut self, jobs: Vec<Job>) {
+        let (mut takes, mut answers, mut decisions) = (Vec::new(), Vec::new(), Vec::new());
+        for job in jobs {
+            match job {
+                Job::Take(take, done) => {
+                    takes.push(*take);
+                    answers.push(done);
                 }
+                Job::Decide(key, stand, parts, done) => decisions.push((key, stand, parts, done)),
             }
-            if !takes.is_empty() {
-                let outcome = self.guarded(&mut failed, |t| t.write(&takes));
-                for done in answers {
-                    let _ = done.send(outcome.clone());
-                }
+        }
+        if !takes.is_empty() {
+            let outcome = self.guarded(|t| t.write(&takes));
+            for done in answers {
+                let _ = done.send(outcome.clone());
             }
-            for (key, stand, parts, done) in decisions {
-                let _ = done.send(self.guarded(&mut failed, |t| t.decide(key, stand, parts)));
-            }
+        }
+        for (key, stand, parts, done) in decisions {
+            let _ = done.send(self.guarded(|t| t.decide(key, stand, parts)));
         }
     }
 
     /// After a failed write nothing is written any more.
-    fn guarded(
-        &mut self,
-        failed: &mut Option<VaultError>,
-        write: impl FnOnce(&mut Self) -> Result<(), VaultError>,
-    ) -> Result<(), VaultError> {
-        if failed.is_some() {
+    fn guarded(&mut self, write: impl FnOnce(&mut Self) -> Result<(), VaultError>) -> Result<(), VaultError> {
+        if self.failed.is_some() {
             return Err(VaultError::Poisoned);
         }
         let outcome = write(self);
@@ -292,7 +295,7 @@ impl WriterThread {
             && !matches!(e, VaultError::Decided | VaultError::Rule(_))
         {
             tracing::error!(error = %e, "the vault's intake failed; it stays closed until the node is started again");
-            *failed = Some(e.clone());
+            self.failed = Some(e.clone());
         }
         outcome
     }

@@ -3,7 +3,7 @@
 //! A proposal is sealed and durable like any accepted record, and goes nowhere: it is not pushed, not proposed to the
 //! ledger, and not served, so that nobody but its author and the own agency's classifiers ever sees it. The classifier's
 //! own key signs the commitments of all its envelopes. One frame decides: that of the record's own envelope, written by the
-//! intake's one thread if nobody decided before. Its lower envelopes name it, and may leave when it may.
+//! intake's one writer if nobody decided before. Its lower envelopes name it, and may leave when it may.
 
 use super::card::{Card, Facts};
 use super::error::VaultError;

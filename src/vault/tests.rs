@@ -15,7 +15,7 @@ use crate::domain::label::{Grade, Label, Period};
 use crate::domain::person::Role;
 use crate::domain::record::{Kind, Meta};
 use crate::domain::time::{At, Millis};
-use crate::journal::{FaultDisk, Journal, JournalOptions, Leaves};
+use crate::journal::{FaultDisk, Journal, JournalOptions, Leaves, System};
 use crate::ledger::fixture::signed_genesis;
 use crate::ledger::{
     Act, Authority, Command, CommandReply, Descriptor, NodeEntry, SignedAct, SignedBatch, State, node_id, origin_mark,
@@ -393,7 +393,7 @@ fn r_a_kind_outside_the_agreement_is_refused_when_it_is_opened() {
     let held = vault.held(&t.state, &id, 0, NOW).unwrap().unwrap();
     let dir = tempfile::tempdir().unwrap();
     let error = block(async {
-        let audit = AuditLog::open(dir.path()).unwrap();
+        let audit = AuditLog::open(&System, dir.path()).unwrap();
         let mut event = crate::audit::fixture::draft(1);
         (event.action, event.stage) = (Action::Index, Stage::Single);
         event.actor = Actor::Node { agency: t.customs.id.clone(), node: node_id(&t.customs.id, "1") };

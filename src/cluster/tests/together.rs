@@ -7,7 +7,7 @@ use crate::ledger::fixture::{Agency, Federation};
 use crate::seal::SigningKey;
 use std::collections::BTreeMap;
 use std::pin::Pin;
-use std::sync::{Arc, Mutex, Weak};
+use std::sync::{Mutex, Weak};
 use std::time::Duration;
 use tokio::time::{Instant, timeout};
 
@@ -40,6 +40,8 @@ impl PeerCalls for Wire {
 async fn start(f: &Federation, agency: &Agency, seed: u8, nodes: &Nodes, dir: &TempDir) -> Arc<Cluster> {
     let options = ClusterOptions {
         node: agency.node,
+        host: Arc::new(System),
+        materialised: Materialise::InStore,
         dir: dir.path().join(agency.id.as_str()),
         genesis: f.genesis.clone(),
         timings: Timings { heartbeat_ms: 50, election_min_ms: 200, election_max_ms: 400 },
