@@ -2,6 +2,7 @@
 
 use super::{People, decode, refuse};
 use crate::domain::fault::Fault;
+use crate::domain::ids::AgencyId;
 use crate::domain::notice::{Answer, ReceiptState, Warning};
 use crate::domain::time::Millis;
 use crate::identity::VerifiedPeer;
@@ -34,8 +35,9 @@ impl v1::notices_server::Notices for People {
     async fn send(&self, request: Request<v1::NoticeSendRequest>) -> Result<Response<v1::NoticeSendReply>, Status> {
         let caller = self.caller(&request)?;
         let ask = ask(request.into_inner()).map_err(refuse)?;
-        let notice = self.core.notice_send(&caller, ask).await.map_err(refuse)?;
-        Ok(Response::new(v1::NoticeSendReply { notice: notice.to_string(), state: "accepted".into() }))
+        let (notice, refused) = self.core.notice_send(&caller, ask).await.map_err(refuse)?;
+        let (notice, refused) = (notice.to_string(), refused.iter().map(ToString::to_string).collect());
+        Ok(Response::new(v1::NoticeSendReply { notice, state: "accepted".into(), refused }))
     }
 
     async fn watch(&self, request: Request<v1::NoticeWatchRequest>) -> Result<Response<Self::WatchStream>, Status> {
@@ -72,7 +74,7 @@ impl v1::notices_server::Notices for People {
         let v1::NoticePresentedRequest { notice, recall } = request.into_inner();
         let notice = notice.parse().map_err(refuse)?;
         self.core.notice_presented(&caller, &notice, recall).await.map_err(refuse)?;
-        Ok(Response::new(v1::NoticeDone {}))
+        Ok(done(Vec::new()))
     }
 
     async fn words(&self, request: Request<v1::NoticeSayRequest>) -> Result<Response<v1::NoticeWords>, Status> {
@@ -91,7 +93,7 @@ impl v1::notices_server::Notices for People {
             signature.try_into().map_err(|_| refuse(Fault::usage("INVALID", "a signature has 64 bytes")))?;
         let signature = Signature::from_bytes(signature);
         self.core.notice_say(&caller, &notice, answer, signature).await.map_err(refuse)?;
-        Ok(Response::new(v1::NoticeDone {}))
+        Ok(done(Vec::new()))
     }
 
     async fn track(&self, request: Request<v1::NoticeTrackRequest>) -> Result<Response<v1::NoticeTrackReply>, Status> {
@@ -120,23 +122,20 @@ impl v1::notices_server::Notices for People {
         let caller = self.caller(&request)?;
         let v1::NoticeCancelRequest { notice, reason } = request.into_inner();
         let notice = notice.parse().map_err(refuse)?;
-        self.core.notice_cancel(&caller, &notice, &reason).await.map_err(refuse)?;
-        Ok(Response::new(v1::NoticeDone {}))
+        self.core.notice_cancel(&caller, &notice, &reason).await.map(done).map_err(refuse)
     }
 
     async fn recall(&self, request: Request<v1::NoticeRecallRequest>) -> Result<Response<v1::NoticeDone>, Status> {
         let caller = self.caller(&request)?;
         let v1::NoticeRecallRequest { notice, reason } = request.into_inner();
         let notice = notice.parse().map_err(refuse)?;
-        self.core.notice_recall(&caller, &notice, &reason).await.map_err(refuse)?;
-        Ok(Response::new(v1::NoticeDone {}))
+        self.core.notice_recall(&caller, &notice, &reason).await.map(done).map_err(refuse)
     }
 
     async fn confirm(&self, request: Request<v1::NoticeRequest>) -> Result<Response<v1::NoticeDone>, Status> {
         let caller = self.caller(&request)?;
         let notice = request.into_inner().notice.parse().map_err(refuse)?;
-        self.core.notice_confirm(&caller, &notice).await.map_err(refuse)?;
-        Ok(Response::new(v1::NoticeDone {}))
+        self.core.notice_confirm(&caller, &notice).await.map(done).map_err(refuse)
     }
 }
 
@@ -173,6 +172,11 @@ impl People {
             (letters, next) = self.core.notices_since(&self.caller(request)?, next, |l| sent.contains(l));
         }
     }
+}
+
+/// It is done, except towards whom there was no room for a letter.
+fn done(refused: Vec<AgencyId>) -> Response<v1::NoticeDone> {
+    Response::new(v1::NoticeDone { refused: refused.iter().map(ToString::to_string).collect() })
 }
 
 fn ask(request: v1::NoticeSendRequest) -> Result<NoticeAsk, Fault> {

@@ -2,7 +2,7 @@
 
 use super::args::Globals;
 use super::client::{Client, block_on, fault};
-use super::notice::body_of;
+use super::notice::{body_of, unless_refused};
 use super::output::Out;
 use crate::domain::fault::{Fault, FaultKind};
 use crate::domain::ids::NoticeId;
@@ -204,8 +204,11 @@ async fn send(
     let open = |file| OpenOptions::new().write(true).create(true).truncate(false).open(file);
     let opened = cap.map(|file| open(file).map_err(|e| unwritable(file, e))).transpose()?;
     let r = client.notices().send(request).await.map_err(fault)?.into_inner();
-    out.answer(&json!({"notice": r.notice, "state": r.state}), || format!("{}  {}", r.notice, out.word(&r.state)));
-    let (Some(file), Some(mut opened)) = (cap, opened) else { return Ok(ExitCode::SUCCESS) };
+    out.answer(&json!({"notice": r.notice, "state": r.state, "refused": r.refused}), || {
+        format!("{}  {}", r.notice, out.word(&r.state))
+    });
+    let sent = unless_refused(&r.refused, out);
+    let (Some(file), Some(mut opened)) = (cap, opened) else { return Ok(sent) };
     let written = async {
         let copy = own_copy(client, &r.notice.parse()?).await?;
         let federation = client.federation().show(v1::ShowFederationRequest {}).await.map_err(fault)?.into_inner();
@@ -214,7 +217,7 @@ async fn send(
     };
     // The warning is out: only its copy failed, and it must not be issued again.
     Ok(match written.await {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(()) => sent,
         Err(f) => {
             out.fault(&f.hint("the notice is out; its file is not: do not issue it again"));
             ExitCode::from(FaultKind::Partial.exit_code())

@@ -17,7 +17,7 @@ use super::letter::{Letter, LetterDigest, LetterHeader, LetterKind};
 use super::office::{Draft, Taken, Word};
 use super::receipt::{Receipt, SignedReceipt};
 use crate::domain::ids::NoticeId;
-use crate::domain::notice::ReceiptState;
+use crate::domain::notice::{Precedence, ReceiptState};
 use crate::domain::time::Millis;
 use std::cmp::Reverse;
 
@@ -29,7 +29,8 @@ const WITHHELD: usize = 1_000;
 const RECEIPTS: usize = 64;
 /// Most notices that wait for one addressee, of each precedence: a flash is still taken when routine is refused.
 const WAITING: [usize; 4] = [20_000, 15_000, 10_000, 5_000];
-/// Free bytes on the disk below which a precedence is refused: the last ones are for flashes.
+/// Free bytes on the disk below which a precedence is refused: the last ones are for flashes, and for what a notice that is
+/// out already must be followed by.
 const FREE_BYTES: [u64; 4] = [16 << 20, 128 << 20, 192 << 20, 256 << 20];
 
 /// What happens to the letters of a node.
@@ -184,11 +185,16 @@ impl Book {
         }
     }
 
-    /// Whether one more letter may wait for its addressee, with so many bytes free on the disk.
+    /// Whether one more letter may wait for its addressee, with so many bytes free on the disk. What takes a notice back, or
+    /// confirms its marking, has the reserve of a flash: a disk that is short must not keep wrong words standing.
     pub(super) fn has_room(&self, draft: &Draft, free: u64) -> bool {
         let at = draft.precedence as usize;
         let most = WAITING.get(at).copied().unwrap_or_default();
-        let reserve = FREE_BYTES.get(at).copied().unwrap_or(u64::MAX);
+        let reserve = match draft.kind {
+            LetterKind::Cancel | LetterKind::Recall | LetterKind::Confirm => Precedence::Flash,
+            LetterKind::Notice | LetterKind::Receipt => draft.precedence,
+        };
+        let reserve = FREE_BYTES.get(reserve as usize).copied().unwrap_or(u64::MAX);
         self.waiting(draft.kind, draft.precedence, draft.exercise, &draft.to) < most && free >= reserve
     }
 

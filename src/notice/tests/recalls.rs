@@ -17,7 +17,7 @@ fn sent() -> (Vec<Party>, State, Letter) {
 /// What an office accepts, as the letter that goes out.
 fn accepted(party: &Party, state: &State, draft: Draft, at: Millis) -> Letter {
     let office = party.office.as_ref().unwrap();
-    let sent = block(office.accept(state, vec![draft], ("duty", u64::MAX), at, &mut Dice(at.0))).unwrap();
+    let sent = block(office.accept(state, vec![draft], ("duty", u64::MAX), at, &mut Dice(at.0))).unwrap().letters;
     office.read(|b| b.out(&sent[0]).unwrap().letter.clone())
 }
 
