@@ -7,7 +7,7 @@ use crate::domain::notice::{Answer, ReceiptState, Warning};
 use crate::domain::time::Millis;
 use crate::identity::VerifiedPeer;
 use crate::seal::Signature;
-use crate::service::{Lead, NoticeAsk, NoticeLine, Tracked};
+use crate::service::{Awaited, Lead, NoticeAsk, NoticeLine, Tracked};
 use crate::wire::pb::v1;
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -111,9 +111,9 @@ impl v1::notices_server::Notices for People {
             // Who they are is asked again each time: somebody suspended meanwhile learns nothing more.
             let caller = self.known(&peer)?;
             let tracked = self.core.notice_track(&caller, &notice).await.map_err(refuse)?;
-            let reached = wait.is_none_or(|w| reached(&tracked, w));
-            if reached || tokio::time::timeout_at(deadline, changes.changed()).await.is_err() {
-                return Ok(Response::new(track(tracked, reached)));
+            let awaited = wait.map_or(Awaited::Reached, |w| tracked.awaited(w));
+            if awaited != Awaited::Open || tokio::time::timeout_at(deadline, changes.changed()).await.is_err() {
+                return Ok(Response::new(track(tracked, awaited)));
             }
         }
     }
@@ -256,21 +256,12 @@ fn line(l: NoticeLine) -> v1::Notice {
     }
 }
 
-/// Whether all who count have come this far. Withdrawn, recalled and expired notices go nowhere; who waits for a recall has
-/// it when nobody is left who may read the notice.
-fn reached(tracked: &Tracked, wait: ReceiptState) -> bool {
-    let recalled = ReceiptState::Recalled;
-    if wait == recalled {
-        return tracked.state == "cancelled" || tracked.state == recalled.as_str();
-    }
-    tracked.state.parse::<ReceiptState>().is_ok_and(|s| s >= wait && s != recalled)
-}
-
-fn track(t: Tracked, reached: bool) -> v1::NoticeTrackReply {
+fn track(t: Tracked, awaited: Awaited) -> v1::NoticeTrackReply {
     let steps = t.lines.into_iter().map(|l| {
         let (answer, text) = l.answer.map(|(a, text)| (a.to_string(), text)).unwrap_or_default();
         let (agency, by) = (l.agency.to_string(), l.by.unwrap_or_default());
         v1::NoticeStep { agency, state: l.state, at: l.at.0, by, answer, text }
     });
-    v1::NoticeTrackReply { state: t.state, steps: steps.collect(), reached, lead: t.lead.map(clock) }
+    let (reached, ended) = (awaited == Awaited::Reached, awaited == Awaited::Ended);
+    v1::NoticeTrackReply { state: t.state, steps: steps.collect(), reached, lead: t.lead.map(clock), ended }
 }

@@ -301,7 +301,7 @@ async fn track(client: &Client, id: &NoticeId, wait: Option<ReceiptState>, out: 
             timeout_ms: u32::try_from(left.min(ONE_CALL).as_millis()).unwrap_or(u32::MAX),
         };
         let r = client.notices().track(ask).await.map_err(fault)?.into_inner();
-        if r.reached || left <= ONE_CALL {
+        if r.reached || r.ended || left <= ONE_CALL {
             break r;
         }
     };
@@ -329,6 +329,12 @@ async fn track(client: &Client, id: &NoticeId, wait: Option<ReceiptState>, out: 
     }
     if !r.reached {
         let waited = wait.map(|w| w.to_string()).unwrap_or_default();
+        if r.ended {
+            let why = format!("not `{waited}`, and nothing is tried any more that could bring it");
+            return Err(Fault::unavailable("DEADLINE", why).hint(
+                "a late receipt still corrects it; where delivery is unknown, ask the addressee by other means",
+            ));
+        }
         return Err(Fault::unavailable("DEADLINE", format!("not `{waited}` yet"))
             .hint("it goes on by itself; ask again, or wait longer with --timeout"));
     }

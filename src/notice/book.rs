@@ -60,6 +60,11 @@ impl Out {
         !self.receipts.is_empty()
     }
 
+    /// Whether its time ran out without a word: delivery is unknown (P24).
+    pub fn is_unknown(&self) -> bool {
+        self.ended.is_some() && !self.is_delivered()
+    }
+
     /// The furthest state that a receipt proves.
     pub fn state(&self) -> Option<ReceiptState> {
         self.receipts.iter().map(|r| r.receipt.state).max()

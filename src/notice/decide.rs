@@ -225,6 +225,16 @@ impl Book {
         out.is_taken_back() || about.is_some_and(|(l, o)| o.is_delivered() || self.still_open(&l).is_some())
     }
 
+    /// Whether it is unknown for good that a notice was taken back from this addressee (P24): the time of its letter, or of its
+    /// recall, ran out without a word, and nothing about it is tried any more. A late receipt still corrects that.
+    pub fn is_left_unknown(&self, out: &Out) -> bool {
+        let h = &out.letter.header;
+        let recall = self.about(&h.notice, &h.to, LetterKind::Recall);
+        let recalls = recall.is_some_and(|(l, _)| self.still_open(&l).is_some());
+        let tried = recalls || self.cancelling.contains(&(h.notice, h.to.clone()));
+        !tried && !out.is_taken_back() && (out.is_unknown() || recall.is_some_and(|(_, r)| r.is_unknown()))
+    }
+
     /// Whether a receipt is about a letter of this node and may be believed, and then whether it says nothing new.
     pub(super) fn knows(&self, receipt: &Receipt) -> Option<bool> {
         let out = self.out(&receipt.letter)?;
