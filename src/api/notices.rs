@@ -9,7 +9,6 @@ use crate::identity::VerifiedPeer;
 use crate::seal::Signature;
 use crate::service::{Awaited, Lead, NoticeAsk, NoticeLine, Tracked};
 use crate::wire::pb::v1;
-use std::collections::VecDeque;
 use std::time::Duration;
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
@@ -19,8 +18,6 @@ use tonic::{Request, Response, Status};
 const INBOX_MOST: u32 = 500;
 /// Notices that a slow terminal may lag behind; the rest waits in the book.
 const AHEAD: usize = 16;
-/// Notices that were sent last on a stream: a recall of one that its terminal has not confirmed yet is told there too.
-const UNCONFIRMED: usize = 64;
 /// A terminal that takes nothing for this long is not there.
 const SLOW: Duration = Duration::from_secs(30);
 /// Who watches is looked up again at the latest after this long.
@@ -149,16 +146,12 @@ impl People {
         let mut changes = self.core.office.changes();
         changes.mark_unchanged();
         let (mut letters, mut next) = self.core.notices_unseen(&self.caller(request)?);
-        let mut sent = VecDeque::with_capacity(UNCONFIRMED);
         loop {
             for letter in letters {
                 let caller = self.caller(request)?;
                 let Some(shown) = self.core.notice_shown(&caller, letter).await.map_err(refuse)? else { continue };
                 match tokio::time::timeout(SLOW, lines.send(Ok(line(shown)))).await {
-                    Ok(Ok(())) => {
-                        sent.truncate(UNCONFIRMED - 1);
-                        sent.push_front(letter);
-                    }
+                    Ok(Ok(())) => {}
                     // Gone, or it takes nothing: what it did not confirm is sent again to the next watch.
                     Ok(Err(_)) | Err(_) => return Ok(()),
                 }
@@ -169,7 +162,7 @@ impl People {
                 // Somebody suspended meanwhile is sent away, also when nothing comes in.
                 () = tokio::time::sleep(LOOK_AGAIN) => { self.caller(request)?; }
             }
-            (letters, next) = self.core.notices_since(&self.caller(request)?, next, |l| sent.contains(l));
+            (letters, next) = self.core.notices_since(&self.caller(request)?, next);
         }
     }
 }

@@ -129,8 +129,10 @@ pub struct In {
     pub receipts: Vec<SignedReceipt>,
     /// People whose terminals displayed it.
     pub shown_to: BTreeSet<String>,
-    /// Whether its content was opened for anybody.
+    /// Whether its content was opened for anybody, and for whom. Earlier versions did not keep for whom.
     pub opened: bool,
+    /// Names of these people.
+    pub opened_for: BTreeSet<String>,
     /// Who confirmed a provisional marking, and when that came in.
     pub confirmed: Option<(String, Millis)>,
     /// Whether its withdrawal was here first: withdrawn from the beginning, with or without its receipt.
@@ -175,14 +177,14 @@ impl In {
         self.receipts.iter().any(|r| r.receipt.state.is_of_a_person())
     }
 
-    /// Whether a person is known to have seen it: their terminal displayed it, or they said something of it.
+    /// Whether a person may have seen it: it was opened for them, their terminal displayed it, or they said something of it.
     pub fn was_seen_by(&self, person: &str) -> bool {
         let said = |r: &SignedReceipt| r.receipt.by.as_ref().is_some_and(|b| b.name == person);
-        self.shown_to.contains(person) || self.receipts.iter().any(said)
+        self.opened_for.contains(person) || self.shown_to.contains(person) || self.receipts.iter().any(said)
     }
 
-    /// Whether it, or its recall, is still to be displayed to a person who watches: what nobody acknowledged and they have
-    /// not seen, and the recall of what they have.
+    /// Whether it, or its recall, is still to be displayed to a person who watches: what nobody acknowledged and their
+    /// terminal has not displayed, and the recall of what they may have seen.
     pub fn is_news_to(&self, person: &str) -> bool {
         match &self.recall {
             Some(recall) => self.was_seen_by(person) && !recall.shown_to.contains(person),
@@ -264,6 +266,7 @@ impl Book {
                         receipts: vec![receipt],
                         shown_to: BTreeSet::new(),
                         opened: false,
+                        opened_for: BTreeSet::new(),
                         confirmed: None,
                         withheld,
                         steps: BTreeMap::new(),
@@ -323,6 +326,12 @@ impl Book {
             Frame::Opened { letter, .. } => {
                 if let Some(entry) = self.received.get_mut(&letter) {
                     entry.opened = true;
+                }
+            }
+            Frame::OpenedFor { letter, person, .. } => {
+                if let Some(entry) = self.received.get_mut(&letter) {
+                    entry.opened = true;
+                    entry.opened_for.insert(person);
                 }
             }
             Frame::Withheld { notice, from, .. } => {

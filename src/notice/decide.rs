@@ -49,7 +49,12 @@ pub(super) enum Event<'a> {
     /// Receipts came in, each signed by a node of its addressee.
     Told(&'a [SignedReceipt]),
     /// A notice is about to be opened for somebody.
-    Opening(&'a LetterDigest),
+    Opening {
+        /// Which letter.
+        letter: &'a LetterDigest,
+        /// Name of the person.
+        person: &'a str,
+    },
     /// A person's terminal displays a notice.
     Shown {
         /// Which letter.
@@ -167,11 +172,10 @@ impl Book {
                 LetterKind::Confirm => self.confirmation_came(&letter.header, digest, names, now),
             },
             Event::Told(receipts) => self.told(receipts, now),
-            Event::Opening(letter) => {
-                let entry = self.standing(letter)?;
-                let opened = Frame::Opened { letter: *letter, at: now };
-                let frames = if entry.opened { Vec::new() } else { vec![opened] };
-                Ok(Decision { frames, ..Decision::default() })
+            Event::Opening { letter, person } => {
+                let new = !self.standing(letter)?.opened_for.contains(person);
+                let frame = new.then(|| Frame::OpenedFor { letter: *letter, person: person.to_owned(), at: now });
+                Ok(Decision { frames: frame.into_iter().collect(), ..Decision::default() })
             }
             Event::Shown { letter, person } => self.shown(letter, person, now),
             Event::RecallShown { letter, person } => {

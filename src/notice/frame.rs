@@ -116,7 +116,7 @@ pub enum Frame {
         /// When.
         at: Millis,
     },
-    /// A notice's content is about to be opened for a person, shown on a screen or not.
+    /// A notice's content is about to be opened for somebody. Earlier versions did not say for whom.
     Opened {
         /// Which letter.
         letter: LetterDigest,
@@ -177,6 +177,15 @@ pub enum Frame {
         /// When.
         at: Millis,
     },
+    /// A notice's content is about to be opened for a person, in a list or alone, shown on a screen or not.
+    OpenedFor {
+        /// Which letter.
+        letter: LetterDigest,
+        /// Name of the person.
+        person: String,
+        /// When.
+        at: Millis,
+    },
 }
 
 impl Frame {
@@ -204,7 +213,8 @@ impl Frame {
             | Frame::Provisional { at, .. }
             | Frame::Confirmed { at, .. }
             | Frame::Recalled { at, .. }
-            | Frame::RecallShown { at, .. } => *at,
+            | Frame::RecallShown { at, .. }
+            | Frame::OpenedFor { at, .. } => *at,
         }
     }
 
@@ -277,6 +287,9 @@ impl Frame {
             Frame::RecallShown { letter, person, at } => {
                 w.u8(13).array(letter).str(person).value(at);
             }
+            Frame::OpenedFor { letter, person, at } => {
+                w.u8(14).array(letter).str(person).value(at);
+            }
         }
         w.finish()
     }
@@ -307,6 +320,7 @@ impl Frame {
                 at: r.value()?,
             },
             13 => Frame::RecallShown { letter: r.array()?, person: r.str(256)?.to_owned(), at: r.value()? },
+            14 => Frame::OpenedFor { letter: r.array()?, person: r.str(256)?.to_owned(), at: r.value()? },
             _ => return Err(CanonError::Invalid("frame")),
         };
         r.finish()?;

@@ -79,14 +79,14 @@ impl Office {
         Ok(())
     }
 
-    /// A notice's content is about to be opened for a person: durable when it answers, and from then on it cannot be
-    /// withdrawn. False when it was taken back already.
+    /// A notice's content is about to be opened for a person: durable when it answers. From then on it cannot be withdrawn,
+    /// and they are told when it is recalled. False when it was taken back already.
     ///
     /// # Errors
     /// A failed journal.
-    pub async fn opening(&self, letter: &LetterDigest, now: Millis) -> Result<bool, NoticeError> {
+    pub async fn opening(&self, letter: &LetterDigest, person: &str, now: Millis) -> Result<bool, NoticeError> {
         let Ok((_, turn)) = self.turn_of(letter).await else { return Ok(false) };
-        let Ok(decision) = self.read(|b| b.decide(Event::Opening(letter), now)) else { return Ok(false) };
+        let Ok(decision) = self.read(|b| b.decide(Event::Opening { letter, person }, now)) else { return Ok(false) };
         if !decision.frames.is_empty() {
             self.write(decision.frames, Some(turn)).await?;
         }

@@ -145,9 +145,11 @@ impl Core {
         }
         let label = notice_of(&entry);
         let act = self.notice_act(Action::NoticeRead, AuditAction::NoticeOpen, entry.header.notice, &label);
-        // Both are durable before anything is opened: the entry in the log, and that it can be withdrawn no more.
+        // Both are durable before anything is opened: the entry in the log, and for whom, so that it can be withdrawn no more
+        // and they hear of a recall.
         let intent = self.log(caller, &act, Stage::Intent, &decision);
-        let (receipt, opening) = tokio::join!(intent, self.office.opening(&letter, self.clock.now()));
+        let (receipt, opening) =
+            tokio::join!(intent, self.office.opening(&letter, &caller.person().name, self.clock.now()));
         let (receipt, opened) = (receipt?, opening?);
         // As it is now: it may have been taken back meanwhile.
         let Some(entry) = self.office.read(|b| b.entry(&letter).cloned()) else { return Ok(None) };
@@ -198,20 +200,18 @@ impl Core {
         })
     }
 
-    /// Letters that came in since, and those that were recalled since and that this person has seen; then where both go on.
-    /// `sent` says whether their terminal was sent a letter, and did perhaps not confirm it yet.
+    /// Letters that came in since, and those that were recalled since and that this person may have seen, in whatever way;
+    /// then where both go on.
     pub fn notices_since(
         &self,
         caller: &Caller,
         (arrived, recalled): (usize, usize),
-        sent: impl Fn(&LetterDigest) -> bool,
     ) -> (Vec<LetterDigest>, (usize, usize)) {
         let name = &caller.person().name;
         self.office.read(|b| {
             let ((mut letters, next), (recalls, next_recall)) = (b.arrived_since(arrived), b.recalled_since(recalled));
-            let seen = |d: &LetterDigest| sent(d) || b.entry(d).is_some_and(|i| i.was_seen_by(name));
             letters.retain(|d| b.entry(d).is_some_and(|i| i.recall.is_none()));
-            letters.extend(recalls.into_iter().filter(seen));
+            letters.extend(recalls.into_iter().filter(|d| b.entry(d).is_some_and(|i| i.was_seen_by(name))));
             (letters, (next, next_recall))
         })
     }

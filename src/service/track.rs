@@ -68,7 +68,6 @@ pub struct Tracked {
     lost: Lost,
 }
 
-#[derive(Default)]
 struct Lost {
     delivery: bool,
     recall: bool,
@@ -224,7 +223,7 @@ fn overall(sent: &[(LetterDigest, Out)]) -> String {
 #[allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "test")]
 mod tests {
     use super::*;
-    use crate::domain::ids::{NodeId, NoticeId};
+    use crate::domain::ids::NodeId;
     use crate::domain::notice::{Deadlines, Precedence};
     use crate::notice::{Frame, Letter, LetterHeader, LetterKind, Receipt};
     use crate::seal::{Counter, KeyRing};

@@ -178,6 +178,8 @@ fn a_recalled_notice_is_read_by_nobody_any_more() {
     for (agency, state) in [("customs", "presented"), ("state-security", "delivered")] {
         until("it is there", Duration::from_secs(10), || told(agency, state).then_some(()));
     }
+    // One who only lists it, and watches later.
+    assert_eq!(demo.run("customs-analyst", &["notice", "inbox"]).ok()["notice"], json!(notice));
     let recall = |persona: &str, reason: &str| demo.run(persona, &["notice", "recall", &notice, "--reason", reason]);
     assert_eq!(recall("customs-duty", "x").code, 4, "only its sender's agency recalls it");
     assert_eq!(recall("police-duty", " ").code, 2);
@@ -190,6 +192,7 @@ fn a_recalled_notice_is_read_by_nobody_any_more() {
         assert_eq!((&line["reason"], &line["sender"]), (&json!("演练：车牌有误"), &json!("police/duty")));
     };
     gone(&watch.next());
+    gone(&Watch::start(&demo, "customs-analyst").next());
     let tracked = track(&demo, "police-duty", &notice, "recalled", "10");
     assert_eq!(tracked.ok()["state"], "recalled");
     assert!(told("customs", "recalled") && told("state-security", "withdrawn"));

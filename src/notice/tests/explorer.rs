@@ -141,9 +141,11 @@ fn key_of(book: &Book) -> Key {
     for (letter, entry) in &book.received {
         w.u8(1).array(letter).value(&entry.at).flag(entry.opened).flag(entry.state() == ReceiptState::Withdrawn);
         receipts(&mut w, &entry.receipts);
-        w.list(entry.shown_to.iter(), |w, name| {
-            w.str(name);
-        });
+        for names in [&entry.opened_for, &entry.shown_to] {
+            w.list(names.iter(), |w, name| {
+                w.str(name);
+            });
+        }
         steps(&mut w, &entry.steps);
         w.flag(entry.letter.is_some()).option(entry.recall.as_ref(), |w, r| {
             w.array(&r.letter.digest());
@@ -472,7 +474,7 @@ impl<'a> Explorer<'a> {
         let (now, first) = (self.case.at(scene), self.first);
         let word = self.word.clone();
         let event = match act {
-            Act::Opens => Event::Opening(&first),
+            Act::Opens => Event::Opening { letter: &first, person: "duty" },
             Act::Displays => Event::Shown { letter: &first, person: "duty" },
             Act::Acknowledges => Event::Said { letter: &first, step: ReceiptState::Acknowledged, word: Some(&word) },
             Act::Withdraws | Act::Recalls => return self.take_back(scene, act, now),

@@ -42,7 +42,7 @@ fn what_was_seen_is_taken_back_for_good() {
     let digest = letter.digest();
     let customs = parties[0].office.as_ref().unwrap();
     block(customs.take(&state, letter.clone(), START)).unwrap();
-    assert!(block(customs.opening(&digest, START)).unwrap());
+    assert!(block(customs.opening(&digest, "duty", START)).unwrap());
     block(customs.shown(&state, &digest, "duty", START, &mut Dice(1))).unwrap();
     let back = recall(&parties, &state, letter.header.notice, START.plus_ms(1));
     let receipts = block(customs.take(&state, back.clone(), START)).unwrap().receipts;
@@ -69,7 +69,7 @@ fn what_was_seen_is_taken_back_for_good() {
         assert_eq!((entry.state(), entry.letter.is_none()), (recalled, true));
         assert_eq!(entry.recall.as_ref().unwrap().desks, ["三号值班室"]);
         assert_eq!(customs.desks(&entry).unwrap().to_vec(), ["三号值班室"]);
-        assert!(!block(customs.opening(&digest, START)).unwrap(), "nobody opens it");
+        assert!(!block(customs.opening(&digest, "duty", START)).unwrap(), "nobody opens it");
         let (mut dice, word) = (Dice(2), word(&digest, "duty", None));
         let said = customs.say(&state, &digest, ReceiptState::Acknowledged, Some(word), START, &mut dice);
         assert_eq!(block(said).err().unwrap().to_string(), "refused: its sender has recalled it");
@@ -101,6 +101,41 @@ fn whoever_saw_it_is_told() {
     assert_eq!(news(&parties[0]), [false; 3], "after a power cut");
 }
 
+/// For whom it was opened, in a list or on a stream that did not confirm it, is told too; and is known after a power cut.
+#[test]
+fn for_whom_it_was_opened_is_told() {
+    let (mut parties, state, letter) = sent();
+    let digest = letter.digest();
+    let customs = parties[0].office.as_ref().unwrap();
+    block(customs.take(&state, letter.clone(), START)).unwrap();
+    let before = customs.digest().unwrap().0.end;
+    for name in ["duty", "clerk", "clerk"] {
+        assert!(block(customs.opening(&digest, name, START)).unwrap());
+    }
+    assert!(entry(&parties[0], &letter).is_news_to("clerk"), "it is displayed nowhere yet");
+    assert_eq!(customs.digest().unwrap().0.end - before, 2, "kept once for each person");
+    parties[0].kill();
+    parties[0].start();
+    let customs = parties[0].office.as_ref().unwrap();
+    block(customs.take(&state, recall(&parties, &state, letter.header.notice, START), START)).unwrap();
+    assert_eq!(entry(&parties[0], &letter).state(), ReceiptState::Recalled);
+    let news = |party: &Party| ["duty", "clerk", "chief"].map(|name| entry(party, &letter).is_news_to(name));
+    assert_eq!(news(&parties[0]), [true, true, false]);
+    block(customs.recall_shown(&digest, "clerk", START)).unwrap();
+    assert_eq!(news(&parties[0]), [true, false, false]);
+}
+
+/// What an earlier version opened, and did not say for whom, is recalled and not withdrawn.
+#[test]
+fn what_an_earlier_version_opened_counts_as_seen() {
+    let (parties, state, letter) = sent();
+    let customs = parties[0].office.as_ref().unwrap();
+    block(customs.take(&state, letter.clone(), START)).unwrap();
+    customs.change(|b| b.fold(Frame::Opened { letter: letter.digest(), at: START }));
+    block(customs.take(&state, recall(&parties, &state, letter.header.notice, START), START)).unwrap();
+    assert_eq!(entry(&parties[0], &letter).state(), ReceiptState::Recalled);
+}
+
 #[test]
 fn what_nobody_saw_is_withdrawn_before_or_after_it_comes() {
     for first in [false, true] {
@@ -112,7 +147,7 @@ fn what_nobody_saw_is_withdrawn_before_or_after_it_comes() {
             assert!(!block(customs.take(&state, one, START)).unwrap().new || !first);
         }
         assert_eq!(entry(&parties[0], &letter).state(), ReceiptState::Withdrawn);
-        assert!(!block(customs.opening(&letter.digest(), START)).unwrap());
+        assert!(!block(customs.opening(&letter.digest(), "duty", START)).unwrap());
         assert_eq!(customs.read(|b| b.recalled_since(0)), (Vec::new(), 0));
         // It goes after its own recall.
         let police = parties[1].office.as_ref().unwrap();

@@ -157,7 +157,7 @@ fn what_was_opened_is_not_withdrawn() {
     let (parties, state, letter) = pair();
     let (customs, police) = (parties[0].office.as_ref().unwrap(), parties[1].office.as_ref().unwrap());
     block(customs.take(&state, letter.clone(), START)).unwrap();
-    assert!(block(customs.opening(&letter.digest(), START)).unwrap());
+    assert!(block(customs.opening(&letter.digest(), "duty", START)).unwrap());
     let cancel = withdrawal(letter.header.notice, &parties[0].id);
     let sent = block(police.accept(&state, vec![cancel], ("duty", u64::MAX), START, &mut Dice(4))).unwrap().letters;
     let cancel = police.read(|b| b.out(&sent[0]).unwrap().letter.clone());
