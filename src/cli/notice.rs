@@ -394,13 +394,15 @@ async fn watch_once(g: &Globals, out: &Out, count: Option<u64>, printed: &mut u6
 
 fn line(n: &v1::Notice) -> Value {
     let some = |text: &String| (!text.is_empty()).then(|| text.clone());
+    // A recalled warning has no times any more.
+    let time = |at: u64| (at > 0).then(|| Millis(at).to_rfc3339());
     json!({
         "notice": n.notice, "from": n.from, "precedence": n.precedence, "grade": n.grade, "subject": n.subject,
         "body": n.body, "exercise": n.exercise, "state": n.state, "at": Millis(n.at).to_rfc3339(), "ack_by": some(&n.ack_by), "reason": some(&n.reason),
         "sender": n.sender, "action": n.action, "attachments": n.attachments, "about": some(&n.about),
         "escalated": n.escalated, "lead": n.lead.as_ref().map(clock), "sent": Millis(n.sent).to_rfc3339(), "provisional": n.provisional, "warning": n.warning.as_ref().map(|w| json!({
             "level": w.level, "kind": w.kind, "area": w.area, "measures": w.measures, "issuer": w.issuer, "tier": w.tier,
-            "start": Millis(w.start).to_rfc3339(), "end": Millis(w.end).to_rfc3339(),
+            "start": time(w.start), "end": time(w.end),
         })),
     })
 }

@@ -11,7 +11,7 @@
 //! - Of a recalled notice the book has no content, from the frame that says so on and after every start.
 //! - There is one letter of a notice from its sender, and a withdrawal that came before it holds it back for good.
 
-use super::frame::{Frame, Step};
+use super::frame::{Frame, Step, Warned};
 use super::letter::{Letter, LetterDigest, LetterHeader, LetterKind};
 use super::receipt::SignedReceipt;
 use crate::domain::ids::{AgencyId, NoticeId};
@@ -110,6 +110,8 @@ pub struct Recall {
     pub letter: Letter,
     /// Units and persons whom the notice named: they may know that it was recalled.
     pub desks: Vec<String>,
+    /// What warning it was, if it was one.
+    pub warning: Option<Warned>,
     /// People whose terminals displayed that it was recalled.
     pub shown_to: BTreeSet<String>,
 }
@@ -353,14 +355,14 @@ impl Book {
                     }
                 }
             }
-            Frame::Recalled { letter, receipt, desks, .. } => {
+            Frame::Recalled { letter, receipt, desks, warning, .. } => {
                 let of = receipt.receipt.letter;
                 if let Some(entry) = self.received.get_mut(&of)
                     && entry.recall.is_none()
                 {
                     entry.receipts.push(receipt);
                     entry.letter = None;
-                    entry.recall = Some(Recall { letter, desks, shown_to: BTreeSet::new() });
+                    entry.recall = Some(Recall { letter, desks, warning, shown_to: BTreeSet::new() });
                     self.recalls.push(of);
                     self.unsettled.remove(&of);
                     self.unrung.remove(&of);

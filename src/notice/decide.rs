@@ -12,7 +12,7 @@
 
 use super::book::{Book, In, Out};
 use super::error::NoticeError;
-use super::frame::Frame;
+use super::frame::{Frame, Warned};
 use super::letter::{Letter, LetterDigest, LetterHeader, LetterKind};
 use super::office::{Draft, Taken, Word};
 use super::receipt::{Receipt, SignedReceipt};
@@ -45,6 +45,8 @@ pub(super) enum Event<'a> {
         /// What its content names: of a recall, the units and persons whom the recalled notice is for; of a confirmation,
         /// who confirmed.
         names: &'a [String],
+        /// Of a recall, what warning the recalled notice is, if it is one.
+        warning: Option<Warned>,
     },
     /// Receipts came in, each signed by a node of its addressee.
     Told(&'a [SignedReceipt]),
@@ -119,8 +121,8 @@ pub(super) enum Keep {
     Own,
     /// The receipt, and the letter that carries it back.
     Carried,
-    /// The receipt, what recalled the notice that it is for, and whom that names.
-    Recalled(Box<Letter>, Vec<String>),
+    /// The receipt, what recalled the notice that it is for, and whom and what warning that names.
+    Recalled(Box<Letter>, Vec<String>, Option<Warned>),
 }
 
 impl Decision {
@@ -147,8 +149,8 @@ impl Decision {
                 Keep::Nothing => {}
                 Keep::Received(letter) => frames.push(Frame::Received { letter: *letter, receipt, at: now }),
                 Keep::Own | Keep::Carried => frames.push(Frame::Own { receipt, carrier, at: now }),
-                Keep::Recalled(letter, desks) => {
-                    frames.push(Frame::Recalled { letter: *letter, receipt, desks, at: now });
+                Keep::Recalled(letter, desks, warning) => {
+                    frames.push(Frame::Recalled { letter: *letter, receipt, desks, warning, at: now });
                 }
             }
         }
@@ -165,10 +167,10 @@ impl Book {
     /// [`NoticeError::Rule`] when it is refused: nothing is signed, kept or answered then.
     pub(super) fn decide(&self, event: Event<'_>, now: Millis) -> Result<Decision, NoticeError> {
         match event {
-            Event::Came { letter, digest, names } => match letter.header.kind {
+            Event::Came { letter, digest, names, warning } => match letter.header.kind {
                 LetterKind::Notice => self.notice_came(letter, digest, now),
                 LetterKind::Receipt => Ok(arrived(&letter.header, digest)),
-                LetterKind::Cancel | LetterKind::Recall => self.withdrawal_came(letter, digest, names, now),
+                LetterKind::Cancel | LetterKind::Recall => self.withdrawal_came(letter, digest, (names, warning), now),
                 LetterKind::Confirm => self.confirmation_came(&letter.header, digest, names, now),
             },
             Event::Told(receipts) => self.told(receipts, now),
@@ -292,7 +294,7 @@ impl Book {
         &self,
         letter: &Letter,
         digest: LetterDigest,
-        desks: &[String],
+        (desks, warning): (&[String], Option<Warned>),
         now: Millis,
     ) -> Result<Decision, NoticeError> {
         let h = &letter.header;
@@ -313,7 +315,7 @@ impl Book {
         let taken_back = if unseen || unsaid {
             Some((ReceiptState::Withdrawn, Keep::Own))
         } else if h.kind == LetterKind::Recall && !entry.state().is_taken_back() {
-            Some((ReceiptState::Recalled, Keep::Recalled(Box::new(letter.clone()), desks.to_vec())))
+            Some((ReceiptState::Recalled, Keep::Recalled(Box::new(letter.clone()), desks.to_vec(), warning)))
         } else {
             None
         };

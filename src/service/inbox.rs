@@ -9,9 +9,9 @@ use crate::audit::{Action as AuditAction, Object, Stage};
 use crate::domain::fault::Fault;
 use crate::domain::ids::NoticeId;
 use crate::domain::label::{Grade, Label};
-use crate::domain::notice::{ANSWER_CHARS, Answer, ReceiptState};
+use crate::domain::notice::{ANSWER_CHARS, Answer, ReceiptState, Warning};
 use crate::domain::time::Millis;
-use crate::notice::{By, Content, In, LetterDigest, LetterHeader, Word, person_bytes};
+use crate::notice::{By, Content, In, LetterDigest, LetterHeader, Recall, Warned, Word, person_bytes};
 use crate::policy::{Action, Decision, DenyKind, Resource};
 use crate::seal::{PublicKey, Signature};
 use std::collections::{BTreeMap, BTreeSet};
@@ -35,7 +35,7 @@ pub struct NoticeLine {
     pub escalated: Vec<&'static str>,
     /// The clock of a lead.
     pub lead: Option<Lead>,
-    /// Why its sender recalled it: the content says nothing then, but who did.
+    /// Why its sender recalled it: the content says nothing then but who did, and what warning it was.
     pub reason: Option<String>,
 }
 
@@ -153,10 +153,11 @@ impl Core {
         let (receipt, opened) = (receipt?, opening?);
         // As it is now: it may have been taken back meanwhile.
         let Some(entry) = self.office.read(|b| b.entry(&letter).cloned()) else { return Ok(None) };
-        let (content, reason) = match entry.recall {
-            Some(_) => {
+        let (content, reason) = match &entry.recall {
+            Some(recall) => {
                 let (reason, sender) = self.office.why_recalled(&entry, &receipt)?;
-                (Content { sender, ..Content::default() }, Some(reason))
+                let (warning, about) = (bare(recall), recall.warning.and_then(|w| w.about));
+                (Content { sender, warning, about, ..Content::default() }, Some(reason))
             }
             None if opened => {
                 let content = self.office.disclose(&entry, &receipt)?;
@@ -292,6 +293,13 @@ impl Core {
             None => Err(self.notice_denied(caller, notice, action).await?),
         }
     }
+}
+
+/// What is left of a recalled warning, in the form of one: no words and no times.
+fn bare(recall: &Recall) -> Option<Warning> {
+    let Warned { level, kind, about: _ } = recall.warning?;
+    let (area, measures, issuer, tier) = Default::default();
+    Some(Warning { level, kind, area, measures, start: Millis(0), end: Millis(0), issuer, tier })
 }
 
 /// The label of a notice that came in.

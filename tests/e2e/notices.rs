@@ -414,6 +414,16 @@ fn a_warning_is_issued_updated_and_ended_and_is_valid_cap() {
             assert!(checked.status.success(), "{}", String::from_utf8_lossy(&checked.stderr));
         }
     }
+    // Recalled, it is listed as that, and what it followed does not stand again.
+    demo.run("police-duty", &["notice", "recall", &second, "--reason", "演练：级别有误"]).ok();
+    let expected =
+        [line(&third, "red", "cancel"), line(&second, "red", "recalled"), line(&first, "orange", "cancelled")];
+    for persona in ["police-analyst", "customs-duty", "state-security-duty"] {
+        let recalled = |l: &Vec<(Value, Value, Value)>| l.iter().any(|(.., state)| state == "recalled");
+        let seen = until("the recall", Duration::from_secs(10), || Some(list(persona)).filter(recalled));
+        assert_eq!(seen, expected, "{persona}");
+    }
+    assert_eq!(demo.run("police-duty", &["warning", "cancel", &second, "--reason", "x"]).code, 2);
     let wrong = issue("purple", "x", &[]);
     assert_eq!(wrong.code, 2);
     let backwards = issue("blue", "x", &["--start", "2026-12-02", "--end", "2026-12-01"]);

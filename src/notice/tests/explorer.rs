@@ -424,7 +424,7 @@ impl<'a> Explorer<'a> {
             let told = book.decide(Event::Told(std::slice::from_ref(receipt)), now).unwrap();
             frames.extend(told.frames);
         }
-        let decision = match book.decide(Event::Came { letter: &letter, digest, names: &[] }, now) {
+        let decision = match book.decide(Event::Came { letter: &letter, digest, names: &[], warning: None }, now) {
             Ok(decision) => decision,
             Err(why) => {
                 assert!(letter.header.expires < now, "an honest letter is refused: {why}");

@@ -2,6 +2,8 @@
 
 use super::super::at_rest::AtRest;
 use super::*;
+use crate::domain::canon::Writer;
+use crate::domain::notice::{Warning, WarningKind, WarningLevel};
 
 /// A notice for one desk from police to customs, and its letter.
 fn sent() -> (Vec<Party>, State, Letter) {
@@ -172,6 +174,62 @@ fn a_recall_that_nobody_sent_counts_for_nothing() {
     assert_eq!(police.read(|b| b.out(&letter.digest()).unwrap().state()), None);
 }
 
+/// Of a recalled warning its level and place in its chain are left, also after a start, and nothing of its words.
+#[test]
+fn a_recalled_warning_is_still_one() {
+    let (mut parties, state, _) = sent();
+    let mut one = draft(NoticeId::new(START, mark(&parties[1].id), &mut Dice(6)), &parties[0].id, Precedence::Priority);
+    let (level, kind) = (WarningLevel::Yellow, WarningKind::Update);
+    let (area, measures, issuer, tier) = ("三号口岸".into(), "加强查验".into(), "police".into(), "provincial".into());
+    let (start, end) = (START, START.plus_ms(1));
+    one.content.warning = Some(Warning { level, kind, area, measures, start, end, issuer, tier });
+    one.content.about = Some(NoticeId::from_bytes([9; 16]));
+    let left = Warned { level, kind, about: one.content.about };
+    let notice = one.notice;
+    let letter = accepted(&parties[1], &state, one, START);
+    let customs = parties[0].office.as_ref().unwrap();
+    block(customs.take(&state, letter.clone(), START)).unwrap();
+    block(customs.opening(&letter.digest(), "duty", START)).unwrap();
+    let back = recall(&parties, &state, notice, START.plus_ms(1));
+    for _ in 0..2 {
+        block(customs.take(&state, back.clone(), START)).unwrap();
+        assert_eq!(entry(&parties[0], &letter).recall.unwrap().warning, Some(left));
+    }
+    parties[0].kill();
+    parties[0].start();
+    assert_eq!(entry(&parties[0], &letter).recall.unwrap().warning, Some(left));
+}
+
+/// Two kinds of one frame: what is no warning keeps the bytes that it had before warnings were told apart.
+#[test]
+fn a_recall_keeps_its_bytes() {
+    let (parties, state, letter) = sent();
+    let receipt = block(parties[0].office.as_ref().unwrap().take(&state, letter, START)).unwrap().receipts.remove(0);
+    let letter = recall(&parties, &state, receipt.receipt.notice, START);
+    let red = Warned { level: WarningLevel::Red, kind: WarningKind::Alert, about: None };
+    let update = Warned { about: Some(NoticeId::from_bytes([9; 16])), kind: WarningKind::Update, ..red };
+    let followed = [&[0, 1, 1][..], &[9; 16]].concat();
+    let frame = |warning| Frame::Recalled {
+        letter: letter.clone(),
+        receipt: receipt.clone(),
+        desks: Vec::new(),
+        warning,
+        at: START,
+    };
+    let bytes = |code: u8, warning: &[u8]| {
+        let mut w = Writer::new("hufu.notice-frame", 1);
+        w.u8(code).value(&letter).value(&receipt).u32(0);
+        warning.iter().for_each(|b| _ = w.u8(*b));
+        w.value(&START).finish()
+    };
+    let cases = [(None, bytes(12, &[])), (Some(red), bytes(15, &[0, 0, 0])), (Some(update), bytes(15, &followed))];
+    for (warning, frozen) in cases {
+        let frame = frame(warning);
+        assert_eq!(frame.to_bytes(), frozen);
+        assert_eq!(Frame::from_bytes(&frozen).unwrap(), frame);
+    }
+}
+
 /// A recall that expired without a word may be sent again; one that is tried, or arrived, is not.
 #[test]
 fn a_recall_is_sent_once_unless_it_is_lost() {
@@ -192,7 +250,7 @@ fn desks_are_sealed_at_rest() {
     let (parties, state, letter) = sent();
     let receipt = block(parties[0].office.as_ref().unwrap().take(&state, letter, START)).unwrap().receipts.remove(0);
     let letter = recall(&parties, &state, receipt.receipt.notice, START);
-    let frame = Frame::Recalled { letter, receipt, desks: vec!["三号值班室".into()], at: START };
+    let frame = Frame::Recalled { letter, receipt, desks: vec!["三号值班室".into()], warning: None, at: START };
     assert_eq!(Frame::from_bytes(&frame.to_bytes()).unwrap(), frame);
     let rest = AtRest::new(&parties[0].ring());
     let bytes = rest.seal_frame(&frame).unwrap();

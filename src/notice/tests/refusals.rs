@@ -348,7 +348,8 @@ fn a_lost_receipt_of_a_withdrawal_is_made_again() {
     let mut book = Book::default();
     book.fold(Frame::Withheld { notice: letter.header.notice, from: letter.header.from.clone(), at: START });
     book.fold(Frame::Received { letter, receipt, at: START });
-    let decision = book.decide(Event::Came { letter: &cancel, digest: cancel.digest(), names: &[] }, START).unwrap();
+    let event = Event::Came { letter: &cancel, digest: cancel.digest(), names: &[], warning: None };
+    let decision = book.decide(event, START).unwrap();
     let signed: Vec<_> = decision.sign.iter().map(|s| s.state).collect();
     assert_eq!(signed, [ReceiptState::Withdrawn, ReceiptState::Delivered]);
 }
