@@ -182,8 +182,8 @@ fn must(holds: bool, what: &str) -> Result<(), String> {
     if holds { Ok(()) } else { Err(what.to_owned()) }
 }
 
-/// When a flash's alarms and escalations are due, as `domain.md` and P26 have it: after acceptance at the sender, after arrival at
-/// the addressee.
+/// When a flash's alarms and escalations are due, as `domain.md` and P26 have it: after acceptance at the sender, after
+/// arrival at the addressee.
 fn after_ms(step: Step) -> u64 {
     match step {
         Step::Undelivered => 10_000,
