@@ -56,9 +56,9 @@ pub struct HistoryLine {
 }
 
 impl Core {
-    /// Waits behind the linearizable barrier.
+    /// Waits behind the linearizable barrier, and for a leader if there is none, as a write does.
     pub async fn barrier(&self, wait: Duration) -> Result<(), Fault> {
-        self.cluster.barrier(tokio::time::Instant::now() + wait).await.map_err(Fault::from)
+        self.cluster.barrier_once_led(tokio::time::Instant::now() + wait).await.map_err(Fault::from)
     }
 
     /// Opens a record for a person, with those portions of its lower classes that the person may see (P10). Denied

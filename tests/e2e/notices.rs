@@ -251,6 +251,11 @@ fn without_a_leader_and_with_the_line_cut() {
     });
     let publish = ["record", "publish", "--title", "x", "--body", "x", "--grade", "internal", "--timeout", "1"];
     assert_eq!(demo.run("customs-analyst", &publish).code, 5);
+    // Asking for the newest waits for a leader as a write does, and says the same when none came.
+    let asked = Instant::now();
+    let fresh = demo.run("customs-analyst", &[&publish[..], &["--fresh"]].concat());
+    assert!(fresh.code == 5 && fresh.stderr.contains("NO_LEADER"), "{}", fresh.stderr);
+    assert!(asked.elapsed() > Duration::from_millis(800), "it waited: {:?}", asked.elapsed());
     let notice = id(&send(&demo, "customs-duty", "cyberspace", "flash", "internal", "演练：无主节点"));
     track(&demo, "customs-duty", &notice, "delivered", "10").ok();
     demo.run("cyberspace-duty", &["notice", "ack", &notice]).ok();
