@@ -73,7 +73,7 @@ pub(super) enum Command {
         /// Notice to follow.
         id: NoticeId,
         /// Wait, up to --timeout, until all who must act have come this far: delivered, presented, acknowledged or answered;
-        /// recalled waits until it is taken back from everybody.
+        /// recalled waits until it is taken back from everybody. What ended otherwise is told at once.
         #[arg(long)]
         wait: Option<ReceiptState>,
     },
