@@ -2,13 +2,13 @@
 
 use super::{People, decode, refuse};
 use crate::domain::fault::Fault;
+use crate::domain::ids::AgencyId;
 use crate::domain::notice::{Answer, ReceiptState, Warning};
 use crate::domain::time::Millis;
 use crate::identity::VerifiedPeer;
 use crate::seal::Signature;
-use crate::service::{Lead, NoticeAsk, NoticeLine, Tracked};
+use crate::service::{Awaited, Lead, NoticeAsk, NoticeLine, Tracked};
 use crate::wire::pb::v1;
-use std::collections::VecDeque;
 use std::time::Duration;
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
@@ -18,8 +18,6 @@ use tonic::{Request, Response, Status};
 const INBOX_MOST: u32 = 500;
 /// Notices that a slow terminal may lag behind; the rest waits in the book.
 const AHEAD: usize = 16;
-/// Notices that were sent last on a stream: a recall of one that its terminal has not confirmed yet is told there too.
-const UNCONFIRMED: usize = 64;
 /// A terminal that takes nothing for this long is not there.
 const SLOW: Duration = Duration::from_secs(30);
 /// Who watches is looked up again at the latest after this long.
@@ -34,8 +32,9 @@ impl v1::notices_server::Notices for People {
     async fn send(&self, request: Request<v1::NoticeSendRequest>) -> Result<Response<v1::NoticeSendReply>, Status> {
         let caller = self.caller(&request)?;
         let ask = ask(request.into_inner()).map_err(refuse)?;
-        let notice = self.core.notice_send(&caller, ask).await.map_err(refuse)?;
-        Ok(Response::new(v1::NoticeSendReply { notice: notice.to_string(), state: "accepted".into() }))
+        let (notice, refused) = self.core.notice_send(&caller, ask).await.map_err(refuse)?;
+        let (notice, refused) = (notice.to_string(), refused.iter().map(ToString::to_string).collect());
+        Ok(Response::new(v1::NoticeSendReply { notice, state: "accepted".into(), refused }))
     }
 
     async fn watch(&self, request: Request<v1::NoticeWatchRequest>) -> Result<Response<Self::WatchStream>, Status> {
@@ -72,7 +71,7 @@ impl v1::notices_server::Notices for People {
         let v1::NoticePresentedRequest { notice, recall } = request.into_inner();
         let notice = notice.parse().map_err(refuse)?;
         self.core.notice_presented(&caller, &notice, recall).await.map_err(refuse)?;
-        Ok(Response::new(v1::NoticeDone {}))
+        Ok(done(Vec::new()))
     }
 
     async fn words(&self, request: Request<v1::NoticeSayRequest>) -> Result<Response<v1::NoticeWords>, Status> {
@@ -91,7 +90,7 @@ impl v1::notices_server::Notices for People {
             signature.try_into().map_err(|_| refuse(Fault::usage("INVALID", "a signature has 64 bytes")))?;
         let signature = Signature::from_bytes(signature);
         self.core.notice_say(&caller, &notice, answer, signature).await.map_err(refuse)?;
-        Ok(Response::new(v1::NoticeDone {}))
+        Ok(done(Vec::new()))
     }
 
     async fn track(&self, request: Request<v1::NoticeTrackRequest>) -> Result<Response<v1::NoticeTrackReply>, Status> {
@@ -109,9 +108,9 @@ impl v1::notices_server::Notices for People {
             // Who they are is asked again each time: somebody suspended meanwhile learns nothing more.
             let caller = self.known(&peer)?;
             let tracked = self.core.notice_track(&caller, &notice).await.map_err(refuse)?;
-            let reached = wait.is_none_or(|w| reached(&tracked, w));
-            if reached || tokio::time::timeout_at(deadline, changes.changed()).await.is_err() {
-                return Ok(Response::new(track(tracked, reached)));
+            let awaited = wait.map_or(Awaited::Reached, |w| tracked.awaited(w));
+            if awaited != Awaited::Open || tokio::time::timeout_at(deadline, changes.changed()).await.is_err() {
+                return Ok(Response::new(track(tracked, awaited)));
             }
         }
     }
@@ -120,23 +119,20 @@ impl v1::notices_server::Notices for People {
         let caller = self.caller(&request)?;
         let v1::NoticeCancelRequest { notice, reason } = request.into_inner();
         let notice = notice.parse().map_err(refuse)?;
-        self.core.notice_cancel(&caller, &notice, &reason).await.map_err(refuse)?;
-        Ok(Response::new(v1::NoticeDone {}))
+        self.core.notice_cancel(&caller, &notice, &reason).await.map(done).map_err(refuse)
     }
 
     async fn recall(&self, request: Request<v1::NoticeRecallRequest>) -> Result<Response<v1::NoticeDone>, Status> {
         let caller = self.caller(&request)?;
         let v1::NoticeRecallRequest { notice, reason } = request.into_inner();
         let notice = notice.parse().map_err(refuse)?;
-        self.core.notice_recall(&caller, &notice, &reason).await.map_err(refuse)?;
-        Ok(Response::new(v1::NoticeDone {}))
+        self.core.notice_recall(&caller, &notice, &reason).await.map(done).map_err(refuse)
     }
 
     async fn confirm(&self, request: Request<v1::NoticeRequest>) -> Result<Response<v1::NoticeDone>, Status> {
         let caller = self.caller(&request)?;
         let notice = request.into_inner().notice.parse().map_err(refuse)?;
-        self.core.notice_confirm(&caller, &notice).await.map_err(refuse)?;
-        Ok(Response::new(v1::NoticeDone {}))
+        self.core.notice_confirm(&caller, &notice).await.map(done).map_err(refuse)
     }
 }
 
@@ -150,16 +146,12 @@ impl People {
         let mut changes = self.core.office.changes();
         changes.mark_unchanged();
         let (mut letters, mut next) = self.core.notices_unseen(&self.caller(request)?);
-        let mut sent = VecDeque::with_capacity(UNCONFIRMED);
         loop {
             for letter in letters {
                 let caller = self.caller(request)?;
                 let Some(shown) = self.core.notice_shown(&caller, letter).await.map_err(refuse)? else { continue };
                 match tokio::time::timeout(SLOW, lines.send(Ok(line(shown)))).await {
-                    Ok(Ok(())) => {
-                        sent.truncate(UNCONFIRMED - 1);
-                        sent.push_front(letter);
-                    }
+                    Ok(Ok(())) => {}
                     // Gone, or it takes nothing: what it did not confirm is sent again to the next watch.
                     Ok(Err(_)) | Err(_) => return Ok(()),
                 }
@@ -170,9 +162,14 @@ impl People {
                 // Somebody suspended meanwhile is sent away, also when nothing comes in.
                 () = tokio::time::sleep(LOOK_AGAIN) => { self.caller(request)?; }
             }
-            (letters, next) = self.core.notices_since(&self.caller(request)?, next, |l| sent.contains(l));
+            (letters, next) = self.core.notices_since(&self.caller(request)?, next);
         }
     }
+}
+
+/// It is done, except towards whom there was no room for a letter.
+fn done(refused: Vec<AgencyId>) -> Response<v1::NoticeDone> {
+    Response::new(v1::NoticeDone { refused: refused.iter().map(ToString::to_string).collect() })
 }
 
 fn ask(request: v1::NoticeSendRequest) -> Result<NoticeAsk, Fault> {
@@ -252,21 +249,12 @@ fn line(l: NoticeLine) -> v1::Notice {
     }
 }
 
-/// Whether all who count have come this far. Withdrawn, recalled and expired notices go nowhere; who waits for a recall has
-/// it when nobody is left who may read the notice.
-fn reached(tracked: &Tracked, wait: ReceiptState) -> bool {
-    let recalled = ReceiptState::Recalled;
-    if wait == recalled {
-        return tracked.state == "cancelled" || tracked.state == recalled.as_str();
-    }
-    tracked.state.parse::<ReceiptState>().is_ok_and(|s| s >= wait && s != recalled)
-}
-
-fn track(t: Tracked, reached: bool) -> v1::NoticeTrackReply {
+fn track(t: Tracked, awaited: Awaited) -> v1::NoticeTrackReply {
     let steps = t.lines.into_iter().map(|l| {
         let (answer, text) = l.answer.map(|(a, text)| (a.to_string(), text)).unwrap_or_default();
         let (agency, by) = (l.agency.to_string(), l.by.unwrap_or_default());
         v1::NoticeStep { agency, state: l.state, at: l.at.0, by, answer, text }
     });
-    v1::NoticeTrackReply { state: t.state, steps: steps.collect(), reached, lead: t.lead.map(clock) }
+    let (reached, ended) = (awaited == Awaited::Reached, awaited == Awaited::Ended);
+    v1::NoticeTrackReply { state: t.state, steps: steps.collect(), reached, lead: t.lead.map(clock), ended }
 }

@@ -9,7 +9,7 @@ use crate::wire::fault_of;
 use crate::wire::pb::v1;
 use std::future::Future;
 use std::path::Path;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tonic::transport::Channel;
 
 /// Largest answer with a page of a list, in bytes: what a node answers at most.
@@ -29,11 +29,14 @@ impl Client {
         let path = g.profile.as_ref().ok_or_else(|| {
             Fault::usage("NO_PROFILE", "no profile given").hint("use --profile FILE or set HUFU_PROFILE")
         })?;
-        let client = Client::with(path, Duration::from_secs(u64::from(g.timeout))).await?;
+        let mut client = Client::with(path, Duration::from_secs(u64::from(g.timeout))).await?;
         // What is read from here on is as new as this moment, whatever the command.
         if g.fresh {
+            let asked = Instant::now();
             let barrier = v1::BarrierRequest { timeout_ms: client.timeout_ms() };
             client.cluster().barrier(barrier).await.map_err(fault)?;
+            // The command has what is left of the time that it was given.
+            client.timeout = client.timeout.saturating_sub(asked.elapsed());
         }
         Ok(client)
     }

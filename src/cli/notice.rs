@@ -73,7 +73,7 @@ pub(super) enum Command {
         /// Notice to follow.
         id: NoticeId,
         /// Wait, up to --timeout, until all who must act have come this far: delivered, presented, acknowledged or answered;
-        /// recalled waits until it is taken back from everybody.
+        /// recalled waits until it is taken back from everybody. What ended otherwise is told at once.
         #[arg(long)]
         wait: Option<ReceiptState>,
     },
@@ -151,7 +151,7 @@ pub(super) fn run(command: Command, g: &Globals, out: &Out) -> Result<ExitCode, 
         }
         let client = Client::connect(g).await?;
         match command {
-            Command::Send(ask) => send(&client, ask, out).await?,
+            Command::Send(ask) => return send(&client, ask, out).await,
             Command::Inbox { limit } => {
                 let r = client.notices().inbox(v1::NoticeInboxRequest { limit }).await.map_err(fault)?.into_inner();
                 let columns = ["notice", "from", "precedence", "grade", "subject", "exercise", "state", "at", "ack_by"];
@@ -180,24 +180,28 @@ pub(super) fn run(command: Command, g: &Globals, out: &Out) -> Result<ExitCode, 
             }
             Command::Track { id, wait } => return track(&client, &id, wait, out).await,
             Command::Confirm { id } => {
-                client.notices().confirm(one(&id)).await.map_err(fault)?;
-                out.answer(&json!({"notice": id.to_string(), "state": "marking-confirmed"}), || {
-                    format!("{id}: {}", out.say("定密已确认", "the marking is confirmed"))
-                });
+                let refused = client.notices().confirm(one(&id)).await.map_err(fault)?.into_inner().refused;
+                out.answer(
+                    &json!({"notice": id.to_string(), "state": "marking-confirmed", "refused": refused}),
+                    || format!("{id}: {}", out.say("定密已确认", "the marking is confirmed")),
+                );
+                return Ok(unless_refused(&refused, out));
             }
             Command::Recall { id, reason } => {
                 let ask = v1::NoticeRecallRequest { notice: id.to_string(), reason };
-                client.notices().recall(ask).await.map_err(fault)?;
-                out.answer(&json!({"notice": id.to_string(), "state": "recalling"}), || {
+                let refused = client.notices().recall(ask).await.map_err(fault)?.into_inner().refused;
+                out.answer(&json!({"notice": id.to_string(), "state": "recalling", "refused": refused}), || {
                     format!("{id}: {}", out.say("正在收回；用 notice track 查看", "being taken back; see notice track"))
                 });
+                return Ok(unless_refused(&refused, out));
             }
             Command::Cancel { id, reason } => {
                 let ask = v1::NoticeCancelRequest { notice: id.to_string(), reason };
-                client.notices().cancel(ask).await.map_err(fault)?;
-                out.answer(&json!({"notice": id.to_string(), "state": "cancelling"}), || {
+                let refused = client.notices().cancel(ask).await.map_err(fault)?.into_inner().refused;
+                out.answer(&json!({"notice": id.to_string(), "state": "cancelling", "refused": refused}), || {
                     format!("{id}: {}", out.say("正在撤回；用 notice track 查看", "being withdrawn; see notice track"))
                 });
+                return Ok(unless_refused(&refused, out));
             }
         }
         Ok(ExitCode::SUCCESS)
@@ -224,7 +228,23 @@ pub(super) fn body_of(body: Option<String>, file: Option<PathBuf>) -> Result<Str
     body.map_or_else(|| file.map_or(Ok(String::new()), |f| read_text(&f)), Ok)
 }
 
-async fn send(client: &Client, ask: Send, out: &Out) -> Result<(), Fault> {
+/// What went out is done; addressees for whom there was no room are named, and it is done in part.
+pub(super) fn unless_refused(refused: &[String], out: &Out) -> ExitCode {
+    if refused.is_empty() {
+        return ExitCode::SUCCESS;
+    }
+    out.progress(&format!(
+        "{}: {}",
+        out.say(
+            "发件空间不足，未发往以下机构，请稍后对其重发",
+            "no room for a letter to these; repeat it for them later"
+        ),
+        shown(&refused.join(", "))
+    ));
+    ExitCode::from(FaultKind::Partial.exit_code())
+}
+
+async fn send(client: &Client, ask: Send, out: &Out) -> Result<ExitCode, Fault> {
     let Send { to, info, precedence, grade, subject, body, body_file, attachments, exercise, lead, about } = ask;
     let body = body_of(body, body_file)?;
     let request = v1::NoticeSendRequest {
@@ -241,8 +261,10 @@ async fn send(client: &Client, ask: Send, out: &Out) -> Result<(), Fault> {
         lead,
     };
     let r = client.notices().send(request).await.map_err(fault)?.into_inner();
-    out.answer(&json!({"notice": r.notice, "state": r.state}), || format!("{}  {}", r.notice, out.word(&r.state)));
-    Ok(())
+    out.answer(&json!({"notice": r.notice, "state": r.state, "refused": r.refused}), || {
+        format!("{}  {}", r.notice, out.word(&r.state))
+    });
+    Ok(unless_refused(&r.refused, out))
 }
 
 /// Signs with the person's own key. The words are put together here and held against the node's, so that it cannot have
@@ -279,7 +301,7 @@ async fn track(client: &Client, id: &NoticeId, wait: Option<ReceiptState>, out: 
             timeout_ms: u32::try_from(left.min(ONE_CALL).as_millis()).unwrap_or(u32::MAX),
         };
         let r = client.notices().track(ask).await.map_err(fault)?.into_inner();
-        if r.reached || left <= ONE_CALL {
+        if r.reached || r.ended || left <= ONE_CALL {
             break r;
         }
     };
@@ -307,6 +329,12 @@ async fn track(client: &Client, id: &NoticeId, wait: Option<ReceiptState>, out: 
     }
     if !r.reached {
         let waited = wait.map(|w| w.to_string()).unwrap_or_default();
+        if r.ended {
+            let why = format!("not `{waited}`, and nothing is tried any more that could bring it");
+            return Err(Fault::unavailable("DEADLINE", why).hint(
+                "a late receipt still corrects it; where delivery is unknown, ask the addressee by other means",
+            ));
+        }
         return Err(Fault::unavailable("DEADLINE", format!("not `{waited}` yet"))
             .hint("it goes on by itself; ask again, or wait longer with --timeout"));
     }
@@ -366,13 +394,15 @@ async fn watch_once(g: &Globals, out: &Out, count: Option<u64>, printed: &mut u6
 
 fn line(n: &v1::Notice) -> Value {
     let some = |text: &String| (!text.is_empty()).then(|| text.clone());
+    // A recalled warning has no times any more.
+    let time = |at: u64| (at > 0).then(|| Millis(at).to_rfc3339());
     json!({
         "notice": n.notice, "from": n.from, "precedence": n.precedence, "grade": n.grade, "subject": n.subject,
         "body": n.body, "exercise": n.exercise, "state": n.state, "at": Millis(n.at).to_rfc3339(), "ack_by": some(&n.ack_by), "reason": some(&n.reason),
         "sender": n.sender, "action": n.action, "attachments": n.attachments, "about": some(&n.about),
         "escalated": n.escalated, "lead": n.lead.as_ref().map(clock), "sent": Millis(n.sent).to_rfc3339(), "provisional": n.provisional, "warning": n.warning.as_ref().map(|w| json!({
             "level": w.level, "kind": w.kind, "area": w.area, "measures": w.measures, "issuer": w.issuer, "tier": w.tier,
-            "start": Millis(w.start).to_rfc3339(), "end": Millis(w.end).to_rfc3339(),
+            "start": time(w.start), "end": time(w.end),
         })),
     })
 }

@@ -2,12 +2,12 @@
 
 use super::args::Globals;
 use super::client::{Client, block_on, fault};
-use super::notice::body_of;
+use super::notice::{body_of, unless_refused};
 use super::output::Out;
 use crate::domain::fault::{Fault, FaultKind};
 use crate::domain::ids::NoticeId;
 use crate::domain::label::Grade;
-use crate::domain::notice::{Precedence, Warning, WarningKind, WarningLevel};
+use crate::domain::notice::{Precedence, ReceiptState, Warning, WarningKind, WarningLevel};
 use crate::domain::time::{Clock, Millis};
 use crate::interop::{CapAlert, cap};
 use crate::node::SystemClock;
@@ -118,7 +118,8 @@ async fn issue(client: &Client, ask: Issue, out: &Out) -> Result<ExitCode, Fault
         Some(id) => Some(shown(client, id).await?),
         None => None,
     };
-    if earlier.as_ref().is_some_and(|e| e.warning.is_none() || e.from != client.agency.to_string()) {
+    let of_own = |e: &v1::Notice| e.warning.is_some() && e.from == client.agency.to_string() && !is_recalled(e);
+    if earlier.as_ref().is_some_and(|e| !of_own(e)) {
         return Err(Fault::usage("NOT_A_WARNING", "only a warning of the own agency can be updated").hint(SEE_LIST));
     }
     // What follows an exercise is one, and an exercise never follows what was real.
@@ -161,7 +162,8 @@ async fn cancel(
     out: &Out,
 ) -> Result<ExitCode, Fault> {
     let earlier = shown(client, id).await?;
-    let warning = earlier.warning.clone().filter(|_| earlier.from == client.agency.to_string());
+    let of_own = earlier.from == client.agency.to_string() && !is_recalled(&earlier);
+    let warning = earlier.warning.clone().filter(|_| of_own);
     let other = || Fault::usage("NOT_A_WARNING", "only a warning of the own agency can be ended").hint(SEE_LIST);
     let warning = warning.ok_or_else(other)?;
     // An all-clear wakes nobody: whoever was warned is told.
@@ -204,8 +206,11 @@ async fn send(
     let open = |file| OpenOptions::new().write(true).create(true).truncate(false).open(file);
     let opened = cap.map(|file| open(file).map_err(|e| unwritable(file, e))).transpose()?;
     let r = client.notices().send(request).await.map_err(fault)?.into_inner();
-    out.answer(&json!({"notice": r.notice, "state": r.state}), || format!("{}  {}", r.notice, out.word(&r.state)));
-    let (Some(file), Some(mut opened)) = (cap, opened) else { return Ok(ExitCode::SUCCESS) };
+    out.answer(&json!({"notice": r.notice, "state": r.state, "refused": r.refused}), || {
+        format!("{}  {}", r.notice, out.word(&r.state))
+    });
+    let sent = unless_refused(&r.refused, out);
+    let (Some(file), Some(mut opened)) = (cap, opened) else { return Ok(sent) };
     let written = async {
         let copy = own_copy(client, &r.notice.parse()?).await?;
         let federation = client.federation().show(v1::ShowFederationRequest {}).await.map_err(fault)?.into_inner();
@@ -214,7 +219,7 @@ async fn send(
     };
     // The warning is out: only its copy failed, and it must not be issued again.
     Ok(match written.await {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(()) => sent,
         Err(f) => {
             out.fault(&f.hint("the notice is out; its file is not: do not issue it again"));
             ExitCode::from(FaultKind::Partial.exit_code())
@@ -267,37 +272,57 @@ fn document(n: &v1::Notice, earlier: Option<&v1::Notice>, federation: &str) -> R
 
 async fn list(client: &Client, out: &Out) -> Result<(), Fault> {
     let r = client.notices().inbox(v1::NoticeInboxRequest { limit: 500 }).await.map_err(fault)?.into_inner();
-    let now = SystemClock.now().0;
+    let row = |(n, w, (state, zh)): (&v1::Notice, &v1::Warning, Standing)| {
+        let state = if out.is_json() { state } else { out.say(zh, state) };
+        let about = (!n.about.is_empty()).then_some(&n.about);
+        // One that was recalled has no times any more.
+        let time = |at: u64| (at > 0).then(|| Millis(at).to_rfc3339());
+        json!({
+            "notice": n.notice, "level": w.level, "kind": w.kind, "state": state, "area": w.area, "subject": n.subject,
+            "measures": w.measures, "start": time(w.start), "end": time(w.end), "issuer": w.issuer, "tier": w.tier,
+            "from": n.from, "grade": n.grade, "exercise": n.exercise, "about": about,
+        })
+    };
+    let rows: Vec<Value> = standings(&r.notices, SystemClock.now().0).into_iter().map(row).collect();
+    out.table(&["notice", "level", "state", "area", "subject", "start", "end", "issuer", "exercise"], &rows);
+    Ok(())
+}
+
+/// How a warning stands: the word, and the same in Chinese.
+type Standing = (&'static str, &'static str);
+
+/// The warnings among notices, newest first, and how each stands. One that was recalled says nothing any more: it neither
+/// ends nor updates another.
+fn standings(all: &[v1::Notice], now: u64) -> Vec<(&v1::Notice, &v1::Warning, Standing)> {
+    let says = |n: &&v1::Notice| !is_recalled(n);
     // An all-clear for any warning of a chain ends the chain.
     let ends = |n: &&v1::Notice| n.warning.as_ref().is_some_and(|w| w.kind == WarningKind::Cancel.as_str());
-    let ended: BTreeSet<&str> = r.notices.iter().filter(ends).map(|n| first_of(&r.notices, n)).collect();
-    let mut followed: BTreeMap<String, String> = BTreeMap::new();
-    let mut rows: Vec<Value> = Vec::new();
-    for n in &r.notices {
+    let ended: BTreeSet<&str> = all.iter().filter(says).filter(ends).map(|n| first_of(all, n)).collect();
+    let mut followed: BTreeMap<&str, &str> = BTreeMap::new();
+    let mut found = Vec::new();
+    for n in all {
         let Some(w) = &n.warning else { continue };
-        let (state, zh) = match followed.get(&n.notice) {
-            Some(kind) if kind == WarningKind::Cancel.as_str() => ("cancelled", "已解除"),
+        let standing = match followed.get(n.notice.as_str()) {
+            _ if is_recalled(n) => ("recalled", "已收回"),
+            Some(kind) if *kind == WarningKind::Cancel.as_str() => ("cancelled", "已解除"),
             Some(_) => ("updated", "已更新"),
             None if w.kind == WarningKind::Cancel.as_str() => ("cancel", "解除"),
-            None if ended.contains(first_of(&r.notices, n)) => ("cancelled", "已解除"),
+            None if ended.contains(first_of(all, n)) => ("cancelled", "已解除"),
             None if w.end <= now => ("ended", "已到期"),
             None => ("in-force", "有效"),
         };
-        let state = if out.is_json() { state } else { out.say(zh, state) };
         // Newest first: what follows a warning was seen before it. Only its own issuer's word counts.
         let own = |m: &&v1::Notice| m.notice == n.about && m.from == n.from;
-        if r.notices.iter().any(|m| own(&m)) {
-            followed.entry(n.about.clone()).or_insert_with(|| w.kind.clone());
+        if all.iter().any(|m| own(&m)) && says(&n) {
+            followed.entry(&n.about).or_insert(&w.kind);
         }
-        let about = (!n.about.is_empty()).then_some(&n.about);
-        rows.push(json!({
-            "notice": n.notice, "level": w.level, "kind": w.kind, "state": state, "area": w.area, "subject": n.subject,
-            "measures": w.measures, "start": Millis(w.start).to_rfc3339(), "end": Millis(w.end).to_rfc3339(),
-            "issuer": w.issuer, "tier": w.tier, "from": n.from, "grade": n.grade, "exercise": n.exercise, "about": about,
-        }));
+        found.push((n, w, standing));
     }
-    out.table(&["notice", "level", "state", "area", "subject", "start", "end", "issuer", "exercise"], &rows);
-    Ok(())
+    found
+}
+
+fn is_recalled(n: &v1::Notice) -> bool {
+    n.state == ReceiptState::Recalled.as_str()
 }
 
 /// The first warning of a chain, as far as it is here; only its own issuer's word counts.
@@ -307,4 +332,44 @@ fn first_of<'a>(all: &'a [v1::Notice], n: &'a v1::Notice) -> &'a str {
         (at, left) = (earlier, left - 1);
     }
     &at.notice
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "test")]
+mod tests {
+    use super::*;
+
+    /// A warning of police; `about` names the one that it follows.
+    fn warning(notice: &str, kind: WarningKind, about: &str) -> v1::Notice {
+        let warning = v1::Warning { kind: kind.to_string(), end: 100, ..v1::Warning::default() };
+        let state = ReceiptState::Delivered.to_string();
+        let (notice, about) = (notice.to_owned(), about.to_owned());
+        v1::Notice { notice, from: "police".into(), about, state, warning: Some(warning), ..v1::Notice::default() }
+    }
+
+    /// What is left of it.
+    fn recalled(notice: &str, kind: WarningKind) -> v1::Notice {
+        let state = ReceiptState::Recalled.to_string();
+        let bare = v1::Warning { kind: kind.to_string(), ..v1::Warning::default() };
+        v1::Notice { state, warning: Some(bare), ..warning(notice, kind, "") }
+    }
+
+    fn states(all: &[v1::Notice]) -> Vec<&'static str> {
+        standings(all, 50).into_iter().map(|(_, _, (state, _))| state).collect()
+    }
+
+    #[test]
+    fn a_recalled_warning_is_listed_as_that() {
+        let (first, update) = (warning("n-1", WarningKind::Alert, ""), warning("n-2", WarningKind::Update, "n-1"));
+        assert_eq!(states(&[update.clone(), first.clone()]), ["in-force", "updated"]);
+        assert_eq!(states(&[update, recalled("n-1", WarningKind::Alert)]), ["in-force", "recalled"]);
+        assert_eq!(states(&[recalled("n-2", WarningKind::Update), first.clone()]), ["recalled", "in-force"]);
+        // An all-clear that was taken back clears nothing.
+        let clear = warning("n-3", WarningKind::Cancel, "n-1");
+        assert_eq!(states(&[clear, first.clone()]), ["cancel", "cancelled"]);
+        assert_eq!(states(&[recalled("n-3", WarningKind::Cancel), first.clone()]), ["recalled", "in-force"]);
+        // What is no warning is not listed, recalled or not.
+        let plain = v1::Notice { warning: None, ..recalled("n-4", WarningKind::Alert) };
+        assert_eq!(states(&[plain, first]), ["in-force"]);
+    }
 }

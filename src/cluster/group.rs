@@ -30,10 +30,13 @@ use std::time::Duration;
 use thiserror::Error;
 use tokio::sync::{oneshot, watch};
 use tokio::task::JoinSet;
-use tokio::time::Instant;
+use tokio::time::{Instant, sleep};
 
 /// A voter waits so long to have applied what it is asked about.
 const ATTEST_WAIT: Duration = Duration::from_secs(1);
+/// One attempt to ask a leader how far it is: whoever is elected meanwhile is asked next.
+const ASK_LEADER: Duration = Duration::from_secs(3);
+const ASK_AGAIN: Duration = Duration::from_millis(50);
 
 /// Raft timings in milliseconds.
 #[derive(Debug, Clone, Copy)]
@@ -422,18 +425,33 @@ impl Cluster {
         Err(ClusterError::Door(error.to_string()))
     }
 
-    /// Waits until this node has applied all that was committed when it was asked.
+    /// Waits until this node has applied all that was committed when it was asked. Without a leader it ends at once.
     pub async fn barrier(&self, deadline: Instant) -> Result<(), ClusterError> {
-        let leader = self.status().leader.ok_or_else(|| ClusterError::Unavailable(": no leader".into()))?;
-        let index = if leader == self.node {
-            self.read_index().await?
-        } else {
-            let left = deadline.saturating_duration_since(Instant::now());
-            let bytes = self.calls.call(leader.0, CallKind::ReadIndex, Vec::new(), left).await;
-            let bytes = bytes.map_err(|e: CallError| ClusterError::Unavailable(format!(": {e}")))?;
-            codec::parse(&bytes, |r| r.u64())?
+        let index = self.committed_index(deadline).await?;
+        self.wait_applied(index, deadline).await
+    }
+
+    /// The same, and waits for a leader too. What a later one answers covers all that was committed when it was asked.
+    pub async fn barrier_once_led(&self, deadline: Instant) -> Result<(), ClusterError> {
+        let index = loop {
+            match self.committed_index(deadline.min(Instant::now() + ASK_LEADER)).await {
+                Err(ClusterError::Unavailable(_)) if Instant::now() + ASK_AGAIN < deadline => sleep(ASK_AGAIN).await,
+                answer => break answer?,
+            }
         };
         self.wait_applied(index, deadline).await
+    }
+
+    /// How far the leader has committed, by its own word after a majority followed it.
+    async fn committed_index(&self, deadline: Instant) -> Result<u64, ClusterError> {
+        let leader = self.status().leader.ok_or_else(|| ClusterError::Unavailable(": no leader".into()))?;
+        if leader == self.node {
+            return self.read_index().await;
+        }
+        let left = deadline.saturating_duration_since(Instant::now());
+        let bytes = self.calls.call(leader.0, CallKind::ReadIndex, Vec::new(), left).await;
+        let bytes = bytes.map_err(|e: CallError| ClusterError::Unavailable(format!(": {e}")))?;
+        Ok(codec::parse(&bytes, |r| r.u64())?)
     }
 
     /// Why openraft stopped; pending while it runs.

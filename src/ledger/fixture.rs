@@ -1,14 +1,17 @@
 //! A small signed federation for tests: police and customs vote, cyberspace learns.
 
 use super::genesis::{Authority, Descriptor, Genesis, NodeEntry, SIGN_GENESIS, SignedGenesis, node_id};
-use super::state::State;
+use super::state::{AgreementState, State};
 use crate::domain::agency::Tier;
+use crate::domain::agreement::Terms;
 use crate::domain::canon::Canon;
 use crate::domain::ids::{AgencyId, FederationId, Handle, NodeId};
 use crate::domain::label::Grade;
 use crate::domain::person::Role;
 use crate::domain::time::Millis;
 use crate::seal::{GradeSecret, SigningKey};
+use std::collections::BTreeMap;
+use std::sync::Arc;
 
 /// One agency with its private keys.
 pub(crate) struct Agency {
@@ -85,6 +88,25 @@ pub(crate) fn suspended(state: &State, agency: &AgencyId) -> State {
     let mut state = state.clone();
     let a = state.agencies.get_mut(agency).unwrap();
     (a.standing, a.suspended) = (a.standing + 1, Some(1));
+    state.settle();
+    state
+}
+
+/// The state in which these terms, and no others of their name, are in force.
+pub(crate) fn agreed(state: &State, terms: Terms) -> State {
+    let mut state = state.clone();
+    let id = terms.id.clone();
+    let version = AgreementState { terms, signatures: BTreeMap::new(), in_force: Some(1), ended: None };
+    state.agreements.insert(id, vec![version]);
+    state.settle();
+    state
+}
+
+/// The state in which an agency's systems hold up to this grade.
+pub(crate) fn with_ceiling(state: &State, agency: &AgencyId, ceiling: Grade) -> State {
+    let mut state = state.clone();
+    let a = state.agencies.get_mut(agency).unwrap();
+    Arc::make_mut(&mut a.descriptor).ceiling = ceiling;
     state.settle();
     state
 }

@@ -11,7 +11,7 @@
 //! - Of a recalled notice the book has no content, from the frame that says so on and after every start.
 //! - There is one letter of a notice from its sender, and a withdrawal that came before it holds it back for good.
 
-use super::frame::{Frame, Step};
+use super::frame::{Frame, Step, Warned};
 use super::letter::{Letter, LetterDigest, LetterHeader, LetterKind};
 use super::receipt::SignedReceipt;
 use crate::domain::ids::{AgencyId, NoticeId};
@@ -60,6 +60,11 @@ impl Out {
         !self.receipts.is_empty()
     }
 
+    /// Whether its time ran out without a word: delivery is unknown (P24).
+    pub fn is_unknown(&self) -> bool {
+        self.ended.is_some() && !self.is_delivered()
+    }
+
     /// The furthest state that a receipt proves.
     pub fn state(&self) -> Option<ReceiptState> {
         self.receipts.iter().map(|r| r.receipt.state).max()
@@ -105,6 +110,8 @@ pub struct Recall {
     pub letter: Letter,
     /// Units and persons whom the notice named: they may know that it was recalled.
     pub desks: Vec<String>,
+    /// What warning it was, if it was one.
+    pub warning: Option<Warned>,
     /// People whose terminals displayed that it was recalled.
     pub shown_to: BTreeSet<String>,
 }
@@ -124,8 +131,10 @@ pub struct In {
     pub receipts: Vec<SignedReceipt>,
     /// People whose terminals displayed it.
     pub shown_to: BTreeSet<String>,
-    /// Whether its content was opened for anybody.
+    /// Whether its content was opened for anybody, and for whom. Earlier versions did not keep for whom.
     pub opened: bool,
+    /// Names of these people.
+    pub opened_for: BTreeSet<String>,
     /// Who confirmed a provisional marking, and when that came in.
     pub confirmed: Option<(String, Millis)>,
     /// Whether its withdrawal was here first: withdrawn from the beginning, with or without its receipt.
@@ -170,14 +179,14 @@ impl In {
         self.receipts.iter().any(|r| r.receipt.state.is_of_a_person())
     }
 
-    /// Whether a person is known to have seen it: their terminal displayed it, or they said something of it.
+    /// Whether a person may have seen it: it was opened for them, their terminal displayed it, or they said something of it.
     pub fn was_seen_by(&self, person: &str) -> bool {
         let said = |r: &SignedReceipt| r.receipt.by.as_ref().is_some_and(|b| b.name == person);
-        self.shown_to.contains(person) || self.receipts.iter().any(said)
+        self.opened_for.contains(person) || self.shown_to.contains(person) || self.receipts.iter().any(said)
     }
 
-    /// Whether it, or its recall, is still to be displayed to a person who watches: what nobody acknowledged and they have
-    /// not seen, and the recall of what they have.
+    /// Whether it, or its recall, is still to be displayed to a person who watches: what nobody acknowledged and their
+    /// terminal has not displayed, and the recall of what they may have seen.
     pub fn is_news_to(&self, person: &str) -> bool {
         match &self.recall {
             Some(recall) => self.was_seen_by(person) && !recall.shown_to.contains(person),
@@ -259,6 +268,7 @@ impl Book {
                         receipts: vec![receipt],
                         shown_to: BTreeSet::new(),
                         opened: false,
+                        opened_for: BTreeSet::new(),
                         confirmed: None,
                         withheld,
                         steps: BTreeMap::new(),
@@ -320,6 +330,12 @@ impl Book {
                     entry.opened = true;
                 }
             }
+            Frame::OpenedFor { letter, person, .. } => {
+                if let Some(entry) = self.received.get_mut(&letter) {
+                    entry.opened = true;
+                    entry.opened_for.insert(person);
+                }
+            }
             Frame::Withheld { notice, from, .. } => {
                 if self.withheld.insert((from.clone(), notice)) {
                     *self.withheld_of.entry(from).or_default() += 1;
@@ -339,14 +355,14 @@ impl Book {
                     }
                 }
             }
-            Frame::Recalled { letter, receipt, desks, .. } => {
+            Frame::Recalled { letter, receipt, desks, warning, .. } => {
                 let of = receipt.receipt.letter;
                 if let Some(entry) = self.received.get_mut(&of)
                     && entry.recall.is_none()
                 {
                     entry.receipts.push(receipt);
                     entry.letter = None;
-                    entry.recall = Some(Recall { letter, desks, shown_to: BTreeSet::new() });
+                    entry.recall = Some(Recall { letter, desks, warning, shown_to: BTreeSet::new() });
                     self.recalls.push(of);
                     self.unsettled.remove(&of);
                     self.unrung.remove(&of);

@@ -12,12 +12,12 @@
 
 use super::book::{Book, In, Out};
 use super::error::NoticeError;
-use super::frame::Frame;
+use super::frame::{Frame, Warned};
 use super::letter::{Letter, LetterDigest, LetterHeader, LetterKind};
 use super::office::{Draft, Taken, Word};
 use super::receipt::{Receipt, SignedReceipt};
 use crate::domain::ids::NoticeId;
-use crate::domain::notice::ReceiptState;
+use crate::domain::notice::{Precedence, ReceiptState};
 use crate::domain::time::Millis;
 use std::cmp::Reverse;
 
@@ -29,7 +29,8 @@ const WITHHELD: usize = 1_000;
 const RECEIPTS: usize = 64;
 /// Most notices that wait for one addressee, of each precedence: a flash is still taken when routine is refused.
 const WAITING: [usize; 4] = [20_000, 15_000, 10_000, 5_000];
-/// Free bytes on the disk below which a precedence is refused: the last ones are for flashes.
+/// Free bytes on the disk below which a precedence is refused: the last ones are for flashes, and for what a notice that is
+/// out already must be followed by.
 const FREE_BYTES: [u64; 4] = [16 << 20, 128 << 20, 192 << 20, 256 << 20];
 
 /// What happens to the letters of a node.
@@ -44,11 +45,18 @@ pub(super) enum Event<'a> {
         /// What its content names: of a recall, the units and persons whom the recalled notice is for; of a confirmation,
         /// who confirmed.
         names: &'a [String],
+        /// Of a recall, what warning the recalled notice is, if it is one.
+        warning: Option<Warned>,
     },
     /// Receipts came in, each signed by a node of its addressee.
     Told(&'a [SignedReceipt]),
     /// A notice is about to be opened for somebody.
-    Opening(&'a LetterDigest),
+    Opening {
+        /// Which letter.
+        letter: &'a LetterDigest,
+        /// Name of the person.
+        person: &'a str,
+    },
     /// A person's terminal displays a notice.
     Shown {
         /// Which letter.
@@ -113,8 +121,8 @@ pub(super) enum Keep {
     Own,
     /// The receipt, and the letter that carries it back.
     Carried,
-    /// The receipt, what recalled the notice that it is for, and whom that names.
-    Recalled(Box<Letter>, Vec<String>),
+    /// The receipt, what recalled the notice that it is for, and whom and what warning that names.
+    Recalled(Box<Letter>, Vec<String>, Option<Warned>),
 }
 
 impl Decision {
@@ -141,8 +149,8 @@ impl Decision {
                 Keep::Nothing => {}
                 Keep::Received(letter) => frames.push(Frame::Received { letter: *letter, receipt, at: now }),
                 Keep::Own | Keep::Carried => frames.push(Frame::Own { receipt, carrier, at: now }),
-                Keep::Recalled(letter, desks) => {
-                    frames.push(Frame::Recalled { letter: *letter, receipt, desks, at: now });
+                Keep::Recalled(letter, desks, warning) => {
+                    frames.push(Frame::Recalled { letter: *letter, receipt, desks, warning, at: now });
                 }
             }
         }
@@ -159,18 +167,17 @@ impl Book {
     /// [`NoticeError::Rule`] when it is refused: nothing is signed, kept or answered then.
     pub(super) fn decide(&self, event: Event<'_>, now: Millis) -> Result<Decision, NoticeError> {
         match event {
-            Event::Came { letter, digest, names } => match letter.header.kind {
+            Event::Came { letter, digest, names, warning } => match letter.header.kind {
                 LetterKind::Notice => self.notice_came(letter, digest, now),
                 LetterKind::Receipt => Ok(arrived(&letter.header, digest)),
-                LetterKind::Cancel | LetterKind::Recall => self.withdrawal_came(letter, digest, names, now),
+                LetterKind::Cancel | LetterKind::Recall => self.withdrawal_came(letter, digest, (names, warning), now),
                 LetterKind::Confirm => self.confirmation_came(&letter.header, digest, names, now),
             },
             Event::Told(receipts) => self.told(receipts, now),
-            Event::Opening(letter) => {
-                let entry = self.standing(letter)?;
-                let opened = Frame::Opened { letter: *letter, at: now };
-                let frames = if entry.opened { Vec::new() } else { vec![opened] };
-                Ok(Decision { frames, ..Decision::default() })
+            Event::Opening { letter, person } => {
+                let new = !self.standing(letter)?.opened_for.contains(person);
+                let frame = new.then(|| Frame::OpenedFor { letter: *letter, person: person.to_owned(), at: now });
+                Ok(Decision { frames: frame.into_iter().collect(), ..Decision::default() })
             }
             Event::Shown { letter, person } => self.shown(letter, person, now),
             Event::RecallShown { letter, person } => {
@@ -184,11 +191,16 @@ impl Book {
         }
     }
 
-    /// Whether one more letter may wait for its addressee, with so many bytes free on the disk.
+    /// Whether one more letter may wait for its addressee, with so many bytes free on the disk. What takes a notice back, or
+    /// confirms its marking, has the reserve of a flash: a disk that is short must not keep wrong words standing.
     pub(super) fn has_room(&self, draft: &Draft, free: u64) -> bool {
         let at = draft.precedence as usize;
         let most = WAITING.get(at).copied().unwrap_or_default();
-        let reserve = FREE_BYTES.get(at).copied().unwrap_or(u64::MAX);
+        let reserve = match draft.kind {
+            LetterKind::Cancel | LetterKind::Recall | LetterKind::Confirm => Precedence::Flash,
+            LetterKind::Notice | LetterKind::Receipt => draft.precedence,
+        };
+        let reserve = FREE_BYTES.get(reserve as usize).copied().unwrap_or(u64::MAX);
         self.waiting(draft.kind, draft.precedence, draft.exercise, &draft.to) < most && free >= reserve
     }
 
@@ -217,6 +229,16 @@ impl Book {
         let h = &out.letter.header;
         let about = self.about(&h.notice, &h.to, kind);
         out.is_taken_back() || about.is_some_and(|(l, o)| o.is_delivered() || self.still_open(&l).is_some())
+    }
+
+    /// Whether it is unknown for good that a notice was taken back from this addressee (P24): the time of its letter, or of its
+    /// recall, ran out without a word, and nothing about it is tried any more. A late receipt still corrects that.
+    pub fn is_left_unknown(&self, out: &Out) -> bool {
+        let h = &out.letter.header;
+        let recall = self.about(&h.notice, &h.to, LetterKind::Recall);
+        let recalls = recall.is_some_and(|(l, _)| self.still_open(&l).is_some());
+        let tried = recalls || self.cancelling.contains(&(h.notice, h.to.clone()));
+        !tried && !out.is_taken_back() && (out.is_unknown() || recall.is_some_and(|(_, r)| r.is_unknown()))
     }
 
     /// Whether a receipt is about a letter of this node and may be believed, and then whether it says nothing new.
@@ -272,7 +294,7 @@ impl Book {
         &self,
         letter: &Letter,
         digest: LetterDigest,
-        desks: &[String],
+        (desks, warning): (&[String], Option<Warned>),
         now: Millis,
     ) -> Result<Decision, NoticeError> {
         let h = &letter.header;
@@ -293,7 +315,7 @@ impl Book {
         let taken_back = if unseen || unsaid {
             Some((ReceiptState::Withdrawn, Keep::Own))
         } else if h.kind == LetterKind::Recall && !entry.state().is_taken_back() {
-            Some((ReceiptState::Recalled, Keep::Recalled(Box::new(letter.clone()), desks.to_vec())))
+            Some((ReceiptState::Recalled, Keep::Recalled(Box::new(letter.clone()), desks.to_vec(), warning)))
         } else {
             None
         };

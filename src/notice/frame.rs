@@ -4,7 +4,7 @@ use super::letter::{Letter, LetterDigest};
 use super::receipt::SignedReceipt;
 use crate::domain::canon::{CanonError, Reader, Writer};
 use crate::domain::ids::{AgencyId, NoticeId};
-use crate::domain::notice::ADDRESSEES;
+use crate::domain::notice::{ADDRESSEES, WarningKind, WarningLevel};
 use crate::domain::time::Millis;
 
 const DOMAIN: &str = "hufu.notice-frame";
@@ -52,6 +52,17 @@ impl Step {
             Step::Unconfirmed => "unconfirmed",
         }
     }
+}
+
+/// What is left of a recalled warning, so that it is listed, and what it followed does not stand again unnoticed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Warned {
+    /// Its level.
+    pub level: WarningLevel,
+    /// Its place in a chain.
+    pub kind: WarningKind,
+    /// The notice that it followed.
+    pub about: Option<NoticeId>,
 }
 
 /// One durable event. The number that [`Frame::to_bytes`] writes is format.
@@ -116,7 +127,7 @@ pub enum Frame {
         /// When.
         at: Millis,
     },
-    /// A notice's content is about to be opened for a person, shown on a screen or not.
+    /// A notice's content is about to be opened for somebody. Earlier versions did not say for whom.
     Opened {
         /// Which letter.
         letter: LetterDigest,
@@ -165,12 +176,23 @@ pub enum Frame {
         receipt: SignedReceipt,
         /// Units and persons whom the notice named.
         desks: Vec<String>,
+        /// What warning it was, if it was one. Earlier versions did not keep that.
+        warning: Option<Warned>,
         /// When.
         at: Millis,
     },
     /// A person's terminal confirmed that it displayed that a notice was recalled.
     RecallShown {
         /// The notice's letter.
+        letter: LetterDigest,
+        /// Name of the person.
+        person: String,
+        /// When.
+        at: Millis,
+    },
+    /// A notice's content is about to be opened for a person, in a list or alone, shown on a screen or not.
+    OpenedFor {
+        /// Which letter.
         letter: LetterDigest,
         /// Name of the person.
         person: String,
@@ -204,14 +226,15 @@ impl Frame {
             | Frame::Provisional { at, .. }
             | Frame::Confirmed { at, .. }
             | Frame::Recalled { at, .. }
-            | Frame::RecallShown { at, .. } => *at,
+            | Frame::RecallShown { at, .. }
+            | Frame::OpenedFor { at, .. } => *at,
         }
     }
 
-    /// Whether it holds a person's words, or whom a notice names, outside a sealed letter.
+    /// Whether it holds a person's words, or whom a notice names or what warning it was, outside a sealed letter.
     pub(super) fn has_words(&self) -> bool {
-        if let Frame::Recalled { desks, .. } = self {
-            return !desks.is_empty();
+        if let Frame::Recalled { desks, warning, .. } = self {
+            return !desks.is_empty() || warning.is_some();
         }
         let (Frame::Received { receipt, .. } | Frame::Own { receipt, .. } | Frame::Told { receipt, .. }) = self else {
             return false;
@@ -267,15 +290,24 @@ impl Frame {
             Frame::Confirmed { notice, by, at } => {
                 w.u8(11).value(notice).str(by).value(at);
             }
-            Frame::Recalled { letter, receipt, desks, at } => {
-                w.u8(12).value(letter).value(receipt);
+            // Kind 15 is kind 12 of a warning.
+            Frame::Recalled { letter, receipt, desks, warning, at } => {
+                w.u8(if warning.is_some() { 15 } else { 12 }).value(letter).value(receipt);
                 w.list(desks.iter(), |w, d| {
                     w.str(d);
                 });
+                if let Some(Warned { level, kind, about }) = warning {
+                    w.value(level).value(kind).option(about.as_ref(), |w, n| {
+                        w.value(n);
+                    });
+                }
                 w.value(at);
             }
             Frame::RecallShown { letter, person, at } => {
                 w.u8(13).array(letter).str(person).value(at);
+            }
+            Frame::OpenedFor { letter, person, at } => {
+                w.u8(14).array(letter).str(person).value(at);
             }
         }
         w.finish()
@@ -300,18 +332,24 @@ impl Frame {
             9 => Frame::Called { letter: r.array()?, step: r.option(read_step)?, at: r.value()? },
             10 => Frame::Provisional { notice: r.value()?, at: r.value()? },
             11 => Frame::Confirmed { notice: r.value()?, by: r.str(256)?.to_owned(), at: r.value()? },
-            12 => Frame::Recalled {
+            kind @ (12 | 15) => Frame::Recalled {
                 letter: r.value()?,
                 receipt: r.value()?,
                 desks: r.list(ADDRESSEES, |r| Ok(r.str(256)?.to_owned()))?,
+                warning: if kind == 15 { Some(read_warned(&mut r)?) } else { None },
                 at: r.value()?,
             },
             13 => Frame::RecallShown { letter: r.array()?, person: r.str(256)?.to_owned(), at: r.value()? },
+            14 => Frame::OpenedFor { letter: r.array()?, person: r.str(256)?.to_owned(), at: r.value()? },
             _ => return Err(CanonError::Invalid("frame")),
         };
         r.finish()?;
         Ok(frame)
     }
+}
+
+fn read_warned(r: &mut Reader<'_>) -> Result<Warned, CanonError> {
+    Ok(Warned { level: r.value()?, kind: r.value()?, about: r.option(|r| r.value())? })
 }
 
 fn read_step(r: &mut Reader<'_>) -> Result<Step, CanonError> {

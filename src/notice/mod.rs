@@ -35,9 +35,9 @@ mod tests;
 
 pub use book::{Book, End, In, Out, Recall};
 pub use error::NoticeError;
-pub use frame::{Frame, Step};
+pub use frame::{Frame, Step, Warned};
 pub use letter::{Content, LETTER_BYTES, Letter, LetterDigest, LetterHeader, LetterKind};
-pub use office::{Draft, Identity, Office, Taken, Word};
+pub use office::{Accepted, Draft, Identity, Office, Taken, Word};
 pub use quota::{Allowance, Quota, demoted, flash_allowance, origin_allowance};
 pub use receipt::{By, Receipt, SignedReceipt, person_bytes, sign_as_person};
 pub use relay::{Passage, Relay, passed_back};

@@ -64,6 +64,15 @@ pub struct Draft {
     pub content: Content,
 }
 
+/// What became of letters that were to go out.
+#[derive(Debug)]
+pub struct Accepted {
+    /// Those that are durable here, in the order of their drafts.
+    pub letters: Vec<LetterDigest>,
+    /// Addressees for whom there was no room: nothing goes to them, and nothing was kept.
+    pub refused: Vec<AgencyId>,
+}
+
 /// What became of a letter that came in.
 pub struct Taken {
     /// This node's receipts for it, and for the notice that it is about.
@@ -215,13 +224,13 @@ impl Office {
         self.wake.notified().await;
     }
 
-    /// Accepts a notice for all its addressees, or for none; durable when it answers. After a power cut before the answer
-    /// some of its letters may be there and go out. `free` is the room on the disk, in bytes: the less there is, the more
-    /// urgent a notice must be.
+    /// Accepts a notice for those of its addressees for whom there is room; durable when it answers. After a power cut before
+    /// the answer some of its letters may be there and go out. `free` is the room on the disk, in bytes: the less there is,
+    /// the more urgent a notice must be.
     ///
     /// # Errors
-    /// [`NoticeError::Full`], [`NoticeError::TooLarge`], [`NoticeError::Rule`] for an addressee without a key of the grade,
-    /// or a failed journal.
+    /// [`NoticeError::Full`] when there is room for none, [`NoticeError::TooLarge`], [`NoticeError::Rule`] for an addressee
+    /// without a key of the grade, or a failed journal. Nothing is accepted then.
     pub async fn accept(
         &self,
         state: &State,
@@ -229,7 +238,7 @@ impl Office {
         (sender, free): (&str, u64),
         now: Millis,
         entropy: &mut (dyn Entropy + Send),
-    ) -> Result<Vec<LetterDigest>, NoticeError> {
+    ) -> Result<Accepted, NoticeError> {
         // First that its marking is provisional: a power cut may leave only the first of several frames.
         let provisional = drafts.iter().find(|d| d.content.provisional).map(|d| d.notice);
         let first = provisional.map(|notice| Frame::Provisional { notice, at: now });
@@ -245,13 +254,16 @@ impl Office {
         (sender, free): (&str, u64),
         now: Millis,
         entropy: &mut (dyn Entropy + Send),
-    ) -> Result<Vec<LetterDigest>, NoticeError> {
+    ) -> Result<Accepted, NoticeError> {
         let mut frames: Vec<Frame> = first.into_iter().collect();
-        let mut digests = Vec::with_capacity(drafts.len());
-        for d in drafts {
-            if !self.read(|b| b.has_room(&d, free)) {
-                return Err(NoticeError::Full);
-            }
+        let (fitting, left): (Vec<Draft>, Vec<Draft>) =
+            self.read(|b| drafts.into_iter().partition(|d| b.has_room(d, free)));
+        if fitting.is_empty() && !left.is_empty() {
+            return Err(NoticeError::Full);
+        }
+        let refused = left.into_iter().map(|d| d.to).collect();
+        let mut letters = Vec::with_capacity(fitting.len());
+        for d in fitting {
             let header = LetterHeader {
                 federation: self.identity.federation.clone(),
                 from: self.identity.agency.clone(),
@@ -271,14 +283,14 @@ impl Office {
             let content = d.content.to_bytes();
             Content::from_bytes(&content).map_err(|_| NoticeError::TooLarge)?;
             let letter = self.seal(state, header, &content, entropy)?;
-            digests.push(letter.digest());
+            letters.push(letter.digest());
             let frame = Frame::Sent { letter, sender: sender.to_owned(), at: now };
             Frame::from_bytes(&frame.to_bytes())?;
             frames.push(frame);
         }
         self.write(frames, None).await?;
         self.wake.notify_one();
-        Ok(digests)
+        Ok(Accepted { letters, refused })
     }
 
     pub(super) fn seal(
@@ -390,7 +402,8 @@ impl Office {
         Ok(due)
     }
 
-    /// A classifier confirms a provisional marking; durable when it answers, with the letters that say so.
+    /// A classifier confirms a provisional marking; durable when it answers, with the letters that say so. Whoever there was
+    /// no room for is told when it is confirmed once more.
     ///
     /// # Errors
     /// As [`Office::accept`].
@@ -402,9 +415,9 @@ impl Office {
         (by, free): (&str, u64),
         now: Millis,
         entropy: &mut (dyn Entropy + Send),
-    ) -> Result<(), NoticeError> {
+    ) -> Result<Accepted, NoticeError> {
         let first = Some(Frame::Confirmed { notice, by: by.to_owned(), at: now });
-        self.accept_after(first, state, drafts, (by, free), now, entropy).await.map(|_| ())
+        self.accept_after(first, state, drafts, (by, free), now, entropy).await
     }
 
     /// People were called for a step of a letter (none for its arrival); durable when it answers.

@@ -3,6 +3,7 @@
 
 use super::decide::{Decision, Event};
 use super::error::NoticeError;
+use super::frame::Warned;
 use super::letter::{Content, Letter, LetterDigest, LetterHeader, LetterKind};
 use super::office::{Office, Taken, Turn, Word};
 use super::receipt::SignedReceipt;
@@ -31,7 +32,10 @@ impl Office {
             LetterKind::Confirm => vec![Content::from_bytes(&self.content(&letter)?)?.sender],
             LetterKind::Notice | LetterKind::Receipt | LetterKind::Cancel => Vec::new(),
         };
-        let decision = self.read(|b| b.decide(Event::Came { letter: &letter, digest, names: &names }, now))?;
+        let recalls = letter.header.kind == LetterKind::Recall;
+        let warning = if recalls { self.recalled_warning(&letter) } else { None };
+        let event = Event::Came { letter: &letter, digest, names: &names, warning };
+        let decision = self.read(|b| b.decide(event, now))?;
         if decision.takes_in() {
             // Held means openable: what does not open is not receipted.
             let desks = Content::from_bytes(&self.content(&letter)?)?.desks;
@@ -42,7 +46,7 @@ impl Office {
         if !frames.is_empty() {
             self.write(frames, Some(turn)).await?;
         }
-        if letter.header.kind == LetterKind::Recall {
+        if recalls {
             let recalled = self.read(|b| b.notice_of(&letter.header).map(|(of, _)| of));
             if let Some(of) = recalled {
                 self.desks.lock().unwrap_or_else(PoisonError::into_inner).remove(&of);
@@ -58,6 +62,13 @@ impl Office {
         let entry = self.read(|b| b.notice_of(&recall.header).map(|(_, i)| i.clone()));
         let desks = entry.map(|i| self.desks(&i).unwrap_or_else(|_| vec![String::new()].into()));
         Ok(desks.map(|d| d.to_vec()).unwrap_or_default())
+    }
+
+    /// What warning the notice is that a recall is for, if it is one and still opens.
+    fn recalled_warning(&self, recall: &Letter) -> Option<Warned> {
+        let letter = self.read(|b| b.notice_of(&recall.header).and_then(|(_, i)| i.letter.clone()))?;
+        let content = Content::from_bytes(&self.content(&letter).ok()?).ok()?;
+        content.warning.map(|w| Warned { level: w.level, kind: w.kind, about: content.about })
     }
 
     /// Whether a letter is for this agency, from whom it says, and of a grade and an id that its sender may use.
@@ -79,14 +90,14 @@ impl Office {
         Ok(())
     }
 
-    /// A notice's content is about to be opened for a person: durable when it answers, and from then on it cannot be
-    /// withdrawn. False when it was taken back already.
+    /// A notice's content is about to be opened for a person: durable when it answers. From then on it cannot be withdrawn,
+    /// and they are told when it is recalled. False when it was taken back already.
     ///
     /// # Errors
     /// A failed journal.
-    pub async fn opening(&self, letter: &LetterDigest, now: Millis) -> Result<bool, NoticeError> {
+    pub async fn opening(&self, letter: &LetterDigest, person: &str, now: Millis) -> Result<bool, NoticeError> {
         let Ok((_, turn)) = self.turn_of(letter).await else { return Ok(false) };
-        let Ok(decision) = self.read(|b| b.decide(Event::Opening(letter), now)) else { return Ok(false) };
+        let Ok(decision) = self.read(|b| b.decide(Event::Opening { letter, person }, now)) else { return Ok(false) };
         if !decision.frames.is_empty() {
             self.write(decision.frames, Some(turn)).await?;
         }

@@ -14,7 +14,7 @@ use crate::domain::record::Meta;
 use crate::domain::time::Millis;
 use crate::ledger::{GuideState, State};
 use crate::seal::digest;
-use crate::vault::{Draft, Proposal, Stand, WAITING};
+use crate::vault::{Draft, Proposal, Stand, VaultError};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Longest title that a lower class gets from its text, in characters.
@@ -89,11 +89,9 @@ impl Core {
                 "a classifier runs `hufu guide sign`; a single record can be proposed with `hufu record publish`",
             ));
         }
-        let waiting = self.vault.waiting();
-        let own = waiting.iter().filter(|(_, a)| *a == author).count();
-        if waiting.len() >= WAITING.0 || own >= WAITING.1 {
-            let why = "too many proposals wait for a classifier already";
-            return Err(Fault::unavailable("TOO_MANY", why).hint("see `hufu record proposals`"));
+        // The intake asks again, one proposal after the other; this one keeps lower parts from being written for nothing.
+        if !self.vault.may_propose(author) {
+            return Err(VaultError::Crowded.into());
         }
         Ok(())
     }

@@ -9,9 +9,9 @@ use crate::audit::{Action as AuditAction, Object, Stage};
 use crate::domain::fault::Fault;
 use crate::domain::ids::NoticeId;
 use crate::domain::label::{Grade, Label};
-use crate::domain::notice::{ANSWER_CHARS, Answer, ReceiptState};
+use crate::domain::notice::{ANSWER_CHARS, Answer, ReceiptState, Warning};
 use crate::domain::time::Millis;
-use crate::notice::{By, Content, In, LetterDigest, LetterHeader, Word, person_bytes};
+use crate::notice::{By, Content, In, LetterDigest, LetterHeader, Recall, Warned, Word, person_bytes};
 use crate::policy::{Action, Decision, DenyKind, Resource};
 use crate::seal::{PublicKey, Signature};
 use std::collections::{BTreeMap, BTreeSet};
@@ -35,7 +35,7 @@ pub struct NoticeLine {
     pub escalated: Vec<&'static str>,
     /// The clock of a lead.
     pub lead: Option<Lead>,
-    /// Why its sender recalled it: the content says nothing then, but who did.
+    /// Why its sender recalled it: the content says nothing then but who did, and what warning it was.
     pub reason: Option<String>,
 }
 
@@ -145,16 +145,19 @@ impl Core {
         }
         let label = notice_of(&entry);
         let act = self.notice_act(Action::NoticeRead, AuditAction::NoticeOpen, entry.header.notice, &label);
-        // Both are durable before anything is opened: the entry in the log, and that it can be withdrawn no more.
+        // Both are durable before anything is opened: the entry in the log, and for whom, so that it can be withdrawn no more
+        // and they hear of a recall.
         let intent = self.log(caller, &act, Stage::Intent, &decision);
-        let (receipt, opening) = tokio::join!(intent, self.office.opening(&letter, self.clock.now()));
+        let (receipt, opening) =
+            tokio::join!(intent, self.office.opening(&letter, &caller.person().name, self.clock.now()));
         let (receipt, opened) = (receipt?, opening?);
         // As it is now: it may have been taken back meanwhile.
         let Some(entry) = self.office.read(|b| b.entry(&letter).cloned()) else { return Ok(None) };
-        let (content, reason) = match entry.recall {
-            Some(_) => {
+        let (content, reason) = match &entry.recall {
+            Some(recall) => {
                 let (reason, sender) = self.office.why_recalled(&entry, &receipt)?;
-                (Content { sender, ..Content::default() }, Some(reason))
+                let (warning, about) = (bare(recall), recall.warning.and_then(|w| w.about));
+                (Content { sender, warning, about, ..Content::default() }, Some(reason))
             }
             None if opened => {
                 let content = self.office.disclose(&entry, &receipt)?;
@@ -198,20 +201,18 @@ impl Core {
         })
     }
 
-    /// Letters that came in since, and those that were recalled since and that this person has seen; then where both go on.
-    /// `sent` says whether their terminal was sent a letter, and did perhaps not confirm it yet.
+    /// Letters that came in since, and those that were recalled since and that this person may have seen, in whatever way;
+    /// then where both go on.
     pub fn notices_since(
         &self,
         caller: &Caller,
         (arrived, recalled): (usize, usize),
-        sent: impl Fn(&LetterDigest) -> bool,
     ) -> (Vec<LetterDigest>, (usize, usize)) {
         let name = &caller.person().name;
         self.office.read(|b| {
             let ((mut letters, next), (recalls, next_recall)) = (b.arrived_since(arrived), b.recalled_since(recalled));
-            let seen = |d: &LetterDigest| sent(d) || b.entry(d).is_some_and(|i| i.was_seen_by(name));
             letters.retain(|d| b.entry(d).is_some_and(|i| i.recall.is_none()));
-            letters.extend(recalls.into_iter().filter(seen));
+            letters.extend(recalls.into_iter().filter(|d| b.entry(d).is_some_and(|i| i.was_seen_by(name))));
             (letters, (next, next_recall))
         })
     }
@@ -292,6 +293,13 @@ impl Core {
             None => Err(self.notice_denied(caller, notice, action).await?),
         }
     }
+}
+
+/// What is left of a recalled warning, in the form of one: no words and no times.
+fn bare(recall: &Recall) -> Option<Warning> {
+    let Warned { level, kind, about: _ } = recall.warning?;
+    let (area, measures, issuer, tier) = Default::default();
+    Some(Warning { level, kind, area, measures, start: Millis(0), end: Millis(0), issuer, tier })
 }
 
 /// The label of a notice that came in.

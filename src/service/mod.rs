@@ -49,4 +49,4 @@ pub use publish::{Patience, PortionAsk, PublishAsk, Published, Wait};
 pub use records::{HistoryLine, Listed, Opened};
 pub use reports::PeerReports;
 pub use search::{Found, Hit, Indexing, SearchAsk};
-pub use track::{Lead, TrackLine, Tracked};
+pub use track::{Awaited, Lead, TrackLine, Tracked};

@@ -4,7 +4,7 @@ use super::core::Core;
 use super::door::{Act, Caller};
 use super::draft::suspended;
 use super::publish::RandomOf;
-use crate::audit::{Action as AuditAction, Object};
+use crate::audit::{Action as AuditAction, Decision as Verdict, Object};
 use crate::domain::fault::Fault;
 use crate::domain::ids::{AgencyId, NoticeId, RecordId};
 use crate::domain::label::{Grade, Label, Period};
@@ -12,7 +12,7 @@ use crate::domain::notice::{
     ADDRESSEES, ATTACHMENTS, NOTICE_BODY_BYTES, Precedence, SUBJECT_CHARS, Warning, WarningKind,
 };
 use crate::ledger::{State, origin_mark};
-use crate::notice::{Content, Draft, LetterHeader, LetterKind, flash_allowance};
+use crate::notice::{Accepted, Content, Draft, LetterHeader, LetterKind, flash_allowance};
 use crate::policy::{Action, Resource};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::PoisonError;
@@ -91,8 +91,9 @@ impl Groups {
 }
 
 impl Core {
-    /// Accepts a notice: durable in the outbox when it answers.
-    pub async fn notice_send(&self, caller: &Caller, mut ask: NoticeAsk) -> Result<NoticeId, Fault> {
+    /// Accepts a notice: durable in the outbox when it answers. With it the addressees to whom it does not go, for want of
+    /// room.
+    pub async fn notice_send(&self, caller: &Caller, mut ask: NoticeAsk) -> Result<(NoticeId, Vec<AgencyId>), Fault> {
         let notice = NoticeId::new(self.clock.now(), origin_mark(&self.federation, &self.agency), &mut RandomOf(self));
         for named in [&mut ask.to, &mut ask.info] {
             *named = self.groups.expand(std::mem::take(named))?;
@@ -105,10 +106,10 @@ impl Core {
         let resource = Resource::Record { label: label.clone(), own: true };
         let act = self.notice_act(action, AuditAction::NoticeSend, notice, &label);
         let work = async { self.accept(caller, &state, ask, addressees?, notice).await };
-        self.through(caller, act, resource, work).await
+        self.through(caller, act, resource, work).await.map(|refused| (notice, refused))
     }
 
-    /// What may be said to whom, and its letters.
+    /// What may be said to whom, and its letters. Answers to whom it does not go.
     async fn accept(
         &self,
         caller: &Caller,
@@ -116,7 +117,7 @@ impl Core {
         ask: NoticeAsk,
         addressees: BTreeMap<AgencyId, Addressee>,
         notice: NoticeId,
-    ) -> Result<NoticeId, Fault> {
+    ) -> Result<Vec<AgencyId>, Fault> {
         check(&ask)?;
         let warning = ask.warning.clone().map(|w| {
             let of = state.agency(&self.agency).map(|a| (a.descriptor.name.clone(), a.descriptor.tier.to_string()));
@@ -152,8 +153,18 @@ impl Core {
             },
         });
         let sender = (caller.person().name.as_str(), self.free());
-        self.office.accept(state, drafts.collect(), sender, self.clock.now(), &mut RandomOf(self)).await?;
-        Ok(notice)
+        let accepted =
+            self.office.accept(state, drafts.collect(), sender, self.clock.now(), &mut RandomOf(self)).await?;
+        self.left_out(&notice, accepted).await
+    }
+
+    /// Addressees for whom there was no room; that nothing goes to them is an event of each.
+    async fn left_out(&self, notice: &NoticeId, accepted: Accepted) -> Result<Vec<AgencyId>, Fault> {
+        for agency in &accepted.refused {
+            let object = Object::Notice(*notice);
+            let _told = self.log_node(AuditAction::NoticeSend, agency, object, Verdict::Deny, "outbox-full").await?;
+        }
+        Ok(accepted.refused)
     }
 
     /// Room on the node's disk, in bytes; none when it cannot be asked.
@@ -209,8 +220,9 @@ impl Core {
         }
     }
 
-    /// A classifier confirms the marking of a notice that went without an agreement or a guide.
-    pub async fn notice_confirm(&self, caller: &Caller, notice: &NoticeId) -> Result<(), Fault> {
+    /// A classifier confirms the marking of a notice that went without an agreement or a guide. Answers the addressees who
+    /// are not told, for want of room.
+    pub async fn notice_confirm(&self, caller: &Caller, notice: &NoticeId) -> Result<Vec<AgencyId>, Fault> {
         let sent = self.notice_own(caller, notice).await?;
         let grade = sent.first().map_or(Grade::Internal, |(_, o)| o.letter.header.grade);
         let label = notice_label(&self.agency, grade, BTreeSet::new());
@@ -229,7 +241,8 @@ impl Core {
             let to = self.office.read(|b| b.confirmable(notice));
             let drafts = to.into_iter().map(|h| draft_about(h, LetterKind::Confirm, name, "")).collect();
             let (now, by) = (self.clock.now(), (name.as_str(), self.free()));
-            Ok(self.office.confirm(state, *notice, drafts, by, now, &mut RandomOf(self)).await?)
+            let accepted = self.office.confirm(state, *notice, drafts, by, now, &mut RandomOf(self)).await?;
+            self.left_out(notice, accepted).await
         };
         self.through(caller, act, resource, confirm).await
     }
@@ -271,8 +284,14 @@ impl Core {
         Ok(())
     }
 
-    /// Withdraws a notice from whoever has not seen it yet.
-    pub async fn notice_cancel(&self, caller: &Caller, notice: &NoticeId, reason: &str) -> Result<(), Fault> {
+    /// Withdraws a notice from whoever has not seen it yet. Answers the addressees to whom no withdrawal goes, for want of
+    /// room.
+    pub async fn notice_cancel(
+        &self,
+        caller: &Caller,
+        notice: &NoticeId,
+        reason: &str,
+    ) -> Result<Vec<AgencyId>, Fault> {
         let work = async {
             let to = self.office.read(|b| b.withdrawable(notice));
             if to.is_empty() {
@@ -285,8 +304,13 @@ impl Core {
     }
 
     /// Takes a notice back from all its addressees, seen or not. Once more changes nothing, and tries again where it is not
-    /// known to have arrived.
-    pub async fn notice_recall(&self, caller: &Caller, notice: &NoticeId, reason: &str) -> Result<(), Fault> {
+    /// known to have arrived. Answers the addressees to whom no recall goes, for want of room.
+    pub async fn notice_recall(
+        &self,
+        caller: &Caller,
+        notice: &NoticeId,
+        reason: &str,
+    ) -> Result<Vec<AgencyId>, Fault> {
         if reason.trim().is_empty() || reason.chars().count() > SUBJECT_CHARS {
             return Err(Fault::usage("BAD_REASON", format!("a reason has 1 to {SUBJECT_CHARS} characters")));
         }
@@ -302,8 +326,8 @@ impl Core {
         &self,
         caller: &Caller,
         notice: &NoticeId,
-        work: impl Future<Output = Result<(), Fault>>,
-    ) -> Result<(), Fault> {
+        work: impl Future<Output = Result<Vec<AgencyId>, Fault>>,
+    ) -> Result<Vec<AgencyId>, Fault> {
         let sent = self.notice_own(caller, notice).await?;
         let grade = sent.first().map_or(Grade::Internal, |(_, o)| o.letter.header.grade);
         let label = notice_label(&self.agency, grade, BTreeSet::new());
@@ -312,22 +336,20 @@ impl Core {
         self.through(caller, act, resource, work).await
     }
 
-    /// Sends a letter about a notice after each of its letters, with the reason.
+    /// Sends a letter about a notice after each of its letters, with the reason. Answers to whom none goes.
     async fn take_back(
         &self,
         caller: &Caller,
         kind: LetterKind,
         letters: Vec<LetterHeader>,
         reason: &str,
-    ) -> Result<(), Fault> {
-        if letters.is_empty() {
-            return Ok(());
-        }
+    ) -> Result<Vec<AgencyId>, Fault> {
+        let Some(notice) = letters.first().map(|h| h.notice) else { return Ok(Vec::new()) };
         let name = &caller.person().name;
         let drafts = letters.into_iter().map(|h| draft_about(h, kind, name, reason)).collect();
         let (now, sender) = (self.clock.now(), (name.as_str(), self.free()));
-        self.office.accept(&self.state(), drafts, sender, now, &mut RandomOf(self)).await?;
-        Ok(())
+        let accepted = self.office.accept(&self.state(), drafts, sender, now, &mut RandomOf(self)).await?;
+        self.left_out(&notice, accepted).await
     }
 
     pub(super) fn notice_act<'a>(

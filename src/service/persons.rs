@@ -143,11 +143,17 @@ impl Core {
         }
         let mut person = self.directory.by_name(name).ok_or_else(Fault::not_found)?;
         let state = self.state();
-        // What stands on the ledger is changed there, by two officers, or not at all (P1).
+        // What stands on the ledger is changed there, by two officers, or not at all (P1). A role whose key was never
+        // registered stands in the directory alone.
+        let own = state.agency(&self.agency);
+        let registered = own.and_then(|a| a.authorities.get(&person.handle)).map(|(authority, _)| &authority.roles);
+        let is_bound = |role: &Role| match registered {
+            Some(roles) if change.remove_roles.contains(role) => roles.contains(role),
+            Some(roles) => !roles.contains(role),
+            None => false,
+        };
         let mut signing = change.add_roles.iter().chain(&change.remove_roles).filter(|r| r.has_authority());
-        if let Some(role) = signing
-            .find(|r| change.remove_roles.contains(r) || person.roles.iter().any(|x| x.has_authority() && x != *r))
-        {
+        if let Some(role) = signing.find(|r| is_bound(r)) {
             let why = format!("`{role}` signs acts; its key stands on the ledger");
             return Err(Fault::refused("NOT_ALLOWED", why).hint(format!(
                 "suspend the person and enter the same one under another name, e.g. `{name}-2`; two officers sign that"

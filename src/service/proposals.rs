@@ -9,14 +9,15 @@ use super::records::{check_purpose, dummy};
 use crate::audit::{Action as AuditAction, AuditReceipt, Object, Stage};
 use crate::domain::canon::Canon;
 use crate::domain::fault::Fault;
-use crate::domain::ids::{Handle, RecordId};
+use crate::domain::ids::{AgencyId, Handle, RecordId};
 use crate::domain::label::Label;
 use crate::domain::person::Role;
+use crate::domain::record::Meta;
 use crate::domain::time::Millis;
 use crate::ledger::{AgencyState, State};
 use crate::policy::{Action, Decision, DenyKind, Resource};
 use crate::seal::digest;
-use crate::vault::{Approval, Card, Part, PeerVault, Proposed, Stand, VaultError};
+use crate::vault::{Approval, Card, Facts, Part, PeerVault, Proposed, Stand, Vault, VaultError};
 use data_encoding::HEXLOWER;
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -65,7 +66,11 @@ impl Core {
         if overall.is_allow() {
             let asked = |r: &RecordId| only.is_none_or(|o| o == *r) && after.is_none_or(|a| *r > a);
             let waiting = self.vault.waiting().into_iter().filter(|(r, author)| asked(r) && concerns(caller, *author));
-            let seen = waiting.filter_map(|(record, _)| self.proposed_to(caller, &state, &record));
+            let waiting: Vec<RecordId> = waiting.map(|(record, _)| record).collect();
+            let (vault, of) = (Arc::clone(&self.vault), Arc::clone(&state));
+            let found =
+                aside(move || waiting.iter().filter_map(|r| proposed(&vault, &of, r)).collect::<Vec<_>>()).await?;
+            let seen = found.into_iter().filter(|p| self.may(caller, Action::RecordList, &p.card(), "").is_allow());
             shown.extend(seen.filter(|p| p.proposal.stand == Stand::Waiting).take(limit));
         }
         let disclosed = shown.iter().map(|p| (p.record, p.version)).collect();
@@ -82,21 +87,26 @@ impl Core {
         if let Some(fault) = overall.fault() {
             return Err(fault);
         }
-        let mut lines = Vec::with_capacity(shown.len());
-        for p in shown {
-            // Decided meanwhile.
-            let Some(held) = self.vault.held_proposal(&state, &p.record, p.version)? else { continue };
-            let Some(disclosed) = self.shown(&held, &receipt) else { continue };
-            lines.push(ProposalLine {
-                record: p.record,
-                version: p.version,
-                label: p.facts.label.clone(),
-                title: disclosed.meta.title,
-                author: disclosed.meta.author,
-                at: p.at,
-                parts: p.parts,
-            });
-        }
+        let vault = Arc::clone(&self.vault);
+        let lines = aside(move || {
+            let mut lines = Vec::with_capacity(shown.len());
+            for p in shown {
+                // Decided meanwhile.
+                let Some(held) = vault.held_proposal(&state, &p.record, p.version)? else { continue };
+                let Some(disclosed) = super::records::shown(&vault, &held, &receipt) else { continue };
+                lines.push(ProposalLine {
+                    record: p.record,
+                    version: p.version,
+                    label: p.facts.label.clone(),
+                    title: disclosed.meta.title,
+                    author: disclosed.meta.author,
+                    at: p.at,
+                    parts: p.parts,
+                });
+            }
+            Ok::<_, VaultError>(lines)
+        });
+        let lines = lines.await??;
         let titles = lines.iter().map(|l| (l.record, l.version)).collect();
         self.tell_shown(caller, &act, BTreeMap::from([(self.agency.clone(), titles)]), &overall).await?;
         Ok(lines)
@@ -219,10 +229,7 @@ impl Core {
         if !concerns(caller, self.vault.proposer(record)?) {
             return None;
         }
-        let found = self.vault.proposed(state, record).unwrap_or_else(|error| {
-            tracing::error!(%record, %error, "a proposal does not verify");
-            None
-        })?;
+        let found = proposed(&self.vault, state, record)?;
         self.may(caller, Action::RecordList, &found.card(), "").is_allow().then_some(found)
     }
 
@@ -249,12 +256,8 @@ impl Core {
 
     /// Whether it could be published now as it was when it was proposed. The kind is sealed; the intent lets it be read.
     fn check_publishable(&self, state: &State, found: &Proposed, receipt: &AuditReceipt) -> Result<(), Fault> {
-        let now = self.clock.now();
         let held = self.vault.held_proposal(state, &found.record, found.version)?;
         let meta = self.vault.disclose(&held.ok_or(VaultError::Decided)?, receipt)?.meta;
-        if meta.retain_until.is_some_and(|until| until <= now) {
-            return Err(Fault::usage("BAD_DATE", "the end of retention is over already"));
-        }
         let author = self.directory.by_handle(&found.proposal.author).filter(|p| !p.suspended);
         let author = author.and_then(|p| self.person_as_caller(&p.name));
         for class in &found.classes {
@@ -265,29 +268,8 @@ impl Core {
                 let why = "its author may not publish it any more";
                 return Err(Fault::refused("NOT_ALLOWED", why).hint("reject it; somebody else publishes it anew"));
             }
-            for agency in &label.release {
-                if !state.stands(agency) {
-                    return Err(suspended(agency));
-                }
-                let holds = |a: &AgencyState| a.descriptor.may_hold(label.grade, &label.compartments);
-                if !state.agency(agency).is_some_and(holds) {
-                    return Err(Fault::refused("ABOVE_CEILING", format!("the systems of `{agency}` may not hold it")));
-                }
-            }
-            if let Some(period) = &label.period {
-                period.check(label.grade, now)?;
-            }
-            if let Some((id, _)) = &class.agreement {
-                let terms = state.agreement_now(id, now).map(|a| &a.terms);
-                let terms = terms.filter(|t| label.audience().is_subset(&t.parties) && t.may_publish(&self.agency));
-                let terms = terms.ok_or_else(|| {
-                    let why = format!("agreement `{id}` ended or changed since it was proposed");
-                    Fault::conflict("EXPIRED", why).hint("reject it; its author publishes it anew")
-                })?;
-                terms.cover(meta.kind, label.grade, &label.compartments, now)?;
-            }
         }
-        Ok(())
+        check_still(state, &self.agency, &found.classes, &meta, self.clock.now())
     }
 
     /// The answer to whoever may not see a proposal, or when there is none: one intent, one evaluation (P21).
@@ -314,6 +296,51 @@ impl Core {
     }
 }
 
+/// Whether what was right when it was proposed is right now: its dates, the agencies that would get it, and its agreement.
+fn check_still(state: &State, own: &AgencyId, classes: &[Arc<Facts>], meta: &Meta, now: Millis) -> Result<(), Fault> {
+    if meta.retain_until.is_some_and(|until| until <= now) {
+        return Err(Fault::usage("BAD_DATE", "the end of retention is over already"));
+    }
+    for class in classes {
+        let label = &class.label;
+        for agency in &label.release {
+            if !state.stands(agency) {
+                return Err(suspended(agency));
+            }
+            let holds = |a: &AgencyState| a.descriptor.may_hold(label.grade, &label.compartments);
+            if !state.agency(agency).is_some_and(holds) {
+                return Err(Fault::refused("ABOVE_CEILING", format!("the systems of `{agency}` may not hold it")));
+            }
+        }
+        if let Some(period) = &label.period {
+            period.check(label.grade, now)?;
+        }
+        if let Some((id, _)) = &class.agreement {
+            let terms = state.agreement_now(id, now).map(|a| &a.terms);
+            let terms = terms.filter(|t| label.audience().is_subset(&t.parties) && t.may_publish(own));
+            let terms = terms.ok_or_else(|| {
+                let why = format!("agreement `{id}` ended or changed since it was proposed");
+                Fault::conflict("EXPIRED", why).hint("reject it; its author publishes it anew")
+            })?;
+            terms.cover(meta.kind, label.grade, &label.compartments, now)?;
+        }
+    }
+    Ok(())
+}
+
+/// A record that was proposed; what does not verify is the operator's matter.
+fn proposed(vault: &Vault, state: &State, record: &RecordId) -> Option<Proposed> {
+    vault.proposed(state, record).unwrap_or_else(|error| {
+        tracing::error!(%record, %error, "a proposal does not verify");
+        None
+    })
+}
+
+/// Reads and opens away from the threads that answer calls.
+async fn aside<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, Fault> {
+    tokio::task::spawn_blocking(work).await.map_err(|e| Fault::internal("INTERNAL", e.to_string()))
+}
+
 /// Whether somebody wrote it, or decides on what others write.
 fn concerns(caller: &Caller, author: Handle) -> bool {
     let person = caller.person();
@@ -324,4 +351,109 @@ fn concerns(caller: &Caller, author: Handle) -> bool {
 fn approved_by(found: &Proposed, caller: &Caller) -> bool {
     let Stand::Approved(bytes) = &found.proposal.stand else { return false };
     Approval::from_canon(bytes).is_ok_and(|a| a.handle() == caller.person().handle)
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "test")]
+mod tests {
+    use super::*;
+    use crate::domain::agreement::Terms;
+    use crate::domain::label::{Grade, Period};
+    use crate::domain::record::Kind;
+    use crate::ledger::fixture::{self, agreed, federation, with_ceiling};
+
+    const NOW: Millis = Millis(1_800_000_000_000);
+    const END: Millis = Millis(NOW.0 + 1_000);
+
+    fn id(agency: &str) -> AgencyId {
+        agency.parse().unwrap()
+    }
+
+    fn terms() -> Terms {
+        Terms {
+            id: "border-2026".parse().unwrap(),
+            version: 1,
+            parties: ["police", "customs", "cyberspace"].map(id).into(),
+            publishers: Default::default(),
+            kinds: [Kind::Report, Kind::Lead].into(),
+            grade: Grade::Secret,
+            compartments: Default::default(),
+            purpose: "演练".into(),
+            default_period_years: 10,
+            legal_basis: "演练方案".into(),
+            retention_years: 5,
+            start: Millis(0),
+            end: END,
+        }
+    }
+
+    fn meta() -> Meta {
+        Meta {
+            title: "题".into(),
+            kind: Kind::Report,
+            issued: NOW,
+            references: Vec::new(),
+            reliability: None,
+            credibility: None,
+            legal_basis: String::new(),
+            retain_until: Some(END),
+            author: "analyst".into(),
+        }
+    }
+
+    /// An envelope of police for one other agency.
+    fn class(to: &str, grade: Grade, period: Option<Period>) -> Arc<Facts> {
+        let label = Label {
+            originator: id("police"),
+            grade,
+            compartments: Default::default(),
+            release: [id(to)].into(),
+            caveats: Default::default(),
+            period,
+        };
+        Arc::new(Facts { label, agreement: Some((terms().id, 1)), lower: Vec::new() })
+    }
+
+    /// What is said of a secret for customs with a part for cyberspace, as the ledger stands now.
+    fn said(state: &State, period: Period, meta: &Meta, now: Millis) -> Result<(), &'static str> {
+        let classes = [class("cyberspace", Grade::Internal, None), class("customs", Grade::Secret, Some(period))];
+        check_still(state, &id("police"), &classes, meta, now).map_err(|f| f.reason)
+    }
+
+    /// Whatever changed between proposal and approval: it is not published as it was proposed.
+    #[test]
+    fn what_changed_since_it_was_proposed_is_held_against_it() {
+        let state = agreed(&State::genesis(&federation().genesis).unwrap(), terms());
+        let now = |state: &State| said(state, Period::Years(10), &meta(), NOW);
+        assert_eq!(now(&state), Ok(()));
+        for agency in ["customs", "cyberspace"] {
+            assert_eq!(now(&fixture::suspended(&state, &id(agency))), Err("AGENCY_SUSPENDED"), "{agency}");
+        }
+        assert_eq!(now(&with_ceiling(&state, &id("customs"), Grade::Confidential)), Err("ABOVE_CEILING"));
+        assert_eq!(now(&with_ceiling(&state, &id("cyberspace"), Grade::Internal)), Ok(()), "it gets the part alone");
+        let changed = |change: &dyn Fn(&mut Terms)| {
+            let mut terms = terms();
+            change(&mut terms);
+            now(&agreed(&state, terms))
+        };
+        assert_eq!(changed(&|t| t.kinds = [Kind::Lead].into()), Err("OUTSIDE_AGREEMENT"));
+        assert_eq!(changed(&|t| t.grade = Grade::Confidential), Err("OUTSIDE_AGREEMENT"));
+        assert_eq!(changed(&|t| t.parties = ["police", "customs"].map(id).into()), Err("EXPIRED"));
+        assert_eq!(changed(&|t| t.publishers = [id("customs")].into()), Err("EXPIRED"));
+        assert_eq!(changed(&|t| t.start = END), Err("EXPIRED"));
+        assert_eq!(changed(&|t| t.end = NOW), Err("EXPIRED"));
+    }
+
+    #[test]
+    fn dates_that_passed_since_it_was_proposed_are_held_against_it() {
+        let lasting = Terms { end: Millis(u64::MAX), ..terms() };
+        let state = agreed(&State::genesis(&federation().genesis).unwrap(), lasting);
+        let open = Meta { retain_until: None, ..meta() };
+        let before = Millis(END.0 - 1);
+        assert_eq!(said(&state, Period::Years(10), &meta(), before), Ok(()));
+        assert_eq!(said(&state, Period::Years(10), &meta(), END), Err("BAD_DATE"));
+        assert_eq!(said(&state, Period::Until(END), &open, before), Ok(()));
+        assert_eq!(said(&state, Period::Until(END), &open, END), Err("PERIOD_PAST"));
+        assert_eq!(said(&state, Period::Years(10), &open, END), Ok(()));
+    }
 }

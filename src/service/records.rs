@@ -10,7 +10,7 @@ use crate::domain::limits;
 use crate::domain::time::Millis;
 use crate::ledger::State;
 use crate::policy::{Action, Decision, Resource};
-use crate::vault::{Card, Disclosed, Facts, Held};
+use crate::vault::{Card, Disclosed, Facts, Held, Vault};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
@@ -56,9 +56,9 @@ pub struct HistoryLine {
 }
 
 impl Core {
-    /// Waits behind the linearizable barrier.
+    /// Waits behind the linearizable barrier, and for a leader if there is none, as a write does.
     pub async fn barrier(&self, wait: Duration) -> Result<(), Fault> {
-        self.cluster.barrier(tokio::time::Instant::now() + wait).await.map_err(Fault::from)
+        self.cluster.barrier_once_led(tokio::time::Instant::now() + wait).await.map_err(Fault::from)
     }
 
     /// Opens a record for a person, with those portions of its lower classes that the person may see (P10). Denied
@@ -267,10 +267,7 @@ impl Core {
 
     /// One of many records to show. What does not open is left out: the intent named it, and the operator is told.
     pub(super) fn shown(&self, held: &Held, receipt: &AuditReceipt) -> Option<Disclosed> {
-        let disclosed = self.vault.disclose(held, receipt);
-        disclosed
-            .inspect_err(|error| tracing::error!(record = %held.record(), %error, "a held text does not open"))
-            .ok()
+        shown(&self.vault, held, receipt)
     }
 
     /// The policies' answer on a held version.
@@ -310,6 +307,12 @@ impl Core {
         };
         (act, decision)
     }
+}
+
+/// As [`Core::shown`], for a thread that has the vault alone.
+pub(super) fn shown(vault: &Vault, held: &Held, receipt: &AuditReceipt) -> Option<Disclosed> {
+    let disclosed = vault.disclose(held, receipt);
+    disclosed.inspect_err(|error| tracing::error!(record = %held.record(), %error, "a held text does not open")).ok()
 }
 
 /// The label that an absent record is decided on, so that both paths do the same work.

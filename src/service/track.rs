@@ -9,9 +9,12 @@ use crate::domain::ids::{AgencyId, NoticeId};
 use crate::domain::label::Grade;
 use crate::domain::notice::{Answer, LEAD_MS, ReceiptState};
 use crate::domain::time::Millis;
-use crate::notice::{End, LetterDigest, Out, SignedReceipt};
+use crate::notice::{Book, End, LetterDigest, Out, SignedReceipt};
 use crate::policy::{Action, Decision, DenyKind, Resource};
 use std::collections::BTreeSet;
+
+/// Withdrawn from everybody before anybody saw it.
+const CANCELLED: &str = "cancelled";
 
 /// The stages of a lead, in order; a refusal goes no further than its acknowledgement.
 const STAGES: [&str; 6] = ["pushed", "acknowledged", "refused", "assessed", "handled", "feedback"];
@@ -61,6 +64,44 @@ pub struct Tracked {
     pub lines: Vec<TrackLine>,
     /// The clock of a lead, of the slowest who must act.
     pub lead: Option<Lead>,
+    /// Whether, of somebody who counts, it is unknown for good that it was delivered, or that it was taken back.
+    lost: Lost,
+}
+
+struct Lost {
+    delivery: bool,
+    recall: bool,
+}
+
+/// How a wait for a state stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Awaited {
+    /// All who count have come this far.
+    Reached,
+    /// It may come by itself.
+    Open,
+    /// It ended otherwise (P24): cancelled, recalled, or expired and unknown. Nothing is tried any more that could bring it,
+    /// and only a late receipt corrects that.
+    Ended,
+}
+
+impl Tracked {
+    /// How a wait for this state stands. A notice that was taken back goes nowhere; who waits for a recall has it when nobody
+    /// is left who may read the notice, and that is not known of an addressee whose delivery is unknown.
+    pub fn awaited(&self, wait: ReceiptState) -> Awaited {
+        let recalled = ReceiptState::Recalled;
+        let taken_back = self.state == CANCELLED || self.state == recalled.as_str();
+        let reached = match wait == recalled {
+            true => taken_back,
+            false => !taken_back && self.state.parse::<ReceiptState>().is_ok_and(|s| s >= wait),
+        };
+        let lost = if wait == recalled { self.lost.recall } else { taken_back || self.lost.delivery };
+        match (reached, lost) {
+            (true, _) => Awaited::Reached,
+            (false, true) => Awaited::Ended,
+            (false, false) => Awaited::Open,
+        }
+    }
 }
 
 /// One step.
@@ -90,7 +131,8 @@ impl Core {
 
     /// What became of a notice of this agency, for somebody who follows it.
     pub async fn notice_track(&self, caller: &Caller, notice: &NoticeId) -> Result<Tracked, Fault> {
-        Ok(tracked(&self.notice_own(caller, notice).await?))
+        let sent = self.notice_own(caller, notice).await?;
+        Ok(self.office.read(|b| tracked(b, &sent)))
     }
 
     /// The letters of a notice that this agency sent. Denied and absent look alike, and both are events.
@@ -116,7 +158,7 @@ impl Core {
     }
 }
 
-fn tracked(sent: &[(LetterDigest, Out)]) -> Tracked {
+fn tracked(book: &Book, sent: &[(LetterDigest, Out)]) -> Tracked {
     let mut lines: Vec<TrackLine> = Vec::new();
     for (_, out) in sent {
         let agency = &out.letter.header.to;
@@ -135,7 +177,7 @@ fn tracked(sent: &[(LetterDigest, Out)]) -> Tracked {
                 .iter()
                 .map(|(name, at)| TrackLine { by: Some(name.clone()), ..alarm("marking-confirmed", *at) }),
         );
-        lines.extend(out.ended.filter(|_| !out.is_delivered()).map(|(End::Expired, at)| alarm("expired", at)));
+        lines.extend(out.ended.filter(|_| out.is_unknown()).map(|(End::Expired, at)| alarm("expired", at)));
     }
     lines.sort_by_key(|l| l.at);
     let concerned = |o: &&Out| {
@@ -146,25 +188,166 @@ fn tracked(sent: &[(LetterDigest, Out)]) -> Tracked {
     // By the own clock: an addressee's may be wrong, or say what its agency likes.
     let met = |o: &Out, due| o.acknowledged_here.is_some_and(|at| at <= due);
     let lead = Lead::slowest(leads.map(|o| Lead::of(o.accepted, &o.receipts, |due| met(o, due))));
-    Tracked { state: overall(sent), lines, lead }
+    let lost = Lost {
+        delivery: counted(sent).any(|o| o.is_unknown() && book.is_left_unknown(o)),
+        recall: sent.iter().any(|(_, o)| book.is_left_unknown(o)),
+    };
+    Tracked { state: overall(sent), lines, lead, lost }
 }
 
-/// What all who must act have reached; of a notice that nobody must act on, what all have reached. Whom it was taken back
-/// from does not count, unless that is everybody.
+/// Whom a notice's state is about: all who must act; of a notice that nobody must act on, everybody. Whom it was taken back
+/// from does not count.
+fn counted(sent: &[(LetterDigest, Out)]) -> impl Iterator<Item = &Out> {
+    let acts = left(sent).any(|o| o.letter.header.action);
+    left(sent).filter(move |o| o.letter.header.action || !acts)
+}
+
+fn left(sent: &[(LetterDigest, Out)]) -> impl Iterator<Item = &Out> {
+    sent.iter().map(|(_, o)| o).filter(|o| !o.is_taken_back())
+}
+
+/// What all who count have reached; when it was taken back from everybody, that.
 fn overall(sent: &[(LetterDigest, Out)]) -> String {
     if sent.iter().all(|(_, o)| o.state() == Some(ReceiptState::Withdrawn)) {
-        return "cancelled".into();
+        return CANCELLED.into();
     }
-    let rest = || sent.iter().map(|(_, o)| o).filter(|o| !o.is_taken_back());
-    if rest().next().is_none() {
-        return ReceiptState::Recalled.to_string();
-    }
-    let acts = rest().any(|o| o.letter.header.action);
-    let counted = rest().filter(|o| o.letter.header.action || !acts);
-    let least = counted.map(|o| (o.state(), o.ended.is_some())).min();
-    match least {
+    match counted(sent).map(|o| (o.state(), o.ended.is_some())).min() {
+        None => ReceiptState::Recalled.to_string(),
         Some((Some(state), _)) => state.to_string(),
         Some((None, true)) => "unknown".into(),
-        _ => "accepted".into(),
+        Some((None, false)) => "accepted".into(),
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "test")]
+mod tests {
+    use super::*;
+    use crate::domain::ids::NodeId;
+    use crate::domain::notice::{Deadlines, Precedence};
+    use crate::notice::{Frame, Letter, LetterHeader, LetterKind, Receipt};
+    use crate::seal::{Counter, KeyRing};
+
+    const START: Millis = Millis(1_800_000_000_000);
+
+    /// One notice of police to customs and to state-security, and what becomes of it.
+    struct Notice {
+        ring: KeyRing,
+        book: Book,
+        id: NoticeId,
+    }
+
+    impl Notice {
+        fn sent() -> Notice {
+            let ring = KeyRing::create(Grade::Secret, &mut Counter::at(1)).unwrap();
+            let id = NoticeId::new(START, [1; 4], &mut Counter::at(2));
+            let mut notice = Notice { ring, book: Book::default(), id };
+            notice.send(LetterKind::Notice, "customs", START);
+            notice.send(LetterKind::Notice, "state-security", START);
+            notice
+        }
+
+        /// A letter to an agency goes out.
+        fn send(&mut self, kind: LetterKind, to: &str, at: Millis) -> LetterDigest {
+            let header = LetterHeader {
+                federation: "test".parse().unwrap(),
+                from: "police".parse().unwrap(),
+                node: NodeId(1),
+                to: to.parse().unwrap(),
+                notice: self.id,
+                kind,
+                precedence: Precedence::Flash,
+                exercise: true,
+                action: kind == LetterKind::Notice,
+                lead: false,
+                grade: Grade::Secret,
+                created: at,
+                expires: at.plus_ms(Precedence::Flash.lifetime_ms()),
+            };
+            let (key, signer) = (self.ring.grade_public(Grade::Secret).unwrap(), self.ring.signing_key().unwrap());
+            let letter = Letter::seal(header, b"words", &key, &signer, &mut Counter::at(3)).unwrap();
+            let digest = letter.digest();
+            self.book.fold(Frame::Sent { letter, sender: "duty".into(), at });
+            digest
+        }
+
+        /// The agency's receipt for a letter is in.
+        fn told(&mut self, letter: LetterDigest, state: ReceiptState) {
+            let addressee = self.book.out(&letter).unwrap().letter.header.to.clone();
+            let receipt = Receipt {
+                federation: "test".parse().unwrap(),
+                notice: self.id,
+                letter,
+                addressee,
+                node: NodeId(2),
+                state,
+                time: START,
+                previous: None,
+                by: None,
+                answer: None,
+            };
+            let receipt = receipt.sign(&self.ring.signing_key().unwrap());
+            self.book.fold(Frame::Told { receipt, at: START });
+        }
+
+        /// What is over by then ends.
+        fn passes(&mut self, at: Millis) {
+            self.book.due(at, &Deadlines::default()).into_iter().for_each(|f| self.book.fold(f));
+        }
+
+        fn letters(&self) -> Vec<LetterDigest> {
+            self.book.sent_of(&self.id).into_iter().map(|(letter, _)| letter).collect()
+        }
+
+        fn awaited(&self, wait: ReceiptState) -> (String, Awaited) {
+            let sent: Vec<_> = self.book.sent_of(&self.id).into_iter().map(|(l, o)| (l, o.clone())).collect();
+            let tracked = tracked(&self.book, &sent);
+            let awaited = tracked.awaited(wait);
+            (tracked.state, awaited)
+        }
+    }
+
+    const DAY: u64 = 24 * 3_600_000;
+
+    /// An addressee who never answered may have it: it is not taken back, and nobody waits any longer for that.
+    #[test]
+    fn a_notice_that_expired_unknown_ends_every_wait() {
+        let mut notice = Notice::sent();
+        let (customs, third) = (notice.letters()[0], notice.letters()[1]);
+        notice.told(customs, ReceiptState::Delivered);
+        let back = notice.send(LetterKind::Recall, "customs", START.plus_ms(5));
+        notice.send(LetterKind::Recall, "state-security", START.plus_ms(5));
+        notice.told(customs, ReceiptState::Withdrawn);
+        notice.told(back, ReceiptState::Delivered);
+        assert_eq!(notice.awaited(ReceiptState::Recalled), ("accepted".into(), Awaited::Open));
+        // Its own time is over, and that of its recall is not: a word may come yet.
+        notice.passes(START.plus_ms(DAY));
+        for wait in [ReceiptState::Recalled, ReceiptState::Delivered] {
+            assert_eq!(notice.awaited(wait), ("unknown".into(), Awaited::Open), "{wait}");
+        }
+        notice.passes(START.plus_ms(DAY + 5));
+        for wait in [ReceiptState::Recalled, ReceiptState::Delivered, ReceiptState::Answered] {
+            assert_eq!(notice.awaited(wait), ("unknown".into(), Awaited::Ended), "{wait}");
+        }
+        // A late receipt corrects it.
+        notice.told(third, ReceiptState::Withdrawn);
+        assert_eq!(notice.awaited(ReceiptState::Recalled), ("cancelled".into(), Awaited::Reached));
+        assert_eq!(notice.awaited(ReceiptState::Delivered).1, Awaited::Ended, "it goes nowhere any more");
+    }
+
+    /// Delivered, and its recall expired: people may still answer it, and it is taken back by nothing that is tried.
+    #[test]
+    fn a_recall_that_expired_ends_the_wait_for_it_alone() {
+        let mut notice = Notice::sent();
+        notice.letters().into_iter().for_each(|l| notice.told(l, ReceiptState::Delivered));
+        assert_eq!(notice.awaited(ReceiptState::Recalled).1, Awaited::Open, "nobody recalled it yet");
+        notice.send(LetterKind::Recall, "customs", START);
+        notice.passes(START.plus_ms(DAY));
+        assert_eq!(notice.awaited(ReceiptState::Recalled), ("delivered".into(), Awaited::Ended));
+        assert_eq!(notice.awaited(ReceiptState::Acknowledged).1, Awaited::Open);
+        assert_eq!(notice.awaited(ReceiptState::Delivered).1, Awaited::Reached);
+        // Recalled once more.
+        notice.send(LetterKind::Recall, "customs", START.plus_ms(DAY));
+        assert_eq!(notice.awaited(ReceiptState::Recalled).1, Awaited::Open);
     }
 }

@@ -41,6 +41,9 @@ pub enum VaultError {
     /// It may be taken later: what it needs is not on the ledger as applied here, or too much waits already.
     #[error("not yet: {0}")]
     NotYet(&'static str),
+    /// As many proposals wait for a classifier as may.
+    #[error("too many proposals wait for a classifier already")]
+    Crowded,
     /// Somebody else decided on the proposal before.
     #[error("it was decided already")]
     Decided,
@@ -76,6 +79,7 @@ impl From<VaultError> for Fault {
             VaultError::TooLarge => Fault::usage("BODY_TOO_LARGE", e.to_string()),
             VaultError::Rule(_) => Fault::refused("NOT_ALLOWED", e.to_string()),
             VaultError::Decided => Fault::conflict("REJECTED", e.to_string()).hint("somebody was first; look again"),
+            VaultError::Crowded => Fault::unavailable("TOO_MANY", e.to_string()).hint("see `hufu record proposals`"),
             VaultError::NotYet(_) => Fault::unavailable("NOT_FRESH", e.to_string()),
             VaultError::Receipt => Fault::internal("INTERNAL", e.to_string()),
             VaultError::Seal(_) | VaultError::Canon(_) | VaultError::Cut => {

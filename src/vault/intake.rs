@@ -7,7 +7,7 @@
 use super::error::VaultError;
 use super::files::{BodyWriter, Known, Place};
 use super::object::SealedObject;
-use super::proposal::{Proposal, Stand};
+use super::proposal::{Proposal, Stand, WAITING};
 use crate::domain::canon::{Canon, CanonError, Reader, Writer};
 use crate::domain::ids::{Handle, RecordId};
 use crate::domain::time::{Entropy, Millis};
@@ -216,6 +216,11 @@ impl Intake {
         self.read(|i| i.waiting.iter().map(|(record, author)| (*record, *author)).collect())
     }
 
+    /// Whether one more proposal of an author may wait.
+    pub(super) fn may_wait(&self, author: Handle) -> bool {
+        self.read(|i| has_room(&i.waiting, author))
+    }
+
     /// The version that an idempotency key named before.
     pub fn by_request(&self, request: &[u8; 32]) -> Option<(RecordId, u32)> {
         self.read(|i| i.by_request.get(request).copied())
@@ -263,16 +268,14 @@ struct Clerk {
 
 impl Clerk {
     fn work(&mut self, jobs: Vec<Job>) {
-        let (mut takes, mut answers, mut decisions) = (Vec::new(), Vec::new(), Vec::new());
+        let (mut takes, mut decisions) = (Vec::new(), Vec::new());
         for job in jobs {
             match job {
-                Job::Take(take, done) => {
-                    takes.push(*take);
-                    answers.push(done);
-                }
+                Job::Take(take, done) => takes.push((*take, done)),
                 Job::Decide(key, stand, parts, done) => decisions.push((key, stand, parts, done)),
             }
         }
+        let (takes, answers): (Vec<Take>, Vec<Done>) = self.admitted(takes).into_iter().unzip();
         if !takes.is_empty() {
             let outcome = self.guarded(|t| t.write(&takes));
             for done in answers {
@@ -282,6 +285,29 @@ impl Clerk {
         for (key, stand, parts, done) in decisions {
             let _ = done.send(self.guarded(|t| t.decide(key, stand, parts)));
         }
+    }
+
+    /// Tells proposals that there is no room for them, of those that wait and of this batch. Nobody but this worker lets one
+    /// wait, so that the bound holds however many are made at once.
+    fn admitted(&self, asked: Vec<(Take, Done)>) -> Vec<(Take, Done)> {
+        let author = |t: &Take| t.proposal.as_ref().filter(|p| p.stand == Stand::Waiting).map(|p| p.author);
+        if asked.iter().all(|(t, _)| author(t).is_none()) {
+            return asked;
+        }
+        let mut waiting = self.index.read().unwrap_or_else(PoisonError::into_inner).waiting.clone();
+        let mut admitted = Vec::with_capacity(asked.len());
+        for (take, done) in asked {
+            let record = take.object.envelope.header().id;
+            if let Some(author) = author(&take) {
+                if !waiting.contains_key(&record) && !has_room(&waiting, author) {
+                    let _ = done.send(Err(VaultError::Crowded));
+                    continue;
+                }
+                waiting.insert(record, author);
+            }
+            admitted.push((take, done));
+        }
+        admitted
     }
 
     /// After a failed write nothing is written any more.
@@ -351,6 +377,11 @@ impl Clerk {
         }
         Ok(())
     }
+}
+
+fn has_room(waiting: &BTreeMap<RecordId, Handle>, author: Handle) -> bool {
+    let (all, own) = WAITING;
+    waiting.len() < all && waiting.values().filter(|a| **a == author).count() < own
 }
 
 fn write_frame(key: &(RecordId, u32), e: &Entry) -> Vec<u8> {

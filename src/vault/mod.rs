@@ -43,7 +43,7 @@ pub use holder::{Draft, Held, Prepared, Vault};
 pub use intake::{Entry, Intake, Take};
 pub use keys::Keys;
 pub use object::SealedObject;
-pub use proposal::{Approval, Part, Proposal, Proposed, Stand, WAITING};
+pub use proposal::{Approval, Part, Proposal, Proposed, Stand};
 pub use pull::Pulling;
 pub use rules::META_TYPE;
 pub use sync::{Missing, Owed, Parts, PeerVault, PushState};

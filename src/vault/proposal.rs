@@ -25,7 +25,7 @@ const VERSION: u16 = 1;
 /// Most bytes of a signed approval.
 const APPROVAL_BYTES: usize = 4 << 10;
 /// Most records that wait at one node, and most of one author; then somebody decides first.
-pub const WAITING: (usize, usize) = (1_000, 100);
+pub(super) const WAITING: (usize, usize) = (1_000, 100);
 
 /// How far a proposal is.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -191,6 +191,11 @@ impl Vault {
     /// Records whose proposals wait, in the order of their ids, with their authors.
     pub fn waiting(&self) -> Vec<(RecordId, Handle)> {
         self.intake.waiting()
+    }
+
+    /// Whether one more proposal of an author may wait; it is asked again when the proposal is taken in.
+    pub fn may_propose(&self, author: Handle) -> bool {
+        self.intake.may_wait(author)
     }
 
     /// Version and author of an envelope that waits for a classifier, be it a record's own or a lower one. It reads nothing.

@@ -132,6 +132,11 @@ fn people_come_act_and_go() {
     // One officer alone makes no second one: a role that signs counts when two officers registered it.
     enter("puppet", "security-officer");
     assert_eq!(demo.run("police-puppet", &["audit", "search"]).code, 3, "nobody registered that role");
+    // Such a role stands in the directory alone, and is taken like any other; then nothing is left to register.
+    let take = ["person", "change", "puppet", "--remove-role", "security-officer", "--add-role", "analyst"];
+    assert_eq!(demo.run("police-officer", &take).ok()["roles"], json!(["analyst"]));
+    let approve = demo.run("police-officer-2", &["person", "approve", "puppet"]);
+    assert!(approve.code == 7 && approve.stderr.contains("nothing more"), "{}", approve.stderr);
     // What was refused to an officer stands in the log as refused.
     let own = demo.run("police-officer", &["person", "change", "officer", "--clearance", "internal"]);
     assert_eq!(own.code, 3, "{}", own.stderr);
@@ -143,6 +148,8 @@ fn people_come_act_and_go() {
     demo.run("police-officer-2", &["person", "approve", "wu"]).ok();
     let change = demo.run("police-officer", &["person", "change", "wu", "--add-role", "inspector"]);
     assert!(change.code == 3 && change.stderr.contains("`wu-2`"), "{}", change.stderr);
+    let take = demo.run("police-officer", &["person", "change", "wu", "--remove-role", "classifier"]);
+    assert!(take.code == 3 && take.stderr.contains("stands on the ledger"), "{}", take.stderr);
     demo.run("police-officer", &["person", "suspend", "wu"]).ok();
     let csr = key.join("wu.csr");
     let again = ["person", "add", "wu", "--csr", csr.to_str().unwrap(), "--clearance", "secret", "--role", "inspector"];

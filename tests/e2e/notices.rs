@@ -178,6 +178,8 @@ fn a_recalled_notice_is_read_by_nobody_any_more() {
     for (agency, state) in [("customs", "presented"), ("state-security", "delivered")] {
         until("it is there", Duration::from_secs(10), || told(agency, state).then_some(()));
     }
+    // One who only lists it, and watches later.
+    assert_eq!(demo.run("customs-analyst", &["notice", "inbox"]).ok()["notice"], json!(notice));
     let recall = |persona: &str, reason: &str| demo.run(persona, &["notice", "recall", &notice, "--reason", reason]);
     assert_eq!(recall("customs-duty", "x").code, 4, "only its sender's agency recalls it");
     assert_eq!(recall("police-duty", " ").code, 2);
@@ -190,6 +192,7 @@ fn a_recalled_notice_is_read_by_nobody_any_more() {
         assert_eq!((&line["reason"], &line["sender"]), (&json!("演练：车牌有误"), &json!("police/duty")));
     };
     gone(&watch.next());
+    gone(&Watch::start(&demo, "customs-analyst").next());
     let tracked = track(&demo, "police-duty", &notice, "recalled", "10");
     assert_eq!(tracked.ok()["state"], "recalled");
     assert!(told("customs", "recalled") && told("state-security", "withdrawn"));
@@ -248,6 +251,11 @@ fn without_a_leader_and_with_the_line_cut() {
     });
     let publish = ["record", "publish", "--title", "x", "--body", "x", "--grade", "internal", "--timeout", "1"];
     assert_eq!(demo.run("customs-analyst", &publish).code, 5);
+    // Asking for the newest waits for a leader as a write does, and says the same when none came.
+    let asked = Instant::now();
+    let fresh = demo.run("customs-analyst", &[&publish[..], &["--fresh"]].concat());
+    assert!(fresh.code == 5 && fresh.stderr.contains("NO_LEADER"), "{}", fresh.stderr);
+    assert!(asked.elapsed() > Duration::from_millis(800), "it waited: {:?}", asked.elapsed());
     let notice = id(&send(&demo, "customs-duty", "cyberspace", "flash", "internal", "演练：无主节点"));
     track(&demo, "customs-duty", &notice, "delivered", "10").ok();
     demo.run("cyberspace-duty", &["notice", "ack", &notice]).ok();
@@ -411,6 +419,16 @@ fn a_warning_is_issued_updated_and_ended_and_is_valid_cap() {
             assert!(checked.status.success(), "{}", String::from_utf8_lossy(&checked.stderr));
         }
     }
+    // Recalled, it is listed as that, and what it followed does not stand again.
+    demo.run("police-duty", &["notice", "recall", &second, "--reason", "演练：级别有误"]).ok();
+    let expected =
+        [line(&third, "red", "cancel"), line(&second, "red", "recalled"), line(&first, "orange", "cancelled")];
+    for persona in ["police-analyst", "customs-duty", "state-security-duty"] {
+        let recalled = |l: &Vec<(Value, Value, Value)>| l.iter().any(|(.., state)| state == "recalled");
+        let seen = until("the recall", Duration::from_secs(10), || Some(list(persona)).filter(recalled));
+        assert_eq!(seen, expected, "{persona}");
+    }
+    assert_eq!(demo.run("police-duty", &["warning", "cancel", &second, "--reason", "x"]).code, 2);
     let wrong = issue("purple", "x", &[]);
     assert_eq!(wrong.code, 2);
     let backwards = issue("blue", "x", &["--start", "2026-12-02", "--end", "2026-12-01"]);

@@ -112,6 +112,24 @@ async fn voters_certify_and_a_node_that_differs_stops_writing() {
     }
 }
 
+/// Whoever asks for the newest while nobody leads waits for a leader, up to the deadline.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_barrier_waits_for_a_leader() {
+    let (f, dir, nodes) = (federation(), tempfile::tempdir().unwrap(), Nodes::default());
+    let police = start(&f, &f.police, 100, &nodes, &dir).await;
+    let asked = Instant::now();
+    let nobody = police.barrier_once_led(asked + Duration::from_millis(500)).await;
+    assert!(matches!(nobody, Err(ClusterError::Unavailable(_))) && asked.elapsed() >= Duration::from_millis(400));
+    let waiting = Arc::clone(&police);
+    let waiting = tokio::spawn(async move { waiting.barrier_once_led(Instant::now() + Duration::from_secs(30)).await });
+    let customs = start(&f, &f.customs, 20, &nodes, &dir).await;
+    waiting.await.unwrap().unwrap();
+    assert!(police.status().leader.is_some() && police.applied() > 0);
+    for node in [police, customs] {
+        node.shutdown().await;
+    }
+}
+
 /// A node that comes when the log is cut gets a snapshot, with the certificate that it asks for; also after every voter was
 /// restarted and none remembers the state at which the old one was made.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -9,6 +9,9 @@ const DAY: u64 = 24 * HOUR;
 /// When it was accepted, when it expires, and when its addressee takes it no more.
 const LATE: &[u64] = &[0, DAY, DAY + HOUR];
 
+/// When it was accepted, and when its marking should be confirmed.
+const UNCONFIRMED: &[u64] = &[0, 4 * HOUR];
+
 /// What people may do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Act {
@@ -17,6 +20,8 @@ pub(super) enum Act {
     Acknowledges,
     Withdraws,
     Recalls,
+    /// A classifier, the marking; a case with this has a provisional one.
+    Confirms,
 }
 
 /// What a case must come across, or it explores nothing.
@@ -34,6 +39,12 @@ pub(super) enum Goal {
     TooLate,
     /// It was seen, and its sender knows that it was taken back.
     Recalled,
+    /// Its marking is confirmed where it went, and its sender knows.
+    Confirmed,
+    /// Nobody confirmed its marking in time.
+    Unconfirmed,
+    /// It was taken back, and then confirmed: the addressee has no marking to confirm any more.
+    Moot,
     /// Its sender knows that somebody acknowledged it.
     Acknowledged,
     /// Nobody acknowledged it in time.
@@ -135,6 +146,47 @@ fn a_recall_by_a_relay() {
         ..PLAIN
     });
     assert!(states >= 1_000, "{states}");
+}
+
+/// A confirmation goes after its notice, by whatever path, and marks it once over loss, repetition and power cuts.
+#[test]
+fn a_marking_is_confirmed() {
+    for (direct, relay) in [(true, false), (false, true)] {
+        let states = explore(&Case {
+            action: false,
+            direct,
+            relay,
+            acts: &[Act::Opens, Act::Confirms],
+            goals: &[Goal::Confirmed],
+            ..PLAIN
+        });
+        assert!(states >= 40, "{states}");
+    }
+}
+
+/// Confirmed about when its sender is alarmed for want of that.
+#[test]
+fn a_marking_is_confirmed_about_in_time() {
+    let states = explore(&Case {
+        action: false,
+        instants: UNCONFIRMED,
+        acts: &[Act::Confirms],
+        goals: &[Goal::Confirmed, Goal::Unconfirmed],
+        ..PLAIN
+    });
+    assert!(states >= 60, "{states}");
+}
+
+/// A confirmation that crosses a recall: what is taken back is not marked any more, and nothing else changes.
+#[test]
+fn a_confirmation_beside_a_recall() {
+    let states = explore(&Case {
+        action: false,
+        acts: &[Act::Opens, Act::Confirms, Act::Recalls],
+        goals: &[Goal::Withdrawn, Goal::Recalled, Goal::Confirmed, Goal::Moot],
+        ..PLAIN
+    });
+    assert!(states >= 200, "{states}");
 }
 
 /// Receipts of people go back by letters of their own, which are lost, repeated and late too.

@@ -16,7 +16,7 @@ fn an_addressee_is_told_after_the_notice_and_once() {
         content: Content { sender: "chief".into(), about: Some(notice), ..Content::default() },
         ..draft(notice, &parties[0].id, Precedence::Flash)
     };
-    let sent = block(police.accept(&state, vec![one], ("duty", u64::MAX), START, &mut Dice(1))).unwrap()[0];
+    let sent = block(police.accept(&state, vec![one], ("duty", u64::MAX), START, &mut Dice(1))).unwrap().letters[0];
     assert_eq!(police.read(|b| b.confirmable(&notice)).len(), 1);
     block(police.confirm(&state, notice, vec![about], ("chief", u64::MAX), START, &mut Dice(2))).unwrap();
     assert!(police.read(|b| b.out(&sent).unwrap().confirmed.is_some() && b.confirmable(&notice).is_empty()));

@@ -9,12 +9,14 @@
 //! has not said durably, alarms come once and not early. From every state faults stop, what is under way is lost, and one
 //! path works, the direct one or the relay: then what is owed arrives, and no end lies.
 
+mod keys;
 mod properties;
 
 use super::super::decide::{Decision, Event, Keep, Sign};
 use super::cases::{Act, Case, Goal};
 use super::*;
 use crate::domain::canon::Writer;
+use keys::key_of;
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet, VecDeque};
 use std::rc::Rc;
 
@@ -25,6 +27,8 @@ type Outcomes = Vec<(Option<usize>, Scene)>;
 
 pub(super) const CUSTOMS: usize = 0;
 const POLICE: usize = 1;
+/// Who confirms a provisional marking.
+const CLASSIFIER: &str = "chief";
 
 /// A case with more states is no small one.
 const MOST: usize = 30_000;
@@ -73,6 +77,9 @@ struct Facts {
     acknowledged: bool,
     withdrawn: bool,
     recalled: bool,
+    /// A classifier was asked to confirm it, and then the letter that says so was durable.
+    confirming: bool,
+    confirmed: bool,
 }
 
 #[derive(Clone)]
@@ -109,68 +116,11 @@ impl Scene {
             }
             Message::Answer { letter, to_relay, receipts } => many(w.u8(2).array(letter).flag(*to_relay), receipts),
         });
-        let Facts { rung, seen, acknowledged, withdrawn, recalled } = self.facts;
-        w.u8(rung).flag(seen).flag(acknowledged).flag(withdrawn).flag(recalled);
+        let Facts { rung, seen, acknowledged, withdrawn, recalled, confirming, confirmed } = self.facts;
+        w.u8(rung);
+        [seen, acknowledged, withdrawn, recalled, confirming, confirmed].iter().for_each(|fact| _ = w.flag(*fact));
         digest("test.scene", &[&w.finish()])
     }
-}
-
-/// All that a book is: two with one key behave alike.
-fn key_of(book: &Book) -> Key {
-    let mut w = Writer::bare();
-    let receipts = |w: &mut Writer, all: &[SignedReceipt]| {
-        w.list(all.iter(), |w, r| {
-            w.array(&r.digest());
-        });
-    };
-    let steps = |w: &mut Writer, all: &BTreeMap<Step, Millis>| {
-        w.list(all.iter(), |w, (step, at)| {
-            w.u8(*step as u8).value(at);
-        });
-    };
-    for (letter, out) in &book.sent {
-        w.u8(0).array(letter).value(&out.accepted);
-        receipts(&mut w, &out.receipts);
-        for at in [out.ended.map(|(_, at)| at), out.acknowledged_here] {
-            w.option(at, |w, at| {
-                w.value(&at);
-            });
-        }
-        steps(&mut w, &out.steps);
-    }
-    for (letter, entry) in &book.received {
-        w.u8(1).array(letter).value(&entry.at).flag(entry.opened).flag(entry.state() == ReceiptState::Withdrawn);
-        receipts(&mut w, &entry.receipts);
-        w.list(entry.shown_to.iter(), |w, name| {
-            w.str(name);
-        });
-        steps(&mut w, &entry.steps);
-        w.flag(entry.letter.is_some()).option(entry.recall.as_ref(), |w, r| {
-            w.array(&r.letter.digest());
-        });
-    }
-    let open = book.open.iter().map(|(_, l)| l);
-    for letters in [book.arrivals.iter().collect(), open.collect(), book.unsettled.iter().collect::<Vec<_>>()] {
-        w.list(letters.iter(), |w, l| {
-            w.array(*l);
-        });
-    }
-    w.list(book.unrung.iter(), |w, l| {
-        w.array(l);
-    });
-    for (notice, agency) in book.cancelled.iter().chain(&book.cancelling) {
-        w.u8(2).value(notice).value(agency);
-    }
-    for (agency, notice) in &book.withheld {
-        w.u8(3).value(notice).value(agency);
-    }
-    for ((notice, agency, kind), letter) in &book.about {
-        w.u8(4).value(notice).value(agency).value(kind).array(letter);
-    }
-    for letter in &book.recalls {
-        w.u8(5).array(letter);
-    }
-    digest("test.book", &[&w.finish()])
 }
 
 /// Keys and memory of what was signed and sealed, which is the same every time.
@@ -422,7 +372,8 @@ impl<'a> Explorer<'a> {
             let told = book.decide(Event::Told(std::slice::from_ref(receipt)), now).unwrap();
             frames.extend(told.frames);
         }
-        let decision = match book.decide(Event::Came { letter: &letter, digest, names: &[] }, now) {
+        let names = if letter.header.kind == LetterKind::Confirm { vec![CLASSIFIER.to_owned()] } else { Vec::new() };
+        let decision = match book.decide(Event::Came { letter: &letter, digest, names: &names, warning: None }, now) {
             Ok(decision) => decision,
             Err(why) => {
                 assert!(letter.header.expires < now, "an honest letter is refused: {why}");
@@ -472,10 +423,11 @@ impl<'a> Explorer<'a> {
         let (now, first) = (self.case.at(scene), self.first);
         let word = self.word.clone();
         let event = match act {
-            Act::Opens => Event::Opening(&first),
+            Act::Opens => Event::Opening { letter: &first, person: "duty" },
             Act::Displays => Event::Shown { letter: &first, person: "duty" },
             Act::Acknowledges => Event::Said { letter: &first, step: ReceiptState::Acknowledged, word: Some(&word) },
             Act::Withdraws | Act::Recalls => return self.take_back(scene, act, now),
+            Act::Confirms => return self.confirm(scene, now),
         };
         let Ok(decision) = scene.nodes[CUSTOMS].book.decide(event, now) else { return Vec::new() };
         let (frames, _) = self.fulfil(CUSTOMS, decision, Some(&word).filter(|_| act == Act::Acknowledges), now);
@@ -507,6 +459,23 @@ impl<'a> Explorer<'a> {
         all
     }
 
+    /// A classifier confirms the marking: for itself first, then to whom the notice went.
+    fn confirm(&mut self, scene: &Scene, now: Millis) -> Outcomes {
+        if scene.nodes[POLICE].book.confirmable(&self.notice).is_empty() {
+            return Vec::new();
+        }
+        let letter = self.letter(LetterKind::Confirm, false, now);
+        let letter = self.letters[&letter].clone();
+        let confirmed = Frame::Confirmed { notice: self.notice, by: CLASSIFIER.into(), at: now };
+        let mut all =
+            self.outcomes(scene, POLICE, &[confirmed, Frame::Sent { letter, sender: CLASSIFIER.into(), at: now }]);
+        for (cut, next) in &mut all {
+            next.facts.confirming = true;
+            next.facts.confirmed |= *cut != Some(1);
+        }
+        all
+    }
+
     /// Answers that tell nothing new, and those of calls that are over, are as good as lost.
     fn forget_answers(&self, scene: &mut Scene) {
         let Scene { nodes, waits, net, .. } = scene;
@@ -526,7 +495,11 @@ pub(super) fn explore(case: &Case) -> usize {
     let mut explorer = Explorer::new(case);
     let empty = Rc::new(Node { frames: Vec::new(), book: Book::default(), key: [0; 32] });
     let letter = explorer.letters[&explorer.first].clone();
-    let sent = explorer.after(&empty, &[Frame::Sent { letter, sender: "duty".into(), at: START }]);
+    let provisional = Frame::Provisional { notice: explorer.notice, at: START };
+    let provisional = case.acts.contains(&Act::Confirms).then_some(provisional);
+    let sent = Frame::Sent { letter, sender: "duty".into(), at: START };
+    let first: Vec<Frame> = provisional.into_iter().chain([sent]).collect();
+    let sent = explorer.after(&empty, &first);
     let first = Scene {
         now: 0,
         nodes: [empty, sent],

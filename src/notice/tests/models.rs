@@ -111,8 +111,8 @@ fn an_addressee_does_what_is_simple_to_say() {
             };
             let came = came.map(|digest| explorer.letters[&digest].clone());
             let event = match (what, &came) {
-                (_, Some(letter)) => Event::Came { letter, digest: letter.digest(), names: &[] },
-                (Happens::Opens, _) => Event::Opening(&letters[at]),
+                (_, Some(letter)) => Event::Came { letter, digest: letter.digest(), names: &[], warning: None },
+                (Happens::Opens, _) => Event::Opening { letter: &letters[at], person: "duty" },
                 (Happens::Displays(who), _) => Event::Shown { letter: &letters[at], person: names[who] },
                 (Happens::Acknowledges(who), _) => {
                     said = Some(&words[at][who]);

@@ -2,6 +2,8 @@
 
 use super::super::at_rest::AtRest;
 use super::*;
+use crate::domain::canon::Writer;
+use crate::domain::notice::{Warning, WarningKind, WarningLevel};
 
 /// A notice for one desk from police to customs, and its letter.
 fn sent() -> (Vec<Party>, State, Letter) {
@@ -17,7 +19,7 @@ fn sent() -> (Vec<Party>, State, Letter) {
 /// What an office accepts, as the letter that goes out.
 fn accepted(party: &Party, state: &State, draft: Draft, at: Millis) -> Letter {
     let office = party.office.as_ref().unwrap();
-    let sent = block(office.accept(state, vec![draft], ("duty", u64::MAX), at, &mut Dice(at.0))).unwrap();
+    let sent = block(office.accept(state, vec![draft], ("duty", u64::MAX), at, &mut Dice(at.0))).unwrap().letters;
     office.read(|b| b.out(&sent[0]).unwrap().letter.clone())
 }
 
@@ -42,7 +44,7 @@ fn what_was_seen_is_taken_back_for_good() {
     let digest = letter.digest();
     let customs = parties[0].office.as_ref().unwrap();
     block(customs.take(&state, letter.clone(), START)).unwrap();
-    assert!(block(customs.opening(&digest, START)).unwrap());
+    assert!(block(customs.opening(&digest, "duty", START)).unwrap());
     block(customs.shown(&state, &digest, "duty", START, &mut Dice(1))).unwrap();
     let back = recall(&parties, &state, letter.header.notice, START.plus_ms(1));
     let receipts = block(customs.take(&state, back.clone(), START)).unwrap().receipts;
@@ -69,7 +71,7 @@ fn what_was_seen_is_taken_back_for_good() {
         assert_eq!((entry.state(), entry.letter.is_none()), (recalled, true));
         assert_eq!(entry.recall.as_ref().unwrap().desks, ["三号值班室"]);
         assert_eq!(customs.desks(&entry).unwrap().to_vec(), ["三号值班室"]);
-        assert!(!block(customs.opening(&digest, START)).unwrap(), "nobody opens it");
+        assert!(!block(customs.opening(&digest, "duty", START)).unwrap(), "nobody opens it");
         let (mut dice, word) = (Dice(2), word(&digest, "duty", None));
         let said = customs.say(&state, &digest, ReceiptState::Acknowledged, Some(word), START, &mut dice);
         assert_eq!(block(said).err().unwrap().to_string(), "refused: its sender has recalled it");
@@ -101,6 +103,41 @@ fn whoever_saw_it_is_told() {
     assert_eq!(news(&parties[0]), [false; 3], "after a power cut");
 }
 
+/// For whom it was opened, in a list or on a stream that did not confirm it, is told too; and is known after a power cut.
+#[test]
+fn for_whom_it_was_opened_is_told() {
+    let (mut parties, state, letter) = sent();
+    let digest = letter.digest();
+    let customs = parties[0].office.as_ref().unwrap();
+    block(customs.take(&state, letter.clone(), START)).unwrap();
+    let before = customs.digest().unwrap().0.end;
+    for name in ["duty", "clerk", "clerk"] {
+        assert!(block(customs.opening(&digest, name, START)).unwrap());
+    }
+    assert!(entry(&parties[0], &letter).is_news_to("clerk"), "it is displayed nowhere yet");
+    assert_eq!(customs.digest().unwrap().0.end - before, 2, "kept once for each person");
+    parties[0].kill();
+    parties[0].start();
+    let customs = parties[0].office.as_ref().unwrap();
+    block(customs.take(&state, recall(&parties, &state, letter.header.notice, START), START)).unwrap();
+    assert_eq!(entry(&parties[0], &letter).state(), ReceiptState::Recalled);
+    let news = |party: &Party| ["duty", "clerk", "chief"].map(|name| entry(party, &letter).is_news_to(name));
+    assert_eq!(news(&parties[0]), [true, true, false]);
+    block(customs.recall_shown(&digest, "clerk", START)).unwrap();
+    assert_eq!(news(&parties[0]), [true, false, false]);
+}
+
+/// What an earlier version opened, and did not say for whom, is recalled and not withdrawn.
+#[test]
+fn what_an_earlier_version_opened_counts_as_seen() {
+    let (parties, state, letter) = sent();
+    let customs = parties[0].office.as_ref().unwrap();
+    block(customs.take(&state, letter.clone(), START)).unwrap();
+    customs.change(|b| b.fold(Frame::Opened { letter: letter.digest(), at: START }));
+    block(customs.take(&state, recall(&parties, &state, letter.header.notice, START), START)).unwrap();
+    assert_eq!(entry(&parties[0], &letter).state(), ReceiptState::Recalled);
+}
+
 #[test]
 fn what_nobody_saw_is_withdrawn_before_or_after_it_comes() {
     for first in [false, true] {
@@ -112,7 +149,7 @@ fn what_nobody_saw_is_withdrawn_before_or_after_it_comes() {
             assert!(!block(customs.take(&state, one, START)).unwrap().new || !first);
         }
         assert_eq!(entry(&parties[0], &letter).state(), ReceiptState::Withdrawn);
-        assert!(!block(customs.opening(&letter.digest(), START)).unwrap());
+        assert!(!block(customs.opening(&letter.digest(), "duty", START)).unwrap());
         assert_eq!(customs.read(|b| b.recalled_since(0)), (Vec::new(), 0));
         // It goes after its own recall.
         let police = parties[1].office.as_ref().unwrap();
@@ -137,6 +174,62 @@ fn a_recall_that_nobody_sent_counts_for_nothing() {
     assert_eq!(police.read(|b| b.out(&letter.digest()).unwrap().state()), None);
 }
 
+/// Of a recalled warning its level and place in its chain are left, also after a start, and nothing of its words.
+#[test]
+fn a_recalled_warning_is_still_one() {
+    let (mut parties, state, _) = sent();
+    let mut one = draft(NoticeId::new(START, mark(&parties[1].id), &mut Dice(6)), &parties[0].id, Precedence::Priority);
+    let (level, kind) = (WarningLevel::Yellow, WarningKind::Update);
+    let (area, measures, issuer, tier) = ("三号口岸".into(), "加强查验".into(), "police".into(), "provincial".into());
+    let (start, end) = (START, START.plus_ms(1));
+    one.content.warning = Some(Warning { level, kind, area, measures, start, end, issuer, tier });
+    one.content.about = Some(NoticeId::from_bytes([9; 16]));
+    let left = Warned { level, kind, about: one.content.about };
+    let notice = one.notice;
+    let letter = accepted(&parties[1], &state, one, START);
+    let customs = parties[0].office.as_ref().unwrap();
+    block(customs.take(&state, letter.clone(), START)).unwrap();
+    block(customs.opening(&letter.digest(), "duty", START)).unwrap();
+    let back = recall(&parties, &state, notice, START.plus_ms(1));
+    for _ in 0..2 {
+        block(customs.take(&state, back.clone(), START)).unwrap();
+        assert_eq!(entry(&parties[0], &letter).recall.unwrap().warning, Some(left));
+    }
+    parties[0].kill();
+    parties[0].start();
+    assert_eq!(entry(&parties[0], &letter).recall.unwrap().warning, Some(left));
+}
+
+/// Two kinds of one frame: what is no warning keeps the bytes that it had before warnings were told apart.
+#[test]
+fn a_recall_keeps_its_bytes() {
+    let (parties, state, letter) = sent();
+    let receipt = block(parties[0].office.as_ref().unwrap().take(&state, letter, START)).unwrap().receipts.remove(0);
+    let letter = recall(&parties, &state, receipt.receipt.notice, START);
+    let red = Warned { level: WarningLevel::Red, kind: WarningKind::Alert, about: None };
+    let update = Warned { about: Some(NoticeId::from_bytes([9; 16])), kind: WarningKind::Update, ..red };
+    let followed = [&[0, 1, 1][..], &[9; 16]].concat();
+    let frame = |warning| Frame::Recalled {
+        letter: letter.clone(),
+        receipt: receipt.clone(),
+        desks: Vec::new(),
+        warning,
+        at: START,
+    };
+    let bytes = |code: u8, warning: &[u8]| {
+        let mut w = Writer::new("hufu.notice-frame", 1);
+        w.u8(code).value(&letter).value(&receipt).u32(0);
+        warning.iter().for_each(|b| _ = w.u8(*b));
+        w.value(&START).finish()
+    };
+    let cases = [(None, bytes(12, &[])), (Some(red), bytes(15, &[0, 0, 0])), (Some(update), bytes(15, &followed))];
+    for (warning, frozen) in cases {
+        let frame = frame(warning);
+        assert_eq!(frame.to_bytes(), frozen);
+        assert_eq!(Frame::from_bytes(&frozen).unwrap(), frame);
+    }
+}
+
 /// A recall that expired without a word may be sent again; one that is tried, or arrived, is not.
 #[test]
 fn a_recall_is_sent_once_unless_it_is_lost() {
@@ -157,7 +250,7 @@ fn desks_are_sealed_at_rest() {
     let (parties, state, letter) = sent();
     let receipt = block(parties[0].office.as_ref().unwrap().take(&state, letter, START)).unwrap().receipts.remove(0);
     let letter = recall(&parties, &state, receipt.receipt.notice, START);
-    let frame = Frame::Recalled { letter, receipt, desks: vec!["三号值班室".into()], at: START };
+    let frame = Frame::Recalled { letter, receipt, desks: vec!["三号值班室".into()], warning: None, at: START };
     assert_eq!(Frame::from_bytes(&frame.to_bytes()).unwrap(), frame);
     let rest = AtRest::new(&parties[0].ring());
     let bytes = rest.seal_frame(&frame).unwrap();

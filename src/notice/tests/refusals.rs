@@ -12,7 +12,7 @@ fn pair() -> (Vec<Party>, State, Letter) {
     let notice = NoticeId::new(START, mark(&parties[1].id), &mut dice);
     let sent =
         block(police.accept(&state, vec![draft(notice, &to, Precedence::Flash)], ("duty", u64::MAX), START, &mut dice));
-    let letter = police.read(|b| b.out(&sent.unwrap()[0]).unwrap().letter.clone());
+    let letter = police.read(|b| b.out(&sent.unwrap().letters[0]).unwrap().letter.clone());
     (parties, state, letter)
 }
 
@@ -50,7 +50,7 @@ fn an_altered_or_forged_letter_is_refused_and_leaves_nothing() {
     assert_eq!(refused.to_string(), "refused: it lives longer than its precedence");
     // A relay has seen the id: it cannot put a notice of its own in the place of the one that it was to pass on.
     let mine = draft(letter.header.notice, &parties[0].id, Precedence::Flash);
-    let sent = block(third.accept(&state, vec![mine], ("duty", u64::MAX), START, &mut Dice(2))).unwrap();
+    let sent = block(third.accept(&state, vec![mine], ("duty", u64::MAX), START, &mut Dice(2))).unwrap().letters;
     let squatting = third.read(|b| b.out(&sent[0]).unwrap().letter.clone());
     let refused = block(customs.take(&state, squatting, START)).err().unwrap();
     assert_eq!(refused.to_string(), "refused: its id names another sender");
@@ -82,7 +82,7 @@ fn a_letter_to_the_own_agency_is_one_letter() {
     let police = parties[1].office.as_ref().unwrap();
     let notice = NoticeId::new(START, mark(&parties[1].id), &mut Dice(6));
     let own = draft(notice, &parties[1].id, Precedence::Routine);
-    let sent = block(police.accept(&state, vec![own], ("duty", u64::MAX), START, &mut Dice(7))).unwrap();
+    let sent = block(police.accept(&state, vec![own], ("duty", u64::MAX), START, &mut Dice(7))).unwrap().letters;
     let letter = police.read(|b| b.out(&sent[0]).unwrap().letter.clone());
     let receipts = block(police.take(&state, letter, START)).unwrap().receipts;
     block(police.told(&state, receipts, START)).unwrap();
@@ -123,7 +123,7 @@ fn nobody_acknowledges_what_was_withdrawn_and_nothing_seen_is_withdrawn() {
     let (customs, police) = (parties[0].office.as_ref().unwrap(), parties[1].office.as_ref().unwrap());
     let cancel = |dice: &mut Dice| {
         let d = withdrawal(letter.header.notice, &parties[0].id);
-        let sent = block(police.accept(&state, vec![d], ("duty", u64::MAX), START, dice)).unwrap();
+        let sent = block(police.accept(&state, vec![d], ("duty", u64::MAX), START, dice)).unwrap().letters;
         police.read(|b| b.out(&sent[0]).unwrap().letter.clone())
     };
     let early = cancel(&mut Dice(1));
@@ -145,7 +145,7 @@ fn nobody_acknowledges_what_was_withdrawn_and_nothing_seen_is_withdrawn() {
     block(customs.take(&state, letter.clone(), START)).unwrap();
     block(customs.shown(&state, &letter.digest(), "duty", START, &mut Dice(3))).unwrap();
     let d = withdrawal(letter.header.notice, &parties[0].id);
-    let sent = block(police.accept(&state, vec![d], ("duty", u64::MAX), START, &mut Dice(4))).unwrap();
+    let sent = block(police.accept(&state, vec![d], ("duty", u64::MAX), START, &mut Dice(4))).unwrap().letters;
     let late = police.read(|b| b.out(&sent[0]).unwrap().letter.clone());
     let receipts = block(customs.take(&state, late, START)).unwrap().receipts;
     assert!(receipts.iter().all(|r| r.receipt.state != ReceiptState::Withdrawn));
@@ -157,9 +157,9 @@ fn what_was_opened_is_not_withdrawn() {
     let (parties, state, letter) = pair();
     let (customs, police) = (parties[0].office.as_ref().unwrap(), parties[1].office.as_ref().unwrap());
     block(customs.take(&state, letter.clone(), START)).unwrap();
-    assert!(block(customs.opening(&letter.digest(), START)).unwrap());
+    assert!(block(customs.opening(&letter.digest(), "duty", START)).unwrap());
     let cancel = withdrawal(letter.header.notice, &parties[0].id);
-    let sent = block(police.accept(&state, vec![cancel], ("duty", u64::MAX), START, &mut Dice(4))).unwrap();
+    let sent = block(police.accept(&state, vec![cancel], ("duty", u64::MAX), START, &mut Dice(4))).unwrap().letters;
     let cancel = police.read(|b| b.out(&sent[0]).unwrap().letter.clone());
     let receipts = block(customs.take(&state, cancel, START)).unwrap().receipts;
     assert!(receipts.iter().all(|r| r.receipt.state != ReceiptState::Withdrawn));
@@ -183,7 +183,7 @@ fn a_second_letter_of_a_notice_is_refused() {
     let (parties, state, letter) = pair();
     let (customs, police) = (parties[0].office.as_ref().unwrap(), parties[1].office.as_ref().unwrap());
     let again = draft(letter.header.notice, &parties[0].id, Precedence::Flash);
-    let sent = block(police.accept(&state, vec![again], ("duty", u64::MAX), START, &mut Dice(9))).unwrap();
+    let sent = block(police.accept(&state, vec![again], ("duty", u64::MAX), START, &mut Dice(9))).unwrap().letters;
     let second = police.read(|b| b.out(&sent[0]).unwrap().letter.clone());
     assert_ne!(second.digest(), letter.digest());
     block(customs.take(&state, letter, START)).unwrap();
@@ -232,6 +232,51 @@ fn a_full_outbox_refuses_routine_before_a_flash() {
     assert!(matches!(send(Precedence::Flash, 1 << 20), Err(NoticeError::Full)), "nothing at all when it is full");
 }
 
+/// What takes a notice back, or confirms its marking, gets through when the disk is short, however urgent the notice was.
+#[test]
+fn what_follows_a_notice_has_the_room_of_a_flash() {
+    let (parties, state, _) = pair();
+    let police = parties[1].office.as_ref().unwrap();
+    let send = |kind, free| {
+        let notice = NoticeId::new(START, mark(&parties[1].id), &mut Dice(14));
+        let d = Draft { kind, action: false, ..draft(notice, &parties[0].id, Precedence::Routine) };
+        block(police.accept(&state, vec![d], ("duty", free), START, &mut Dice(15)))
+    };
+    let little = 64 << 20;
+    for kind in [LetterKind::Recall, LetterKind::Cancel, LetterKind::Confirm] {
+        assert!(matches!(send(kind, 1 << 20), Err(NoticeError::Full)), "{kind:?}: nothing at all when it is full");
+        send(kind, little).unwrap();
+    }
+    assert!(matches!(send(LetterKind::Notice, little), Err(NoticeError::Full)));
+}
+
+/// One of several addressees for whom there is no room keeps nothing from the others, and is named.
+#[test]
+fn those_for_whom_there_is_room_are_accepted() {
+    let (parties, state, _) = pair();
+    let (customs, third) = (&parties[0].id, &parties[2].id);
+    let police = parties[1].office.as_ref().unwrap();
+    let notice = |n| NoticeId::new(START.plus_ms(n), mark(&parties[1].id), &mut Dice(n));
+    let send = |n: u64, to: &[&AgencyId]| {
+        let drafts = to.iter().map(|to| draft(notice(n), to, Precedence::Routine)).collect();
+        block(police.accept(&state, drafts, ("duty", u64::MAX), START, &mut Dice(n)))
+    };
+    let first = send(1, &[customs]).unwrap().letters[0];
+    let letter = police.read(|b| b.out(&first).unwrap().letter.clone());
+    // As many as may wait for one who does not answer: what counts is the header.
+    for n in 2..5_001 {
+        let mut one = letter.clone();
+        one.header.notice = notice(n);
+        police.change(|b| b.fold(Frame::Sent { letter: one, sender: "duty".into(), at: START }));
+    }
+    assert!(matches!(send(6_000, &[customs]), Err(NoticeError::Full)));
+    assert!(police.sent_of(&notice(6_000)).is_empty());
+    let accepted = send(6_001, &[customs, third]).unwrap();
+    assert_eq!((accepted.letters.len(), accepted.refused), (1, vec![customs.clone()]));
+    let sent = police.sent_of(&notice(6_001));
+    assert_eq!(sent.iter().map(|(_, o)| &o.letter.header.to).collect::<Vec<_>>(), [third]);
+}
+
 /// A stop between the step and the call: it is rung again, and once told not any more.
 #[test]
 fn calls_that_a_stop_left_uncertain_are_known() {
@@ -257,7 +302,7 @@ fn a_call_for_information_outlives_a_stop() {
     let police = parties[1].office.as_ref().unwrap();
     let notice = NoticeId::new(START, mark(&parties[1].id), &mut Dice(21));
     let info = Draft { action: false, ..draft(notice, &parties[0].id, Precedence::Priority) };
-    let sent = block(police.accept(&state, vec![info], ("duty", u64::MAX), START, &mut Dice(22))).unwrap();
+    let sent = block(police.accept(&state, vec![info], ("duty", u64::MAX), START, &mut Dice(22))).unwrap().letters;
     let letter = police.read(|b| b.out(&sent[0]).unwrap().letter.clone());
     let over = letter.header.expires;
     block(parties[0].office.as_ref().unwrap().take(&state, letter, START)).unwrap();
@@ -298,12 +343,13 @@ fn a_lost_receipt_of_a_withdrawal_is_made_again() {
     let (customs, police) = (parties[0].office.as_ref().unwrap(), parties[1].office.as_ref().unwrap());
     let receipt = block(customs.take(&state, letter.clone(), START)).unwrap().receipts.remove(0);
     let cancel = withdrawal(letter.header.notice, &parties[0].id);
-    let sent = block(police.accept(&state, vec![cancel], ("duty", u64::MAX), START, &mut Dice(4))).unwrap();
+    let sent = block(police.accept(&state, vec![cancel], ("duty", u64::MAX), START, &mut Dice(4))).unwrap().letters;
     let cancel = police.read(|b| b.out(&sent[0]).unwrap().letter.clone());
     let mut book = Book::default();
     book.fold(Frame::Withheld { notice: letter.header.notice, from: letter.header.from.clone(), at: START });
     book.fold(Frame::Received { letter, receipt, at: START });
-    let decision = book.decide(Event::Came { letter: &cancel, digest: cancel.digest(), names: &[] }, START).unwrap();
+    let event = Event::Came { letter: &cancel, digest: cancel.digest(), names: &[], warning: None };
+    let decision = book.decide(event, START).unwrap();
     let signed: Vec<_> = decision.sign.iter().map(|s| s.state).collect();
     assert_eq!(signed, [ReceiptState::Withdrawn, ReceiptState::Delivered]);
 }
@@ -315,7 +361,7 @@ fn the_last_word_on_a_notice_is_durable_first() {
     let (customs, police) = (parties[0].office.as_ref().unwrap(), parties[1].office.as_ref().unwrap());
     block(customs.take(&state, letter.clone(), START)).unwrap();
     let cancel = withdrawal(letter.header.notice, &parties[0].id);
-    let sent = block(police.accept(&state, vec![cancel], ("duty", u64::MAX), START, &mut Dice(4))).unwrap();
+    let sent = block(police.accept(&state, vec![cancel], ("duty", u64::MAX), START, &mut Dice(4))).unwrap().letters;
     let cancel = police.read(|b| b.out(&sent[0]).unwrap().letter.clone());
     let receipts = block(customs.take(&state, cancel, START)).unwrap().receipts;
     let frames = police.read(|b| b.decide(Event::Told(&receipts), START)).unwrap().frames;

@@ -15,7 +15,7 @@ fn exchange(parties: &[Party], state: &State, at: Millis) -> Letter {
     let mut dice = Dice(at.0);
     let notice = NoticeId::new(at, mark(&parties[1].id), &mut dice);
     let drafts = vec![draft(notice, &parties[0].id, Precedence::Flash)];
-    let sent = block(police.accept(state, drafts, ("duty", u64::MAX), at, &mut dice)).unwrap();
+    let sent = block(police.accept(state, drafts, ("duty", u64::MAX), at, &mut dice)).unwrap().letters;
     let letter = police.read(|b| b.out(&sent[0]).unwrap().letter.clone());
     let receipts = block(customs.take(state, letter.clone(), at)).unwrap().receipts;
     block(police.told(state, receipts, at)).unwrap();
@@ -78,7 +78,7 @@ fn what_is_still_tried_stays() {
     let police = parties[1].office.as_ref().unwrap();
     let notice = NoticeId::new(START, mark(&parties[1].id), &mut Dice(1));
     let drafts = vec![draft(notice, &parties[0].id, Precedence::Routine)];
-    let sent = block(police.accept(&state, drafts, ("duty", u64::MAX), START, &mut Dice(2))).unwrap();
+    let sent = block(police.accept(&state, drafts, ("duty", u64::MAX), START, &mut Dice(2))).unwrap().letters;
     assert_eq!(police.retire(Millis(0), day(40)).unwrap(), Retired { letters: 0, frames: 0 });
     assert_eq!(police.retire(day(40), day(40)).unwrap().letters, 0);
     assert!(police.read(|b| b.still_open(&sent[0]).is_some()));

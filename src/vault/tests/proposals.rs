@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::vault::error::VaultError;
+use crate::vault::proposal::WAITING;
 
 fn author() -> Handle {
     Handle::from_bytes([1; 16])
@@ -110,6 +111,34 @@ fn who_was_first_has_decided() {
     let won = vault.proposal(&id, 1).unwrap().stand;
     let expected = if won == Stand::Rejected { 8 } else { 1 };
     assert_eq!(all.iter().filter(|a| a.is_ok()).count(), expected, "{won:?}");
+}
+
+/// Made at once, each while there was room when it was asked: no more than may wait are taken in.
+#[test]
+fn no_more_wait_than_may() {
+    let t = two();
+    let (vault, state) = (&t.police.vault, &t.state);
+    let ids: Vec<RecordId> = (0..WAITING.1 as u64 + 4).map(|n| record(1_000 + 64 * n)).collect();
+    assert!(vault.may_propose(author()));
+    let taken = block(async {
+        let all = ids.iter().map(|id| {
+            let waits = Draft { proposal: proposal(Stand::Waiting), ..draft(*id, Grade::Secret, &["customs"]) };
+            async move { vault.prepare(state, waits, NOW, &mut Counter::at(1 << 30)).await }
+        });
+        futures_util::future::join_all(all).await
+    });
+    let (there, refused): (Vec<_>, Vec<_>) = taken.into_iter().partition(Result::is_ok);
+    assert_eq!((there.len(), refused.len()), (WAITING.1, 4));
+    assert!(refused.iter().all(|r| matches!(r, Err(VaultError::Crowded))));
+    assert_eq!(vault.waiting().len(), WAITING.1);
+    assert!(!vault.may_propose(author()) && vault.may_propose(Handle::from_bytes([2; 16])));
+    // Another author's and what is no proposal are taken in, and one more when one was decided.
+    let other = Some(Proposal { author: Handle::from_bytes([2; 16]), stand: Stand::Waiting });
+    let _object = t.seal(Draft { proposal: other, ..draft(record(10), Grade::Secret, &["customs"]) });
+    let _object = t.seal(draft(record(20), Grade::Secret, &["customs"]));
+    decide(&t, &vault.waiting()[0].0, Stand::Rejected).unwrap();
+    let _object = proposed(&t, record(30));
+    assert_eq!(vault.waiting().len(), WAITING.1 + 1);
 }
 
 #[test]

@@ -29,6 +29,10 @@ impl Explorer<'_> {
         let acknowledged = entry.is_some_and(|i| i.acknowledged_by() == Some("duty"));
         must(!facts.acknowledged || acknowledged, "an acknowledgement is lost")?;
         must(!out.is_acknowledged() || acknowledged, "its sender takes it for acknowledged")?;
+        must(out.confirmed.is_none() || facts.confirming, "its sender takes it for confirmed, and nobody was asked")?;
+        let marked = entry.and_then(|i| i.confirmed.as_ref());
+        must(marked.is_none_or(|(by, _)| by == CLASSIFIER), "somebody else confirmed it")?;
+        must(marked.is_none() || out.confirmed.is_some(), "it is marked, and its sender has not confirmed it durably")?;
         let now = self.case.at(scene);
         if entry.is_some_and(|i| i.state() == ReceiptState::Delivered && i.header.expires > now) {
             let due = customs.book.uncalled(now).contains(&(self.first, None));
@@ -130,6 +134,9 @@ impl Explorer<'_> {
         let silent = self.case.action && !out.is_acknowledged() && !out.is_taken_back();
         let overdue = silent && out.accepted.plus_ms(after_ms(Step::Unacknowledged)) <= now;
         must(!overdue || out.steps.contains_key(&Step::Unacknowledged), "an alarm is left out")?;
+        let unmarked = out.provisional && out.confirmed.is_none() && !out.is_taken_back();
+        let overdue = unmarked && out.accepted.plus_ms(after_ms(Step::Unconfirmed)) <= now;
+        must(!overdue || out.steps.contains_key(&Step::Unconfirmed), "nobody is told that it is unconfirmed")?;
         if out.ended.is_some() {
             // Whether it was delivered is unknown, unless a late receipt says so.
             return Ok(());
@@ -140,6 +147,8 @@ impl Explorer<'_> {
         let seen = entry.opened || entry.state() > ReceiptState::Withdrawn;
         must(!facts.withdrawn || withdrawn || seen, "nobody saw it, and it is not withdrawn")?;
         must(!facts.recalled || entry.state().is_taken_back(), "it is not recalled")?;
+        let marked = entry.confirmed.is_some() || entry.state().is_taken_back();
+        must(!facts.confirmed || marked, "it is confirmed, and not marked where it went")?;
         must(!facts.acknowledged || out.is_acknowledged(), "its sender is not told of the acknowledgement")
     }
 
@@ -153,6 +162,15 @@ impl Explorer<'_> {
             Goal::Withdrawn => out.state() == Some(ReceiptState::Withdrawn),
             Goal::TooLate => scene.facts.withdrawn && scene.facts.seen && out.is_delivered(),
             Goal::Recalled => out.state() == Some(ReceiptState::Recalled),
+            Goal::Confirmed => {
+                let told = police.book.about(&self.notice, &self.ids[CUSTOMS], LetterKind::Confirm);
+                told.is_some_and(|(_, o)| o.is_delivered()) && entry.is_some_and(|i| i.confirmed.is_some())
+            }
+            Goal::Unconfirmed => out.steps.contains_key(&Step::Unconfirmed),
+            Goal::Moot => {
+                let told = police.book.about(&self.notice, &self.ids[CUSTOMS], LetterKind::Confirm);
+                told.is_some_and(|(_, o)| o.is_delivered()) && entry.is_some_and(|i| i.confirmed.is_none())
+            }
             Goal::Acknowledged => out.is_acknowledged(),
             Goal::Deputy => entry.is_some_and(|i| i.steps.contains_key(&Step::Deputy)),
             Goal::OutOfBand => entry.is_some_and(|i| i.steps.contains_key(&Step::OutOfBand)),
@@ -164,14 +182,15 @@ fn must(holds: bool, what: &str) -> Result<(), String> {
     if holds { Ok(()) } else { Err(what.to_owned()) }
 }
 
-/// When a flash's alarms and escalations are due, as `domain.md` has it: after acceptance at the sender, after arrival at
-/// the addressee.
+/// When a flash's alarms and escalations are due, as `domain.md` and P26 have it: after acceptance at the sender, after
+/// arrival at the addressee.
 fn after_ms(step: Step) -> u64 {
     match step {
         Step::Undelivered => 10_000,
         Step::Unacknowledged | Step::Deputy => 120_000,
         Step::Chain => 240_000,
         Step::OutOfBand => 360_000,
-        Step::Reminder | Step::Unconfirmed => u64::MAX,
+        Step::Unconfirmed => 4 * 3_600_000,
+        Step::Reminder => u64::MAX,
     }
 }
