@@ -101,7 +101,7 @@ impl v1::notices_server::Notices for People {
         let wait: Option<ReceiptState> = decode::optional(&wait).map_err(refuse)?;
         let limit = Duration::from_millis(u64::from(timeout_ms)).min(TRACK_MOST);
         let deadline = tokio::time::Instant::now() + limit;
-        let mut changes = self.core.office.changes();
+        let (mut changes, mut people) = (self.core.office.changes(), self.core.directory.changes());
         self.core.notice_follow(&caller, &notice).await.map_err(refuse)?;
         loop {
             changes.mark_unchanged();
@@ -109,7 +109,13 @@ impl v1::notices_server::Notices for People {
             let caller = self.known(&peer)?;
             let tracked = self.core.notice_track(&caller, &notice).await.map_err(refuse)?;
             let awaited = wait.map_or(Awaited::Reached, |w| tracked.awaited(w));
-            if awaited != Awaited::Open || tokio::time::timeout_at(deadline, changes.changed()).await.is_err() {
+            let news = async {
+                tokio::select! {
+                    _ = changes.changed() => {}
+                    _ = people.changed() => {}
+                }
+            };
+            if awaited != Awaited::Open || tokio::time::timeout_at(deadline, news).await.is_err() {
                 return Ok(Response::new(track(tracked, awaited)));
             }
         }
@@ -145,6 +151,7 @@ impl People {
         let _watching = self.core.watching.begin(&self.caller(request)?).map_err(refuse)?;
         let mut changes = self.core.office.changes();
         changes.mark_unchanged();
+        let mut people = self.core.directory.changes();
         let (mut letters, mut next) = self.core.notices_unseen(&self.caller(request)?);
         loop {
             for letter in letters {
@@ -160,6 +167,12 @@ impl People {
                 changed = changes.changed() => if changed.is_err() { return Ok(()) },
                 () = lines.closed() => return Ok(()),
                 // Somebody suspended meanwhile is sent away, also when nothing comes in.
+                changed = people.changed() => {
+                    if changed.is_err() {
+                        return Ok(());
+                    }
+                    self.caller(request)?;
+                }
                 () = tokio::time::sleep(LOOK_AGAIN) => { self.caller(request)?; }
             }
             (letters, next) = self.core.notices_since(&self.caller(request)?, next);

@@ -192,6 +192,8 @@ actions! {
     Approve = 45 "approve";
     /// A proposed record was turned down or taken back.
     Reject = 46 "reject";
+    /// The node's configuration was changed while it ran, or a change of it was refused.
+    Configure = 47 "configure";
 }
 
 impl Action {

@@ -1,6 +1,7 @@
 //! `hufu agency init`: authority, node keys, key ring, first officers, public descriptor.
 
 use super::output::Out;
+use super::revocation;
 use crate::config::{FirstPerson, Secrecy, write_descriptor, write_file};
 use crate::domain::agency::Tier;
 use crate::domain::fault::Fault;
@@ -25,6 +26,12 @@ const CERT_DAYS: u32 = 365;
 pub(super) enum Command {
     /// Make an agency's authority, keys and first two officers; write its public descriptor.
     Init(Init),
+    /// Revoke certificates of nodes and people: the authority signs a new list, crl.pem.
+    Revoke(revocation::Revoke),
+    /// Sign the revocation list again before it is over; the first one is empty.
+    Crl(revocation::List),
+    /// Issue the node's certificate anew, for the same key; a running node takes it by itself.
+    Renew(revocation::Renew),
 }
 
 #[derive(clap::Args)]
@@ -53,7 +60,12 @@ pub(super) struct Init {
 }
 
 pub(super) fn run(command: Command, out: &Out) -> Result<ExitCode, Fault> {
-    let Command::Init(args) = command;
+    let args = match command {
+        Command::Init(args) => args,
+        Command::Revoke(args) => return revocation::revoke(&args, out),
+        Command::Crl(args) => return revocation::renew_list(&args, out),
+        Command::Renew(args) => return revocation::renew(&args, out),
+    };
     let made = init(&args, false, SystemClock.now(), &mut SystemEntropy)?;
     let json = json!({
         "agency": made.agency, "dir": args.dir, "descriptor": args.dir.join("descriptor.json"),

@@ -6,7 +6,7 @@ use super::output::{Out, next_step};
 use crate::config::NodeConfig;
 use crate::domain::fault::{Fault, FaultKind};
 use crate::domain::time::{Clock, Millis};
-use crate::node::{SystemClock, check_config, check_data};
+use crate::node::{ListState, SystemClock, check_config, check_data, check_lists};
 use crate::seal::SUITE_NOTICE;
 use crate::wire::pb::v1;
 use serde_json::json;
@@ -23,6 +23,8 @@ const FREE: u64 = 2 << 30;
 /// A median sync under this is no disk's: the device answers before the data is safe, or it is memory.
 const TOO_FAST_US: u128 = 20;
 const SLOW_US: u128 = 20_000;
+/// A list that ends sooner than this is worth a warning.
+const LIST_ENDS_SOON_MS: u64 = 7 * 86_400_000;
 /// 2026-01-01, before which no node of this version can run.
 const EPOCH: Millis = Millis(1_767_225_600_000);
 
@@ -162,6 +164,10 @@ fn offline(file: &Path, findings: &mut Vec<Finding>) {
         ),
         Err(f) => bad("keys", &f),
     });
+    // A genesis or a certificate that is not good was told with the keys.
+    if let Ok(all) = check_lists(&config) {
+        lists(&all, findings);
+    }
     match check_data(&config) {
         // Nothing is written into what is another node's.
         Err(f) if f.reason == "FOREIGN_DATA" => return findings.push(bad("data", &f)),
@@ -170,6 +176,40 @@ fn offline(file: &Path, findings: &mut Vec<Finding>) {
         Ok(()) | Err(_) => findings.push(folder(&config.data)),
     }
     findings.push(disk(&config.data));
+}
+
+/// Agencies without a list are told together: an evaluation has none at all.
+fn lists(all: &[ListState], findings: &mut Vec<Finding>) {
+    let now = SystemClock.now();
+    for l in all {
+        let agency = &l.agency;
+        findings.push(match &l.until {
+            Ok(None) => continue,
+            Err(f) => bad("revocation", f),
+            Ok(Some(_)) if l.revokes_own => {
+                let f = Fault::refused("REVOKED", "the list of the own agency revokes this node's certificate");
+                bad("revocation", &f.hint("issue another one: `hufu agency renew`"))
+            }
+            Ok(Some(until)) if *until <= now => {
+                let f = Fault::unavailable("EXPIRED", format!("the list of {agency} ended on {}", until.to_date()));
+                bad("revocation", &f.hint("nobody of that agency is taken: ask for its newest list"))
+            }
+            Ok(Some(until)) if *until <= now.plus_ms(LIST_ENDS_SOON_MS) => warning(
+                "revocation",
+                format!("the list of {agency} ends on {}", until.to_date()),
+                "put its next one in place before: then nobody of that agency is taken any more",
+            ),
+            Ok(Some(until)) => ok("revocation", format!("the list of {agency} counts until {}", until.to_date())),
+        });
+    }
+    let without: Vec<&str> = all.iter().filter(|l| matches!(l.until, Ok(None))).map(|l| l.agency.as_str()).collect();
+    if !without.is_empty() {
+        findings.push(warning(
+            "revocation",
+            format!("no revocation list is configured for: {}", without.join(", ")),
+            "a certificate of theirs counts until it is over, whatever its agency says; add them under `[crl]`",
+        ));
+    }
 }
 
 fn folder(data: &Path) -> Finding {

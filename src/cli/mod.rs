@@ -26,6 +26,7 @@ mod person;
 mod policy;
 mod proposal;
 mod record;
+mod revocation;
 mod warning;
 mod words;
 

@@ -31,14 +31,14 @@ pub(super) const WORDS: &str = "
     restore 恢复 request 查询请求 access-report 查阅报告 peer-refused 拒绝连接 count 计数 stream 结果流 who-read 查阅记录
     complaint 拒收告知 notice-anchor 通报锚定 approve 审批 reject 退回
     notice 通报 clock 时钟 configuration 配置 keys 密钥 data 数据目录 disk 磁盘 node 节点 leader 主节点 evidence 证据 peers 其他节点
-    ledger 账本 sync 同步 suite 密码套件 grade 密级 kind 情报类别 date 日期 role 角色 tier 层级
+    ledger 账本 sync 同步 suite 密码套件 revocation 吊销列表 configure 更改配置 grade 密级 kind 情报类别 date 日期 role 角色 tier 层级
     reference 关联要素 caveat 处理限制 descriptor 机构描述 genesis 创世 profile 个人配置";
 
 /// What a reason says in Chinese, where the sentence itself has none.
 pub(super) const REASONS: &str = "
     ABOVE_CEILING 密级高于系统密级 AGENCY_SUSPENDED 该机构已被停权 FOREIGN_RECORD 不是本机构的情报 ABOVE_CLEARANCE 密级高于您的涉密等级 ATTACHMENT_NOT_RELEASED 收件方无权查看所附情报
     AUDIT_FAILED 审计日志无法写入，一切操作停止 AUDIT_STOPPED 审计日志无法写入，一切操作停止 BAD_ACT 签署内容无效
-    BAD_ADDRESSEE 收件方无效 BAD_ANSWER 答复无效 BAD_BODY 正文无效 BAD_CERTIFICATE 证书无效 BAD_CONFIG 节点配置无效
+    BAD_ADDRESSEE 收件方无效 BAD_ANSWER 答复无效 BAD_BODY 正文无效 BAD_CERTIFICATE 证书无效 BAD_CRL 吊销列表无效 BAD_CONFIG 节点配置无效
     BAD_CSR 证书申请无效 BAD_DATE 日期无效 BAD_DESCRIPTOR 机构描述文件无效 BAD_DIR 无法使用该目录 BAD_FILE 文件格式不符
     BAD_GENESIS 创世文件无效 BAD_KEY 密钥无效 BAD_NAME 名称无效 BAD_PERSON 人员信息无效 BAD_POLICY_SET 策略集无效
     BAD_PROFILE 个人配置文件无效 BAD_PURPOSE 须填写查阅事由（1至200字） BAD_QUERY 检索式无效 BAD_REFERENCE 关联要素无效
@@ -158,6 +158,17 @@ pub(super) const SENTENCES: &str = "
     genesis, key ring and certificate agree; valid until {} => 创世文件、密钥环和证书一致；有效期至 {}
     the node's certificate ended on {} => 节点证书已于 {} 到期
     issue a new one with the agency's authority => 请用本机构证书机构重新签发
+    the list of the own agency revokes this node's certificate => 本机构的吊销列表已吊销本节点证书
+    issue another one: `hufu agency renew` => 请重新签发：`hufu agency renew`
+    the list of {} ended on {} => {} 的吊销列表已于 {} 到期
+    nobody of that agency is taken: ask for its newest list => 该机构的证书一律拒绝：请索取其最新列表
+    the list of {} ends on {} => {} 的吊销列表将于 {} 到期
+    put its next one in place before: then nobody of that agency is taken any more => 请在此之前放好下一份，否则该机构的证书将一律拒绝
+    the list of {} counts until {} => {} 的吊销列表有效期至 {}
+    no revocation list is configured for: {} => 未配置下列机构的吊销列表：{}
+    a certificate of theirs counts until it is over, whatever its agency says; add them under `[crl]` => 其证书即使已被吊销，到期前仍被接受；请在 `[crl]` 下添加
+    each agency's authority revokes its own => 各机构证书机构只吊销本机构证书
+    put the newest list back, from a backup or from any node that has it, then repeat => 请从备份或任一节点取回最新列表后重试
     the first start makes it; later this is a loss => 首次启动时会创建；此后若缺失即为数据丢失
     `{}` is open to others (mode {}) => `{}` 对其他用户开放（权限 {}）
     chmod 700 it => 请将权限改为 700

@@ -5,9 +5,13 @@ use crate::domain::fault::Fault;
 use crate::domain::ids::AgencyId;
 use crate::domain::notice::Deadlines;
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+
+/// Keys that a running node takes from a changed configuration; any other one needs a restart.
+pub const CHANGEABLE: [&str; 6] =
+    ["cert", "crl", "notices.groups", "notices.deputy", "notices.chain", "notices.out_of_band"];
 
 /// Everything a node is told.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -40,6 +44,9 @@ pub struct NodeConfig {
     pub dev: bool,
     /// Listeners.
     pub listen: Listen,
+    /// Files with agencies' revocation lists, PEM. The certificates of an agency that stands here count only with a list.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub crl: BTreeMap<AgencyId, PathBuf>,
     /// Other nodes.
     #[serde(default, rename = "peer")]
     pub peers: Vec<PeerConfig>,
@@ -179,11 +186,22 @@ impl NodeConfig {
             config.first_people.as_mut(),
         ];
         let webhook = config.notices.webhook.iter_mut().flat_map(|w| [Some(&mut w.secret), w.ca.as_mut()]);
-        for p in paths.into_iter().chain(webhook).flatten() {
+        for p in paths.into_iter().chain(webhook).flatten().chain(config.crl.values_mut()) {
             *p = base.join(&*p);
         }
         config.check()?;
         Ok(config)
+    }
+
+    /// Keys in which a configuration differs from this one.
+    ///
+    /// # Errors
+    /// When one of them cannot be written as TOML.
+    pub fn changes(&self, next: &NodeConfig) -> Result<Vec<String>, Fault> {
+        let table = |c: &NodeConfig| toml::Table::try_from(c).map_err(|e| Fault::internal("ENCODE", e.to_string()));
+        let mut keys = Vec::new();
+        differing("", &table(self)?, &table(next)?, &mut keys);
+        Ok(keys)
     }
 
     fn check(&self) -> Result<(), Fault> {
@@ -205,5 +223,79 @@ impl NodeConfig {
             }
         }
         Ok(())
+    }
+}
+
+/// Names of the keys that differ, those inside a section as `section.key`.
+fn differing(section: &str, a: &toml::Table, b: &toml::Table, found: &mut Vec<String>) {
+    let keys: BTreeSet<&String> = a.keys().chain(b.keys()).collect();
+    for key in keys {
+        let name = if section.is_empty() { key.clone() } else { format!("{section}.{key}") };
+        match (a.get(key), b.get(key)) {
+            (x, y) if x == y => {}
+            (Some(toml::Value::Table(x)), Some(toml::Value::Table(y))) if !CHANGEABLE.contains(&name.as_str()) => {
+                differing(&name, x, y, found);
+            }
+            _ => found.push(name),
+        }
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "test")]
+mod tests {
+    use super::*;
+
+    const REFERENCE: &str = include_str!("../../deploy/hufu.toml");
+
+    fn read(text: &str) -> Result<NodeConfig, Fault> {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("hufu.toml");
+        std::fs::write(&file, text).unwrap();
+        NodeConfig::read(&file)
+    }
+
+    #[test]
+    fn what_differs_is_named_by_its_key() {
+        let reference = read(REFERENCE).unwrap();
+        assert!(reference.changes(&read(REFERENCE).unwrap()).unwrap().is_empty());
+        let changed = |from: &str, to: &str| {
+            let text = REFERENCE.replacen(from, to, 1);
+            assert_ne!(text, REFERENCE, "`{from}` stands there");
+            reference.changes(&read(&text).unwrap()).unwrap()
+        };
+        assert_eq!(changed("10.0.0.5:7000", "10.0.0.5:7009"), ["listen.people"]);
+        assert_eq!(changed("heartbeat_ms = 250", "heartbeat_ms = 300"), ["raft.heartbeat_ms"]);
+        assert_eq!(changed("10.0.0.6:7001", "10.0.0.8:7001"), ["peer"]);
+        assert_eq!(changed("/etc/hufu/node.pem", "/etc/hufu/node-2.pem"), ["cert"]);
+        assert_eq!(changed("# [crl]", "[crl]\npolice = \"p.pem\"\n#"), ["crl"]);
+        let notices = "[notices]\nchain = [\"li\"]\ndeliver_s = [9, 30, 300, 3600]\n#";
+        assert_eq!(changed("# [notices]", notices), ["notices.chain", "notices.deliver_s"]);
+    }
+
+    #[test]
+    fn every_changeable_key_is_one() {
+        let mut next = read(REFERENCE).unwrap();
+        let now = next.clone();
+        next.cert = "other.pem".into();
+        next.crl.insert("police".parse().unwrap(), "police.pem".into());
+        next.notices.groups.insert("border".into(), vec!["police".into()]);
+        next.notices.deputy.push("li".into());
+        next.notices.chain.push("wang".into());
+        next.notices.out_of_band.push("+86".into());
+        let mut changes = now.changes(&next).unwrap();
+        changes.sort_unstable();
+        let mut changeable = CHANGEABLE;
+        changeable.sort_unstable();
+        assert_eq!(changes, changeable);
+    }
+
+    #[test]
+    fn lists_are_found_beside_the_file() {
+        let text = REFERENCE.replacen("# [crl]", "[crl]\npolice = \"crl/police.pem\"\n#", 1);
+        let config = read(&text).unwrap();
+        let file = config.crl.values().next().unwrap();
+        assert!(file.is_absolute() && file.ends_with("crl/police.pem"), "{file:?}");
+        assert!(read(&text.replacen("police =", "Police =", 1)).is_err());
     }
 }

@@ -2,25 +2,23 @@
 //! connections, or one for each protocol, with caps of its own.
 
 use super::error::IdentityError;
-use super::live::{Live, Registration};
+use super::held::PeerStream;
+use super::live::Live;
 use super::peer::VerifiedPeer;
 use super::protocol::Protocol;
 use super::tls::ServerTls;
 use std::collections::BTreeMap;
-use std::io::{self, ErrorKind};
+use std::io;
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
 use std::time::Duration;
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio::task::JoinSet;
 use tokio_rustls::TlsAcceptor;
-use tokio_rustls::server::TlsStream;
 use tokio_stream::Stream;
-use tonic::transport::server::Connected;
 
 /// Finished handshakes that wait for tonic to take them.
 const WAITING: usize = 16;
@@ -200,11 +198,11 @@ async fn shake<'a>(
             (admitted.ok_or(IdentityError::Peer("all connections of its kind are in use"))?, None)
         }
     };
-    // A revocation during the handshake found nothing to cut yet.
-    if !tls.verifier().still_trusts(&peer) {
-        return Err(IdentityError::Peer("its certificate was revoked during the handshake"));
+    // What took its trust away during the handshake found nothing to cut yet.
+    if !tls.still_trusts(&peer) {
+        return Err(IdentityError::Peer("it was trusted no more before the handshake was over"));
     }
-    Ok((PeerStream { io, peer, registration, _places: places }, lane))
+    Ok((PeerStream::new(io, peer, registration, places), lane))
 }
 
 /// The rustls error inside an I/O error, where there is one.
@@ -215,80 +213,8 @@ pub(super) fn of_handshake(error: io::Error) -> IdentityError {
     }
 }
 
-/// A verified connection. It holds its place in the budget until it is dropped.
-pub struct PeerStream {
-    io: TlsStream<TcpStream>,
-    peer: VerifiedPeer,
-    registration: Registration,
-    _places: Option<Places>,
-}
-
-impl PeerStream {
-    /// Who is at the other end.
-    pub fn peer(&self) -> &VerifiedPeer {
-        &self.peer
-    }
-}
-
-impl Connected for PeerStream {
-    type ConnectInfo = VerifiedPeer;
-
-    fn connect_info(&self) -> VerifiedPeer {
-        self.peer.clone()
-    }
-}
-
-impl AsyncRead for PeerStream {
-    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        let this = self.get_mut();
-        // The flag is set before the wake-up. A receiver that was ready must not be polled again.
-        if this.registration.is_cut() || Pin::new(&mut this.registration.woken).poll(cx).is_ready() {
-            return Poll::Ready(Err(cut()));
-        }
-        Pin::new(&mut this.io).poll_read(cx, buf)
-    }
-}
-
-impl AsyncWrite for PeerStream {
-    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
-        let this = self.get_mut();
-        if this.registration.is_cut() {
-            return Poll::Ready(Err(cut()));
-        }
-        Pin::new(&mut this.io).poll_write(cx, buf)
-    }
-
-    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.get_mut().io).poll_flush(cx)
-    }
-
-    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.get_mut().io).poll_shutdown(cx)
-    }
-
-    fn poll_write_vectored(
-        self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        bufs: &[io::IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        let this = self.get_mut();
-        if this.registration.is_cut() {
-            return Poll::Ready(Err(cut()));
-        }
-        Pin::new(&mut this.io).poll_write_vectored(cx, bufs)
-    }
-
-    fn is_write_vectored(&self) -> bool {
-        self.io.is_write_vectored()
-    }
-}
-
-fn cut() -> io::Error {
-    io::Error::new(ErrorKind::ConnectionAborted, "revoked, or another connection took its place")
-}
-
 /// What a connection holds of the budget.
-struct Places {
+pub(super) struct Places {
     _connection: OwnedSemaphorePermit,
     _address: AddressPlace,
 }

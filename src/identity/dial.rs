@@ -3,11 +3,14 @@
 use super::accept::of_handshake;
 use super::error::IdentityError;
 use super::facts::certificate_facts;
+use super::held::Held;
 use super::limits::{
     CONNECTION_WINDOW_BYTES, FRAME_BYTES, HEADER_LIST_BYTES, KEEPALIVE, KEEPALIVE_TIMEOUT, LOCAL_ERROR_RESETS,
     STREAM_WINDOW_BYTES,
 };
+use super::live::Live;
 use super::name::Subject;
+use super::peer::VerifiedPeer;
 use super::protocol::Protocol;
 use super::tls::{Credentials, Exchange, client_config, client_config_at};
 use super::trust::TrustRoots;
@@ -22,7 +25,7 @@ use std::error::Error;
 use std::fmt::Write;
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 use tokio::net::TcpStream;
 use tokio::task::JoinSet;
@@ -49,15 +52,29 @@ pub struct Line {
 
 /// Dials nodes of the federation as this node, post-quantum only.
 pub struct Dialer {
-    credentials: Credentials,
+    shown: Shown,
     roots: TrustRoots,
     clock: Arc<dyn Clock>,
+    live: Live,
 }
+
+/// The credentials in force; every new connection shows them.
+type Shown = Arc<RwLock<Arc<Credentials>>>;
 
 impl Dialer {
     /// A dialer that shows `credentials` and trusts `roots`.
     pub fn new(credentials: Credentials, roots: TrustRoots, clock: Arc<dyn Clock>) -> Dialer {
-        Dialer { credentials, roots, clock }
+        Dialer { shown: Arc::new(RwLock::new(Arc::new(credentials))), roots, clock, live: Live::default() }
+    }
+
+    /// Shows these credentials, of the same node, from the next connection on; open ones stay.
+    pub fn show(&self, credentials: Credentials) {
+        *self.shown.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(credentials);
+    }
+
+    /// The open connections of all its channels, to cut some of them.
+    pub fn live(&self) -> Live {
+        self.live.clone()
     }
 
     /// A channel to one node. It connects at the first call and again after each loss; whoever answers at the
@@ -69,15 +86,63 @@ impl Dialer {
         node: &str,
         line: Line,
     ) -> Result<Channel, IdentityError> {
-        let federation = self.credentials.name().federation();
-        let expected = Expected::Node { agency: agency.clone(), id: node.to_owned() };
-        let verifier = Arc::new(AgencyVerifier::new(federation.clone(), self.roots.clone(), expected));
-        let (exchange, clock) = (Exchange::PostQuantumOnly, Arc::clone(&self.clock));
-        let tls = client_config(exchange, line.protocol, &self.credentials, verifier, clock)?;
-        let endpoint = endpoint(agency, federation, line.connect)?;
-        let address = address.to_string();
-        let connector = tower::service_fn(move |_: Uri| connect(address.clone(), Arc::clone(&tls), line));
+        let way = Arc::new(self.way(address, agency, node, line));
+        // What can never work is told here, and not by every connection.
+        way.config()?;
+        let endpoint = endpoint(agency, &self.federation(), line.connect)?;
+        let connector = tower::service_fn(move |_: Uri| {
+            let way = Arc::clone(&way);
+            async move { way.connect().await }
+        });
         Ok(endpoint.connect_with_connector_lazy(connector))
+    }
+
+    fn way(&self, address: SocketAddr, agency: &AgencyId, node: &str, line: Line) -> Way {
+        let expected = Expected::Node { agency: agency.clone(), id: node.to_owned() };
+        Way {
+            address: address.to_string(),
+            line,
+            verifier: Arc::new(AgencyVerifier::new(self.federation(), self.roots.clone(), expected)),
+            shown: Arc::clone(&self.shown),
+            clock: Arc::clone(&self.clock),
+            live: self.live.clone(),
+        }
+    }
+
+    fn federation(&self) -> FederationId {
+        current(&self.shown).name().federation().clone()
+    }
+}
+
+fn current(shown: &Shown) -> Arc<Credentials> {
+    Arc::clone(&shown.read().unwrap_or_else(PoisonError::into_inner))
+}
+
+/// How the connections of a channel come about.
+struct Way {
+    address: String,
+    line: Line,
+    verifier: Arc<AgencyVerifier>,
+    shown: Shown,
+    clock: Arc<dyn Clock>,
+    live: Live,
+}
+
+impl Way {
+    fn config(&self) -> Result<Arc<ClientConfig>, IdentityError> {
+        let (verifier, clock) = (Arc::clone(&self.verifier), Arc::clone(&self.clock));
+        client_config(Exchange::PostQuantumOnly, self.line.protocol, &current(&self.shown), verifier, clock)
+    }
+
+    async fn connect(&self) -> Result<TokioIo<Held<TlsStream<TcpStream>>>, Box<dyn Error + Send + Sync>> {
+        let io = connect(self.address.clone(), self.config()?, self.line).await?;
+        let peer = VerifiedPeer::of(io.get_ref().1)?;
+        let registration = self.live.register(&peer);
+        // What took its trust away during the handshake found nothing to cut yet.
+        if !self.verifier.still_trusts(&peer, self.clock.now()) {
+            return Err(IdentityError::Peer("it was trusted no more before the handshake was over").into());
+        }
+        Ok(TokioIo::new(Held::new(io, peer, registration, None)))
     }
 }
 
@@ -106,7 +171,10 @@ pub async fn dial_as_person(address: &str, ca: &str, cert: &str, key: &str) -> R
     let tls = client_config_at(exchange, protocol, &credentials, Arc::new(verifier), time)?;
     let endpoint = endpoint(&agency, name.federation(), PERSON_LINE.connect)?;
     let at = address.to_owned();
-    let connector = tower::service_fn(move |_: Uri| connect(at.clone(), Arc::clone(&tls), PERSON_LINE));
+    let connector = tower::service_fn(move |_: Uri| {
+        let connecting = connect(at.clone(), Arc::clone(&tls), PERSON_LINE);
+        async move { connecting.await.map(TokioIo::new) }
+    });
     let channel = endpoint.connect_with_connector(connector).await.map_err(|e| no_connection(address, &e))?;
     Ok(PersonDial { channel, agency })
 }
@@ -162,7 +230,7 @@ async fn connect(
     address: String,
     tls: Arc<ClientConfig>,
     line: Line,
-) -> Result<TokioIo<TlsStream<TcpStream>>, Box<dyn Error + Send + Sync>> {
+) -> Result<TlsStream<TcpStream>, Box<dyn Error + Send + Sync>> {
     let tcp = match line.patience {
         Some(patience) => reach(&address, patience).await?,
         None => TcpStream::connect(address).await?,
@@ -174,7 +242,7 @@ async fn connect(
     if io.get_ref().1.alpn_protocol() != Some(line.protocol.alpn()) {
         return Err(IdentityError::Peer("it does not speak what this line is for").into());
     }
-    Ok(TokioIo::new(io))
+    Ok(io)
 }
 
 /// Connects on an urgent line. By itself the system sends a lost SYN again only after a second, then after two; and what
@@ -209,9 +277,38 @@ fn causes(error: &dyn Error) -> String {
 #[cfg(test)]
 #[allow(clippy::unwrap_used, reason = "test")]
 mod tests {
+    use super::super::Limits;
+    use super::super::handshake_tests::{NOW, agency, listen, node, world};
     use super::*;
+    use crate::domain::time::At;
     use std::net::TcpListener;
+    use tokio::io::AsyncReadExt;
     use tokio::time::timeout;
+    use tokio_stream::StreamExt;
+
+    #[tokio::test]
+    async fn outgoing_connections_are_cut_and_new_ones_show_what_is_in_force() {
+        let w = world();
+        let mut acceptor = listen(&w, Limits { connections: 8, per_address: 8, handshake_ms: 5_000 }).await;
+        let dialer = Dialer::new(node(&w.customs), w.roots.clone(), Arc::new(At(NOW)));
+        let line = Line { protocol: Protocol::Calls, connect: Duration::from_secs(5), patience: None };
+        let way = dialer.way(acceptor.local_addr(), &agency("police"), "1", line);
+        let mut near = way.connect().await.unwrap().into_inner();
+        let far = acceptor.next().await.unwrap().unwrap();
+        let live = dialer.live();
+        let open = live.peers();
+        let (place, peer) = open.first().unwrap();
+        assert_eq!((open.len(), peer.agency()), (1, &agency("police")));
+        assert!(live.cut(*place));
+        assert_eq!(near.read_u8().await.unwrap_err().kind(), io::ErrorKind::ConnectionAborted);
+
+        dialer.show(node(&w.customs));
+        let _again = way.connect().await.unwrap();
+        let again = acceptor.next().await.unwrap().unwrap();
+        assert_ne!(again.peer().serial(), far.peer().serial());
+        w.roots.require_list(&agency("police"));
+        assert!(way.connect().await.is_err());
+    }
 
     /// A full queue of connections drops a SYN without a word, as a line that is cut does.
     #[tokio::test]

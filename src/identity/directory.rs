@@ -13,7 +13,7 @@ use crate::journal::{Host, Journal, JournalError, JournalOptions};
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::{Arc, PoisonError, RwLock};
-use tokio::sync::{Mutex, OwnedMutexGuard, oneshot};
+use tokio::sync::{Mutex, OwnedMutexGuard, oneshot, watch};
 
 /// Frames and bytes read at a time when opening.
 const READ_FRAMES: usize = 1024;
@@ -25,6 +25,8 @@ pub struct Directory {
     people: Arc<RwLock<People>>,
     /// Held from the check of a change until it is durable and in memory.
     turn: Arc<Mutex<()>>,
+    /// The version, told to who waits for changes.
+    changed: Arc<watch::Sender<u64>>,
 }
 
 #[derive(Default)]
@@ -49,7 +51,8 @@ impl Directory {
                 people.enter(Person::from_frame(frame)?);
             }
         }
-        Ok(Directory { journal, people: Arc::new(RwLock::new(people)), turn: Arc::default() })
+        let changed = Arc::new(watch::Sender::new(people.version));
+        Ok(Directory { journal, people: Arc::new(RwLock::new(people)), turn: Arc::default(), changed })
     }
 
     /// Enters or replaces an entry; durable when it answers. `expected_version` is the version that the caller
@@ -99,6 +102,16 @@ impl Directory {
         self.read(|p| p.version)
     }
 
+    /// Tells of every change, when it counts.
+    pub fn changes(&self) -> watch::Receiver<u64> {
+        self.changed.subscribe()
+    }
+
+    /// Whether a certificate with this name and key is that of somebody whose access stands.
+    pub fn admits(&self, name: &str, public_key: &[u8; 32]) -> bool {
+        self.read(|p| p.by_name.get(name).is_some_and(|x| !x.suspended && x.public_key == *public_key))
+    }
+
     fn admissible(&self, person: &Person, expected: u32) -> Result<(), IdentityError> {
         self.read(|p| {
             let old = p.by_name.get(&person.name);
@@ -124,13 +137,15 @@ impl Directory {
         let person = Person { version, ..person };
         let frame = person.to_frame();
         let (answer, answered) = oneshot::channel();
-        let people = Arc::clone(&self.people);
+        let (people, changed) = (Arc::clone(&self.people), Arc::clone(&self.changed));
         let entered = person.clone();
         self.journal.submit(
             vec![frame],
             Box::new(move |written: Result<u64, JournalError>| {
                 let result = written.map(|_| {
-                    people.write().unwrap_or_else(PoisonError::into_inner).enter(entered);
+                    let mut people = people.write().unwrap_or_else(PoisonError::into_inner);
+                    people.enter(entered);
+                    changed.send_replace(people.version);
                 });
                 drop(turn);
                 // Whoever asked may have stopped waiting.

@@ -20,6 +20,9 @@ pub enum IdentityError {
     /// A certificate request is malformed or asks for another name.
     #[error("the certificate request is refused: {0}")]
     Request(&'static str),
+    /// A revocation list is malformed, of somebody else, or older than what is known.
+    #[error("the revocation list is refused: {0}")]
+    List(&'static str),
     /// A certificate or request could not be made.
     #[error("cannot make or read a certificate: {0}")]
     Issue(#[from] rcgen::Error),
@@ -81,6 +84,7 @@ impl From<IdentityError> for Fault {
             IdentityError::Name { .. } => Fault::usage("BAD_NAME", text),
             IdentityError::Certificate(_) => Fault::usage("BAD_CERTIFICATE", text),
             IdentityError::Request(_) => Fault::usage("BAD_REQUEST", text),
+            IdentityError::List(_) => Fault::usage("BAD_CRL", text),
             IdentityError::Issue(_) => Fault::usage("BAD_CERTIFICATE", text),
             IdentityError::Unable(_) => Fault::internal("CERTIFICATE", text),
             IdentityError::Tls(_) => Fault::usage("BAD_TLS", text).hint("certificate and key must belong together"),

@@ -1,14 +1,13 @@
-//! Open connections by certificate, so that a revocation reaches them too.
+//! Open connections, so that what takes somebody's trust away reaches them too.
 
 use super::accept::LaneLimits;
 use super::peer::VerifiedPeer;
-use crate::domain::ids::AgencyId;
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::oneshot;
 
-/// The registry of one listener's open connections; clones share it.
+/// The registry of the open connections of a listener, or of a dialer; clones share it.
 #[derive(Clone, Default)]
 pub struct Live(Arc<Mutex<Registry>>);
 
@@ -19,8 +18,7 @@ struct Registry {
 }
 
 struct Entry {
-    agency: AgencyId,
-    serial: String,
+    peer: VerifiedPeer,
     cut: Arc<AtomicBool>,
     wake: oneshot::Sender<()>,
 }
@@ -34,15 +32,17 @@ pub(super) struct Registration {
 }
 
 impl Live {
-    /// Cuts every open connection of one certificate; returns how many. Serials are unique only within an
-    /// agency, so an agency cannot cut another's connections by copying a serial.
-    pub fn close(&self, agency: &AgencyId, serial: &str) -> usize {
-        self.close_where(|e| e.agency == *agency && e.serial == serial)
+    /// Who is at the other end of each open connection, by its place. A place is given once.
+    pub fn peers(&self) -> Vec<(u64, VerifiedPeer)> {
+        self.registry().open.iter().map(|(id, e)| (*id, e.peer.clone())).collect()
     }
 
-    /// Cuts every open connection of an agency, for instance when it is suspended.
-    pub fn close_agency(&self, agency: &AgencyId) -> usize {
-        self.close_where(|e| e.agency == *agency)
+    /// Cuts the connection of a place; false when it is gone already.
+    pub fn cut(&self, place: u64) -> bool {
+        let gone = self.registry().open.remove(&place);
+        let was_open = gone.is_some();
+        gone.into_iter().for_each(Entry::end);
+        was_open
     }
 
     /// How many connections are open.
@@ -58,7 +58,7 @@ impl Live {
     /// line died stay open for a while, and keep nobody out. None when all the others are taken.
     pub(super) fn admit(&self, peer: &VerifiedPeer, most: LaneLimits) -> Option<Registration> {
         let mut registry = self.registry();
-        let of_it = registry.open.iter().filter(|(_, e)| e.agency == *peer.agency());
+        let of_it = registry.open.iter().filter(|(_, e)| e.peer.agency() == peer.agency());
         let ids: Vec<u64> = of_it.map(|(id, _)| *id).collect();
         let oldest = ids.first().filter(|_| ids.len() >= most.per_agency).and_then(|id| registry.open.remove(id));
         if registry.open.len() >= most.connections {
@@ -75,23 +75,11 @@ impl Live {
     fn add(&self, registry: &mut Registry, peer: &VerifiedPeer) -> Registration {
         let (wake, woken) = oneshot::channel();
         let cut = Arc::new(AtomicBool::new(false));
-        let entry =
-            Entry { agency: peer.agency().clone(), serial: peer.serial().to_owned(), cut: Arc::clone(&cut), wake };
+        let entry = Entry { peer: peer.clone(), cut: Arc::clone(&cut), wake };
         let id = registry.next;
         registry.next = id.wrapping_add(1);
         registry.open.insert(id, entry);
         Registration { live: self.clone(), id, cut, woken }
-    }
-
-    fn close_where(&self, wanted: impl Fn(&Entry) -> bool) -> usize {
-        let mut registry = self.registry();
-        let (gone, kept): (BTreeMap<_, _>, BTreeMap<_, _>) =
-            std::mem::take(&mut registry.open).into_iter().partition(|(_, e)| wanted(e));
-        registry.open = kept;
-        drop(registry);
-        let count = gone.len();
-        gone.into_values().for_each(Entry::end);
-        count
     }
 
     fn registry(&self) -> MutexGuard<'_, Registry> {

@@ -1,14 +1,17 @@
 //! An agency's certificate authority: Ed25519, one level, short lists of what it signs.
 
+use super::crl::{NUMBER_BYTES, RevocationList};
 use super::error::IdentityError;
 use super::facts::{DEV_UNIT, certificate_facts};
 use super::name::{SpiffeName, authority_domain};
 use crate::domain::ids::{AgencyId, FederationId};
 use crate::domain::time::Millis;
+use data_encoding::HEXLOWER;
 use rcgen::string::Ia5String;
 use rcgen::{
-    BasicConstraints, CertificateParams, CertificateSigningRequestParams, DnType, ExtendedKeyUsagePurpose, IsCa,
-    Issuer, KeyPair, KeyUsagePurpose, PKCS_ED25519, PublicKeyData, SanType, SerialNumber,
+    BasicConstraints, CertificateParams, CertificateRevocationListParams, CertificateSigningRequestParams, DnType,
+    ExtendedKeyUsagePurpose, IsCa, Issuer, KeyIdMethod, KeyPair, KeyUsagePurpose, PKCS_ED25519, PublicKeyData,
+    RevokedCertParams, SanType, SerialNumber,
 };
 use rustls::crypto::aws_lc_rs::default_provider;
 use rustls::pki_types::CertificateDer;
@@ -22,6 +25,8 @@ const BACKDATE_MS: u64 = 3_600_000;
 /// Longest display name inside a certificate, in characters.
 const COMMON_NAME_CHARS: usize = 40;
 const DAY_MS: u64 = 86_400_000;
+/// Longest serial number with the zero before it (RFC 5280 §4.1.2.2).
+const SERIAL_BYTES: usize = 21;
 
 /// An agency's authority with its key.
 pub struct Authority {
@@ -132,6 +137,47 @@ impl Authority {
         }
         let usages = [ExtendedKeyUsagePurpose::ClientAuth];
         self.sign(&request.public_key, &[&expected], name, &usages, now, days)
+    }
+
+    /// Signs the revocation list after `last`: what stands there stays revoked from its time on, and `serials` (hex) are added.
+    /// Without `last` it is the first. It is over after so many days.
+    pub fn revoke(
+        &self,
+        last: Option<&RevocationList>,
+        serials: &[String],
+        now: Millis,
+        days: u32,
+    ) -> Result<String, IdentityError> {
+        let mut revoked = last.map(|l| l.revoked().clone()).unwrap_or_default();
+        for serial in serials {
+            revoked.entry(serial.to_ascii_lowercase()).or_insert(now);
+        }
+        let entry = |(serial, since): (&String, &Millis)| -> Result<RevokedCertParams, IdentityError> {
+            let bytes = HEXLOWER.decode(serial.as_bytes()).ok().filter(|b| (1..=SERIAL_BYTES).contains(&b.len()));
+            let bytes = bytes.ok_or(IdentityError::List("a serial is hex of 1 to 21 bytes"))?;
+            Ok(RevokedCertParams {
+                serial_number: SerialNumber::from(bytes),
+                revocation_time: moment(*since)?,
+                reason_code: None,
+                invalidity_date: None,
+            })
+        };
+        let mut first = [0; NUMBER_BYTES];
+        if let Some(units) = first.last_mut() {
+            *units = 1;
+        }
+        // A clock that went back must not make a list that nobody takes.
+        let this_update = last.map_or(now, |l| now.max(l.this_update()));
+        let list = CertificateRevocationListParams {
+            this_update: moment(this_update)?,
+            next_update: moment(this_update.plus_ms(u64::from(days).saturating_mul(DAY_MS)))?,
+            crl_number: SerialNumber::from_slice(&last.map_or(first, RevocationList::next_number)),
+            issuing_distribution_point: None,
+            revoked_certs: revoked.iter().map(entry).collect::<Result<_, IdentityError>>()?,
+            key_identifier_method: KeyIdMethod::Sha256,
+        };
+        let issuer = Issuer::from_ca_cert_der(&self.certificate_der, &self.key)?;
+        Ok(list.signed_by(&issuer)?.pem()?)
     }
 
     /// Signs a leaf. Tests call it to make what the public functions never would.

@@ -3,6 +3,7 @@
 use super::error::IdentityError;
 use super::facts::{Facts, certificate_facts_der};
 use super::name::SpiffeName;
+use super::peer::VerifiedPeer;
 use super::protocol::Protocol;
 use super::verify::AgencyVerifier;
 use crate::domain::time::Clock;
@@ -61,6 +62,15 @@ impl Credentials {
     /// The name shown.
     pub fn name(&self) -> &SpiffeName {
         &self.name
+    }
+
+    /// The certificate shown, DER.
+    pub fn leaf(&self) -> &[u8] {
+        self.chain.first().map_or(&[] as &[u8], |c| c.as_ref())
+    }
+
+    pub(super) fn chain(&self) -> &[CertificateDer<'static>] {
+        &self.chain
     }
 }
 
@@ -152,13 +162,12 @@ impl ServerTls {
         Ok(ServerTls(Arc::new(Shared { exchange, protocols, verifier, clock, current: RwLock::new(current) })))
     }
 
-    /// Shows these credentials from the next handshake on.
-    pub fn renew(&self, credentials: &Credentials) -> Result<(), IdentityError> {
+    /// The configuration that shows these credentials; it is not in force yet.
+    pub fn showing(&self, credentials: &Credentials) -> Result<NextTls, IdentityError> {
         let s = &self.0;
         let (verifier, clock) = (Arc::clone(&s.verifier), Arc::clone(&s.clock));
         let next = server_config(s.exchange, &s.protocols, credentials, verifier, clock)?;
-        *s.current.write().unwrap_or_else(PoisonError::into_inner) = next;
-        Ok(())
+        Ok(NextTls(self.clone(), next))
     }
 
     /// The configuration for the next handshake.
@@ -166,8 +175,19 @@ impl ServerTls {
         Arc::clone(&self.0.current.read().unwrap_or_else(PoisonError::into_inner))
     }
 
-    pub(super) fn verifier(&self) -> &AgencyVerifier {
-        &self.0.verifier
+    /// Whether a peer that passed the handshake still would.
+    pub(super) fn still_trusts(&self, peer: &VerifiedPeer) -> bool {
+        self.0.verifier.still_trusts(peer, self.0.clock.now())
+    }
+}
+
+/// What a listener is to show next. Where several listeners change together, all are made before the first is in force.
+pub struct NextTls(ServerTls, Arc<ServerConfig>);
+
+impl NextTls {
+    /// In force from the next handshake on; open connections stay.
+    pub fn put_in_force(self) {
+        *self.0.0.current.write().unwrap_or_else(PoisonError::into_inner) = self.1;
     }
 }
 

@@ -1,10 +1,17 @@
-//! One root for each agency, and what was revoked under it.
+//! One root for each agency, and the list of what was revoked under it.
 
+use super::crl::RevocationList;
 use super::error::IdentityError;
 use super::facts::certificate_facts_der;
 use crate::domain::ids::AgencyId;
-use std::collections::{BTreeMap, BTreeSet};
-use std::sync::{Arc, PoisonError, RwLock};
+use crate::domain::time::Millis;
+use rustls::RootCertStore;
+use rustls::crypto::aws_lc_rs::default_provider;
+use rustls::pki_types::{CertificateDer, CertificateRevocationListDer};
+use rustls::server::WebPkiClientVerifier;
+use rustls::server::danger::ClientCertVerifier;
+use std::collections::BTreeMap;
+use std::sync::{Arc, PoisonError, RwLock, RwLockWriteGuard};
 
 /// The roots in force, shared: a change through one handle is seen by all at the next handshake.
 #[derive(Debug, Clone, Default)]
@@ -12,8 +19,34 @@ pub struct TrustRoots(Arc<RwLock<State>>);
 
 #[derive(Debug, Default)]
 struct State {
-    roots: BTreeMap<AgencyId, Arc<[u8]>>,
-    revoked: BTreeSet<(AgencyId, String)>,
+    roots: BTreeMap<AgencyId, Root>,
+    /// Agencies whose certificates count only with a list; none while there is no list of theirs.
+    lists: BTreeMap<AgencyId, Option<Arc<RevocationList>>>,
+}
+
+/// An agency's root, and the check of a chain under it with the agency's list. It is made once for all handshakes: a list is
+/// long, and strangers cause handshakes.
+#[derive(Debug, Clone)]
+pub(super) struct Root {
+    der: Arc<[u8]>,
+    pub(super) store: Arc<RootCertStore>,
+    pub(super) chain: Arc<dyn ClientCertVerifier>,
+}
+
+/// Why a certificate of an agency is not taken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Distrust {
+    /// The agency has no root here: it is none of the federation, or suspended.
+    NoRoot,
+    /// The certificate stands in the agency's list.
+    Revoked,
+    /// The agency must have a list, and none could be taken.
+    NoList,
+    /// The agency's list is over, and no newer one is here.
+    ListExpired {
+        /// Since when.
+        since: Millis,
+    },
 }
 
 impl TrustRoots {
@@ -27,36 +60,111 @@ impl TrustRoots {
         if certificate_facts_der(root)?.spiffe.is_some() {
             return Err(IdentityError::Certificate("it is not that of an authority"));
         }
-        self.write(|s| s.roots.insert(agency, root.into()));
+        let mut state = self.write();
+        let root = Root::new(root.into(), state.list(&agency))?;
+        state.roots.insert(agency, root);
         Ok(())
     }
 
-    /// Trusts an agency no longer.
+    /// Trusts an agency no longer. What is known of its list stays.
     pub fn remove(&self, agency: &AgencyId) {
-        self.write(|s| s.roots.remove(agency));
+        self.write().roots.remove(agency);
     }
 
     /// The root of an agency.
     pub fn root_for(&self, agency: &AgencyId) -> Option<Arc<[u8]>> {
-        self.read(|s| s.roots.get(agency).cloned())
+        self.read(|s| s.roots.get(agency).map(|r| Arc::clone(&r.der)))
     }
 
-    /// Refuses one certificate of an agency from now on; `serial` as in [`Facts`](super::Facts).
-    pub fn revoke(&self, agency: AgencyId, serial: impl Into<String>) {
-        self.write(|s| s.revoked.insert((agency, serial.into())));
+    /// From now on an agency's certificates count only with a list of its authority: until there is one, none of them does.
+    pub fn require_list(&self, agency: &AgencyId) {
+        self.write().lists.entry(agency.clone()).or_default();
     }
 
-    /// Whether a certificate was revoked.
-    pub fn is_revoked(&self, agency: &AgencyId, serial: &str) -> bool {
-        self.read(|s| s.revoked.contains(&(agency.clone(), serial.to_owned())))
+    /// Puts an agency's list in force; false when it is the one in force already.
+    ///
+    /// # Errors
+    /// When it does not follow the one in force, or cannot be used; that one stays then.
+    pub fn set_list(&self, agency: &AgencyId, list: RevocationList) -> Result<bool, IdentityError> {
+        let list = Arc::new(list);
+        let mut state = self.write();
+        if let Some(last) = state.list(agency)
+            && !list.follows(last)?
+        {
+            return Ok(false);
+        }
+        let root = state.roots.get(agency).map(|r| Root::new(Arc::clone(&r.der), Some(&list))).transpose()?;
+        state.lists.insert(agency.clone(), Some(list));
+        if let Some(root) = root {
+            state.roots.insert(agency.clone(), root);
+        }
+        Ok(true)
     }
 
-    // Each change is one insert or removal, so a poisoned lock still guards a whole value.
+    /// An agency's certificates count without a list again.
+    pub fn drop_list(&self, agency: &AgencyId) -> Result<(), IdentityError> {
+        let mut state = self.write();
+        let root = state.roots.get(agency).map(|r| Root::new(Arc::clone(&r.der), None)).transpose()?;
+        state.lists.remove(agency);
+        if let Some(root) = root {
+            state.roots.insert(agency.clone(), root);
+        }
+        Ok(())
+    }
+
+    /// The list of an agency in force.
+    pub fn list_of(&self, agency: &AgencyId) -> Option<Arc<RevocationList>> {
+        self.read(|s| s.list(agency).cloned())
+    }
+
+    /// Whether a certificate that an agency's root vouches for counts at this time; `serial` as in [`Facts`](super::Facts).
+    pub fn check(&self, agency: &AgencyId, serial: &str, now: Millis) -> Result<(), Distrust> {
+        self.read(|s| s.vouching(agency, serial, now).map(|_| ()))
+    }
+
+    /// The root that may vouch for a certificate.
+    pub(super) fn vouching(&self, agency: &AgencyId, serial: &str, now: Millis) -> Result<Root, Distrust> {
+        self.read(|s| s.vouching(agency, serial, now).cloned())
+    }
+
+    // No change stops half-way, so a poisoned lock still guards a whole value.
     fn read<T>(&self, f: impl FnOnce(&State) -> T) -> T {
         f(&self.0.read().unwrap_or_else(PoisonError::into_inner))
     }
 
-    fn write<T>(&self, f: impl FnOnce(&mut State) -> T) {
-        f(&mut self.0.write().unwrap_or_else(PoisonError::into_inner));
+    fn write(&self) -> RwLockWriteGuard<'_, State> {
+        self.0.write().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl State {
+    fn list(&self, agency: &AgencyId) -> Option<&Arc<RevocationList>> {
+        self.lists.get(agency).and_then(Option::as_ref)
+    }
+
+    fn vouching(&self, agency: &AgencyId, serial: &str, now: Millis) -> Result<&Root, Distrust> {
+        let root = self.roots.get(agency).ok_or(Distrust::NoRoot)?;
+        match self.lists.get(agency) {
+            None => Ok(root),
+            Some(None) => Err(Distrust::NoList),
+            Some(Some(list)) if list.revokes(serial) => Err(Distrust::Revoked),
+            Some(Some(list)) if now >= list.next_update() => Err(Distrust::ListExpired { since: list.next_update() }),
+            Some(Some(_)) => Ok(root),
+        }
+    }
+}
+
+impl Root {
+    fn new(der: Arc<[u8]>, list: Option<&Arc<RevocationList>>) -> Result<Root, IdentityError> {
+        let mut store = RootCertStore::empty();
+        store.add(CertificateDer::from(&*der))?;
+        let store = Arc::new(store);
+        let mut chain = WebPkiClientVerifier::builder_with_provider(Arc::clone(&store), Arc::new(default_provider()));
+        if let Some(list) = list {
+            let list = CertificateRevocationListDer::from(list.der().to_vec());
+            chain = chain.with_crls([list]).enforce_revocation_expiration();
+        }
+        let chain = chain.build().map_err(|_| IdentityError::List("rustls cannot use it"))?;
+        Ok(Root { der, store, chain })
     }
 }

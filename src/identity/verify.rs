@@ -4,19 +4,21 @@ use super::error::IdentityError;
 use super::facts::{Facts, certificate_facts_der};
 use super::name::{SpiffeName, Subject};
 use super::peer::VerifiedPeer;
-use super::trust::TrustRoots;
+use super::tls::Credentials;
+use super::trust::{Distrust, Root, TrustRoots};
 use crate::domain::ids::{AgencyId, FederationId};
+use crate::domain::time::Millis;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::client::verify_server_cert_signed_by_trust_anchor;
 use rustls::crypto::{CryptoProvider, verify_tls13_signature};
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
+use rustls::server::ParsedCertificate;
 use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
-use rustls::server::{ParsedCertificate, WebPkiClientVerifier};
 use rustls::{
-    CertificateError, DigitallySignedStruct, DistinguishedName, Error, OtherError, PeerIncompatible, RootCertStore,
-    SignatureScheme,
+    CertificateError, DigitallySignedStruct, DistinguishedName, Error, OtherError, PeerIncompatible, SignatureScheme,
 };
 use std::sync::Arc;
+use std::time::Duration;
 
 /// Who may be at the other end.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -65,13 +67,24 @@ impl AgencyVerifier {
         AgencyVerifier { federation, roots, expected, provider }
     }
 
-    /// Whether a peer that passed the handshake still would: its agency has a root and it is not revoked.
-    pub(super) fn still_trusts(&self, peer: &VerifiedPeer) -> bool {
-        self.roots.root_for(peer.agency()).is_some() && !self.roots.is_revoked(peer.agency(), peer.serial())
+    /// Whether a peer that passed the handshake still would: its agency has a root, and its certificate still counts.
+    pub(super) fn still_trusts(&self, peer: &VerifiedPeer, now: Millis) -> bool {
+        self.roots.check(peer.agency(), peer.serial(), now).is_ok()
     }
 
-    /// The store with the one root that may vouch for this certificate.
-    fn root_of(&self, end_entity: &CertificateDer<'_>) -> Result<Arc<RootCertStore>, Error> {
+    /// Whether whoever has these roots, and expects the same, would take these credentials as a client's and as a server's.
+    ///
+    /// # Errors
+    /// Why not.
+    pub fn check(&self, credentials: &Credentials, now: Millis) -> Result<(), IdentityError> {
+        let now = UnixTime::since_unix_epoch(Duration::from_millis(now.0));
+        let (leaf, rest) = credentials.chain().split_first().ok_or(IdentityError::Certificate("there is none"))?;
+        self.verify_server(leaf, rest, now)?;
+        Ok(())
+    }
+
+    /// The root that may vouch for this certificate, and the check of a chain under it.
+    fn root_of(&self, end_entity: &CertificateDer<'_>, now: UnixTime) -> Result<Root, Error> {
         let Facts { serial, spiffe, .. } = certificate_facts_der(end_entity).map_err(refused)?;
         let name = spiffe.ok_or_else(|| refused(IdentityError::Peer("it showed an authority's certificate")))?;
         if *name.federation() != self.federation {
@@ -80,13 +93,28 @@ impl AgencyVerifier {
         if !self.expected.admits(&name) {
             return Err(refused(IdentityError::Peer("it is not whom this connection is for")));
         }
-        let root = self.roots.root_for(name.agency()).ok_or(CertificateError::UnknownIssuer)?;
-        if self.roots.is_revoked(name.agency(), &serial) {
-            return Err(CertificateError::Revoked.into());
-        }
-        let mut store = RootCertStore::empty();
-        store.add(CertificateDer::from(&*root))?;
-        Ok(Arc::new(store))
+        let at = Millis(now.as_secs().saturating_mul(1000));
+        self.roots.vouching(name.agency(), &serial, at).map_err(|why| distrusted(why, now))
+    }
+
+    /// A node's certificate is for both ends of a connection. rustls holds a list only against the certificate of a client,
+    /// or of a server with a DNS name, which no node has; so a server's is held against it as a client's.
+    fn verify_server(
+        &self,
+        end_entity: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+        now: UnixTime,
+    ) -> Result<(), Error> {
+        let root = self.root_of(end_entity, now)?;
+        verify_server_cert_signed_by_trust_anchor(
+            &ParsedCertificate::try_from(end_entity)?,
+            &root.store,
+            intermediates,
+            now,
+            self.provider.signature_verification_algorithms.all,
+        )?;
+        root.chain.verify_client_cert(end_entity, intermediates, now)?;
+        Ok(())
     }
 
     fn check_signature(
@@ -111,11 +139,7 @@ impl ClientCertVerifier for AgencyVerifier {
         intermediates: &[CertificateDer<'_>],
         now: UnixTime,
     ) -> Result<ClientCertVerified, Error> {
-        let root = self.root_of(end_entity)?;
-        WebPkiClientVerifier::builder_with_provider(root, Arc::clone(&self.provider))
-            .build()
-            .map_err(|_| CertificateError::UnknownIssuer)?
-            .verify_client_cert(end_entity, intermediates, now)
+        self.root_of(end_entity, now)?.chain.verify_client_cert(end_entity, intermediates, now)
     }
 
     fn verify_tls12_signature(
@@ -152,14 +176,7 @@ impl ServerCertVerifier for AgencyVerifier {
         _ocsp_response: &[u8],
         now: UnixTime,
     ) -> Result<ServerCertVerified, Error> {
-        let root = self.root_of(end_entity)?;
-        verify_server_cert_signed_by_trust_anchor(
-            &ParsedCertificate::try_from(end_entity)?,
-            &root,
-            intermediates,
-            now,
-            self.provider.signature_verification_algorithms.all,
-        )?;
+        self.verify_server(end_entity, intermediates, now)?;
         Ok(ServerCertVerified::assertion())
     }
 
@@ -188,4 +205,17 @@ impl ServerCertVerifier for AgencyVerifier {
 
 fn refused(why: IdentityError) -> Error {
     CertificateError::Other(OtherError(Arc::new(why))).into()
+}
+
+fn distrusted(why: Distrust, time: UnixTime) -> Error {
+    let next_update = |at: Millis| UnixTime::since_unix_epoch(Duration::from_millis(at.0));
+    match why {
+        Distrust::NoRoot => CertificateError::UnknownIssuer,
+        Distrust::Revoked => CertificateError::Revoked,
+        Distrust::NoList => CertificateError::UnknownRevocationStatus,
+        Distrust::ListExpired { since } => {
+            CertificateError::ExpiredRevocationListContext { time, next_update: next_update(since) }
+        }
+    }
+    .into()
 }

@@ -70,6 +70,21 @@ impl FaultDisk {
         FaultDisk::of(s.names.iter().map(|(name, n)| (name.clone(), s.files.get(*n).unwrap().synced.clone())))
     }
 
+    /// The disk after a power cut in the middle of writing: of what was appended and not synced, a beginning is there, as
+    /// long as `keep` says of its length.
+    pub fn after_torn_cut(&self, mut keep: impl FnMut(usize) -> usize) -> FaultDisk {
+        let s = self.0.lock().unwrap();
+        FaultDisk::of(s.names.iter().map(|(name, n)| {
+            let file = s.files.get(*n).unwrap();
+            let mut bytes = file.synced.clone();
+            if let Some(unsynced) = file.written.strip_prefix(bytes.as_slice()) {
+                let kept = keep(unsynced.len()).min(unsynced.len());
+                bytes.extend_from_slice(unsynced.get(..kept).unwrap());
+            }
+            (name.clone(), bytes)
+        }))
+    }
+
     /// The disk after the process died: everything written.
     pub fn after_kill(&self) -> FaultDisk {
         let s = self.0.lock().unwrap();

@@ -2,12 +2,15 @@
 
 use super::bell::Bells;
 use super::courier;
+use super::cutting::{self, Cutting};
 use super::lanes;
+use super::lists::{Lists, Told, check_agencies};
 use super::lock::{DataLock, check_owner};
 use super::peers::Peers;
 use super::post::PostOffice;
+use super::reload::{Reload, Shown, settings};
 use super::system::{SystemClock, SystemEntropy, end_with_parent, harden, yield_to_notices};
-use super::upkeep::{self, Cutting};
+use super::upkeep;
 use crate::api::{Apart, NodeGate, NodeServices, People, PostServices};
 use crate::audit::{Action as AuditAction, Anchors, AuditLog, Decision as Verdict, Object, ReceivedReports};
 use crate::cluster::{Cluster, ClusterOptions, Committer, Materialise, Timings};
@@ -27,9 +30,10 @@ use crate::notice::{Identity, Office};
 use crate::policy::Engine;
 use crate::seal::KeyRing;
 use crate::search::Indexes;
-use crate::service::{Core, DutyChain, Groups, PeerReports};
+use crate::service::{Core, InForce, PeerReports};
 use crate::vault::{Complaints, Intake, Keys, Vault};
 use crate::wire::pb::{peer, v1};
+use std::path::Path;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tokio::runtime::Handle;
@@ -67,8 +71,10 @@ macro_rules! limited {
     };
 }
 
-/// Runs a node until SIGINT or SIGTERM.
-pub fn run(config: NodeConfig) -> Result<(), Fault> {
+/// Runs the node of a configuration file until SIGINT or SIGTERM. Some of what the file says and names may change meanwhile,
+/// see [`CHANGEABLE`](crate::config::CHANGEABLE).
+pub fn run(file: &Path) -> Result<(), Fault> {
+    let config = NodeConfig::read(file)?;
     harden()?;
     if std::env::var_os(END_WITH_PARENT).is_some() {
         end_with_parent()?;
@@ -83,12 +89,14 @@ pub fn run(config: NodeConfig) -> Result<(), Fault> {
         .enable_all()
         .build()
         .map_err(fail)?
-        .block_on(serve(config, urgent.handle().clone()));
+        .block_on(serve(file, config, urgent.handle().clone()));
     urgent.shutdown_background();
     outcome
 }
 
-async fn serve(config: NodeConfig, urgent: Handle) -> Result<(), Fault> {
+async fn serve(file: &Path, config: NodeConfig, urgent: Handle) -> Result<(), Fault> {
+    // Before anything else: whoever asks a node that is starting to read its files again must not end it.
+    let hangups = signal(SignalKind::hangup()).map_err(|e| Fault::internal("SIGNALS", e.to_string()))?;
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let host: Arc<dyn Host> = Arc::new(System);
     let signed = read_genesis(&config.genesis)?;
@@ -97,14 +105,25 @@ async fn serve(config: NodeConfig, urgent: Handle) -> Result<(), Fault> {
     let _lock = DataLock::take(&config.data, node, &genesis.fingerprint())?;
     let ring = open_ring(&config)?;
     check_own(&config, &genesis, &ring)?;
+    check_agencies(&config, &genesis)?;
     let signer = ring.signing_key()?;
-    let credentials =
-        || Ok::<_, Fault>(Credentials::from_pem(&read_text(&config.cert)?, &ring.signing_key()?.to_pkcs8_pem()?)?);
+    // Read once: all connections show the same, also when the file changes in between.
+    let certificate = read_text(&config.cert)?;
+    let credentials = || Ok::<_, Fault>(Credentials::from_pem(&certificate, &ring.signing_key()?.to_pkcs8_pem()?)?);
     let roots = TrustRoots::new();
     for d in &genesis.founders {
         roots.set(d.agency.clone(), &d.root)?;
     }
     let federation = genesis.federation.clone();
+    // Whoever was revoked is not let in by the first handshake either.
+    let lists = Lists::new(&genesis, &config.data, roots.clone());
+    let known: Vec<Told> =
+        config.crl.iter().flat_map(|(agency, file)| lists.begin(agency, file, clock.now())).collect();
+    let without: Vec<String> = lists.without(&config).iter().map(ToString::to_string).collect();
+    if !without.is_empty() {
+        let agencies = without.join(", ");
+        tracing::warn!(%agencies, "no revocation lists are configured: revoked certificates count until they are over");
+    }
 
     let audit = Arc::new(
         AuditLog::open(host.as_ref(), &config.data.join("audit"))
@@ -116,7 +135,7 @@ async fn serve(config: NodeConfig, urgent: Handle) -> Result<(), Fault> {
     let complaints = Complaints::open(host.as_ref(), &config.data.join("complaints")).map_err(Fault::from)?;
     let directory = Arc::new(Directory::open(host.as_ref(), &config.data.join("people"))?);
     first_people(&config, &directory, &mut SystemEntropy).await?;
-    let dialer = Dialer::new(credentials()?, roots.clone(), Arc::clone(&clock));
+    let dialer = Arc::new(Dialer::new(credentials()?, roots.clone(), Arc::clone(&clock)));
     let peers = Arc::new(Peers::new(&config, &dialer, roots.clone())?);
     let post = {
         let _there = urgent.enter();
@@ -143,7 +162,7 @@ async fn serve(config: NodeConfig, urgent: Handle) -> Result<(), Fault> {
     );
 
     // Who is suspended is not listened to from the first connection on.
-    let mut cutting = Cutting { roots: roots.clone(), live: Vec::new() };
+    let mut cutting = Cutting { roots: roots.clone(), live: vec![dialer.live()] };
     let _known = cutting.align(&cluster.state(), &config.agency);
 
     // Nodes are served before people: consensus needs it to get anywhere.
@@ -154,10 +173,11 @@ async fn serve(config: NodeConfig, urgent: Handle) -> Result<(), Fault> {
         let (exchange, clock) = (Exchange::PostQuantumOnly, Arc::clone(&clock));
         Ok::<_, Fault>(ServerTls::speaking(protocols, exchange, &credentials()?, verifier, clock)?)
     };
-    let nodes = bind(config.listen.nodes, nodes_tls(vec![Protocol::Calls])?, NODES).await?;
+    let (calls_tls, letters_tls) = (nodes_tls(vec![Protocol::Calls])?, nodes_tls(lanes::protocols())?);
+    let nodes = bind(config.listen.nodes, calls_tls.clone(), NODES).await?;
     cutting.live.push(nodes.live());
     let services = NodeServices::new(Arc::clone(&cluster), gate.clone());
-    let (address, tls) = (config.listen.notices, nodes_tls(lanes::protocols())?);
+    let (address, tls) = (config.listen.notices, letters_tls.clone());
     let letters = PostServices::new(services.clone(), post.clone());
     let notices = urgent.spawn(lanes::serve(address, tls, letters, stopped.clone())).await;
     let notices = notices.map_err(|e| Fault::internal("RUNTIME", e.to_string()))??;
@@ -224,15 +244,10 @@ async fn serve(config: NodeConfig, urgent: Handle) -> Result<(), Fault> {
         logged: Default::default(),
         quota: Mutex::default(),
         bell: Arc::new(bells),
-        groups: Groups(config.notices.groups.clone()),
+        settings: InForce::new(settings(&config)),
         host,
         data: config.data.clone(),
         watching: Default::default(),
-        duty: DutyChain {
-            deputy: config.notices.deputy.clone(),
-            chain: config.notices.chain.clone(),
-            out_of_band: config.notices.out_of_band.clone(),
-        },
         authority,
         signer,
         pseudonym_key: *ring.derive("pseudonym"),
@@ -251,6 +266,9 @@ async fn serve(config: NodeConfig, urgent: Handle) -> Result<(), Fault> {
             "start",
         )
         .await?;
+    for one in known {
+        one.tell(&core).await;
+    }
     for grade in anew {
         let object = Object::Text(format!("search index {grade}"));
         let _logged =
@@ -263,7 +281,6 @@ async fn serve(config: NodeConfig, urgent: Handle) -> Result<(), Fault> {
     let mut telling = upkeep::report(&core, &(peers.clone() as Arc<dyn PeerReports>), &stopped);
     telling.push(complaining);
     telling.push(upkeep::recommit(Arc::clone(&core), stopped.clone()));
-    telling.push(upkeep::cut(Arc::clone(&core), cutting, stopped.clone()));
     telling.push(upkeep::retire(Arc::clone(&core), stopped.clone()));
 
     let mut couriers = courier::keep_warm(&urgent, &core, &post, &stopped);
@@ -278,11 +295,23 @@ async fn serve(config: NodeConfig, urgent: Handle) -> Result<(), Fault> {
     let people_tls = ServerTls::new(
         exchange,
         &credentials()?,
-        AgencyVerifier::new(federation, roots, Expected::PeopleOf(config.agency.clone())),
+        AgencyVerifier::new(federation.clone(), roots.clone(), Expected::PeopleOf(config.agency.clone())),
         clock,
     )?;
-    let people = urgent.spawn(bind(config.listen.people, people_tls, PEOPLE)).await;
+    let people = urgent.spawn(bind(config.listen.people, people_tls.clone(), PEOPLE)).await;
     let people = people.map_err(|e| Fault::internal("RUNTIME", e.to_string()))??;
+    cutting.live.push(people.live());
+    telling.push(cutting::start(Arc::clone(&core), cutting, people.live(), stopped.clone()));
+    let itself = Expected::Node { agency: config.agency.clone(), id: config.node.clone() };
+    let shown = Shown {
+        listeners: vec![calls_tls, letters_tls, people_tls],
+        dialer,
+        key: ring.signing_key()?,
+        own: AgencyVerifier::new(federation, roots, itself),
+        leaf: credentials()?.leaf().to_vec(),
+    };
+    let reload = Reload::new(Arc::clone(&core), file.to_owned(), config.clone(), lists, shown);
+    telling.push(reload.start(hangups, stopped.clone()));
     let api = People::new(Arc::clone(&core), peers, urgent.clone());
     let bulk = Handle::current();
     let records = limited!(v1::records_server::RecordsServer::new(api.clone()), PEOPLE_MESSAGE_BYTES, REPLY_BYTES);
@@ -363,6 +392,7 @@ fn open_indexes(config: &NodeConfig, ring: &KeyRing) -> Result<(Arc<Indexes>, Ve
 pub fn check_config(config: &NodeConfig) -> Result<Millis, Fault> {
     let genesis = read_genesis(&config.genesis)?.verified()?;
     check_own(config, &genesis, &open_ring(config)?)?;
+    check_agencies(config, &genesis)?;
     Ok(certificate_facts(&read_text(&config.cert)?)?.not_after)
 }
 

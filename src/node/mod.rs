@@ -2,19 +2,24 @@
 //!
 //! Start: lock the data folder, open the key ring, open the journals (each recovers), start consensus, then
 //! the listeners. Stop: listeners first, so that nothing new is accepted; then consensus; the journals are
-//! durable at every answer and need no goodbye. The only real clock and randomness are here.
+//! durable at every answer and need no goodbye. The only real clock and randomness are here. While it runs: `reload` takes
+//! changed files, and `cutting` ends the connections of whoever is trusted no more.
 
 mod assemble;
 mod bell;
 mod courier;
+mod cutting;
 mod hook;
 mod lanes;
+mod lists;
 mod lock;
 mod peers;
 mod post;
+mod reload;
 mod system;
 mod upkeep;
 mod webhook;
 
 pub use assemble::{END_WITH_PARENT, check_config, check_data, run};
+pub use lists::{ListState, check_lists};
 pub use system::{SystemClock, SystemEntropy};

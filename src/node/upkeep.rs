@@ -3,8 +3,7 @@
 
 use crate::audit::{Action as AuditAction, Decision as Verdict, Object, anchor_digest};
 use crate::domain::ids::{AgencyId, NodeId};
-use crate::identity::{Live, TrustRoots};
-use crate::ledger::{Command, State};
+use crate::ledger::Command;
 use crate::node::system::SystemEntropy;
 use crate::seal::month_of;
 use crate::service::{Core, Indexing, PeerComplaints, PeerReports};
@@ -26,8 +25,6 @@ const INDEX_ROUND: Duration = Duration::from_millis(1000);
 const INDEX_AGAIN: Duration = Duration::from_secs(30);
 /// How often what waits for its commitment is proposed again.
 const RECOMMIT: Duration = Duration::from_secs(2);
-/// An agency that was suspended is cut off this much later at most.
-const CUT: Duration = Duration::from_millis(100);
 /// How often old notices are looked for.
 const RETIRE: Duration = Duration::from_secs(600);
 /// Anchors come at most this often (P27).
@@ -35,20 +32,20 @@ const ANCHOR: Duration = Duration::from_secs(10);
 const WAIT: Duration = Duration::from_secs(5);
 
 /// The rounds of a task, until the node is told to stop.
-struct Rounds {
+pub(super) struct Rounds {
     ticks: Interval,
     stopped: watch::Receiver<bool>,
 }
 
 impl Rounds {
-    fn every(period: Duration, stopped: watch::Receiver<bool>) -> Rounds {
+    pub(super) fn every(period: Duration, stopped: watch::Receiver<bool>) -> Rounds {
         let mut ticks = interval(period);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         Rounds { ticks, stopped }
     }
 
     /// Waits for the next one; false when there is none.
-    async fn next(&mut self) -> bool {
+    pub(super) async fn next(&mut self) -> bool {
         tokio::select! {
             biased;
             _ = self.stopped.wait_for(|s| *s) => false,
@@ -82,61 +79,6 @@ pub(super) fn start(core: Arc<Core>, peers: Arc<dyn PeerVault>, stopped: watch::
             }
         }
     })
-}
-
-/// Cuts suspended agencies off and takes reinstated ones back, whatever else keeps this node busy.
-pub(super) fn cut(core: Arc<Core>, cutting: Cutting, stopped: watch::Receiver<bool>) -> JoinHandle<()> {
-    tokio::spawn(async move {
-        let mut rounds = Rounds::every(CUT, stopped);
-        while rounds.next().await {
-            cutting.look(&core).await;
-        }
-    })
-}
-
-/// Cuts suspended agencies off (P2): no root, no open connection, and no call to them over one that is open.
-pub(super) struct Cutting {
-    pub(super) roots: TrustRoots,
-    /// Of the listeners for nodes and for notices.
-    pub(super) live: Vec<Live>,
-}
-
-impl Cutting {
-    /// Brings the roots in line with the ledger; answers what changed, and whether that agency stands. The own agency's
-    /// stays: its people are served by their own node.
-    pub(super) fn align(&self, state: &State, own: &AgencyId) -> Vec<(AgencyId, bool)> {
-        let mut changed = Vec::new();
-        for (agency, a) in state.agencies().filter(|(id, _)| *id != own) {
-            let (trusted, stands) = (self.roots.root_for(agency).is_some(), a.suspended.is_none());
-            if trusted == stands {
-                continue;
-            }
-            if stands {
-                if let Err(error) = self.roots.set(agency.clone(), &a.descriptor.root) {
-                    tracing::error!(%agency, %error, "a reinstated agency's authority cannot be read");
-                    continue;
-                }
-            } else {
-                self.roots.remove(agency);
-                let cut: usize = self.live.iter().map(|live| live.close_agency(agency)).sum();
-                tracing::info!(%agency, cut, "open connections of a suspended agency are cut");
-            }
-            changed.push((agency.clone(), stands));
-        }
-        changed
-    }
-
-    async fn look(&self, core: &Core) {
-        for (agency, stands) in self.align(&core.state(), &core.agency) {
-            let rule = if stands { "reinstated" } else { "suspended" };
-            tracing::warn!(%agency, rule, "the federation changed an agency's standing");
-            let verdict = if stands { Verdict::Allow } else { Verdict::Deny };
-            let logged = core.log_node(AuditAction::Membership, &agency, Object::None, verdict, rule).await;
-            if let Err(error) = logged {
-                tracing::error!(%error, %agency, "a change of standing could not be audited");
-            }
-        }
-    }
 }
 
 /// Pulls what is due, each origin beside the others: one that answers slowly holds nothing up.

@@ -1,12 +1,12 @@
 //! What every use case needs.
 
-use super::bell::{Bell, DutyChain};
+use super::bell::Bell;
 use super::cluster::Positions;
 use super::folded::Folded;
 use super::import::InProgress;
 use super::inbox::Watching;
 use super::letters::{Logged, Relayed};
-use super::notices::Groups;
+use super::settings::InForce;
 use crate::audit::{Anchors, AuditLog, ReceivedReports};
 use crate::cluster::{Cluster, Committer};
 use crate::domain::ids::{AgencyId, FederationId, NodeId, RecordId};
@@ -61,16 +61,14 @@ pub struct Core {
     pub quota: Mutex<Quota>,
     /// Wakes people up.
     pub bell: Arc<dyn Bell>,
-    /// Named sets of addressees.
-    pub groups: Groups,
+    /// What of the configuration may change while the node runs.
+    pub settings: InForce,
     /// What it stands on.
     pub host: Arc<dyn Host>,
     /// Where the node's data is.
     pub data: PathBuf,
     /// Who watches for notices.
     pub watching: Watching,
-    /// Whom to call when nobody acknowledges.
-    pub duty: DutyChain,
     /// What passed through this node as a relay.
     pub relayed: Relayed,
     /// Letters of which the audit log was told.

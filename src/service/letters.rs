@@ -263,10 +263,11 @@ impl Core {
     }
 
     fn call(&self, event: &'static str, header: &LetterHeader, other: &AgencyId, of: (LetterDigest, Option<Step>)) {
+        let settings = self.settings.now();
         let call = match of.1 {
-            Some(Step::Deputy) => self.duty.deputy.clone(),
-            Some(Step::Chain) => self.duty.chain.clone(),
-            Some(Step::OutOfBand) => self.duty.out_of_band.clone(),
+            Some(Step::Deputy) => settings.duty.deputy.clone(),
+            Some(Step::Chain) => settings.duty.chain.clone(),
+            Some(Step::OutOfBand) => settings.duty.out_of_band.clone(),
             _ => Vec::new(),
         };
         self.bell.ring(ring(event, header, other, call, of));

@@ -30,6 +30,7 @@ mod publish;
 mod records;
 mod reports;
 mod search;
+mod settings;
 mod track;
 
 pub use self::core::Core;
@@ -49,4 +50,5 @@ pub use publish::{Patience, PortionAsk, PublishAsk, Published, Wait};
 pub use records::{HistoryLine, Listed, Opened};
 pub use reports::PeerReports;
 pub use search::{Found, Hit, Indexing, SearchAsk};
+pub use settings::{InForce, Settings};
 pub use track::{Awaited, Lead, TrackLine, Tracked};

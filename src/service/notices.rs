@@ -95,8 +95,9 @@ impl Core {
     /// room.
     pub async fn notice_send(&self, caller: &Caller, mut ask: NoticeAsk) -> Result<(NoticeId, Vec<AgencyId>), Fault> {
         let notice = NoticeId::new(self.clock.now(), origin_mark(&self.federation, &self.agency), &mut RandomOf(self));
+        let settings = self.settings.now();
         for named in [&mut ask.to, &mut ask.info] {
-            *named = self.groups.expand(std::mem::take(named))?;
+            *named = settings.groups.expand(std::mem::take(named))?;
         }
         let state = self.state();
         let addressees = addressees(&state, &ask);

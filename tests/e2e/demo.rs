@@ -167,7 +167,7 @@ impl Demo {
         RecordsClient::new(dial_as_person(profile.address(), &ca, &cert, &key).await.unwrap().channel)
     }
 
-    /// Changes a stopped node's configuration.
+    /// Changes a node's configuration file.
     pub fn configure(&self, agency: &str, change: impl FnOnce(&mut toml::Table)) {
         let config = self.dir.join("nodes").join(agency).join("hufu.toml");
         let mut table: toml::Table = std::fs::read_to_string(&config).unwrap().parse().unwrap();

@@ -13,6 +13,7 @@ mod peers;
 mod portions;
 mod proposals;
 mod readme;
+mod revocation;
 mod shares;
 mod standing;
 mod survives;

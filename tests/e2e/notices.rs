@@ -39,6 +39,11 @@ impl Watch {
         self.lines.recv_timeout(Duration::from_secs(10)).expect("a notice within its deadline")
     }
 
+    /// Waits until it ends by itself; its exit code.
+    pub fn ends(&mut self, within: Duration) -> i32 {
+        until("a watch ends", within, || self.child.try_wait().unwrap()).code().expect("it was not killed")
+    }
+
     pub fn silent(&self) -> bool {
         self.lines.try_recv().is_err()
     }

@@ -16,7 +16,7 @@ fn together(demo: &Demo, agencies: &[&str], verb: &str, subject: &str) {
     }
 }
 
-fn reachable(demo: &Demo, persona: &str, agency: &str) -> Option<bool> {
+pub fn reachable(demo: &Demo, persona: &str, agency: &str) -> Option<bool> {
     let status = demo.run(persona, &["cluster", "status"]);
     let nodes = status.lines.first()?["nodes"].as_array()?.clone();
     nodes.iter().find(|n| n["agency"] == agency)?["reachable"].as_bool()

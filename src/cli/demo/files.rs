@@ -216,6 +216,7 @@ fn config(plan: &Plan, index: usize, agency: AgencyId) -> Result<NodeConfig, Fau
             notices: address(plan.port_base, index, 2),
             require_post_quantum: false,
         },
+        crl: Default::default(),
         peers,
         raft: Raft::default(),
         notices: Notices::default(),

@@ -1,0 +1,168 @@
+//! Ends the connections of whoever is trusted no more: an agency that was suspended (P2), a certificate that was revoked or
+//! whose agency's list is over, a person whose access was taken away. Connections of both directions, with every call and
+//! stream on them. What took the trust away is in force before: whoever dials again meets it.
+
+use super::upkeep::Rounds;
+use crate::audit::{Action as AuditAction, Decision as Verdict, Object};
+use crate::domain::ids::AgencyId;
+use crate::domain::time::Millis;
+use crate::identity::{Directory, Distrust, Live, Subject, TrustRoots, VerifiedPeer};
+use crate::ledger::State;
+use crate::service::Core;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+use tokio::time::Instant;
+
+/// Who is trusted no more is cut off this much later at most.
+const CUT: Duration = Duration::from_millis(100);
+/// A person's connection lives this much longer. No call on it does anything more, and streams end by themselves at once;
+/// but the refusal reaches the terminal, which would take a broken connection for a node that is away.
+const LAST_WORD: Duration = Duration::from_millis(500);
+
+/// Starts the task, which looks around whatever else keeps this node busy; it ends when told. `people` are the connections of
+/// the own agency's people.
+pub(super) fn start(core: Arc<Core>, cutting: Cutting, people: Live, stopped: watch::Receiver<bool>) -> JoinHandle<()> {
+    tokio::spawn(async move {
+        let mut rounds = Rounds::every(CUT, stopped);
+        let mut leaving = BTreeMap::new();
+        while rounds.next().await {
+            let changed = cutting.align(&core.state(), &core.agency);
+            let mut ended = cutting.sweep(core.clock.now());
+            ended.extend(send_away(&core.directory, &people, &mut leaving));
+            // Told when it is done: a log that takes nothing keeps nobody connected.
+            tell_standing(&core, changed).await;
+            tell_ended(&core, ended).await;
+        }
+    })
+}
+
+/// What trust depends on, and the connections that depend on it.
+pub(super) struct Cutting {
+    pub(super) roots: TrustRoots,
+    /// Of every listener, and of the dialer.
+    pub(super) live: Vec<Live>,
+}
+
+/// A connection that was cut, and why.
+type Ended = (VerifiedPeer, &'static str);
+
+impl Cutting {
+    /// Brings the roots in line with the ledger; answers what changed, and whether that agency stands. The own agency's
+    /// stays: its people are served by their own node.
+    pub(super) fn align(&self, state: &State, own: &AgencyId) -> Vec<(AgencyId, bool)> {
+        let mut changed = Vec::new();
+        for (agency, a) in state.agencies().filter(|(id, _)| *id != own) {
+            let (trusted, stands) = (self.roots.root_for(agency).is_some(), a.suspended.is_none());
+            if trusted == stands {
+                continue;
+            }
+            if stands {
+                if let Err(error) = self.roots.set(agency.clone(), &a.descriptor.root) {
+                    tracing::error!(%agency, %error, "a reinstated agency's authority cannot be read");
+                    continue;
+                }
+            } else {
+                self.roots.remove(agency);
+            }
+            changed.push((agency.clone(), stands));
+        }
+        changed
+    }
+
+    /// Cuts every connection whose other end would not pass a handshake now.
+    fn sweep(&self, now: Millis) -> Vec<Ended> {
+        let mut ended = Vec::new();
+        for live in &self.live {
+            for (place, peer) in live.peers() {
+                let Err(why) = self.roots.check(peer.agency(), peer.serial(), now) else { continue };
+                if live.cut(place) {
+                    ended.push((peer, rule(why)));
+                }
+            }
+        }
+        ended
+    }
+}
+
+/// What the log calls it.
+fn rule(why: Distrust) -> &'static str {
+    match why {
+        Distrust::NoRoot => "cut-suspended",
+        Distrust::Revoked => "cut-revoked",
+        Distrust::NoList => "cut-no-crl",
+        Distrust::ListExpired { .. } => "cut-crl-expired",
+    }
+}
+
+/// Cuts the connections of people whose access was taken away and who had time to hear of it. `leaving` keeps who was seen to
+/// go, and when.
+fn send_away(directory: &Directory, people: &Live, leaving: &mut BTreeMap<u64, Instant>) -> Vec<Ended> {
+    let admitted = |peer: &VerifiedPeer| match peer.name().subject() {
+        Subject::Person(name) => directory.admits(name, &peer.public_key()),
+        Subject::Node(_) => false,
+    };
+    let gone: BTreeMap<u64, VerifiedPeer> = people.peers().into_iter().filter(|(_, p)| !admitted(p)).collect();
+    let due = due(leaving, gone.keys().copied(), Instant::now());
+    let cut = |place: u64| gone.get(&place).filter(|_| people.cut(place)).map(|p| (p.clone(), "cut-person"));
+    due.into_iter().filter_map(cut).collect()
+}
+
+/// The places that had their last word by `now`. Who is not among `gone` any more is forgotten.
+fn due(leaving: &mut BTreeMap<u64, Instant>, gone: impl Iterator<Item = u64>, now: Instant) -> Vec<u64> {
+    let seen: BTreeMap<u64, Instant> = gone.map(|place| (place, leaving.get(&place).copied().unwrap_or(now))).collect();
+    *leaving = seen;
+    let over = |since: &Instant| now.saturating_duration_since(*since) >= LAST_WORD;
+    leaving.iter().filter(|(_, since)| over(since)).map(|(place, _)| *place).collect()
+}
+
+async fn tell_standing(core: &Core, changed: Vec<(AgencyId, bool)>) {
+    for (agency, stands) in changed {
+        let rule = if stands { "reinstated" } else { "suspended" };
+        tracing::warn!(%agency, rule, "the federation changed an agency's standing");
+        let verdict = if stands { Verdict::Allow } else { Verdict::Deny };
+        let logged = core.log_node(AuditAction::Membership, &agency, Object::None, verdict, rule).await;
+        if let Err(error) = logged {
+            tracing::error!(%error, %agency, "a change of standing could not be audited");
+        }
+    }
+}
+
+/// Each connection is an event, or counted in one where there are many; the node's log has a line for each holder.
+async fn tell_ended(core: &Core, ended: Vec<Ended>) {
+    let mut holders: BTreeMap<(String, String, &'static str), usize> = BTreeMap::new();
+    for (peer, rule) in &ended {
+        let key = (peer.name().to_string(), peer.serial().to_owned(), *rule);
+        *holders.entry(key).or_default() += 1;
+    }
+    for ((holder, serial, rule), connections) in &holders {
+        tracing::warn!(%holder, %serial, rule, connections, "open connections are cut");
+    }
+    for (peer, rule) in ended {
+        let object = Object::Text(format!("{} {}", peer.name(), peer.serial()).chars().take(200).collect());
+        if let Err(error) = core.log_refusal(AuditAction::PeerRefused, peer.agency(), object, rule).await {
+            tracing::error!(%error, agency = %peer.agency(), "a cut could not be audited");
+        }
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "test")]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_goes_has_a_last_word_and_no_more() {
+        let (start, mut leaving) = (Instant::now(), BTreeMap::new());
+        let at = |ms: u64| start + Duration::from_millis(ms);
+        assert!(due(&mut leaving, [1].into_iter(), at(0)).is_empty());
+        assert!(due(&mut leaving, [1, 2].into_iter(), at(400)).is_empty());
+        assert_eq!(due(&mut leaving, [1, 2].into_iter(), at(500)), [1]);
+        // It went by itself; another one in a new place begins anew.
+        assert_eq!(due(&mut leaving, [2, 3].into_iter(), at(900)), [2]);
+        assert_eq!(leaving.keys().copied().collect::<Vec<_>>(), [2, 3]);
+        assert!(due(&mut leaving, std::iter::empty(), at(950)).is_empty() && leaving.is_empty());
+    }
+}
