@@ -10,12 +10,14 @@
 
 use super::codec;
 use super::evidence::Evidence;
+use super::heard::Heard;
 use super::machine::Published;
 use super::network::{CallKind, PeerCalls};
 use super::types::Raft;
 use super::voters::Voters;
 use crate::domain::canon::{Canon, CanonError, Reader, Writer};
 use crate::domain::ids::{FederationId, NodeId};
+use crate::journal::JournalError;
 use crate::seal::{Signature, SigningKey};
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -38,9 +40,9 @@ const SIGNATURES: usize = 64;
 /// One voter's word on the state after an index.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Attestation {
-    voter: u64,
-    index: u64,
-    digest: [u8; 32],
+    pub(super) voter: u64,
+    pub(super) index: u64,
+    pub(super) digest: [u8; 32],
     signature: Signature,
 }
 
@@ -97,6 +99,17 @@ impl Certificate {
         let words = words(&voters.federation, self.index, &self.digest);
         self.signatures.iter().all(|(voter, s)| voters.signed(*voter, DOMAIN, &words, s))
     }
+
+    /// The words that it is made of.
+    fn attestations(&self) -> impl Iterator<Item = Attestation> {
+        let (index, digest) = (self.index, self.digest);
+        self.signatures.iter().map(move |(voter, signature)| Attestation {
+            voter: *voter,
+            index,
+            digest,
+            signature: *signature,
+        })
+    }
 }
 
 impl Canon for Certificate {
@@ -119,6 +132,7 @@ pub(super) struct Certifier {
     calls: Arc<dyn PeerCalls>,
     published: Arc<Published>,
     evidence: Arc<Evidence>,
+    heard: Heard,
     newest: Mutex<Option<Certificate>>,
     /// Of the snapshot that is being sent.
     of_snapshot: tokio::sync::Mutex<Option<Certificate>>,
@@ -142,6 +156,7 @@ impl Certifier {
             calls,
             published,
             evidence,
+            heard: Heard::default(),
             newest: Mutex::default(),
             of_snapshot: Default::default(),
             outdated: Notify::new(),
@@ -163,9 +178,12 @@ impl Certifier {
     ///
     /// # Errors
     /// A journal that takes no evidence.
-    pub(super) async fn take(&self, sender: NodeId, c: Certificate) -> Result<bool, crate::journal::JournalError> {
+    pub(super) async fn take(&self, sender: NodeId, c: Certificate) -> Result<bool, JournalError> {
         if !c.verifies(&self.voters) {
             return Ok(false);
+        }
+        for a in c.attestations() {
+            self.hear(&a).await?;
         }
         // Counted only when compared: else a leader could hand out true certificates ahead of false entries.
         let Some(own) = self.published.digest_at(c.index) else { return Ok(true) };
@@ -197,8 +215,20 @@ impl Certifier {
             }
             let answer = asked.join_next().await?.ok().and_then(Result::ok);
             let attested = answer.and_then(|bytes| codec::parse(&bytes, |r| r.option(Attestation::read)).ok());
-            words.extend(attested.flatten().filter(|a| a.index == index && self.holds(a)));
+            let Some(word) = attested.flatten().filter(|a| a.index == index && self.holds(a)) else { continue };
+            if let Err(error) = self.hear(&word).await {
+                tracing::error!(%error, "two words of one voter could not be kept as evidence");
+            }
+            words.push(word);
         }
+    }
+
+    /// Remembers a word that verifies. Two of one voter on one index that differ are kept: no honest voter signs both.
+    async fn hear(&self, a: &Attestation) -> Result<(), JournalError> {
+        let Some(earlier) = self.heard.hear(a) else { return Ok(()) };
+        let why = format!("it signed two states for index {}", a.index);
+        tracing::error!(voter = %NodeId(a.voter), %why);
+        self.evidence.keep_double(NodeId(a.voter), &why, &Writer::bare().value(&earlier).value(a).finish()).await
     }
 
     /// The certificate of a snapshot up to `index`, which nobody would take without it. None when too few voters remember

@@ -6,7 +6,7 @@ use super::certificate::{Certificate, Certifier, step_back};
 use super::codec;
 use super::door::{Door, DoorError};
 use super::elections::{Elections, Mandate, read_grants};
-use super::evidence::Evidence;
+use super::evidence::{Evidence, Finding};
 use super::log::LogStore;
 use super::machine::{Machine, Published};
 use super::network::{CallError, CallKind, Network, PeerCalls};
@@ -236,9 +236,14 @@ impl Cluster {
         self.incidents.take()
     }
 
-    /// What was kept as evidence since the last call: who sent it, and what it would have done.
-    pub fn take_evidence(&self) -> Vec<(NodeId, String)> {
+    /// What was kept as evidence since the last call.
+    pub fn take_evidence(&self) -> Vec<Finding> {
         self.evidence.take()
+    }
+
+    /// Voters that signed two states for one index, each with the index (P7).
+    pub fn double_words(&self) -> Vec<String> {
+        self.evidence.doubles()
     }
 
     /// The highest index whose state a majority of the voters signed (P7); 0 for none yet.
