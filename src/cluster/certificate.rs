@@ -13,7 +13,8 @@ use super::evidence::Evidence;
 use super::heard::Heard;
 use super::machine::Published;
 use super::network::{CallKind, PeerCalls};
-use super::types::Raft;
+use super::snapshot::SnapshotFile;
+use super::types::{Raft, Snapshot};
 use super::voters::Voters;
 use crate::domain::canon::{Canon, CanonError, Reader, Writer};
 use crate::domain::ids::{FederationId, NodeId};
@@ -22,8 +23,8 @@ use crate::seal::{Signature, SigningKey};
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
-use tokio::sync::Notify;
-use tokio::task::JoinSet;
+use tokio::sync::{Notify, OwnedMutexGuard, watch};
+use tokio::task::{JoinError, JoinSet};
 
 const DOMAIN: &str = "hufu.attestation";
 /// Entries after the last certificate at which the leader asks for the next.
@@ -124,6 +125,16 @@ impl Canon for Certificate {
     }
 }
 
+/// How a new snapshot may take the place of the last one.
+pub(super) enum Leave {
+    /// With this certificate.
+    With(Certificate),
+    /// Without any: this node sends nobody a snapshot.
+    Without,
+    /// Not at all as long as no majority certifies it.
+    NotYet,
+}
+
 /// Gathers and holds certificates on one node.
 pub(super) struct Certifier {
     node: u64,
@@ -134,10 +145,16 @@ pub(super) struct Certifier {
     evidence: Arc<Evidence>,
     heard: Heard,
     newest: Mutex<Option<Certificate>>,
+    /// The snapshot on disk, with its certificate.
+    file: Arc<SnapshotFile>,
     /// Of the snapshot that is being sent.
     of_snapshot: tokio::sync::Mutex<Option<Certificate>>,
     /// Told when a snapshot is too old for any voter to remember its state.
     outdated: Notify,
+    /// Held while a snapshot is built.
+    building: Arc<tokio::sync::Mutex<()>>,
+    /// Set when the node stops.
+    closing: watch::Sender<bool>,
 }
 
 impl Certifier {
@@ -146,7 +163,7 @@ impl Certifier {
         key: Arc<SigningKey>,
         voters: Arc<Voters>,
         calls: Arc<dyn PeerCalls>,
-        published: Arc<Published>,
+        (published, file): (Arc<Published>, Arc<SnapshotFile>),
         evidence: Arc<Evidence>,
     ) -> Certifier {
         Certifier {
@@ -158,8 +175,11 @@ impl Certifier {
             evidence,
             heard: Heard::default(),
             newest: Mutex::default(),
+            file,
             of_snapshot: Default::default(),
             outdated: Notify::new(),
+            building: Arc::default(),
+            closing: watch::Sender::new(false),
         }
     }
 
@@ -231,12 +251,16 @@ impl Certifier {
         self.evidence.keep_double(NodeId(a.voter), &why, &Writer::bare().value(&earlier).value(a).finish()).await
     }
 
-    /// The certificate of a snapshot up to `index`, which nobody would take without it. None when too few voters remember
-    /// their state at it: then a newer snapshot is made, and sent instead.
+    /// The certificate of a snapshot up to `index`, which nobody would take without it: the one beside the snapshot, else
+    /// one that is asked for now. None when too few voters remember their state at it: then a newer snapshot is made, and
+    /// sent instead.
     pub(super) async fn of_snapshot(&self, index: u64) -> Option<Certificate> {
         let mut known = self.of_snapshot.lock().await;
         if known.as_ref().is_none_or(|c| c.index != index) {
-            *known = self.collect(index).await;
+            *known = match self.file.certificate(index) {
+                Some(certificate) => Some(certificate),
+                None => self.collect(index).await,
+            };
         }
         if known.is_none() {
             self.outdated.notify_one();
@@ -244,19 +268,83 @@ impl Certifier {
         known.clone()
     }
 
-    /// Certifies each snapshot while the voters remember its state: one of them may be gone when it is needed.
-    pub(super) async fn certify_snapshots(self: Arc<Self>, raft: Raft) {
-        let mut metrics = raft.metrics();
-        let mut last = None;
-        loop {
-            let Ok(made) = metrics.wait_for(|m| m.snapshot.map(|id| id.index) != last).await.map(|m| m.snapshot) else {
-                return;
-            };
-            last = made.map(|id| id.index);
-            let Some(index) = last else { continue };
-            if let Some(certificate) = self.collect(index).await {
-                *self.of_snapshot.lock().await = Some(certificate);
+    /// Whether a snapshot of this state may take the place of the last one. It waits for a while before it says not yet,
+    /// since openraft asks again with the next commitment.
+    pub(super) async fn leave(&self, index: u64, digest: [u8; 32]) -> Leave {
+        // Who does not vote never leads.
+        if !self.voters.contains(self.node) {
+            return Leave::Without;
+        }
+        let mut closing = self.closing.subscribe();
+        let certificate = tokio::select! {
+            biased;
+            _ = closing.wait_for(|c| *c) => return Leave::NotYet,
+            certificate = self.collect(index) => certificate,
+        };
+        if let Some(certificate) = certificate.filter(|c| c.digest == digest) {
+            return Leave::With(certificate);
+        }
+        // Nor does who has evidence, until people looked; its log is not kept for ever.
+        if self.evidence.halted().is_some() {
+            return Leave::Without;
+        }
+        tracing::warn!(index, "no majority certifies a snapshot now: the last one stays, and so does the log");
+        tokio::select! {
+            biased;
+            _ = closing.wait_for(|c| *c) => {}
+            () = tokio::time::sleep(PAUSE) => {}
+        }
+        Leave::NotYet
+    }
+
+    /// Held by whoever builds a snapshot.
+    pub(super) async fn turn(&self) -> OwnedMutexGuard<()> {
+        Arc::clone(&self.building).lock_owned().await
+    }
+
+    /// Lets nobody wait for a certificate any more, and waits for who builds a snapshot.
+    pub(super) async fn close(&self) {
+        self.closing.send_replace(true);
+        let _turn = self.turn().await;
+    }
+
+    /// Puts a snapshot that came on disk, with the certificate that it came with, before openraft installs it: openraft
+    /// cuts the log beside the installation, and after a crash in between what the log lost must be somewhere.
+    pub(super) async fn keep(&self, snapshot: Snapshot, certificate: Certificate) -> Result<Snapshot, JoinError> {
+        let file = Arc::clone(&self.file);
+        let kept = tokio::task::spawn_blocking(move || {
+            let (id, bytes) = (snapshot.meta.last_log_id, snapshot.snapshot.get_ref());
+            if let Err(error) = file.put(id, certificate.digest, bytes, Some(&certificate)) {
+                // It is tried again when it is installed, and a second failure stops the node.
+                tracing::error!(%error, "a snapshot that came could not be written");
             }
+            snapshot
+        });
+        kept.await
+    }
+
+    /// Certifies a snapshot that is here without: of an earlier version of this program, or made when its file was lost.
+    pub(super) async fn certify_snapshots(self: Arc<Self>, raft: Raft) {
+        if !self.voters.contains(self.node) {
+            return;
+        }
+        let mut metrics = raft.metrics();
+        loop {
+            let bare = |index: u64| self.file.certificate(index).is_none();
+            let made = metrics.wait_for(|m| m.snapshot.is_some_and(|id| bare(id.index))).await.map(|m| m.snapshot);
+            let Ok(Some(id)) = made else { return };
+            let kept = match self.collect(id.index).await {
+                Some(certificate) => self.file.certify(&certificate),
+                None => Ok(false),
+            };
+            match kept {
+                Ok(true) => continue,
+                // The voters do not remember it any more: a new one.
+                Ok(false) if self.evidence.halted().is_none() => self.outdated.notify_one(),
+                Ok(false) => {}
+                Err(error) => tracing::error!(%error, "the certificate of a snapshot could not be written"),
+            }
+            tokio::time::sleep(WITHHELD).await;
         }
     }
 

@@ -119,7 +119,7 @@ struct Message<'a> {
 pub struct Cluster {
     node: NodeId,
     pub(super) raft: Raft,
-    log: LogStore,
+    pub(super) log: LogStore,
     published: Arc<Published>,
     incidents: Incidents,
     evidence: Arc<Evidence>,
@@ -139,7 +139,7 @@ impl Cluster {
     pub async fn start(o: ClusterOptions) -> Result<Cluster, ClusterError> {
         let fatal = |e: String| ClusterError::Fatal(e);
         let log = LogStore::open(&o.dir.join("log")).map_err(|e| fatal(e.to_string()))?;
-        let (machine, published) = Machine::open(&o.dir, &o.genesis, &log).map_err(|e| fatal(e.to_string()))?;
+        let (mut machine, published) = Machine::open(&o.dir, &o.genesis, &log).map_err(|e| fatal(e.to_string()))?;
         let incidents = machine.incidents();
         let evidence = Arc::new(Evidence::open(&o.dir.join("evidence")).map_err(fatal)?);
         if let Some(why) = evidence.halted() {
@@ -170,8 +170,10 @@ impl Cluster {
         let elections = Arc::new(Elections::new(Arc::clone(&known)));
         let mandate = Mandate::new(o.node.0, Arc::clone(&key), Arc::clone(&elections), Arc::clone(&o.calls));
         let mandate = Arc::new(mandate);
-        let (calls, shown, kept) = (Arc::clone(&o.calls), Arc::clone(&published), Arc::clone(&evidence));
+        let (calls, shown, kept) =
+            (Arc::clone(&o.calls), (Arc::clone(&published), machine.file()), Arc::clone(&evidence));
         let certifier = Arc::new(Certifier::new(o.node.0, key, known, calls, shown, kept));
+        machine.certify_with(Arc::clone(&certifier));
         let network = Network {
             calls: Arc::clone(&o.calls),
             log: log.clone(),
@@ -195,7 +197,7 @@ impl Cluster {
         certifying.spawn(Arc::clone(&certifier).renew_snapshots(raft.clone()));
         certifying.spawn(Arc::clone(&certifier).certify_snapshots(raft.clone()));
         let certifying = tokio::sync::Mutex::new(certifying);
-        let batcher = Batcher::start(o.node, raft.clone(), Arc::clone(&o.calls));
+        let batcher = Batcher::start(o.node, raft.clone(), log.clone(), Arc::clone(&o.calls));
         tokio::spawn(add_learners(raft.clone(), o.node, state.learners()));
         let election = Duration::from_millis(o.timings.election_max_ms);
         let (node, calls, pieces) = (o.node, o.calls, tokio::sync::Mutex::default());
@@ -346,6 +348,8 @@ impl Cluster {
                     let added = pieces.add(&m, check).map(|snapshot| whole = snapshot);
                     self.admit(&of, added).await?;
                     if let Some(snapshot) = whole {
+                        let kept = self.certifier.keep(snapshot, certificate).await;
+                        let snapshot = kept.map_err(|e| fatal(e.to_string()))?;
                         let installed = self.raft.install_full_snapshot(m.vote, snapshot).await;
                         reply = installed.map_err(|e| fatal(e.to_string()))?.into();
                     }
@@ -440,6 +444,7 @@ impl Cluster {
         if let Err(e) = self.raft.shutdown().await {
             tracing::warn!(error = %e, "consensus did not stop cleanly");
         }
+        self.certifier.close().await;
     }
 
     async fn read_index(&self) -> Result<u64, ClusterError> {
