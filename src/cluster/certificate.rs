@@ -12,7 +12,7 @@ use super::codec;
 use super::evidence::Evidence;
 use super::heard::Heard;
 use super::machine::Published;
-use super::network::{CallKind, PeerCalls};
+use super::network::{CallError, CallKind, PeerCalls};
 use super::snapshot::SnapshotFile;
 use super::types::{Raft, Snapshot};
 use super::voters::Voters;
@@ -22,7 +22,7 @@ use crate::journal::JournalError;
 use crate::seal::{Signature, SigningKey};
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tokio::sync::{Notify, OwnedMutexGuard, watch};
 use tokio::task::{JoinError, JoinSet};
 
@@ -37,6 +37,9 @@ const WITHHELD: Duration = Duration::from_secs(5);
 const ANSWER: Duration = Duration::from_secs(2);
 /// Most signatures of a certificate; a voter set is far smaller.
 const SIGNATURES: usize = 64;
+
+/// What a peer answered.
+type Answer = Result<Vec<u8>, CallError>;
 
 /// One voter's word on the state after an index.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -151,6 +154,8 @@ pub(super) struct Certifier {
     of_snapshot: tokio::sync::Mutex<Option<Certificate>>,
     /// Told when a snapshot is too old for any voter to remember its state.
     outdated: Notify,
+    /// The leader that was heard last, and when.
+    leads: Mutex<Option<(u64, Instant)>>,
     /// Held while a snapshot is built.
     building: Arc<tokio::sync::Mutex<()>>,
     /// Set when the node stops.
@@ -178,6 +183,7 @@ impl Certifier {
             file,
             of_snapshot: Default::default(),
             outdated: Notify::new(),
+            leads: Mutex::default(),
             building: Arc::default(),
             closing: watch::Sender::new(false),
         }
@@ -222,6 +228,21 @@ impl Certifier {
     /// A certificate of one index, if a majority of the voters has applied it and agrees.
     pub(super) async fn collect(&self, index: u64) -> Option<Certificate> {
         let mut words: Vec<Attestation> = self.attest(index).into_iter().collect();
+        let mut asked = self.ask(index);
+        loop {
+            if let Some(certificate) = Certificate::of(&words, &self.voters) {
+                return Some(certificate);
+            }
+            let Some(word) = self.word(index, asked.join_next().await?) else { continue };
+            if let Err(error) = self.hear(&word).await {
+                tracing::error!(%error, "two words of one voter could not be kept as evidence");
+            }
+            words.push(word);
+        }
+    }
+
+    /// Asks every other voter for its word on an index.
+    fn ask(&self, index: u64) -> JoinSet<Answer> {
         let mut asked = JoinSet::new();
         for voter in self.voters.others(self.node) {
             let body = codec::message(|w| {
@@ -229,18 +250,14 @@ impl Certifier {
             });
             asked.spawn(self.calls.call(voter, CallKind::Attest, body, ANSWER));
         }
-        loop {
-            if let Some(certificate) = Certificate::of(&words, &self.voters) {
-                return Some(certificate);
-            }
-            let answer = asked.join_next().await?.ok().and_then(Result::ok);
-            let attested = answer.and_then(|bytes| codec::parse(&bytes, |r| r.option(Attestation::read)).ok());
-            let Some(word) = attested.flatten().filter(|a| a.index == index && self.holds(a)) else { continue };
-            if let Err(error) = self.hear(&word).await {
-                tracing::error!(%error, "two words of one voter could not be kept as evidence");
-            }
-            words.push(word);
-        }
+        asked
+    }
+
+    /// The word in an answer, if it is one on this index.
+    fn word(&self, index: u64, answer: Result<Answer, JoinError>) -> Option<Attestation> {
+        let bytes = answer.ok()?.ok()?;
+        let attested = codec::parse(&bytes, |r| r.option(Attestation::read)).ok()?;
+        attested.filter(|a| a.index == index && self.holds(a))
     }
 
     /// Remembers a word that verifies. Two of one voter on one index that differ are kept: no honest voter signs both.
@@ -400,6 +417,53 @@ impl Certifier {
             }
             if leads {
                 self.hand_out(body);
+            }
+        }
+    }
+
+    /// A leader was heard just now.
+    pub(super) fn hears(&self, leader: NodeId) {
+        *self.leads.lock().unwrap_or_else(PoisonError::into_inner) = Some((leader.0, Instant::now()));
+    }
+
+    /// The leader that was heard within the time of an answer.
+    fn leader(&self) -> Option<u64> {
+        let leads = *self.leads.lock().unwrap_or_else(PoisonError::into_inner);
+        leads.filter(|(_, at)| at.elapsed() < ANSWER).map(|(leader, _)| leader)
+    }
+
+    /// Notices when a leader that is heard sends no entries although another voter has some. Nothing that this node was sent
+    /// shows it, so it asks; and it says who contradicts whom, since one of the two may as well make it up.
+    pub(super) async fn watch(self: Arc<Self>) {
+        let mut applied = self.published.applied();
+        loop {
+            let at = *applied.borrow_and_update();
+            if tokio::time::timeout(WITHHELD, applied.wait_for(|a| *a > at)).await.is_ok_and(|moved| moved.is_ok()) {
+                continue;
+            }
+            let Some(leader) = self.leader() else { continue };
+            let mut asked = self.ask(at.saturating_add(1));
+            let mut ahead = None;
+            while let Some(answer) = asked.join_next().await {
+                let word = self.word(at.saturating_add(1), answer);
+                ahead = ahead.or(word.map(|a| a.voter).filter(|voter| *voter != leader));
+            }
+            let Some(voter) = ahead else { continue };
+            // What was committed just now comes with the next heartbeat.
+            let came = tokio::time::timeout(ANSWER, applied.wait_for(|a| *a > at)).await.is_ok();
+            if came || self.leader() != Some(leader) {
+                continue;
+            }
+            let why = format!(
+                "{} signed the state at index {}, and under this leader nothing after {at} is committed here",
+                NodeId(voter),
+                at + 1
+            );
+            tracing::error!(leader = %NodeId(leader), %why);
+            self.evidence.tell(NodeId(leader), why);
+            // Once for each position.
+            if applied.wait_for(|a| *a > at).await.is_err() {
+                return;
             }
         }
     }

@@ -30,6 +30,8 @@ pub struct Finding {
     pub sender: NodeId,
     /// What it would have done, or proves.
     pub why: String,
+    /// What the audit log calls it.
+    pub rule: &'static str,
     /// Whether this node writes nothing to the ledger from now on.
     pub closes: bool,
 }
@@ -100,7 +102,7 @@ impl Evidence {
                 return Ok(());
             }
             seen.find((what.clone(), sender, kind.code()));
-            seen.untold.push(Finding { sender, why: why.to_owned(), closes: true });
+            seen.untold.push(Finding { sender, why: why.to_owned(), rule: "door-rollback", closes: true });
         }
         self.append(&what, sender, kind, message).await
     }
@@ -114,9 +116,15 @@ impl Evidence {
                 return Ok(());
             }
             seen.find((what.clone(), voter, CallKind::Attest.code()));
-            seen.untold.push(Finding { sender: voter, why: why.to_owned(), closes: false });
+            let (why, rule) = (why.to_owned(), "double-attestation");
+            seen.untold.push(Finding { sender: voter, why, rule, closes: false });
         }
         self.append(&what, voter, CallKind::Attest, pair).await
+    }
+
+    /// Tells what is worth looking at and proves nothing; it is not kept.
+    pub(super) fn tell(&self, sender: NodeId, why: String) {
+        self.seen().untold.push(Finding { sender, why, rule: "entries-withheld", closes: false });
     }
 
     async fn append(&self, what: &str, sender: NodeId, kind: CallKind, bytes: &[u8]) -> Result<(), JournalError> {

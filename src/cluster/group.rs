@@ -194,6 +194,7 @@ impl Cluster {
         }
         let mut certifying = JoinSet::new();
         certifying.spawn(Arc::clone(&certifier).run(raft.clone()));
+        certifying.spawn(Arc::clone(&certifier).watch());
         certifying.spawn(Arc::clone(&certifier).renew_snapshots(raft.clone()));
         certifying.spawn(Arc::clone(&certifier).certify_snapshots(raft.clone()));
         let certifying = tokio::sync::Mutex::new(certifying);
@@ -321,6 +322,9 @@ impl Cluster {
                 let (shown, mut m) = codec::parse(&body, |r| Ok((read_grants(r)?, codec::read_append(r)?)))?;
                 self.admit(&of, door.append(sender, &m, &shown)).await?;
                 m.leader_commit = door.commit(&m);
+                if !door.is_deposed(&m.vote) {
+                    self.certifier.hears(sender);
+                }
                 let reply = self.raft.append_entries(m).await.map_err(|e| fatal(e.to_string()))?;
                 Ok(codec::message(|w| codec::write_append_reply(w, &reply)))
             }

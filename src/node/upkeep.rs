@@ -280,15 +280,13 @@ async fn tell_damaged(core: &Core) {
 
 /// Evidence against a member is an event of the audit log, and an alarm in the node's.
 async fn tell_evidence(core: &Core) {
-    for Finding { sender, why, closes } in core.cluster.take_evidence() {
+    for Finding { sender, why, rule, closes } in core.cluster.take_evidence() {
         let agency = core.state().node_agency(sender).unwrap_or_else(|| core.agency.clone());
-        let rule = if closes {
+        if closes {
             tracing::error!(%sender, %agency, %why, "ALARM: a member tried to undo the ledger; this node writes nothing to it");
-            "door-rollback"
         } else {
-            tracing::error!(%sender, %agency, %why, "ALARM: a voter contradicts itself");
-            "double-attestation"
-        };
+            tracing::error!(%sender, %agency, rule, %why, "ALARM: a member does what no honest one does, or seems to");
+        }
         let object = Object::Text(why.chars().take(200).collect());
         let logged = core.log_node(AuditAction::PeerRefused, &agency, object, Verdict::Deny, rule).await;
         if let Err(error) = logged {
