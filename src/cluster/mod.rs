@@ -18,6 +18,7 @@
 //!
 //! - A snapshot counts only with a certificate of the majority for its very state, and a node whose state is not the
 //!   certified one writes nothing more ([`certificate`], P7).
+//! - A voter's log is cut only up to a snapshot whose certificate is durable beside it ([`snapshot`], [`machine`]).
 //! - Two words of one voter on one index that differ are kept as evidence against it ([`heard`]).
 //!
 //! Not guaranteed: that an elected leader sends everybody the same entries before the next certificate, about a second
