@@ -56,6 +56,7 @@ impl v1::cluster_server::Cluster for People {
             halted: view.halted.unwrap_or_default(),
             withheld: view.withheld,
             certified: view.certified,
+            double_words: view.double_words,
         }))
     }
 

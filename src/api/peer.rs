@@ -7,9 +7,11 @@ use super::refuse;
 use crate::audit::{Action as AuditAction, Decision as Verdict, Object};
 use crate::domain::fault::Fault;
 use crate::domain::ids::{AgencyId, NodeId};
+use crate::domain::label::Label;
 use crate::domain::limits;
 use crate::identity::{Subject, VerifiedPeer};
 use crate::ledger::node_id;
+use crate::policy::Resource;
 use crate::service::Core;
 use crate::vault::{SealedObject, VaultError};
 use crate::wire::pb::peer;
@@ -129,10 +131,13 @@ impl peer::vault_server::Vault for NodeServices {
         let core = self.core()?;
         let peer::PullRequest { token, attempt } = request.into_inner();
         let token: [u8; 32] = token.try_into().map_err(|_| refuse(Fault::not_found()))?;
-        let found = core.vault.serve(&core.state(), &sender.agency, &token, attempt).unwrap_or_else(|error| {
-            tracing::error!(%error, "an object that a peer asked for does not verify");
-            None
-        });
+        // The predicate of the people's door: what is withheld looks like what is not there.
+        let leaves = |label: &Label| !core.withholds(&Resource::Record { label: label.clone(), own: false });
+        let found =
+            core.vault.serve(&core.state(), &sender.agency, (&token, attempt), leaves).unwrap_or_else(|error| {
+                tracing::error!(%error, "an object that a peer asked for does not verify");
+                None
+            });
         let Some((record, version, (envelope, grant, audience))) = found else {
             let object = Object::Text("pull".into());
             core.log_refusal(AuditAction::SyncRefused, &sender.agency, object, "not-entitled-or-absent")
@@ -186,6 +191,11 @@ async fn take(core: &Core, sender: &Sender, o: &peer::Sealed) -> Result<Vec<u8>,
     let object = SealedObject::from_parts(envelope, grant, audience).map_err(|e| refused(&e.to_string()))?;
     if object.envelope.header().originator != sender.agency {
         return Err(refused("it is not the sender's own"));
+    }
+    // Against a state that is not the majority's an object is neither taken, which its originator would count as held, nor
+    // blamed. It is pulled once this node is put right.
+    if core.cluster.has_diverged() {
+        return Err((LATER, "this node takes nothing while its ledger is not the majority's".to_owned()));
     }
     let hash = object.envelope.hash().to_vec();
     core.vault.accept(&core.state(), object, core.clock.now()).await.map_err(|e| {

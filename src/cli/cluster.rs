@@ -49,7 +49,7 @@ pub(super) fn run(command: Command, g: &Globals, out: &Out) -> Result<ExitCode, 
             .collect();
         if out.is_json() {
             let complaints = (!r.withheld).then_some(&complaints);
-            let json = json!({"leader": leader, "term": r.term, "commit": r.commit, "nodes": nodes, "digest_index": r.digest_index, "sync": sync, "complaints": complaints, "certified": r.certified, "halted": (!r.halted.is_empty()).then_some(&r.halted)});
+            let json = json!({"leader": leader, "term": r.term, "commit": r.commit, "nodes": nodes, "digest_index": r.digest_index, "sync": sync, "complaints": complaints, "certified": r.certified, "double_words": r.double_words, "halted": (!r.halted.is_empty()).then_some(&r.halted)});
             out.answer(&json, String::new);
             return Ok(ExitCode::SUCCESS);
         }
@@ -97,6 +97,9 @@ pub(super) fn run(command: Command, g: &Globals, out: &Out) -> Result<ExitCode, 
         }
         if !r.halted.is_empty() {
             outln!("\n{} {}", out.say("账本停写：", "The ledger is closed for writing:"), shown(&r.halted));
+        }
+        for why in &r.double_words {
+            outln!("\n{} {}", out.say("自相矛盾的表决节点：", "A voter that contradicts itself:"), shown(why));
         }
         if !complaints.is_empty() {
             let heading =

@@ -6,6 +6,7 @@
 
 use super::codec;
 use super::group::ClusterError;
+use super::log::Gauge;
 use super::network::{CallKind, PeerCalls};
 use super::types::{Entry, Raft};
 use crate::domain::canon::Canon;
@@ -36,9 +37,9 @@ pub(super) struct Batcher {
 }
 
 impl Batcher {
-    pub(super) fn start(node: NodeId, raft: Raft, calls: Arc<dyn PeerCalls>) -> Batcher {
+    pub(super) fn start(node: NodeId, raft: Raft, log: Gauge, calls: Arc<dyn PeerCalls>) -> Batcher {
         let (jobs, queue) = mpsc::channel(1024);
-        tokio::spawn(Proposer { node, raft, calls }.run(queue));
+        tokio::spawn(Proposer { node, raft, log, calls }.run(queue));
         Batcher { jobs }
     }
 
@@ -50,6 +51,7 @@ impl Batcher {
 struct Proposer {
     node: NodeId,
     raft: Raft,
+    log: Gauge,
     calls: Arc<dyn PeerCalls>,
 }
 
@@ -114,6 +116,11 @@ impl Proposer {
         let leader = self.raft.metrics().borrow().current_leader.ok_or("no leader")?;
         let batches: Vec<Vec<u8>> = jobs.iter().map(|j| j.batch.clone()).collect();
         let replies = if leader == self.node.0 {
+            if self.log.is_full() {
+                // Ignored while one is being built.
+                self.raft.trigger().snapshot().await.map_err(|e| e.to_string())?;
+                return Err("the ledger's log is full until a majority of the voters certifies a snapshot".into());
+            }
             let written = tokio::time::timeout(ATTEMPT, self.raft.client_write(Entry { batches })).await;
             written.map_err(|_| "no quorum answered in time")?.map_err(|e| e.to_string())?.data.replies
         } else {

@@ -10,18 +10,21 @@
 
 use super::codec;
 use super::evidence::Evidence;
+use super::heard::Heard;
 use super::machine::Published;
-use super::network::{CallKind, PeerCalls};
-use super::types::Raft;
+use super::network::{CallError, CallKind, PeerCalls};
+use super::snapshot::SnapshotFile;
+use super::types::{Raft, Snapshot};
 use super::voters::Voters;
 use crate::domain::canon::{Canon, CanonError, Reader, Writer};
 use crate::domain::ids::{FederationId, NodeId};
+use crate::journal::JournalError;
 use crate::seal::{Signature, SigningKey};
-use std::collections::{BTreeMap, BTreeSet};
-use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
-use tokio::sync::Notify;
-use tokio::task::JoinSet;
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::time::{Duration, Instant};
+use tokio::sync::{Notify, OwnedMutexGuard, watch};
+use tokio::task::{JoinError, JoinSet};
 
 const DOMAIN: &str = "hufu.attestation";
 /// Entries after the last certificate at which the leader asks for the next.
@@ -35,12 +38,15 @@ const ANSWER: Duration = Duration::from_secs(2);
 /// Most signatures of a certificate; a voter set is far smaller.
 const SIGNATURES: usize = 64;
 
+/// What a peer answered.
+type Answer = Result<Vec<u8>, CallError>;
+
 /// One voter's word on the state after an index.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Attestation {
-    voter: u64,
-    index: u64,
-    digest: [u8; 32],
+    pub(super) voter: u64,
+    pub(super) index: u64,
+    pub(super) digest: [u8; 32],
     signature: Signature,
 }
 
@@ -86,11 +92,27 @@ impl Certificate {
         Some(Certificate { index, digest, signatures: signed.into_iter().collect() })
     }
 
-    /// Whether more than half of the voters signed it.
+    /// Whether more than half of the voters signed it: each once, in the order of their numbers as [`Certificate::of`] puts
+    /// them, and nobody else. What is not of that form costs nobody a check of a signature.
     pub(super) fn verifies(&self, voters: &Voters) -> bool {
+        let ordered = self.signatures.is_sorted_by(|(a, _), (b, _)| a < b);
+        let known = self.signatures.iter().all(|(voter, _)| voters.contains(*voter));
+        if !ordered || !known || !voters.is_majority(self.signatures.len()) {
+            return false;
+        }
         let words = words(&voters.federation, self.index, &self.digest);
-        let signed = self.signatures.iter().filter(|(voter, s)| voters.signed(*voter, DOMAIN, &words, s));
-        voters.is_majority(signed.map(|(voter, _)| *voter).collect::<BTreeSet<u64>>().len())
+        self.signatures.iter().all(|(voter, s)| voters.signed(*voter, DOMAIN, &words, s))
+    }
+
+    /// The words that it is made of.
+    fn attestations(&self) -> impl Iterator<Item = Attestation> {
+        let (index, digest) = (self.index, self.digest);
+        self.signatures.iter().map(move |(voter, signature)| Attestation {
+            voter: *voter,
+            index,
+            digest,
+            signature: *signature,
+        })
     }
 }
 
@@ -106,6 +128,16 @@ impl Canon for Certificate {
     }
 }
 
+/// How a new snapshot may take the place of the last one.
+pub(super) enum Leave {
+    /// With this certificate.
+    With(Certificate),
+    /// Without any: this node sends nobody a snapshot.
+    Without,
+    /// Not at all as long as no majority certifies it.
+    NotYet,
+}
+
 /// Gathers and holds certificates on one node.
 pub(super) struct Certifier {
     node: u64,
@@ -114,11 +146,21 @@ pub(super) struct Certifier {
     calls: Arc<dyn PeerCalls>,
     published: Arc<Published>,
     evidence: Arc<Evidence>,
+    heard: Heard,
     newest: Mutex<Option<Certificate>>,
+    /// The snapshot on disk, with its certificate.
+    /// The state machine's: it lets go of the folder when consensus stops, whoever still has this.
+    file: Weak<SnapshotFile>,
     /// Of the snapshot that is being sent.
     of_snapshot: tokio::sync::Mutex<Option<Certificate>>,
     /// Told when a snapshot is too old for any voter to remember its state.
     outdated: Notify,
+    /// The leader that was heard last, and when.
+    leads: Mutex<Option<(u64, Instant)>>,
+    /// Held while a snapshot is built.
+    building: Arc<tokio::sync::Mutex<()>>,
+    /// Set when the node stops.
+    closing: watch::Sender<bool>,
 }
 
 impl Certifier {
@@ -127,7 +169,7 @@ impl Certifier {
         key: Arc<SigningKey>,
         voters: Arc<Voters>,
         calls: Arc<dyn PeerCalls>,
-        published: Arc<Published>,
+        (published, file): (Arc<Published>, &Arc<SnapshotFile>),
         evidence: Arc<Evidence>,
     ) -> Certifier {
         Certifier {
@@ -137,9 +179,14 @@ impl Certifier {
             calls,
             published,
             evidence,
+            heard: Heard::default(),
             newest: Mutex::default(),
+            file: Arc::downgrade(file),
             of_snapshot: Default::default(),
             outdated: Notify::new(),
+            leads: Mutex::default(),
+            building: Arc::default(),
+            closing: watch::Sender::new(false),
         }
     }
 
@@ -158,9 +205,12 @@ impl Certifier {
     ///
     /// # Errors
     /// A journal that takes no evidence.
-    pub(super) async fn take(&self, sender: NodeId, c: Certificate) -> Result<bool, crate::journal::JournalError> {
+    pub(super) async fn take(&self, sender: NodeId, c: Certificate) -> Result<bool, JournalError> {
         if !c.verifies(&self.voters) {
             return Ok(false);
+        }
+        for a in c.attestations() {
+            self.hear(&a).await?;
         }
         // Counted only when compared: else a leader could hand out true certificates ahead of false entries.
         let Some(own) = self.published.digest_at(c.index) else { return Ok(true) };
@@ -179,6 +229,21 @@ impl Certifier {
     /// A certificate of one index, if a majority of the voters has applied it and agrees.
     pub(super) async fn collect(&self, index: u64) -> Option<Certificate> {
         let mut words: Vec<Attestation> = self.attest(index).into_iter().collect();
+        let mut asked = self.ask(index);
+        loop {
+            if let Some(certificate) = Certificate::of(&words, &self.voters) {
+                return Some(certificate);
+            }
+            let Some(word) = self.word(index, asked.join_next().await?) else { continue };
+            if let Err(error) = self.hear(&word).await {
+                tracing::error!(%error, "two words of one voter could not be kept as evidence");
+            }
+            words.push(word);
+        }
+    }
+
+    /// Asks every other voter for its word on an index.
+    fn ask(&self, index: u64) -> JoinSet<Answer> {
         let mut asked = JoinSet::new();
         for voter in self.voters.others(self.node) {
             let body = codec::message(|w| {
@@ -186,22 +251,34 @@ impl Certifier {
             });
             asked.spawn(self.calls.call(voter, CallKind::Attest, body, ANSWER));
         }
-        loop {
-            if let Some(certificate) = Certificate::of(&words, &self.voters) {
-                return Some(certificate);
-            }
-            let answer = asked.join_next().await?.ok().and_then(Result::ok);
-            let attested = answer.and_then(|bytes| codec::parse(&bytes, |r| r.option(Attestation::read)).ok());
-            words.extend(attested.flatten().filter(|a| a.index == index && self.holds(a)));
-        }
+        asked
     }
 
-    /// The certificate of a snapshot up to `index`, which nobody would take without it. None when too few voters remember
-    /// their state at it: then a newer snapshot is made, and sent instead.
+    /// The word in an answer, if it is one on this index.
+    fn word(&self, index: u64, answer: Result<Answer, JoinError>) -> Option<Attestation> {
+        let bytes = answer.ok()?.ok()?;
+        let attested = codec::parse(&bytes, |r| r.option(Attestation::read)).ok()?;
+        attested.filter(|a| a.index == index && self.holds(a))
+    }
+
+    /// Remembers a word that verifies. Two of one voter on one index that differ are kept: no honest voter signs both.
+    async fn hear(&self, a: &Attestation) -> Result<(), JournalError> {
+        let Some(earlier) = self.heard.hear(a) else { return Ok(()) };
+        let why = format!("it signed two states for index {}", a.index);
+        tracing::error!(voter = %NodeId(a.voter), %why);
+        self.evidence.keep_double(NodeId(a.voter), &why, &Writer::bare().value(&earlier).value(a).finish()).await
+    }
+
+    /// The certificate of a snapshot up to `index`, which nobody would take without it: the one beside the snapshot, else
+    /// one that is asked for now. None when too few voters remember their state at it: then a newer snapshot is made, and
+    /// sent instead.
     pub(super) async fn of_snapshot(&self, index: u64) -> Option<Certificate> {
         let mut known = self.of_snapshot.lock().await;
         if known.as_ref().is_none_or(|c| c.index != index) {
-            *known = self.collect(index).await;
+            *known = match self.file.upgrade().and_then(|f| f.certificate(index)) {
+                Some(certificate) => Some(certificate),
+                None => self.collect(index).await,
+            };
         }
         if known.is_none() {
             self.outdated.notify_one();
@@ -209,19 +286,84 @@ impl Certifier {
         known.clone()
     }
 
-    /// Certifies each snapshot while the voters remember its state: one of them may be gone when it is needed.
-    pub(super) async fn certify_snapshots(self: Arc<Self>, raft: Raft) {
-        let mut metrics = raft.metrics();
-        let mut last = None;
-        loop {
-            let Ok(made) = metrics.wait_for(|m| m.snapshot.map(|id| id.index) != last).await.map(|m| m.snapshot) else {
-                return;
-            };
-            last = made.map(|id| id.index);
-            let Some(index) = last else { continue };
-            if let Some(certificate) = self.collect(index).await {
-                *self.of_snapshot.lock().await = Some(certificate);
+    /// Whether a snapshot of this state may take the place of the last one. It waits for a while before it says not yet,
+    /// since openraft asks again with the next commitment.
+    pub(super) async fn leave(&self, index: u64, digest: [u8; 32]) -> Leave {
+        // Who does not vote never leads.
+        if !self.voters.contains(self.node) {
+            return Leave::Without;
+        }
+        let mut closing = self.closing.subscribe();
+        let certificate = tokio::select! {
+            biased;
+            _ = closing.wait_for(|c| *c) => return Leave::NotYet,
+            certificate = self.collect(index) => certificate,
+        };
+        if let Some(certificate) = certificate.filter(|c| c.digest == digest) {
+            return Leave::With(certificate);
+        }
+        // Nor does who has evidence, until people looked; its log is not kept for ever.
+        if self.evidence.halted().is_some() {
+            return Leave::Without;
+        }
+        tracing::warn!(index, "no majority certifies a snapshot now: the last one stays, and so does the log");
+        tokio::select! {
+            biased;
+            _ = closing.wait_for(|c| *c) => {}
+            () = tokio::time::sleep(PAUSE) => {}
+        }
+        Leave::NotYet
+    }
+
+    /// Held by whoever builds a snapshot.
+    pub(super) async fn turn(&self) -> OwnedMutexGuard<()> {
+        Arc::clone(&self.building).lock_owned().await
+    }
+
+    /// Lets nobody wait for a certificate any more, and waits for who builds a snapshot.
+    pub(super) async fn close(&self) {
+        self.closing.send_replace(true);
+        let _turn = self.turn().await;
+    }
+
+    /// Puts a snapshot that came on disk, with the certificate that it came with, before openraft installs it: openraft
+    /// cuts the log beside the installation, and after a crash in between what the log lost must be somewhere.
+    pub(super) async fn keep(&self, snapshot: Snapshot, certificate: Certificate) -> Result<Snapshot, JoinError> {
+        let file = self.file.clone();
+        let kept = tokio::task::spawn_blocking(move || {
+            let (id, bytes) = (snapshot.meta.last_log_id, snapshot.snapshot.get_ref());
+            let put = file.upgrade().map_or(Ok(()), |f| f.put(id, certificate.digest, bytes, Some(&certificate)));
+            if let Err(error) = put {
+                // It is tried again when it is installed, and a second failure stops the node.
+                tracing::error!(%error, "a snapshot that came could not be written");
             }
+            snapshot
+        });
+        kept.await
+    }
+
+    /// Certifies a snapshot that is here without: of an earlier version of this program, or made when its file was lost.
+    pub(super) async fn certify_snapshots(self: Arc<Self>, raft: Raft) {
+        if !self.voters.contains(self.node) {
+            return;
+        }
+        let mut metrics = raft.metrics();
+        loop {
+            let bare = |index: u64| self.file.upgrade().is_none_or(|f| f.certificate(index).is_none());
+            let made = metrics.wait_for(|m| m.snapshot.is_some_and(|id| bare(id.index))).await.map(|m| m.snapshot);
+            let Ok(Some(id)) = made else { return };
+            let kept = match self.collect(id.index).await {
+                Some(certificate) => self.file.upgrade().map_or(Ok(false), |f| f.certify(&certificate)),
+                None => Ok(false),
+            };
+            match kept {
+                Ok(true) => continue,
+                // The voters do not remember it any more: a new one.
+                Ok(false) if self.evidence.halted().is_none() => self.outdated.notify_one(),
+                Ok(false) => {}
+                Err(error) => tracing::error!(%error, "the certificate of a snapshot could not be written"),
+            }
+            tokio::time::sleep(WITHHELD).await;
         }
     }
 
@@ -281,6 +423,53 @@ impl Certifier {
         }
     }
 
+    /// A leader was heard just now.
+    pub(super) fn hears(&self, leader: NodeId) {
+        *self.leads.lock().unwrap_or_else(PoisonError::into_inner) = Some((leader.0, Instant::now()));
+    }
+
+    /// The leader that was heard within the time of an answer.
+    fn leader(&self) -> Option<u64> {
+        let leads = *self.leads.lock().unwrap_or_else(PoisonError::into_inner);
+        leads.filter(|(_, at)| at.elapsed() < ANSWER).map(|(leader, _)| leader)
+    }
+
+    /// Notices when a leader that is heard sends no entries although another voter has some. Nothing that this node was sent
+    /// shows it, so it asks; and it says who contradicts whom, since one of the two may as well make it up.
+    pub(super) async fn watch(self: Arc<Self>) {
+        let mut applied = self.published.applied();
+        loop {
+            let at = *applied.borrow_and_update();
+            if tokio::time::timeout(WITHHELD, applied.wait_for(|a| *a > at)).await.is_ok_and(|moved| moved.is_ok()) {
+                continue;
+            }
+            let Some(leader) = self.leader() else { continue };
+            let mut asked = self.ask(at.saturating_add(1));
+            let mut ahead = None;
+            while let Some(answer) = asked.join_next().await {
+                let word = self.word(at.saturating_add(1), answer);
+                ahead = ahead.or(word.map(|a| a.voter).filter(|voter| *voter != leader));
+            }
+            let Some(voter) = ahead else { continue };
+            // What was committed just now comes with the next heartbeat.
+            let came = tokio::time::timeout(ANSWER, applied.wait_for(|a| *a > at)).await.is_ok();
+            if came || self.leader() != Some(leader) {
+                continue;
+            }
+            let why = format!(
+                "{} signed the state at index {}, and under this leader nothing after {at} is committed here",
+                NodeId(voter),
+                at + 1
+            );
+            tracing::error!(leader = %NodeId(leader), %why);
+            self.evidence.tell(NodeId(leader), why);
+            // Once for each position.
+            if applied.wait_for(|a| *a > at).await.is_err() {
+                return;
+            }
+        }
+    }
+
     /// To every other node; who misses it gets the next, or asks.
     fn hand_out(&self, body: Vec<u8>) {
         let others: Vec<u64> = self.published.state().nodes().map(|(id, _)| id.0).filter(|n| *n != self.node).collect();
@@ -325,6 +514,13 @@ mod tests {
         for bad in [twice, stranger, moved, other] {
             assert!(!bad.verifies(&voters), "{bad:?}");
         }
+        // One that is not of the form is checked by nobody, however long it is.
+        let checked = || voters.checked.load(std::sync::atomic::Ordering::Relaxed);
+        let before = checked();
+        let many = Certificate { signatures: vec![good.signatures[0]; SIGNATURES], ..good.clone() };
+        let turned = Certificate { signatures: good.signatures.iter().rev().copied().collect(), ..good.clone() };
+        assert!(!many.verifies(&voters) && !turned.verifies(&voters));
+        assert_eq!(checked(), before);
         assert_eq!(Certificate::from_canon(&good.to_canon()).unwrap(), good);
     }
 }

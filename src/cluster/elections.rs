@@ -14,7 +14,7 @@ use crate::domain::canon::{Canon, CanonError, Reader, Writer};
 use crate::domain::ids::FederationId;
 use crate::seal::{Signature, SigningKey};
 use std::collections::BTreeSet;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::task::JoinSet;
 
@@ -72,15 +72,20 @@ impl Elections {
     pub(super) fn admits(&self, vote: &Vote, shown: &[Grant]) -> bool {
         let Some(leader) = vote.leader_id.voted_for() else { return false };
         let of = (vote.leader_id.term, leader);
-        let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
-        if *seen == Some(of) {
+        if *self.seen() == Some(of) {
             return true;
         }
+        // Not under the lock, which the heartbeats of the leader that is known need.
         let elected = self.is_majority(of, shown);
         if elected {
-            *seen = Some(of);
+            let mut seen = self.seen();
+            *seen = (*seen).max(Some(of));
         }
         elected
+    }
+
+    fn seen(&self) -> MutexGuard<'_, Option<(u64, u64)>> {
+        self.seen.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Whether a certificate is one of these voters.
@@ -88,9 +93,18 @@ impl Elections {
         certificate.verifies(&self.voters)
     }
 
+    /// Of each voter the first grant counts, so that nobody makes others check more signatures than there are voters.
     fn is_majority(&self, of: (u64, u64), shown: &[Grant]) -> bool {
-        let granted: BTreeSet<u64> = shown.iter().filter(|g| self.verifies(of, g)).map(|g| g.voter).collect();
-        self.voters.is_majority(granted.len())
+        let (mut heard, mut granted) = (BTreeSet::new(), 0usize);
+        for g in shown {
+            if self.voters.contains(g.voter) && heard.insert(g.voter) && self.verifies(of, g) {
+                granted += 1;
+                if self.voters.is_majority(granted) {
+                    return true;
+                }
+            }
+        }
+        false
     }
 
     fn verifies(&self, (term, leader): (u64, u64), grant: &Grant) -> bool {
@@ -154,7 +168,13 @@ impl Mandate {
             let Some(answer) = asked.join_next().await else { return grants };
             let answer = answer.ok().and_then(Result::ok);
             let granted = answer.and_then(|bytes| codec::parse(&bytes, |r| r.option(Grant::read)).ok());
-            grants.extend(granted.flatten().filter(|g| self.elections.verifies(of, g)));
+            let granted = granted.flatten().filter(|g| self.elections.verifies(of, g));
+            // One that answers with another's grant adds nothing.
+            if let Some(g) = granted
+                && grants.iter().all(|own| own.voter != g.voter)
+            {
+                grants.push(g);
+            }
         }
         *shown = (of, grants.clone());
         grants
@@ -193,6 +213,13 @@ mod tests {
         let elections = Elections::new(Arc::new(Voters::of(&state)));
         assert!(elections.admits(&vote(5), &of(5, &f.police, &[&f.police, &f.customs])));
         assert!(elections.admits(&vote(5), &[]) && !elections.admits(&vote(6), &[]));
+        // However many come, each voter's is checked once, and none of who does not vote.
+        let voters = Arc::new(Voters::of(&state));
+        let elections = Elections::new(Arc::clone(&voters));
+        let bad = Grant { voter: f.customs.node.0, ..of(5, &f.customs, &[&f.police])[0] };
+        let many: Vec<Grant> = std::iter::repeat_n([bad, of(5, &f.police, &[&f.third])[0]], 32).flatten().collect();
+        assert!(!elections.admits(&vote(5), &many));
+        assert_eq!(voters.checked.load(std::sync::atomic::Ordering::Relaxed), 1);
         let read = |g: &Grant| {
             Grant::read(&mut Reader::bare(&{
                 let mut w = Writer::bare();

@@ -1,29 +1,66 @@
-//! What a member sent that no honest member sends, kept as it came (P6).
+//! What a member sent that no honest member sends, kept as it came (P6, P7).
 //!
-//! A message that would undo what was applied proves a fault: of its sender, or of this node's own log. Either way
-//! this node puts nothing on the ledger any more, until people have looked: the evidence outlives a restart, and
-//! writing goes on only after somebody moved the folder away.
+//! A message that would undo what was applied proves a fault: of its sender, or of this node's own log. So does a
+//! certificate of another state than this node has. Either way this node puts nothing on the ledger any more, until people
+//! have looked: the evidence outlives a restart, and writing goes on only after somebody moved the folder away.
+//!
+//! Two words of one voter on one index that differ prove a fault of that voter and none of this node, which goes on writing.
+//!
+//! Each kind has places of its own, so that none is crowded out: 64 messages, the first certificate, which says all
+//! that a second one would, and one pair for each voter.
 
 use super::network::CallKind;
 use crate::domain::canon::{Canon, CanonError, Reader, Writer};
 use crate::domain::ids::NodeId;
 use crate::domain::limits;
 use crate::journal::{Host, Journal, JournalError, JournalOptions, Recovery};
+use std::collections::BTreeMap;
 use std::path::Path;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 const DOMAIN: &str = "hufu.evidence";
 const VERSION: u16 = 1;
 /// More of the same proves no more; a sender must not fill the disk with it.
 const MOST: u64 = 64;
 
+/// What was kept, as it is told.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Finding {
+    /// Who sent it, or signed it.
+    pub sender: NodeId,
+    /// What it would have done, or proves.
+    pub why: String,
+    /// What the audit log calls it.
+    pub rule: &'static str,
+    /// Whether this node writes nothing to the ledger from now on.
+    pub closes: bool,
+}
+
 #[derive(Default)]
 struct Seen {
+    /// Messages that are no certificate.
     kept: u64,
     first: Option<String>,
-    untold: Vec<(NodeId, String)>,
+    untold: Vec<Finding>,
     /// Whether a certificate is among it.
     diverged: bool,
+    /// What voters signed twice.
+    doubles: BTreeMap<NodeId, String>,
+}
+
+impl Seen {
+    fn find(&mut self, (what, sender, kind): (String, NodeId, u32)) {
+        if kind == CallKind::Attest.code() {
+            self.doubles.insert(sender, what);
+            return;
+        }
+        self.first.get_or_insert(what);
+        if kind == CallKind::Certificate.code() {
+            self.diverged = true;
+        } else {
+            self.kept += 1;
+        }
+    }
 }
 
 /// The evidence of one node.
@@ -39,16 +76,13 @@ impl Evidence {
     }
 
     pub(super) fn over((journal, recovery): (Journal, Recovery)) -> Result<Evidence, String> {
-        let kept = recovery.next_seq.saturating_sub(recovery.first_seq);
-        let (mut first, mut diverged) = (None, false);
+        let mut seen = Seen::default();
         for seq in recovery.first_seq..recovery.next_seq {
             for (_, frame) in journal.read(seq, 1, 1 << 20).map_err(|e| e.to_string())? {
-                let (what, kind) = words(&frame).map_err(|e| e.to_string())?;
-                first.get_or_insert(what);
-                diverged |= kind == CallKind::Certificate.code();
+                seen.find(words(&frame).map_err(|e| e.to_string())?);
             }
         }
-        Ok(Evidence { journal, seen: Mutex::new(Seen { kept, first, untold: Vec::new(), diverged }) })
+        Ok(Evidence { journal, seen: Mutex::new(seen) })
     }
 
     /// Keeps a message; durable when it answers. From its call on nothing is written to the ledger, kept or not.
@@ -60,37 +94,66 @@ impl Evidence {
         message: &[u8],
     ) -> Result<(), JournalError> {
         let what = format!("{sender}: {why}");
-        let full = {
-            let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
+        {
+            let mut seen = self.seen();
+            let full = if kind == CallKind::Certificate { seen.diverged } else { seen.kept >= MOST };
             seen.first.get_or_insert(what.clone());
-            seen.diverged |= kind == CallKind::Certificate;
-            let full = seen.kept >= MOST;
-            if !full {
-                seen.kept += 1;
-                seen.untold.push((sender, why.to_owned()));
+            if full {
+                return Ok(());
             }
-            full
-        };
-        if full {
-            return Ok(());
+            seen.find((what.clone(), sender, kind.code()));
+            seen.untold.push(Finding { sender, why: why.to_owned(), rule: "door-rollback", closes: true });
         }
-        let frame = Writer::new(DOMAIN, VERSION).str(&what).value(&sender).u32(kind.code()).bytes(message).finish();
+        self.append(&what, sender, kind, message).await
+    }
+
+    /// Keeps two words of one voter on one index that differ, the first such pair of it.
+    pub(super) async fn keep_double(&self, voter: NodeId, why: &str, pair: &[u8]) -> Result<(), JournalError> {
+        let what = format!("{voter}: {why}");
+        {
+            let mut seen = self.seen();
+            if seen.doubles.contains_key(&voter) {
+                return Ok(());
+            }
+            seen.find((what.clone(), voter, CallKind::Attest.code()));
+            let (why, rule) = (why.to_owned(), "double-attestation");
+            seen.untold.push(Finding { sender: voter, why, rule, closes: false });
+        }
+        self.append(&what, voter, CallKind::Attest, pair).await
+    }
+
+    /// Tells what is worth looking at and proves nothing; it is not kept.
+    pub(super) fn tell(&self, sender: NodeId, why: String) {
+        self.seen().untold.push(Finding { sender, why, rule: "entries-withheld", closes: false });
+    }
+
+    async fn append(&self, what: &str, sender: NodeId, kind: CallKind, bytes: &[u8]) -> Result<(), JournalError> {
+        let frame = Writer::new(DOMAIN, VERSION).str(what).value(&sender).u32(kind.code()).bytes(bytes).finish();
         self.journal.append(vec![frame]).await.map(|_| ())
     }
 
     /// Whether the majority certified another state than this node has.
     pub(super) fn has_diverged(&self) -> bool {
-        self.seen.lock().unwrap_or_else(PoisonError::into_inner).diverged
+        self.seen().diverged
     }
 
     /// Why nothing is written any more; none while all is well.
     pub(super) fn halted(&self) -> Option<String> {
-        self.seen.lock().unwrap_or_else(PoisonError::into_inner).first.clone()
+        self.seen().first.clone()
     }
 
-    /// What was kept since the last call: sender and reason.
-    pub(super) fn take(&self) -> Vec<(NodeId, String)> {
-        std::mem::take(&mut self.seen.lock().unwrap_or_else(PoisonError::into_inner).untold)
+    /// Voters that signed two states for one index, each with the index.
+    pub(super) fn doubles(&self) -> Vec<String> {
+        self.seen().doubles.values().cloned().collect()
+    }
+
+    /// What was kept since the last call.
+    pub(super) fn take(&self) -> Vec<Finding> {
+        std::mem::take(&mut self.seen().untold)
+    }
+
+    fn seen(&self) -> MutexGuard<'_, Seen> {
+        self.seen.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -99,14 +162,14 @@ fn options() -> JournalOptions {
     JournalOptions { max_frame_bytes: limits::PEER_MESSAGE_BYTES + 2_048, ..JournalOptions::default() }
 }
 
-fn words(frame: &[u8]) -> Result<(String, u32), CanonError> {
+fn words(frame: &[u8]) -> Result<(String, NodeId, u32), CanonError> {
     let mut r = Reader::new(frame, DOMAIN, VERSION)?;
     let what = r.str(1024)?.to_owned();
-    NodeId::read(&mut r)?;
+    let sender = NodeId::read(&mut r)?;
     let kind = r.u32()?;
     r.bytes(limits::PEER_MESSAGE_BYTES)?;
     r.finish()?;
-    Ok((what, kind))
+    Ok((what, sender, kind))
 }
 
 #[cfg(test)]
@@ -142,5 +205,46 @@ mod tests {
         let evidence = Evidence::open(&System, dir.path()).unwrap();
         assert_eq!(evidence.halted().unwrap(), format!("{}: rollback 0", NodeId(7)));
         assert!(evidence.take().is_empty());
+    }
+
+    /// A divergence that is found after everything else is not forgotten, and certificates leave the places to the rest.
+    #[tokio::test]
+    async fn every_kind_of_evidence_has_its_places() {
+        let dir = tempfile::tempdir().unwrap();
+        {
+            let evidence = Evidence::open(&System, dir.path()).unwrap();
+            for n in 0..MOST {
+                evidence.keep(NodeId(7), CallKind::Append, &format!("rollback {n}"), b"message").await.unwrap();
+            }
+            for _ in 0..9 {
+                evidence.keep(NodeId(8), CallKind::Certificate, "another state", b"certificate").await.unwrap();
+                evidence.keep_double(NodeId(9), "two states", b"pair").await.unwrap();
+            }
+            assert_eq!(evidence.take().len() as u64, MOST + 2);
+        }
+        let evidence = Evidence::open(&System, dir.path()).unwrap();
+        assert!(evidence.has_diverged());
+        assert_eq!(evidence.doubles(), [format!("{}: two states", NodeId(9))]);
+
+        let dir = tempfile::tempdir().unwrap();
+        let evidence = Evidence::open(&System, dir.path()).unwrap();
+        for _ in 0..MOST + 9 {
+            evidence.keep(NodeId(8), CallKind::Certificate, "another state", b"certificate").await.unwrap();
+        }
+        evidence.keep(NodeId(7), CallKind::Append, "rollback", b"message").await.unwrap();
+        assert_eq!(evidence.take().len(), 2, "the rollback is kept, after one certificate");
+    }
+
+    /// A voter that signed twice says nothing against this node's ledger.
+    #[tokio::test]
+    async fn a_double_word_closes_nothing() {
+        let dir = tempfile::tempdir().unwrap();
+        {
+            let evidence = Evidence::open(&System, dir.path()).unwrap();
+            evidence.keep_double(NodeId(9), "two states", b"pair").await.unwrap();
+            assert!(evidence.take().iter().all(|f| !f.closes && f.sender == NodeId(9)));
+        }
+        let evidence = Evidence::open(&System, dir.path()).unwrap();
+        assert_eq!((evidence.halted(), evidence.has_diverged(), evidence.doubles().len()), (None, false, 1));
     }
 }

@@ -6,7 +6,7 @@ use super::certificate::{Certificate, Certifier, step_back};
 use super::codec;
 use super::door::{Door, DoorError};
 use super::elections::{Elections, Mandate, read_grants};
-use super::evidence::Evidence;
+use super::evidence::{Evidence, Finding};
 use super::log::LogStore;
 use super::machine::{Machine, Published};
 use super::network::{CallError, CallKind, Network, PeerCalls};
@@ -136,7 +136,7 @@ struct Message<'a> {
 pub struct Cluster {
     node: NodeId,
     pub(super) raft: Raft,
-    log: LogStore,
+    pub(super) log: LogStore,
     published: Arc<Published>,
     incidents: Incidents,
     evidence: Arc<Evidence>,
@@ -157,7 +157,7 @@ impl Cluster {
         let fatal = |e: String| ClusterError::Fatal(e);
         let host = &o.host;
         let log = LogStore::open(host.as_ref(), &o.dir.join("log")).map_err(|e| fatal(e.to_string()))?;
-        let (machine, published) = Machine::open(host.as_ref(), (&o.dir, o.materialised), &o.genesis, &log)
+        let (mut machine, published) = Machine::open(host.as_ref(), (&o.dir, o.materialised), &o.genesis, &log)
             .map_err(|e| fatal(e.to_string()))?;
         let incidents = machine.incidents();
         let evidence = Arc::new(Evidence::open(host.as_ref(), &o.dir.join("evidence")).map_err(fatal)?);
@@ -189,8 +189,10 @@ impl Cluster {
         let elections = Arc::new(Elections::new(Arc::clone(&known)));
         let mandate = Mandate::new(o.node.0, Arc::clone(&key), Arc::clone(&elections), Arc::clone(&o.calls));
         let mandate = Arc::new(mandate);
-        let (calls, shown, kept) = (Arc::clone(&o.calls), Arc::clone(&published), Arc::clone(&evidence));
+        let (calls, shown, kept) =
+            (Arc::clone(&o.calls), (Arc::clone(&published), &machine.file()), Arc::clone(&evidence));
         let certifier = Arc::new(Certifier::new(o.node.0, key, known, calls, shown, kept));
+        machine.certify_with(Arc::clone(&certifier));
         let network = Network {
             calls: Arc::clone(&o.calls),
             log: log.clone(),
@@ -211,10 +213,11 @@ impl Cluster {
         }
         let mut certifying = JoinSet::new();
         certifying.spawn(Arc::clone(&certifier).run(raft.clone()));
+        certifying.spawn(Arc::clone(&certifier).watch());
         certifying.spawn(Arc::clone(&certifier).renew_snapshots(raft.clone()));
         certifying.spawn(Arc::clone(&certifier).certify_snapshots(raft.clone()));
         let certifying = tokio::sync::Mutex::new(certifying);
-        let batcher = Batcher::start(o.node, raft.clone(), Arc::clone(&o.calls));
+        let batcher = Batcher::start(o.node, raft.clone(), log.gauge(), Arc::clone(&o.calls));
         tokio::spawn(add_learners(raft.clone(), o.node, state.learners()));
         let election = Duration::from_millis(o.timings.election_max_ms);
         let (node, calls, pieces) = (o.node, o.calls, tokio::sync::Mutex::default());
@@ -255,9 +258,14 @@ impl Cluster {
         self.incidents.take()
     }
 
-    /// What was kept as evidence since the last call: who sent it, and what it would have done.
-    pub fn take_evidence(&self) -> Vec<(NodeId, String)> {
+    /// What was kept as evidence since the last call.
+    pub fn take_evidence(&self) -> Vec<Finding> {
         self.evidence.take()
+    }
+
+    /// Voters that signed two states for one index, each with the index (P7).
+    pub fn double_words(&self) -> Vec<String> {
+        self.evidence.doubles()
     }
 
     /// The highest index whose state a majority of the voters signed (P7); 0 for none yet.
@@ -333,6 +341,9 @@ impl Cluster {
                 let (shown, mut m) = codec::parse(&body, |r| Ok((read_grants(r)?, codec::read_append(r)?)))?;
                 self.admit(&of, door.append(sender, &m, &shown)).await?;
                 m.leader_commit = door.commit(&m);
+                if !door.is_deposed(&m.vote) {
+                    self.certifier.hears(sender);
+                }
                 let reply = self.raft.append_entries(m).await.map_err(|e| fatal(e.to_string()))?;
                 Ok(codec::message(|w| codec::write_append_reply(w, &reply)))
             }
@@ -360,6 +371,8 @@ impl Cluster {
                     let added = pieces.add(&m, check).map(|snapshot| whole = snapshot);
                     self.admit(&of, added).await?;
                     if let Some(snapshot) = whole {
+                        let kept = self.certifier.keep(snapshot, certificate).await;
+                        let snapshot = kept.map_err(|e| fatal(e.to_string()))?;
                         let installed = self.raft.install_full_snapshot(m.vote, snapshot).await;
                         reply = installed.map_err(|e| fatal(e.to_string()))?.into();
                     }
@@ -469,6 +482,7 @@ impl Cluster {
         if let Err(e) = self.raft.shutdown().await {
             tracing::warn!(error = %e, "consensus did not stop cleanly");
         }
+        self.certifier.close().await;
     }
 
     async fn read_index(&self) -> Result<u64, ClusterError> {

@@ -25,6 +25,10 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 /// one heartbeat, which is all the time that openraft gives it.
 const SEND_BYTES: usize = 512 << 10;
 
+/// Most entries that lie here before a leader takes nothing new: five times what comes between two snapshots. Only without
+/// a certificate for its snapshots a log is not cut, and who withholds those could as well acknowledge no entries.
+const MOST: usize = 100_000;
+
 /// A frame of the log's journal. Numbers are format.
 enum Frame {
     Vote(Vote),
@@ -85,6 +89,8 @@ struct Live {
     purged: Option<LogId>,
     /// Index -> entry and, once durable, the frame that holds it.
     entries: BTreeMap<u64, (LogEntry, Option<u64>)>,
+    /// How many of them are too many.
+    most: usize,
 }
 
 impl Live {
@@ -112,6 +118,17 @@ impl Live {
     }
 }
 
+/// How full the log is.
+pub(super) struct Gauge(Arc<Mutex<Live>>);
+
+impl Gauge {
+    /// Whether nothing new should be put there before it is cut.
+    pub(super) fn is_full(&self) -> bool {
+        let live = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        live.entries.len() >= live.most
+    }
+}
+
 /// The log; clones share it.
 #[derive(Clone)]
 pub(super) struct LogStore {
@@ -123,7 +140,7 @@ impl LogStore {
     /// Opens and replays.
     pub(super) fn open(host: &dyn Host, dir: &Path) -> Result<LogStore, JournalError> {
         let (journal, recovery) = Journal::open(host, dir, JournalOptions::default())?;
-        let mut live = Live::default();
+        let mut live = Live { most: MOST, ..Live::default() };
         let mut next = recovery.first_seq;
         while next < recovery.next_seq {
             for (seq, bytes) in journal.read(next, 1024, 4 << 20)? {
@@ -161,6 +178,16 @@ impl LogStore {
     pub(super) fn begun(&self) -> bool {
         let live = self.live();
         live.purged.is_some() || !live.entries.is_empty()
+    }
+
+    /// How full it is, for who must not keep the folder.
+    pub(super) fn gauge(&self) -> Gauge {
+        Gauge(Arc::clone(&self.live))
+    }
+
+    #[cfg(test)]
+    pub(super) fn hold_at_most(&self, most: usize) {
+        self.live().most = most;
     }
 
     /// Whether this log agrees that it holds, or held, this entry.

@@ -1,7 +1,12 @@
 //! The state machine under openraft: applies batches to the ledger, keeps digests, reads and writes snapshots.
 //!
 //! What it holds is rebuilt from the newest snapshot file and the log; a start is shorter by what the store kept.
+//!
+//! openraft cuts the log up to the snapshot that it was told of. A voter's builder tells it of one only when that is
+//! certified, so the log is never cut up to one that nobody would take; without a certificate there is none, the snapshot
+//! before stays with its certificate, and the next commitment tries again.
 
+use super::certificate::{Certifier, Leave};
 use super::group::Materialise;
 use super::log::LogStore;
 use super::saver::{Incidents, Moment, Saver};
@@ -15,7 +20,7 @@ use std::collections::BTreeMap;
 use std::io::Cursor;
 use std::path::Path;
 use std::sync::{Arc, PoisonError, RwLock};
-use tokio::sync::watch;
+use tokio::sync::{OwnedMutexGuard, watch};
 
 /// Digests kept for comparing nodes at one common index.
 const DIGESTS: usize = 4096;
@@ -60,6 +65,9 @@ pub(super) struct Machine {
     membership: StoredMembership,
     published: Arc<Published>,
     saver: Saver,
+    certifier: Option<Arc<Certifier>>,
+    /// The log is cut and the snapshot is gone.
+    lost: bool,
 }
 
 impl Machine {
@@ -75,7 +83,8 @@ impl Machine {
         let read = |e: std::io::Error| failed(ErrorVerb::Read, e.to_string());
         let disk = host.disk(dir).map_err(|e| failed(ErrorVerb::Read, e.to_string()))?;
         let file = Arc::new(SnapshotFile::on(disk));
-        let begun = log.begun() || file.is_there().map_err(read)?;
+        let there = file.is_there().map_err(read)?;
+        let begun = log.begun() || there;
         let (saver, saved) = match materialised {
             Materialise::InStore => Saver::open(&dir.join("state"), begun),
             Materialise::Never => Ok((Saver::of_nothing(), None)),
@@ -91,11 +100,13 @@ impl Machine {
             membership: StoredMembership::default(),
             published: Arc::clone(&published),
             saver,
+            certifier: None,
+            lost: !there && log.purged().is_some(),
         };
         if let Some(bytes) = machine.file.read().map_err(read)? {
             let (meta, state) = decode_snapshot(&bytes).map_err(|e| failed(ErrorVerb::Read, e.to_string()))?;
-            machine.file.found(meta.last_log_id);
             machine.take_over(&meta, &state)?;
+            machine.file.found(meta.last_log_id, &machine.state).map_err(read)?;
         }
         if let Some((meta, state)) =
             saved.filter(|(m, _)| m.last_log_id > machine.applied && m.last_log_id.is_some_and(|l| log.agrees(&l)))
@@ -106,6 +117,16 @@ impl Machine {
             }
         }
         Ok((machine, published))
+    }
+
+    /// The file of its snapshots.
+    pub(super) fn file(&self) -> Arc<SnapshotFile> {
+        Arc::clone(&self.file)
+    }
+
+    /// From now on its snapshots are certified.
+    pub(super) fn certify_with(&mut self, certifier: Arc<Certifier>) {
+        self.certifier = Some(certifier);
     }
 
     /// What was rebuilt, to be told in the audit log.
@@ -174,6 +195,9 @@ impl RaftStateMachine<TypeConfig> for Machine {
             state: self.state.clone(),
             applied: self.applied,
             membership: self.membership.clone(),
+            certifier: self.certifier.clone(),
+            lost: std::mem::take(&mut self.lost),
+            turn: None,
         }
     }
 
@@ -194,7 +218,9 @@ impl RaftStateMachine<TypeConfig> for Machine {
         }
         // Read before it is made durable: what does not parse must not be found again at the next start.
         let read = State::decode(&state).map_err(|e| failed(ErrorVerb::Read, e.to_string()))?;
-        self.file.put(meta.last_log_id, &bytes).map_err(|e| failed(ErrorVerb::Write, e.to_string()))?;
+        // Usually there already, with its certificate.
+        let put = self.file.put(meta.last_log_id, read.digest(), &bytes, None);
+        put.map_err(|e| failed(ErrorVerb::Write, e.to_string()))?;
         self.become_state(meta, read);
         self.save();
         Ok(())
@@ -214,14 +240,38 @@ pub(super) struct Builder {
     state: State,
     applied: Option<LogId>,
     membership: StoredMembership,
+    certifier: Option<Arc<Certifier>>,
+    lost: bool,
+    /// Given back last, when the file is let go: whoever stops the node waits for it.
+    turn: Option<OwnedMutexGuard<()>>,
+}
+
+impl Builder {
+    async fn leave(&mut self, digest: [u8; 32]) -> Leave {
+        let (Some(certifier), Some(id)) = (&self.certifier, self.applied) else { return Leave::Without };
+        // openraft asks for one at a start when it finds none and the log is cut. The node could not start without it.
+        if self.lost {
+            return Leave::Without;
+        }
+        self.turn = Some(certifier.turn().await);
+        certifier.leave(id.index, digest).await
+    }
 }
 
 impl RaftSnapshotBuilder<TypeConfig> for Builder {
     async fn build_snapshot(&mut self) -> Result<Snapshot<TypeConfig>, StorageError> {
+        let digest = self.state.digest();
+        let certificate = match self.leave(digest).await {
+            Leave::With(certificate) => Some(certificate),
+            Leave::Without => None,
+            // One that is not newer than the last is none for openraft: it cuts nothing, and asks again.
+            Leave::NotYet => return Ok(Snapshot { meta: SnapshotMeta::default(), snapshot: Box::default() }),
+        };
         let snapshot_id = self.applied.map_or_else(|| "0".to_owned(), |l| format!("{}-{}", l.leader_id.term, l.index));
         let meta = SnapshotMeta { last_log_id: self.applied, last_membership: self.membership.clone(), snapshot_id };
         let bytes = encode_snapshot(&meta, &self.state.encode());
-        self.file.put(self.applied, &bytes).map_err(|e| failed(ErrorVerb::Write, e.to_string()))?;
+        let put = self.file.put(self.applied, digest, &bytes, certificate.as_ref());
+        put.map_err(|e| failed(ErrorVerb::Write, e.to_string()))?;
         Ok(Snapshot { meta, snapshot: Box::new(Cursor::new(bytes)) })
     }
 }

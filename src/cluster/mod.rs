@@ -18,6 +18,8 @@
 //!
 //! - A snapshot counts only with a certificate of the majority for its very state, and a node whose state is not the
 //!   certified one writes nothing more ([`certificate`], P7).
+//! - A voter's log is cut only up to a snapshot whose certificate is durable beside it ([`snapshot`], [`machine`]).
+//! - Two words of one voter on one index that differ are kept as evidence against it ([`heard`]).
 //!
 //! Not guaranteed: that an elected leader sends everybody the same entries before the next certificate, about a second
 //! later. What contradicts a fork is kept as evidence; which side was bad, people find out.
@@ -33,6 +35,7 @@ mod door;
 mod elections;
 mod evidence;
 mod group;
+mod heard;
 mod log;
 mod machine;
 mod network;
@@ -45,6 +48,7 @@ mod types;
 mod voters;
 
 pub use committer::{Committer, Outcome, refused};
+pub use evidence::Finding;
 pub use group::{Cluster, ClusterError, ClusterOptions, Materialise, Status, Timings};
 pub use network::{CallError, CallKind, PeerCalls};
 pub use types::{Entry, EntryReply, TypeConfig};

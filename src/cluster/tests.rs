@@ -1,6 +1,8 @@
 //! openraft's own storage suite, restarts, and the door.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "test")]
 
+mod bad_voter;
+mod harness;
 mod together;
 
 use super::certificate::{Certificate, attest};

@@ -35,7 +35,7 @@ use tonic::transport::{Channel, Endpoint, Uri};
 
 /// A person's client waits this long for its node.
 const PERSON_LINE: Line = Line { protocol: Protocol::Calls, connect: Duration::from_secs(5), patience: None };
-/// On an urgent line a second attempt to connect begins beside the first after this long, and so on.
+/// On a line with a patience a second attempt to connect begins beside the first after this long, and so on.
 const ATTEMPT_DELAY: Duration = Duration::from_millis(250);
 
 /// What a channel is for, and how it bears with a peer that does not answer.
@@ -245,7 +245,7 @@ async fn connect(
     Ok(io)
 }
 
-/// Connects on an urgent line. By itself the system sends a lost SYN again only after a second, then after two; and what
+/// Connects on a line with a patience. By itself the system sends a lost SYN again only after a second, then after two; and what
 /// goes unacknowledged on a connection it repeats for minutes, ever more rarely, so that a line that is back would wait for
 /// the next repetition.
 async fn reach(address: &str, patience: Duration) -> io::Result<TcpStream> {

@@ -1,7 +1,7 @@
 //! The ledger's rules, named for column L of `docs/rules.md`.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "test")]
 
-use super::fixture::{Agency, Federation, federation};
+use super::fixture::{Agency, Federation, federation, three_voters};
 use super::*;
 use crate::domain::agreement::Terms;
 use crate::domain::canon::Canon;
@@ -505,4 +505,36 @@ fn time_never_goes_back_and_one_agency_cannot_push_it() {
     assert_eq!(at(&mut s, &f.customs, 1, 5_000_000), 5_000_000);
     assert_eq!(at(&mut s, &f.customs, 2, 4_000_000), 5_000_000, "not back");
     assert_eq!(at(&mut s, &f.police, 2, u64::MAX), 5_000_000, "one agency alone moves nothing");
+}
+
+/// The lower median of three reports is an honest one or lower: an entry dated 2099, before anybody reported or after, is
+/// taken, its date is not believed, and every node makes the same of it.
+#[test]
+fn l_an_entry_dated_2099_moves_no_time() {
+    const YEAR_2099: u64 = 4_070_908_800_000;
+    let f = three_voters();
+    let start = State::genesis(&f.genesis).unwrap();
+    let mut log = Vec::new();
+    let mut s = start.clone();
+    let mut at = |s: &mut State, a: &Agency, sequence, time| {
+        let (incarnation, not_after) = (1, 1_000);
+        let (federation, node, time) = (f.id.clone(), a.node, Millis(time));
+        let b = SignedBatch { federation, node, incarnation, sequence, not_after, time, commands: vec![] };
+        log.push(b.seal(&a.node_key));
+        assert_eq!(s.apply_batch(log.len() as u64, log.last().unwrap()).refused, None);
+        s.time().0
+    };
+    assert_eq!(at(&mut s, &f.police, 1, YEAR_2099), 1_000_000, "alone, and the first");
+    assert_eq!(at(&mut s, &f.customs, 1, 5_000_000), 5_000_000);
+    assert_eq!(at(&mut s, &f.third, 1, 5_100_000), 5_100_000);
+    for n in 2..50 {
+        assert_eq!(at(&mut s, &f.police, n, YEAR_2099), 5_100_000, "as often as it likes");
+    }
+    // Late as the others may be, they set the time.
+    assert_eq!(at(&mut s, &f.customs, 2, 5_200_000), 5_200_000);
+    let mut other = start;
+    for (index, entry) in (1..).zip(&log) {
+        other.apply_batch(index, entry);
+    }
+    assert_eq!(other.digest(), s.digest());
 }

@@ -18,7 +18,12 @@ use std::time::Duration;
 use tonic::transport::Channel;
 use tonic::{Code, Request};
 
-const LINE: Line = Line { protocol: Protocol::Calls, connect: Duration::from_secs(2), patience: None };
+/// After a cut the system would repeat for minutes what went unacknowledged, ever more rarely, and HTTP/2 notices it with its
+/// pings after 15 s. A voter must be heard again as soon as the line is back, so its connection gives up earlier.
+const CONSENSUS: Line =
+    Line { protocol: Protocol::Calls, connect: Duration::from_secs(2), patience: Some(Duration::from_secs(2)) };
+/// A full line may leave much unacknowledged for longer than heartbeats may wait.
+const BULK: Line = Line { patience: Some(Duration::from_secs(6)), ..CONSENSUS };
 const ASK: Duration = Duration::from_secs(1);
 const TRANSFER: Duration = Duration::from_secs(10);
 
@@ -39,11 +44,9 @@ impl Peers {
     pub(super) fn new(config: &NodeConfig, dialer: &Dialer, roots: TrustRoots) -> Result<Peers, Fault> {
         let mut channels = BTreeMap::new();
         for p in &config.peers {
-            let dial = || dialer.channel(p.address, &p.agency, &p.node, LINE);
-            channels.insert(
-                node_id(&p.agency, &p.node),
-                Links { agency: p.agency.clone(), consensus: dial()?, bulk: dial()? },
-            );
+            let dial = |line| dialer.channel(p.address, &p.agency, &p.node, line);
+            let links = Links { agency: p.agency.clone(), consensus: dial(CONSENSUS)?, bulk: dial(BULK)? };
+            channels.insert(node_id(&p.agency, &p.node), links);
         }
         Ok(Peers { channels, roots })
     }
@@ -177,5 +180,17 @@ impl PeerReports for Peers {
             let reply = asked.await.map_err(|_| "no answer in time".to_owned())?;
             Ok(reply.map_err(|s| fault_of(&s).message)?.into_inner().next)
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Less than a call on them waits for, so that the next one finds another connection.
+    #[test]
+    fn a_line_that_was_cut_is_given_up_before_its_calls_are() {
+        assert!(CONSENSUS.patience.is_some_and(|p| p >= ASK && p <= CONSENSUS.connect));
+        assert!(BULK.patience.is_some_and(|p| p < TRANSFER));
     }
 }

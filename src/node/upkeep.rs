@@ -2,6 +2,7 @@
 //! crash left uncommitted, anchor the audit head, tell originators of accesses, index what it holds.
 
 use crate::audit::{Action as AuditAction, Decision as Verdict, Object, anchor_digest};
+use crate::cluster::Finding;
 use crate::domain::ids::{AgencyId, NodeId};
 use crate::ledger::Command;
 use crate::node::system::SystemEntropy;
@@ -219,13 +220,17 @@ async fn tell_damaged(core: &Core) {
     }
 }
 
-/// An attempt to undo the ledger is an event of the audit log, and an alarm in the node's.
+/// Evidence against a member is an event of the audit log, and an alarm in the node's.
 async fn tell_evidence(core: &Core) {
-    for (sender, why) in core.cluster.take_evidence() {
+    for Finding { sender, why, rule, closes } in core.cluster.take_evidence() {
         let agency = core.state().node_agency(sender).unwrap_or_else(|| core.agency.clone());
-        tracing::error!(%sender, %agency, %why, "ALARM: a member tried to undo the ledger; this node writes nothing to it");
+        if closes {
+            tracing::error!(%sender, %agency, %why, "ALARM: a member tried to undo the ledger; this node writes nothing to it");
+        } else {
+            tracing::error!(%sender, %agency, rule, %why, "ALARM: a member does what no honest one does, or seems to");
+        }
         let object = Object::Text(why.chars().take(200).collect());
-        let logged = core.log_node(AuditAction::PeerRefused, &agency, object, Verdict::Deny, "door-rollback").await;
+        let logged = core.log_node(AuditAction::PeerRefused, &agency, object, Verdict::Deny, rule).await;
         if let Err(error) = logged {
             tracing::error!(%error, "evidence could not be audited");
         }

@@ -65,6 +65,8 @@ pub struct ClusterView {
     pub halted: Option<String>,
     /// The highest index whose state a majority of the voters signed (P7).
     pub certified: u64,
+    /// Voters that signed two states for one index, each with the index (P7).
+    pub double_words: Vec<String>,
 }
 
 impl Core {
@@ -124,6 +126,7 @@ impl Core {
             withheld: !watches,
             halted: self.cluster.halted(),
             certified: self.cluster.certified(),
+            double_words: self.cluster.double_words(),
         })
     }
 

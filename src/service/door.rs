@@ -100,11 +100,16 @@ impl Core {
         purpose: &str,
         covers: bool,
     ) -> Decision {
-        // A node whose state is not the majority's knows neither who may read nor under what (P7). Notices go on.
-        if self.cluster.has_diverged() && action.reads_records() && resource.is_above_internal() {
+        if action.reads_records() && self.withholds(&resource) {
             return Decision::Deny { rule: "ledger-diverged".into(), kind: DenyKind::Hidden };
         }
         self.policy.decide(&self.question(caller, action, resource, purpose, covers))
+    }
+
+    /// A node whose state is not the majority's knows neither who may read nor under what (P7): what is above internal goes
+    /// to nobody, person or node. Notices go on.
+    pub fn withholds(&self, resource: &Resource) -> bool {
+        self.cluster.has_diverged() && resource.is_above_internal()
     }
 
     /// What the policies are asked.

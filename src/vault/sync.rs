@@ -7,6 +7,7 @@ use super::intake::{Entry, Take};
 use super::object::SealedObject;
 use super::rules;
 use crate::domain::ids::{AgencyId, NodeId, RecordId};
+use crate::domain::label::Label;
 use crate::domain::time::Millis;
 use crate::ledger::{State, VersionEntry};
 use crate::seal::{TaggedVersion, month_of, pull_check};
@@ -298,18 +299,19 @@ impl Vault {
         Ok(())
     }
 
-    /// The object that a token names, if it is committed and names the puller's agency; None is all that
-    /// anybody else learns. A token that several objects share names one after the other.
+    /// The object that a token names, if it is committed, names the puller's agency and `leaves` this node; None is all
+    /// that anybody else learns. A token that several objects share names one after the other.
     pub fn serve(
         &self,
         state: &State,
         puller: &AgencyId,
-        token: &[u8; 32],
-        attempt: u32,
+        (token, attempt): (&[u8; 32], u32),
+        leaves: impl Fn(&Label) -> bool,
     ) -> Result<Option<(RecordId, u32, Parts)>, VaultError> {
         let entitled = |(record, version): (RecordId, u32)| {
             let card = self.card(state, &record, version).ok().flatten()?;
-            card.facts.label.audience().contains(puller).then_some((record, version))
+            let label = &card.facts.label;
+            (label.audience().contains(puller) && leaves(label)).then_some((record, version))
         };
         let named: Vec<_> = self.intake.by_check(&pull_check(token)).into_iter().filter_map(entitled).collect();
         let turn = (attempt as usize).checked_rem(named.len()).unwrap_or(0);

@@ -1,67 +1,14 @@
-//! Several nodes of one federation in one process: elections, certificates, and what a bad voter meets.
+//! Several nodes of one federation in one process: elections, certificates, snapshots.
 
+use super::harness::{Nodes, cut_log, leader, start, until};
 use super::*;
-use crate::cluster::certificate::{Certificate, attest};
 use crate::domain::canon::Canon;
-use crate::ledger::fixture::{Agency, Federation};
-use crate::seal::SigningKey;
-use std::collections::BTreeMap;
-use std::pin::Pin;
-use std::sync::{Mutex, Weak};
+use crate::domain::time::Millis;
+use crate::ledger::SignedBatch;
+use crate::ledger::fixture::three_voters;
+use std::sync::Arc;
 use std::time::Duration;
-use tokio::time::{Instant, timeout};
-
-type Nodes = Arc<Mutex<BTreeMap<u64, Weak<Cluster>>>>;
-
-/// Calls from one node, straight into the others.
-struct Wire {
-    from: NodeId,
-    nodes: Nodes,
-}
-
-impl PeerCalls for Wire {
-    fn call(
-        &self,
-        target: u64,
-        kind: CallKind,
-        bytes: Vec<u8>,
-        within: Duration,
-    ) -> Pin<Box<dyn Future<Output = Result<Vec<u8>, CallError>> + Send>> {
-        let node = self.nodes.lock().unwrap().get(&target).and_then(Weak::upgrade);
-        let from = self.from;
-        Box::pin(async move {
-            let node = node.ok_or_else(|| CallError::Unreachable("it is down".into()))?;
-            let answer = timeout(within, node.handle(from, kind.code(), bytes)).await;
-            answer.map_err(|_| CallError::Timeout)?.map_err(|e| CallError::Unreachable(e.to_string()))
-        })
-    }
-}
-
-async fn start(f: &Federation, agency: &Agency, seed: u8, nodes: &Nodes, dir: &TempDir) -> Arc<Cluster> {
-    let options = ClusterOptions {
-        node: agency.node,
-        host: Arc::new(System),
-        materialised: Materialise::InStore,
-        dir: dir.path().join(agency.id.as_str()),
-        genesis: f.genesis.clone(),
-        timings: Timings { heartbeat_ms: 50, election_min_ms: 200, election_max_ms: 400 },
-        peers: [&f.police, &f.customs, &f.third].map(|a| a.node).into(),
-        calls: Arc::new(Wire { from: agency.node, nodes: Arc::clone(nodes) }),
-        key: SigningKey::from_seed(&[seed; 32]).unwrap(),
-    };
-    let cluster = Arc::new(Cluster::start(options).await.unwrap());
-    nodes.lock().unwrap().insert(agency.node.0, Arc::downgrade(&cluster));
-    cluster
-}
-
-/// Polls until it holds; the runtime goes on meanwhile.
-async fn until(what: &str, mut holds: impl FnMut() -> bool) {
-    let deadline = Instant::now() + Duration::from_secs(30);
-    while !holds() {
-        assert!(Instant::now() < deadline, "{what}");
-        tokio::time::sleep(Duration::from_millis(5)).await;
-    }
-}
+use tokio::time::Instant;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn voters_certify_and_a_node_that_differs_stops_writing() {
@@ -102,7 +49,7 @@ async fn voters_certify_and_a_node_that_differs_stops_writing() {
     });
     third.handle(f.police.node, CallKind::Certificate.code(), body).await.unwrap();
     assert!(third.has_diverged() && third.halted().unwrap().contains("another state"));
-    assert_eq!(third.take_evidence().len(), 1);
+    assert_eq!(third.take_evidence().iter().filter(|f| f.closes).count(), 1);
     third.shutdown().await;
     drop(third);
     let third = start(&f, &f.third, 60, &nodes, &dir).await;
@@ -130,8 +77,8 @@ async fn a_barrier_waits_for_a_leader() {
     }
 }
 
-/// A node that comes when the log is cut gets a snapshot, with the certificate that it asks for; also after every voter was
-/// restarted and none remembers the state at which the old one was made.
+/// A node that comes when the log is cut gets a snapshot, with the certificate that it asks for; also when none is kept, as
+/// with data of an earlier version, and no voter remembers the state at which the snapshot was made.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_newcomer_is_fed_a_certified_snapshot() {
     let (f, dir, nodes) = (federation(), tempfile::tempdir().unwrap(), Nodes::default());
@@ -145,11 +92,7 @@ async fn a_newcomer_is_fed_a_certified_snapshot() {
         if !restarted {
             // Whoever leads later has no log to give.
             for node in both {
-                node.raft.trigger().snapshot().await.unwrap();
-                let at = || node.raft.metrics().borrow().snapshot.map(|id| id.index);
-                until("it made a snapshot", || at().is_some()).await;
-                node.raft.trigger().purge_log(at().unwrap()).await.unwrap();
-                until("it cut its log", || node.raft.metrics().borrow().purged.is_some()).await;
+                cut_log(node).await;
             }
         } else {
             let third = start(&f, &f.third, 60, &nodes, &dir).await;
@@ -163,6 +106,15 @@ async fn a_newcomer_is_fed_a_certified_snapshot() {
         }
         for node in [police, customs] {
             node.shutdown().await;
+        }
+        for agency in [&f.police, &f.customs] {
+            let kept = dir.path().join(agency.id.as_str()).join("snapshot.certificates");
+            let there = kept.exists();
+            // Who lost the folder's certificates and does not lead has none again.
+            assert!(there || restarted);
+            if there {
+                std::fs::remove_file(kept).unwrap();
+            }
         }
     }
 }
@@ -178,7 +130,7 @@ async fn a_restarted_leader_without_grants_steps_down() {
     let at = both.iter().position(leads).unwrap();
     // The follower is cut off; the leader writes what nobody else has.
     let (leader, other) = (Arc::clone(&both[at]), Arc::clone(&both[1 - at]));
-    nodes.lock().unwrap().clear();
+    nodes.cut();
     let last = leader.raft.metrics().borrow().last_log_index;
     let writer = leader.raft.clone();
     let writing = tokio::spawn(async move { writer.client_write(Entry { batches: Vec::new() }).await });
@@ -193,7 +145,7 @@ async fn a_restarted_leader_without_grants_steps_down() {
     };
     drop(leader);
     both[at] = Arc::clone(&other);
-    nodes.lock().unwrap().insert(other.node().0, Arc::downgrade(&other));
+    nodes.join(&other);
     both[at] = start(&f, agency, seed, &nodes, &dir).await;
     assert_eq!(both[at].node(), node);
     let led = |c: &Arc<Cluster>| c.status().leader.is_some() && c.raft.metrics().borrow().current_term > term;
@@ -204,5 +156,88 @@ async fn a_restarted_leader_without_grants_steps_down() {
     .await;
     for cluster in both {
         cluster.shutdown().await;
+    }
+}
+
+/// A leader that was restarted feeds who lags, although everybody who certified its snapshot but itself is gone: the
+/// certificate lies beside the snapshot.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_snapshot_keeps_its_certificate_when_who_gave_it_is_gone() {
+    let (f, dir, nodes) = (three_voters(), tempfile::tempdir().unwrap(), Nodes::default());
+    let police = start(&f, &f.police, 100, &nodes, &dir).await;
+    let customs = start(&f, &f.customs, 20, &nodes, &dir).await;
+    let third = start(&f, &f.third, 60, &nodes, &dir).await;
+    leader(&[&police, &customs, &third]).await;
+    until("all have begun", || [&police, &customs, &third].iter().all(|c| c.applied() > 0)).await;
+    third.shutdown().await;
+    let behind = third.applied();
+    drop(third);
+    let leads = leader(&[&police, &customs]).await;
+    for _ in 0..3 {
+        leads.raft.client_write(Entry::default()).await.unwrap();
+    }
+    until("both have it", || police.applied() == customs.applied() && police.applied() >= behind + 3).await;
+    let at = cut_log(&police).await;
+    assert!(at > behind);
+    for node in [police, customs, leads] {
+        node.shutdown().await;
+    }
+    let police = start(&f, &f.police, 100, &nodes, &dir).await;
+    let third = start(&f, &f.third, 60, &nodes, &dir).await;
+    until("it has what it missed", || third.applied() >= at).await;
+    leader(&[&police, &third]).await.raft.client_write(Entry::default()).await.unwrap();
+    until("the ledger goes on", || third.applied() > at && third.applied() == police.applied()).await;
+    assert_eq!(third.state().digest(), police.state().digest());
+    for agency in [&f.police, &f.third] {
+        let folder = dir.path().join(agency.id.as_str());
+        assert!(folder.join("snapshot").exists() && folder.join("snapshot.certificates").exists());
+    }
+    for node in [police, third] {
+        node.shutdown().await;
+    }
+}
+
+/// While no majority certifies a snapshot there is none, and the log stays whole; when it is full the leader takes nothing
+/// new, and goes on once there is a certificate.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn without_a_certificate_the_log_is_kept_and_bounded() {
+    let (f, dir, nodes) = (federation(), tempfile::tempdir().unwrap(), Nodes::default());
+    let police = start(&f, &f.police, 100, &nodes, &dir).await;
+    let customs = start(&f, &f.customs, 20, &nodes, &dir).await;
+    let leads = leader(&[&police, &customs]).await;
+    let members = || leads.raft.metrics().borrow().membership_config.membership().nodes().count();
+    until("the learner is named", || members() == 3).await;
+    nodes.lose(Some(CallKind::Attest));
+    leads.log.hold_at_most(1);
+    let agency = if leads.node() == f.police.node { &f.police } else { &f.customs };
+    let batch = SignedBatch {
+        federation: f.id.clone(),
+        node: agency.node,
+        incarnation: 1,
+        sequence: 1,
+        not_after: 1_000,
+        time: Millis(2_000_000),
+        commands: Vec::new(),
+    };
+    let batch = batch.seal(&agency.node_key);
+    let last = leads.raft.metrics().borrow().last_log_index;
+    let refused = leads.propose(batch.clone(), Instant::now() + Duration::from_secs(2)).await.unwrap_err();
+    assert!(refused.to_string().contains("log is full"), "{refused}");
+    {
+        let metrics = leads.raft.metrics().borrow().clone();
+        assert_eq!((metrics.snapshot, metrics.purged, metrics.last_log_index), (None, None, last));
+    }
+    assert!(!dir.path().join(agency.id.as_str()).join("snapshot").exists());
+
+    nodes.lose(None);
+    let (proposer, deadline) = (Arc::clone(&leads), Instant::now() + Duration::from_secs(25));
+    let proposing = tokio::spawn(async move { proposer.propose(batch, deadline).await });
+    let at = || leads.raft.metrics().borrow().snapshot.map(|id| id.index);
+    until("it makes one by itself", || at().is_some()).await;
+    leads.raft.trigger().purge_log(at().unwrap()).await.unwrap();
+    assert_eq!(proposing.await.unwrap().unwrap().refused, None);
+    drop(leads);
+    for node in [police, customs] {
+        node.shutdown().await;
     }
 }

@@ -26,11 +26,26 @@ fn r_a_copied_pull_check_hides_nothing() {
     block(t.police.vault.intake.take(take)).unwrap();
     t.police.apply(&mut t.state, 21, other.command);
     let served: Vec<_> = (0..2)
-        .map(|attempt| t.police.vault.serve(&t.state, &customs, &token, attempt).unwrap().map(|(id, ..)| id))
+        .map(|attempt| {
+            t.police.vault.serve(&t.state, &customs, (&token, attempt), |_| true).unwrap().map(|(id, ..)| id)
+        })
         .collect();
     assert_eq!(served, [Some(record(16)), Some(second)], "one after the other");
-    assert!(t.police.vault.serve(&t.state, &"cyberspace".parse().unwrap(), &token, 0).unwrap().is_none());
+    assert!(t.police.vault.serve(&t.state, &"cyberspace".parse().unwrap(), (&token, 0), |_| true).unwrap().is_none());
     assert_eq!(first.envelope.header().id, record(16));
+}
+
+/// What may not leave a node looks like what is not there; what may is served.
+#[test]
+fn r_what_is_withheld_looks_absent() {
+    let t = owed();
+    let customs = &t.customs.id;
+    let tokens: Vec<_> = t.customs.vault.sync.lock().unwrap().wanted.values().map(|w| w.token).collect();
+    let serve = |token, most| t.police.vault.serve(&t.state, customs, (token, 0), |label| label.grade <= most).unwrap();
+    for token in &tokens {
+        assert!(serve(token, Grade::Internal).is_none() && serve(token, Grade::Secret).is_some());
+    }
+    assert_eq!(tokens.len(), 3);
 }
 
 /// Whether a question is left without an answer, by its token and how many came before.
@@ -71,7 +86,7 @@ impl PeerVault for Wire<'_> {
             if silent {
                 return Err("no answer in time".to_owned());
             }
-            let served = self.police.vault.serve(self.state, &"customs".parse().unwrap(), &token, attempt);
+            let served = self.police.vault.serve(self.state, &"customs".parse().unwrap(), (&token, attempt), |_| true);
             Ok(served.unwrap().map(|(_, _, parts)| parts))
         })
     }
