@@ -25,6 +25,7 @@ const CRATES: &[(&str, &[&str])] = &[
     ("sled", &["store"]),
     ("cedar_policy", &["policy"]),
     ("tantivy", &["search"]),
+    ("jieba_rs", &["search"]),
     ("hpke", &["seal"]),
     ("rustls", &["identity"]),
     ("rcgen", &["identity"]),

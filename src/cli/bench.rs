@@ -1,15 +1,11 @@
-//! `hufu bench publish|notice`: many clients, one request in flight each, over real TLS to a running node.
+//! `hufu bench`: many clients, one request in flight each, over real TLS to a running node. What its commands share.
 
 use super::args::Globals;
-use super::client::{Client, block_on, fault};
+use super::client::Client;
 use super::output::{Out, shown};
 use crate::domain::fault::{Fault, FaultKind};
-use crate::domain::ids::AgreementId;
-use crate::domain::label::Grade;
-use crate::domain::time::Entropy;
-use crate::node::SystemEntropy;
-use crate::wire::pb::v1;
 use serde_json::json;
+use std::future::Future;
 use std::process::ExitCode;
 use std::time::Duration;
 use tokio::time::Instant;
@@ -23,31 +19,35 @@ const AFTER_ERROR: Duration = Duration::from_millis(10);
 #[derive(clap::Subcommand)]
 pub(super) enum Command {
     /// Publish records and measure from request to committed answer.
-    Publish(Publish),
+    Publish(super::bench_publish::Publish),
+    /// Open records and measure from request to the text; each opening is audited.
+    Open(super::bench_open::Open),
+    /// Publish Chinese texts of made-up sentences, so that there is something to search.
+    Load(super::bench_load::Load),
+    /// Search and measure from request to the hits; each hit shown is audited.
+    Search(super::bench_search::Search),
     /// Send notices, as exercises, and measure from accepted to the line on the receiver's stream.
     Notice(super::bench_notice::Notice),
 }
 
+/// How much load, and for how long.
 #[derive(clap::Args)]
-pub(super) struct Publish {
+pub(super) struct Span {
     /// Clients at once, each with one request in flight, 1 to 512.
     #[arg(long, default_value_t = 64, value_parser = clap::value_parser!(u32).range(1..=512))]
-    clients: u32,
+    pub(super) clients: u32,
     /// How long it is measured, in seconds, 1 to 3600.
     #[arg(long, default_value_t = 8, value_parser = clap::value_parser!(u64).range(1..=3600))]
-    seconds: u64,
-    /// Size of each body in bytes, up to 1 MiB.
-    #[arg(long, default_value_t = 1024, value_parser = clap::value_parser!(u32).range(1..=1_048_576))]
-    bytes: u32,
-    /// Agreement under which the records are published.
-    #[arg(long)]
-    agreement: AgreementId,
-    /// Grade of the records: internal, confidential, secret or top-secret.
-    #[arg(long, default_value = "secret")]
-    grade: Grade,
-    /// none: committed; one: replicated; all: complete.
-    #[arg(long, default_value = "none", value_parser = ["none", "one", "all"])]
-    wait: String,
+    pub(super) seconds: u64,
+}
+
+/// What a client does again and again.
+pub(super) trait Operation: Send + 'static {
+    /// Makes the next request; not measured.
+    fn prepare(&mut self);
+
+    /// Sends it, and waits for its answer.
+    fn send(&mut self) -> impl Future<Output = Result<(), Fault>> + Send;
 }
 
 /// What one client saw.
@@ -80,65 +80,47 @@ impl Seen {
 }
 
 pub(super) fn run(command: Command, g: &Globals, out: &Out) -> Result<ExitCode, Fault> {
-    let ask = match command {
-        Command::Publish(ask) => ask,
-        Command::Notice(ask) => return super::bench_notice::run(&ask, g, out),
-    };
-    block_on(async {
-        let mut clients = Vec::new();
-        for _ in 0..ask.clients {
-            clients.push(Client::connect(g).await?);
-        }
-        let begin = Instant::now() + WARM_UP;
-        let end = begin + Duration::from_secs(ask.seconds);
-        let mut running = Vec::new();
-        for client in clients {
-            let request = request(&ask, client.timeout_ms());
-            running.push(tokio::spawn(one_client(client, request, begin, end)));
-        }
-        let mut all = Seen::default();
-        for task in running {
-            all.add(task.await.map_err(|e| Fault::internal("RUNTIME", e.to_string()))?);
-        }
-        Ok(report("publish", &mut all, ask.seconds, out))
-    })
-}
-
-fn request(ask: &Publish, timeout_ms: u32) -> v1::PublishRequest {
-    v1::PublishRequest {
-        title: "演练 bench".into(),
-        body: vec![0; ask.bytes as usize],
-        grade: ask.grade.to_string(),
-        agreement: ask.agreement.to_string(),
-        kind: "report".into(),
-        wait: ask.wait.clone(),
-        wait_ms: 2000,
-        timeout_ms,
-        ..v1::PublishRequest::default()
+    match command {
+        Command::Publish(ask) => super::bench_publish::run(&ask, g, out),
+        Command::Open(ask) => super::bench_open::run(&ask, g, out),
+        Command::Load(ask) => super::bench_load::run(&ask, g, out),
+        Command::Search(ask) => super::bench_search::run(&ask, g, out),
+        Command::Notice(ask) => super::bench_notice::run(&ask, g, out),
     }
 }
 
-async fn one_client(client: Client, mut request: v1::PublishRequest, begin: Instant, end: Instant) -> Seen {
+/// So many connections of their own.
+pub(super) async fn connect(g: &Globals, clients: u32) -> Result<Vec<Client>, Fault> {
+    let mut all = Vec::new();
+    for _ in 0..clients {
+        all.push(Client::connect(g).await?);
+    }
+    Ok(all)
+}
+
+/// Lets all clients work at once, and measures each operation that begins and ends within the time.
+pub(super) async fn measure<O: Operation>(clients: Vec<O>, seconds: u64) -> Result<Seen, Fault> {
+    let begin = Instant::now() + WARM_UP;
+    let end = begin + Duration::from_secs(seconds);
+    let running: Vec<_> = clients.into_iter().map(|c| tokio::spawn(one_client(c, begin, end))).collect();
+    let mut all = Seen::default();
+    for task in running {
+        all.add(task.await.map_err(|e| Fault::internal("RUNTIME", e.to_string()))?);
+    }
+    Ok(all)
+}
+
+async fn one_client<O: Operation>(mut client: O, begin: Instant, end: Instant) -> Seen {
     let mut seen = Seen::default();
-    let mut records = client.records();
     loop {
-        let mut id = [0u8; 16];
-        SystemEntropy.fill(&mut id);
-        request.request_id = id.to_vec();
-        // Text that does not repeat: printable, from the system's randomness.
-        SystemEntropy.fill(&mut request.body);
-        request.body.iter_mut().for_each(|b| *b = b' ' + *b % 94);
+        client.prepare();
         let sent = Instant::now();
-        let outcome = records.publish(request.clone()).await;
+        let outcome = client.send().await;
         let now = Instant::now();
         match outcome {
-            Ok(_) if sent >= begin && now < end => {
-                seen.took(now.duration_since(sent));
-            }
-            Ok(_) => {}
-            Err(status) => {
-                seen.failed(fault(status)).await;
-            }
+            Ok(()) if sent >= begin && now < end => seen.took(now.duration_since(sent)),
+            Ok(()) => {}
+            Err(why) => seen.failed(why).await,
         }
         if now >= end {
             return seen;
@@ -146,12 +128,13 @@ async fn one_client(client: Client, mut request: v1::PublishRequest, begin: Inst
     }
 }
 
-pub(super) fn report(op: &str, all: &mut Seen, seconds: u64, out: &Out) -> ExitCode {
+/// The one form of all figures.
+pub(super) fn report(op: &str, all: &mut Seen, span: Duration, out: &Out) -> ExitCode {
     all.micros.sort_unstable();
     let n = all.micros.len();
     let at = |per_mille: usize| all.micros.get((n * per_mille).div_ceil(1000).saturating_sub(1)).copied().unwrap_or(0);
     let ms = |us: u32| f64::from(us) / 1000.0;
-    let per_s = (n as f64 / seconds as f64 * 10.0).round() / 10.0;
+    let per_s = (n as f64 / span.as_secs_f64().max(0.001) * 10.0).round() / 10.0;
     let (p50, p99, max) = (ms(at(500)), ms(at(990)), ms(all.micros.last().copied().unwrap_or(0)));
     let json = json!({"op": op, "ops": n, "per_s": per_s, "p50_ms": p50, "p99_ms": p99, "max_ms": max,
         "errors": all.errors});

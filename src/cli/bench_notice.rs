@@ -81,7 +81,7 @@ pub(super) fn run(ask: &Notice, g: &Globals, out: &Out) -> Result<ExitCode, Faul
         if watching.is_finished() {
             watching.await.map_err(|e| Fault::internal("RUNTIME", e.to_string()))??;
         }
-        Ok(report("notice", &mut all, ask.seconds, out))
+        Ok(report("notice", &mut all, Duration::from_secs(ask.seconds), out))
     })
 }
 

@@ -91,7 +91,7 @@ pub(super) async fn run(ask: Import, client: Client, out: &Out) -> Result<ExitCo
         out.progress(&shown(&words));
     }
     let sources = found?;
-    let bar = progress(sources.len(), out);
+    let bar = progress(sources.len() as u64, out);
     let mut counts = Counts::default();
     let client = Arc::new(client);
     let mut away = None;
@@ -305,8 +305,8 @@ fn unreadable(path: &Path, e: &std::io::Error) -> Fault {
 }
 
 /// A bar on a terminal, nothing elsewhere.
-fn progress(files: usize, out: &Out) -> ProgressBar {
-    let bar = ProgressBar::new(files as u64);
+pub(super) fn progress(steps: u64, out: &Out) -> ProgressBar {
+    let bar = ProgressBar::new(steps);
     if out.is_json() {
         bar.set_draw_target(ProgressDrawTarget::hidden());
     }

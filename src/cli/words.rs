@@ -23,7 +23,7 @@ pub(super) const WORDS: &str = "
     cancelled 已撤回 unknown 未知 expired 已过期 marking-confirmed 定密已确认 undelivered 未按时送达
     unacknowledged 未按时签收 deputy 已呼叫副手 chain 已呼叫值班链 out-of-band 已带外呼叫 reminder 已提醒
     unconfirmed 定密未确认 recalling 正在收回 pushed 已推送 handled 已办理 feedback 已反馈
-    publish 发布 open 查阅 snippet 摘录 list 列表 search 检索 export 导出 history 版本历史 import 导入
+    publish 发布 load 装载 open 查阅 snippet 摘录 list 列表 search 检索 export 导出 history 版本历史 import 导入
     audit-query 审计查询 audit-export 审计导出 policy-explain 策略解释 person-admin 人员管理 agreement 协议 guide 定密细目
     sync-push 同步发送 sync-pull 同步拉取 sync-refused 同步拒收 index 建立索引 quarantine 隔离 rebuild 重建 start 启动
     stop 停止 relabel 变更标密 recall 收回 purge 清除 notice-send 发送通报 notice-receive 接收通报 notice-open 查看通报
@@ -268,6 +268,10 @@ pub(super) const SENTENCES: &str = "
     use it for exercises and fictitious data only => 只可用于演练和虚构数据
     look at the disk with df => 请用 df 检查磁盘
     see {} => 见 {}
+    there is no record that you may open => 没有您可查阅的情报
+    publish some, or add --agreement ID => 请先发布，或加 --agreement 编号
+    `{}` is not FROM-TO => `{}` 不是“下限-上限”的形式
+    e.g. 300-600, at most {} => 例如 300-600，最多 {}
     use {} => 可用：{}";
 
 /// What the system and the command line's parser say, what is said here, and what is put together from parts; looked at

@@ -1,9 +1,11 @@
 //! Text into terms: the same for documents and queries.
 //!
-//! Text is NFKC-normalised and lower-cased, so full-width forms are folded. A run of n CJK characters gives n-1
+//! Text is NFKC-normalised and lower-cased, so full-width forms are folded, and traditional characters become simplified
+//! ones. A run of n CJK characters gives n-1
 //! bigrams and its last character, at consecutive positions: overlapping bigrams make a phrase match exactly the
 //! texts that contain it. A run of other letters and digits gives one word. Anything else ends a run.
 
+use super::simplified::simplified;
 use unicode_normalization::UnicodeNormalization;
 
 /// Longest term, in bytes; a longer word is cut there.
@@ -25,9 +27,9 @@ enum Sort {
     Other,
 }
 
-/// NFKC and lower case.
+/// NFKC, lower case and simplified characters.
 pub(super) fn normalise(text: &str) -> String {
-    text.nfkc().flat_map(char::to_lowercase).collect()
+    text.nfkc().flat_map(char::to_lowercase).map(simplified).collect()
 }
 
 /// The terms of a text.
@@ -90,8 +92,13 @@ fn sort_of(c: char) -> Sort {
     }
 }
 
+/// Whether a character is Chinese, Japanese or Korean.
+pub(super) fn is_cjk(c: char) -> bool {
+    sort_of(c) == Sort::Cjk
+}
+
 /// Whether a term is one CJK character.
 pub(super) fn is_single(term: &str) -> bool {
     let mut chars = term.chars();
-    chars.next().is_some_and(|c| sort_of(c) == Sort::Cjk) && chars.next().is_none()
+    chars.next().is_some_and(is_cjk) && chars.next().is_none()
 }

@@ -5,6 +5,7 @@ use super::directory::SealedDirectory;
 use super::error::SearchError;
 use super::query::{Asked, Node, Query, asked};
 use super::quiet::quietly;
+use super::words::words;
 use crate::domain::ids::{AgencyId, RecordId};
 use crate::domain::label::Grade;
 use crate::domain::record::{Kind, Reference};
@@ -101,6 +102,7 @@ struct Fields {
     issued: Field,
     title: Field,
     body: Field,
+    words: Field,
 }
 
 impl Indexes {
@@ -307,6 +309,8 @@ impl Fields {
             .set_tokenizer("raw")
             .set_index_option(IndexRecordOption::WithFreqsAndPositions);
         let text = TextOptions::default().set_indexing_options(indexing);
+        let frequencies =
+            TextFieldIndexing::default().set_tokenizer("raw").set_index_option(IndexRecordOption::WithFreqs);
         let fields = Fields {
             record: b.add_bytes_field("record", INDEXED | STORED),
             version: b.add_u64_field("version", STORED),
@@ -318,6 +322,7 @@ impl Fields {
             issued: b.add_u64_field("issued", INDEXED | FAST),
             title: b.add_text_field("title", text.clone()),
             body: b.add_text_field("body", text),
+            words: b.add_text_field("words", TextOptions::default().set_indexing_options(frequencies)),
         };
         (b.build(), fields)
     }
@@ -336,6 +341,7 @@ impl Fields {
         doc.add_u64(self.issued, d.issued.0);
         doc.add_pre_tokenized_text(self.title, tokenized(&d.title));
         doc.add_pre_tokenized_text(self.body, tokenized(&d.body));
+        doc.add_pre_tokenized_text(self.words, counted([&d.title, &d.body]));
         doc
     }
 
@@ -349,7 +355,7 @@ impl Fields {
         Ok(match node {
             Node::Text(text) => {
                 let title = Box::new(BoostQuery::new(self.text(self.title, text)?, TITLE_BOOST));
-                Box::new(BooleanQuery::union(vec![title, self.text(self.body, text)?]))
+                self.ranked(Box::new(BooleanQuery::union(vec![title, self.text(self.body, text)?])), text)
             }
             Node::Kind(k) => exact(self.kind, k.as_str()),
             Node::Origin(a) => exact(self.origin, a.as_str()),
@@ -373,6 +379,22 @@ impl Fields {
             }
             Node::Not(n) => Box::new(BooleanQuery::new(with_all(vec![(Occur::MustNot, self.compile(n)?)]))),
         })
+    }
+
+    /// Finds the same, and ranks it higher where what was asked stands as words and not across their borders.
+    fn ranked(&self, found: Dyn, text: &str) -> Dyn {
+        let words: BTreeSet<String> = words(text).into_iter().collect();
+        if words.is_empty() {
+            return found;
+        }
+        let mut clauses = vec![(Occur::Must, found)];
+        for word in words {
+            let term = Term::from_field_text(self.words, &word);
+            let raises: Dyn = Box::new(TermQuery::new(term, IndexRecordOption::WithFreqs));
+            clauses.push((Occur::Should, raises));
+        }
+        // Beside a clause that must match, none of those that should has to.
+        Box::new(BooleanQuery::new(clauses))
     }
 
     fn text(&self, field: Field, text: &str) -> Result<Dyn, SearchError> {
@@ -404,6 +426,13 @@ fn with_all(mut clauses: Vec<(Occur, Dyn)>) -> Vec<(Occur, Dyn)> {
 
 fn unscored(query: Dyn) -> Dyn {
     Box::new(ConstScoreQuery::new(query, 0.0))
+}
+
+/// Words of several texts, to be counted only.
+fn counted(texts: [&str; 2]) -> PreTokenizedString {
+    let all = texts.into_iter().flat_map(words).enumerate();
+    let tokens = all.map(|(position, text)| Token { position, text, ..Token::default() }).collect();
+    PreTokenizedString { text: String::new(), tokens }
 }
 
 fn tokenized(text: &str) -> PreTokenizedString {

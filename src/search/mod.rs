@@ -8,6 +8,8 @@
 //! - No title and no body is stored; terms and positions are, in files sealed under a key of that grade (chunked
 //!   AEAD, bound to the file's name), so that a lower grade's key opens nothing of a higher one.
 //! - A document outside the allowed classes and scopes is not matched, scored or counted.
+//! - What matches is decided by characters: bigrams at their places, width, case and traditional forms folded. Words of the
+//!   dictionary only raise a match; with or without them the same records are found and counted.
 //! - A record is in the indexes at most once, whatever was interrupted: a commit deletes it and adds it.
 //! - An index is rebuildable. One that does not open is begun anew and named.
 //!
@@ -21,8 +23,10 @@ mod error;
 mod index;
 mod query;
 mod quiet;
+mod simplified;
 #[cfg(test)]
 mod tests;
+mod words;
 
 pub use error::SearchError;
 pub use index::{Allowed, Document, Indexes, Match};

@@ -98,6 +98,37 @@ fn width_and_case_are_folded() {
 }
 
 #[test]
+fn traditional_and_simplified_find_each_other() {
+    let (_dir, i) = library();
+    i.add(&[document(5, 1, "保密規定", "國家秘密的知悉範圍，以後另行發佈。")]).unwrap();
+    for query in ["\"知悉范围\"", "\"知悉範圍\"", "知悉範围"] {
+        assert_eq!(found(&i, query), [1, 3, 5], "{query}");
+    }
+    assert_eq!(found(&i, "国家秘密"), [1, 5]);
+    assert_eq!(found(&i, "以后另行发布"), [5]);
+    assert_eq!(found(&i, "範"), [1, 3, 5], "a single character, too");
+    let snippet = Query::parse("知悉范围").unwrap().snippet("國家秘密的知悉範圍");
+    assert!(snippet.contains("知悉範圍"), "the text is shown as it is: {snippet}");
+}
+
+/// 北京 stands in both, but in one of them across the border of 东北 and 京剧.
+#[test]
+fn words_rank_and_do_not_match() {
+    let dir = tempfile::tempdir().unwrap();
+    let (i, _) = open(dir.path(), 1);
+    i.add(&[document(8, 1, "通报", "北京人员离开口岸通报"), document(9, 1, "通报", "东北京剧团到口岸演出")]).unwrap();
+    let order = |query: &str| {
+        let hits = i.query(&Query::parse(query).unwrap(), &allowed(), 10).unwrap();
+        hits.iter().map(|m| m.record.as_bytes()[0]).collect::<Vec<_>>()
+    };
+    assert_eq!(order("北京"), [8, 9]);
+    assert_eq!(order("京剧"), [9]);
+    assert_eq!(order("北京 NOT 人员"), [9], "what a dictionary says excludes nothing");
+    assert_eq!(order("NOT 北京 口岸"), [0u8; 0]);
+    assert_eq!(order("岸通"), [8], "no word at all");
+}
+
+#[test]
 fn operators_and_fields_narrow() {
     let (_dir, i) = library();
     assert_eq!(found(&i, "国家 知悉"), [1, 2]);
@@ -161,7 +192,7 @@ fn files_are_sealed_and_bound() {
     drop(i);
     for file in files(dir.path()) {
         let bytes = std::fs::read(&file).unwrap();
-        assert!(bytes.starts_with(b"HUFUIDX1"), "{}", file.display());
+        assert!(bytes.starts_with(b"HUFUIDX2"), "{}", file.display());
         for needle in ["国家", "abc123", "border-2026", "police"] {
             assert!(!bytes.windows(needle.len()).any(|w| w == needle.as_bytes()), "{}", file.display());
         }
@@ -170,6 +201,17 @@ fn files_are_sealed_and_bound() {
     let other = tempfile::tempdir().unwrap();
     copy(dir.path(), other.path());
     let (i, anew) = open(other.path(), 9);
+    assert_eq!(anew, [Grade::Internal, Grade::Secret]);
+    assert!(i.indexed().unwrap().is_empty());
+    // Files of an earlier analysis do not open either.
+    let earlier = tempfile::tempdir().unwrap();
+    copy(dir.path(), earlier.path());
+    for file in files(earlier.path()) {
+        let mut bytes = std::fs::read(&file).unwrap();
+        bytes[..8].copy_from_slice(b"HUFUIDX1");
+        std::fs::write(&file, bytes).unwrap();
+    }
+    let (i, anew) = open(earlier.path(), 1);
     assert_eq!(anew, [Grade::Internal, Grade::Secret]);
     assert!(i.indexed().unwrap().is_empty());
     // A flipped byte in any file of an index: what is found is right, or the index is begun anew, or it is an error.

@@ -45,6 +45,14 @@ fn lists_histories_exports_and_explanations() {
     let bench = ["bench", "publish", "--clients", "2", "--seconds", "1", "--bytes", "64", "--agreement", "border-2026"];
     let bench = demo.run("police-analyst", &bench);
     assert!(bench.ok()["ops"].as_u64().unwrap() > 0 && bench.ok()["errors"] == 0, "{:?}", bench.lines);
+    let load = ["bench", "load", "--clients", "2", "--records", "12", "--agreement", "border-2026"];
+    let load = demo.run("police-analyst", &load);
+    assert!(load.ok()["ops"] == 12 && load.ok()["errors"] == 0, "{:?}", load.lines);
+    for op in ["open", "search"] {
+        let bench = demo.run("police-analyst", &["bench", op, "--clients", "2", "--seconds", "1", "--records", "12"]);
+        assert!(bench.ok()["op"] == op && bench.ok()["ops"].as_u64().unwrap() > 0, "{:?}", bench.lines);
+        assert_eq!(bench.ok()["errors"], 0, "{}", bench.stderr);
+    }
     let guides = demo.run("police-chief", &["guide", "list"]);
     let guide = guides.lines.iter().find(|g| g["agency"] == "police").unwrap()["id"].as_str().unwrap().to_owned();
     // What its agreement refuses is told as that, and not as a missing guide.

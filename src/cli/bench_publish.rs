@@ -1,0 +1,92 @@
+//! `hufu bench publish`: from request to committed answer, with text that does not repeat.
+
+use super::args::Globals;
+use super::bench::{Operation, Span, connect, measure, report};
+use super::client::{Client, block_on, fault};
+use super::output::Out;
+use crate::domain::fault::Fault;
+use crate::domain::ids::AgreementId;
+use crate::domain::label::Grade;
+use crate::domain::time::Entropy;
+use crate::node::SystemEntropy;
+use crate::wire::pb::v1;
+use crate::wire::pb::v1::records_client::RecordsClient;
+use std::process::ExitCode;
+use std::time::Duration;
+use tonic::transport::Channel;
+
+#[derive(clap::Args)]
+pub(super) struct Publish {
+    #[command(flatten)]
+    span: Span,
+    /// Size of each body in bytes, up to 1 MiB.
+    #[arg(long, default_value_t = 1024, value_parser = clap::value_parser!(u32).range(1..=1_048_576))]
+    bytes: u32,
+    /// Agreement under which the records are published.
+    #[arg(long)]
+    agreement: AgreementId,
+    /// Grade of the records: internal, confidential, secret or top-secret.
+    #[arg(long, default_value = "secret")]
+    grade: Grade,
+    /// none: committed; one: replicated; all: complete.
+    #[arg(long, default_value = "none", value_parser = ["none", "one", "all"])]
+    wait: String,
+}
+
+pub(super) fn run(ask: &Publish, g: &Globals, out: &Out) -> Result<ExitCode, Fault> {
+    block_on(async {
+        let clients = connect(g, ask.span.clients).await?;
+        let publishing = |client: Client| Publishing {
+            records: client.records(),
+            request: request(&client, ask.grade, &ask.agreement, &ask.wait),
+            bytes: ask.bytes,
+        };
+        let mut all = measure(clients.into_iter().map(publishing).collect(), ask.span.seconds).await?;
+        Ok(report("publish", &mut all, Duration::from_secs(ask.span.seconds), out))
+    })
+}
+
+/// What all publishes of a load have in common.
+pub(super) fn request(client: &Client, grade: Grade, agreement: &AgreementId, wait: &str) -> v1::PublishRequest {
+    v1::PublishRequest {
+        title: "演练 bench".into(),
+        grade: grade.to_string(),
+        agreement: agreement.to_string(),
+        kind: "report".into(),
+        wait: wait.to_owned(),
+        wait_ms: 2000,
+        timeout_ms: client.timeout_ms(),
+        ..v1::PublishRequest::default()
+    }
+}
+
+/// A request of its own: nothing that was asked before is answered again.
+pub(super) fn fresh(request: &mut v1::PublishRequest) {
+    let mut id = [0u8; 16];
+    SystemEntropy.fill(&mut id);
+    request.request_id = id.to_vec();
+}
+
+/// A body that does not repeat: printable, from the system's randomness.
+pub(super) fn fill(body: &mut Vec<u8>, bytes: u32) {
+    body.resize(bytes as usize, 0);
+    SystemEntropy.fill(body);
+    body.iter_mut().for_each(|b| *b = b' ' + *b % 94);
+}
+
+struct Publishing {
+    records: RecordsClient<Channel>,
+    request: v1::PublishRequest,
+    bytes: u32,
+}
+
+impl Operation for Publishing {
+    fn prepare(&mut self) {
+        fresh(&mut self.request);
+        fill(&mut self.request.body, self.bytes);
+    }
+
+    async fn send(&mut self) -> Result<(), Fault> {
+        self.records.publish(self.request.clone()).await.map(drop).map_err(fault)
+    }
+}
