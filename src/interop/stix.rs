@@ -14,6 +14,7 @@ use super::stix_text::{Relation, body, title};
 use crate::domain::fault::Fault;
 use crate::domain::limits;
 use crate::domain::record::Reference;
+use crate::seal::digest;
 use std::cmp::Ordering;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -80,6 +81,9 @@ pub struct StixDraft {
     pub left_out: usize,
     /// What its markings and those of its relationships say.
     pub stated: Stated,
+    /// Digest of the object and its relationships. The text says more, such as what others are called: when one of those
+    /// is renamed, this object was not edited.
+    pub content: [u8; 32],
 }
 
 impl Default for StixFiles {
@@ -246,10 +250,12 @@ impl StixImport {
         if body.contains('\0') {
             return Err(Fault::usage("BAD_BODY", "the object holds a NUL character: it is not text"));
         }
-        let parts = relations.iter().filter_map(|r| r.relationship);
-        let stated = Stated::of([object].into_iter().chain(parts), &self.known);
+        let relationships = relations.iter().filter_map(|r| r.relationship);
+        let parts: Vec<&Object> = [object].into_iter().chain(relationships).collect();
+        let stated = Stated::of(parts.iter().copied(), &self.known);
+        let content = content(&parts).map_err(|e| Fault::internal("INTERNAL", e.to_string()))?;
         let (references, left_out) = references(object, &relations);
-        Ok(StixDraft { title, body, references, left_out, stated })
+        Ok(StixDraft { title, body, references, left_out, stated, content })
     }
 
     fn relations_of<'a>(&'a self, object: &'a Object) -> Vec<Relation<'a>> {
@@ -294,6 +300,12 @@ fn references(object: &Object, relations: &[Relation<'_>]) -> (Vec<Reference>, u
         }
     }
     (references, left_out)
+}
+
+fn content(parts: &[&Object]) -> Result<[u8; 32], serde_json::Error> {
+    let json = parts.iter().map(|p| serde_json::to_vec(&p.members)).collect::<Result<Vec<_>, _>>()?;
+    let json: Vec<&[u8]> = json.iter().map(Vec::as_slice).collect();
+    Ok(digest("hufu.stix-content", &json))
 }
 
 fn bad_object(why: String, place: &Place) -> Fault {

@@ -195,6 +195,20 @@ fn layout_and_order_of_keys_make_no_other_text() {
 }
 
 #[test]
+fn an_object_is_edited_by_itself_and_by_its_relationships() {
+    let text = std::str::from_utf8(EXERCISE).unwrap();
+    let (before, set) = (good(&read(&[EXERCISE])), id("intrusion-set", 3));
+    let changed = |from: &str, to: &str| -> Vec<String> {
+        let after = good(&read(&[text.replacen(from, to, 1).as_bytes()]));
+        let differs = after.into_iter().filter(|(id, draft)| before[id].content != draft.content);
+        differs.map(|(id, _)| id).collect()
+    };
+    assert_eq!(changed("演练木马", "二号"), [id("malware", 2)], "those that name it were not edited");
+    assert_eq!(changed("演练中使用", "不再使用"), [set]);
+    assert!(changed("秘密★5年", "秘密★6年").is_empty(), "a label is not content");
+}
+
+#[test]
 fn relations_beyond_the_references_stand_in_the_text() {
     let mut objects = vec![json!({"type": "tool", "id": id("tool", 0), "name": "x"})];
     objects.extend((1..=100).map(|n| {

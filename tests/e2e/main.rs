@@ -15,5 +15,6 @@ mod proposals;
 mod readme;
 mod shares;
 mod standing;
+mod stix;
 mod survives;
 mod timing;
