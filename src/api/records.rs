@@ -18,13 +18,13 @@ impl v1::records_server::Records for People {
     async fn publish(&self, request: Request<v1::PublishRequest>) -> Result<Response<v1::PublishReply>, Status> {
         let caller = self.caller(&request)?;
         let mut request = request.into_inner();
-        let source = std::mem::take(&mut request.source);
+        let (source, content) = (std::mem::take(&mut request.source), std::mem::take(&mut request.content));
         let ask = ask(request).map_err(refuse)?;
         let peers = std::sync::Arc::clone(&self.peers);
         let (result, p) = if source.is_empty() {
             ("", self.core.publish(&caller, ask, peers).await.map_err(refuse)?)
         } else {
-            let (imported, p) = self.core.import(&caller, &source, ask, peers).await.map_err(refuse)?;
+            let (imported, p) = self.core.import(&caller, (&source, &content), ask, peers).await.map_err(refuse)?;
             (imported.as_str(), p)
         };
         Ok(Response::new(self.published(p, result)))
@@ -227,6 +227,7 @@ fn ask(r: v1::PublishRequest) -> Result<PublishAsk, Fault> {
         timeout_ms,
         request_id,
         source: _,
+        content: _,
     } = r;
     let period = match (period_years, until, condition.is_empty()) {
         (0, 0, true) => None,

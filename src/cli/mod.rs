@@ -23,6 +23,7 @@ mod doctor;
 mod federation;
 mod guide;
 mod import;
+mod import_stix;
 mod marking;
 mod node;
 mod notice;

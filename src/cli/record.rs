@@ -85,7 +85,7 @@ pub(super) enum Command {
         #[arg(long)]
         after: Option<RecordId>,
     },
-    /// Bring texts in; the same again is unchanged, an edited file is a new version of its record.
+    /// Bring texts or STIX bundles in; the same again is unchanged, an edited one is a new version of its record.
     Import(super::import::Import),
     /// Search titles and texts: words, "phrases", AND, OR, NOT, kind:, origin:, since:, ref:.
     Search(Search),

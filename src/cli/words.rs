@@ -42,7 +42,7 @@ pub(super) const REASONS: &str = "
     BAD_CSR 证书申请无效 BAD_DATE 日期无效 BAD_DESCRIPTOR 机构描述文件无效 BAD_DIR 无法使用该目录 BAD_FILE 文件格式不符
     BAD_GENESIS 创世文件无效 BAD_KEY 密钥无效 BAD_NAME 名称无效 BAD_PERSON 人员信息无效 BAD_POLICY_SET 策略集无效
     BAD_PROFILE 个人配置文件无效 BAD_PURPOSE 须填写查阅事由（1至200字） BAD_QUERY 检索式无效 BAD_REFERENCE 关联要素无效
-    BAD_REASON 原因无效（1至200字） BAD_REQUEST 证书申请无效 BAD_SOURCE 来源无效 BAD_SUBJECT 主题无效 BAD_TERMS 协议条款无效 BAD_TITLE 标题无效
+    BAD_OBJECT STIX对象无效 BAD_REASON 原因无效（1至200字） BAD_REQUEST 证书申请无效 BAD_SOURCE 来源无效 BAD_SUBJECT 主题无效 BAD_TERMS 协议条款无效 BAD_TITLE 标题无效
     BAD_TLS 证书与密钥不符 BAD_WARNING 预警无效 BODY_TOO_LARGE 内容过大 CERTIFICATE 证书出错
     COMPARTMENT_NOT_HELD 您不在该专项知悉范围内 CONFLICT 与他人的操作冲突 DATA_IN_USE 数据目录正被另一节点使用
     DEADLINE 超过等待时限 DIR_NOT_EMPTY 目录不为空 EXISTS 已存在 EXPIRED 已过期 FLASH_QUOTA 特提通报过于频繁
@@ -117,13 +117,30 @@ pub(super) const SENTENCES: &str = "
     the {} has {} bytes; the limit is {} (1 MiB) => 内容过大（1 MiB 为限）
     the texts have {} bytes together; the limit is {} (1 MiB) => 各段共 {} 字节，超过 {} 字节（1 MiB）
     share it as several records => 请分为几份情报
-    only `--format text` is available in this version => 本版本只支持 `--format text`
-    convert it to .md or .txt and use --format text => 请转为 .md 或 .txt 后用 --format text 导入
+    `--format misp` is not available in this version => 本版本不支持 `--format misp`
+    convert it to a STIX bundle or to text => 请转为 STIX 或文本后导入
+    its marking says {}, and --grade says {} => 其标记为 {+}，而 --grade 为 {+}
+    an import does not lower a grade: give that one or a higher => 导入不得降低密级，请给出同级或更高密级
+    no grade follows from its marking {} => 其标记 {} 不能确定密级
+    it, or a relationship of it, has no marking that states a grade => 该对象或其关系没有可确定密级的标记
+    {} of its relations stand in the text alone: a record has at most {} references => 有 {} 项关系只列在正文中：每份情报最多 {} 个关联要素
+    the file is no STIX bundle: {} => 不是 STIX bundle 文件：{+}
+    a STIX object without a bundle => 单个 STIX 对象，没有 bundle
+    the bundle has no `objects` => bundle 中没有 `objects`
+    give a JSON file with a STIX 2.0 or 2.1 bundle => 请给出 STIX 2.0 或 2.1 的 bundle（JSON 文件）
+    look at objects[{}] of `{}` => 请查看 objects[{}]，文件 `{}`
+    a newer version of it is there => 另有更新的版本
+    it is there more than once, with different content and no later version => 同一对象有多个，内容不同且版本不分先后
+    its source `{}` is not among what is imported => 其来源对象 `{}` 不在导入之列
+    the key `{}` stands twice in one object => 同一对象中键 `{}` 出现两次
+    it is nested deeper than {} levels => 嵌套超过 {} 层
+    the files have more than {} bytes together (128 MiB) => 各文件共超过 {} 字节（128 MiB）
+    import them one after the other => 请逐个导入
     a text carries no grade of its own => 文本本身不带密级
     add --grade internal|confidential|secret|top-secret => 请加 --grade internal|confidential|secret|top-secret
     `{}` is there twice under the named paths => 所给路径下有两个 `{}`
     the relative path is the identity of a source: import the paths one after the other => 来源以相对路径识别，请逐个路径导入
-    no .md or .txt file under the named paths => 所给路径下没有 .md 或 .txt 文件
+    no {} file under the named paths => 所给路径下没有 {+} 文件
     name a file, or a folder that has some => 请指定文件，或含有此类文件的目录
     run the same import again: what is imported already stays as it is => 请重新执行同一导入，已导入的不变
     `{}` is not a guide's id => `{}` 不是定密细目编号
@@ -285,6 +302,7 @@ pub(super) const FOREIGN: &str = "
     repeat only what is left => 只需重做未完成的部分
     this is a bug: report it with what you did => 这是程序缺陷，请连同所做操作一并报告
     use zh or en => 请用 zh 或 en
+    .md or .txt => .md 或 .txt
     `{}` is not a record id => `{}` 不是情报编号
     `{}` is not a notice id => `{}` 不是通报编号
     No such file or directory (os error 2) => 没有这个文件或目录

@@ -47,3 +47,13 @@ pub const INTRODUCTIONS: usize = 1 << 20;
 pub const ENTRIES: usize = 1 << 16;
 /// Versions that were given up, of all agencies together.
 pub const LOST: usize = 1 << 20;
+/// Largest sum of the STIX files of one import, in bytes.
+pub const STIX_BYTES: usize = 128 << 20;
+/// Most STIX objects of one import, relationships included.
+pub const STIX_OBJECTS: usize = 100_000;
+/// Most JSON values of one import together: what is read of a file takes up to 80 times its bytes in memory.
+pub const STIX_VALUES: usize = 2_000_000;
+/// Most JSON values of one STIX object.
+pub const STIX_OBJECT_VALUES: usize = 100_000;
+/// Deepest nesting of one STIX object.
+pub const STIX_DEPTH: usize = 32;

@@ -8,7 +8,16 @@
 //! - The same bytes under the same name give the same draft on every machine.
 
 mod cap;
+mod json;
+mod stix;
+mod stix_marks;
+mod stix_object;
+#[cfg(test)]
+mod stix_tests;
+mod stix_text;
 mod text;
 
 pub use cap::{CapAlert, cap};
+pub use stix::{StixDraft, StixFiles, StixImport};
+pub use stix_marks::Stated;
 pub use text::{TextDocument, text};

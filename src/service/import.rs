@@ -17,6 +17,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 /// Longest identity of a source, in bytes.
 const SOURCE_BYTES: usize = 1024;
 
+/// A digest of what is at a source.
+const CONTENT_BYTES: usize = 32;
+
 /// What an import did.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Imported {
@@ -71,20 +74,27 @@ fn on_ledger(p: Published) -> Result<Published, Fault> {
 }
 
 impl Core {
-    /// Imports one source. `source` names format and path (or foreign id) within this agency.
+    /// Imports one source. `source` names format and path (or foreign id) within this agency. `content` is a digest of what
+    /// is there, by which the same again is known; empty means title and body. It is the importer's word, as those are.
     pub async fn import(
         &self,
         caller: &Caller,
-        source: &str,
+        (source, content): (&str, &[u8]),
         ask: PublishAsk,
         peers: Arc<dyn PeerVault>,
     ) -> Result<(Imported, Published), Fault> {
         if source.is_empty() || source.len() > SOURCE_BYTES {
             return Err(Fault::usage("BAD_SOURCE", format!("a source has 1 to {SOURCE_BYTES} bytes")));
         }
+        if !content.is_empty() && content.len() != CONTENT_BYTES {
+            return Err(Fault::usage("INVALID", format!("a digest of the content has {CONTENT_BYTES} bytes")));
+        }
         let request = digest("hufu.import-source", &[source.as_bytes()]);
         // Keyed, so that nobody who copies the disk can test what was imported.
-        let content = hmac(&self.pseudonym_key, "hufu.import-content", &[ask.title.as_bytes(), &ask.body]);
+        let content = match content {
+            [] => hmac(&self.pseudonym_key, "hufu.import-content", &[ask.title.as_bytes(), &ask.body]),
+            stated => hmac(&self.pseudonym_key, "hufu.import-content-stated", &[stated]),
+        };
         if !ask.portions.is_empty() {
             return Err(Fault::usage("INVALID", "an import has no portions"));
         }

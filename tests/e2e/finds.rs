@@ -27,7 +27,8 @@ fn import(demo: &Demo, who: &str, folder: &Path) -> Ran {
     demo.run(who, &[&["record", "import", folder.to_str().unwrap()], LABEL].concat())
 }
 
-fn counts(ran: &Ran) -> [u64; 4] {
+/// Imported, updated, unchanged, refused.
+pub fn counts(ran: &Ran) -> [u64; 4] {
     let total = ran.lines.last().expect("a total");
     ["imported", "updated", "unchanged", "refused"].map(|k| total[k].as_u64().unwrap())
 }

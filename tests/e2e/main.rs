@@ -16,5 +16,6 @@ mod readme;
 mod revocation;
 mod shares;
 mod standing;
+mod stix;
 mod survives;
 mod timing;
