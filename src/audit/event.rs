@@ -192,6 +192,10 @@ actions! {
     Approve = 45 "approve";
     /// A proposed record was turned down or taken back.
     Reject = 46 "reject";
+    /// A new version of a record was made from the one before.
+    Amend = 47 "amend";
+    /// A person was told who may open a record.
+    WhoCan = 48 "who-can";
 }
 
 impl Action {
@@ -219,6 +223,7 @@ impl Action {
                 | Action::Stream
                 | Action::NoticeOpen
                 | Action::Approve
+                | Action::Amend
         )
     }
 
