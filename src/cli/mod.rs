@@ -5,6 +5,7 @@
 //! decides who may do what: the node does.
 
 mod act;
+mod amend;
 mod agency;
 mod agreement;
 mod args;
@@ -15,6 +16,7 @@ mod client;
 mod cluster;
 mod demo;
 mod doctor;
+mod export;
 mod federation;
 mod guide;
 mod import;
@@ -26,7 +28,9 @@ mod person;
 mod policy;
 mod proposal;
 mod record;
+mod sealed;
 mod warning;
+mod who_can;
 mod words;
 
 pub use args::main;
