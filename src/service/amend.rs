@@ -353,6 +353,29 @@ mod tests {
     #[test]
     fn a_tear_line_keeps_id_scope_and_period() {
         let amends = amends();
+        let part = |grade| PublishAsk {
+            title: "提示".into(),
+            body: "加强查验".into(),
+            portions: Vec::new(),
+            grade,
+            compartments: BTreeSet::new(),
+            agreement: None,
+            release: BTreeSet::new(),
+            kind: Kind::Report,
+            period: Some(Period::Years(9)),
+            references: Vec::new(),
+            reliability: None,
+            credibility: None,
+            legal_basis: String::new(),
+            retain_until: None,
+            caveats: BTreeSet::new(),
+            patience: ask().patience,
+            request_id: [0; 16],
+        };
+        let mut lower = vec![part(Grade::Confidential), part(Grade::Internal)];
+        amends.keep_scopes(&mut lower);
+        let scopes: Vec<(usize, Option<Period>)> = lower.into_iter().map(|a| (a.release.len(), a.period)).collect();
+        assert_eq!(scopes, [(0, Some(Period::Years(9))), (3, None)], "the class that was there, and no other");
         assert_eq!(amends.next_of(Grade::Internal), Some((RecordId::from_bytes([8; 16]), 4)));
         assert_eq!(amends.next_of(Grade::Confidential), None);
     }
