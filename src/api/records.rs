@@ -5,7 +5,10 @@ use crate::domain::fault::Fault;
 use crate::domain::label::Period;
 use crate::domain::limits;
 use crate::domain::time::Millis;
-use crate::service::{Patience, PortionAsk, ProposalsAsk, PublishAsk, Published, SearchAsk, Wait};
+use crate::service::{
+    AmendAsk, Opened, Patience, PortionAsk, ProposalsAsk, PublishAsk, Published, SealedCopy, SearchAsk, Wait,
+};
+use crate::vault::DisclosedPortion;
 use crate::wire::pb::v1;
 use std::time::Duration;
 use tonic::{Request, Response, Status};
@@ -28,6 +31,14 @@ impl v1::records_server::Records for People {
             (imported.as_str(), p)
         };
         Ok(Response::new(self.published(p, result)))
+    }
+
+    async fn amend(&self, request: Request<v1::AmendRequest>) -> Result<Response<v1::PublishReply>, Status> {
+        let caller = self.caller(&request)?;
+        let ask = amend_ask(request.into_inner()).map_err(refuse)?;
+        let peers = std::sync::Arc::clone(&self.peers);
+        let p = self.core.amend(&caller, ask, peers).await.map_err(refuse)?;
+        Ok(Response::new(self.published(p, "")))
     }
 
     async fn proposals(&self, request: Request<v1::ProposalsRequest>) -> Result<Response<v1::ProposalsReply>, Status> {
@@ -75,23 +86,8 @@ impl v1::records_server::Records for People {
         let caller = self.caller(&request)?;
         let v1::OpenRequest { record, version, purpose } = request.into_inner();
         let record = record.parse().map_err(refuse)?;
-        let o = self.core.open(&caller, record, version, &purpose).await.map_err(refuse)?;
-        let portions = o
-            .disclosed
-            .portions
-            .iter()
-            .map(|p| v1::Portion { label: p.label.marking(), text: p.text.to_vec() })
-            .collect();
-        Ok(Response::new(v1::OpenReply {
-            record: o.record.to_string(),
-            version: o.version,
-            label: o.label.marking(),
-            title: o.disclosed.meta.title.clone(),
-            origin: o.origin.to_string(),
-            portions,
-            audit_seq: o.audit_seq,
-            ledger_index: o.ledger_index,
-        }))
+        let opened = self.core.open(&caller, record, version, &purpose).await.map_err(refuse)?;
+        Ok(Response::new(opened_reply(&opened)))
     }
 
     async fn list(&self, request: Request<v1::ListRequest>) -> Result<Response<v1::ListReply>, Status> {
@@ -150,17 +146,56 @@ impl v1::records_server::Records for People {
         let (label, lines) = self.core.history(&caller, record, &purpose).await.map_err(refuse)?;
         let versions = lines
             .into_iter()
-            .map(|l| v1::HistoryVersion { version: l.version, index: l.index, at: l.at.0, label: label.marking() })
+            .map(|l| v1::HistoryVersion {
+                version: l.version,
+                index: l.index,
+                at: l.at.0,
+                label: label.marking(),
+                commitment: l.commitment.to_vec(),
+            })
             .collect();
         Ok(Response::new(v1::HistoryReply { versions, ledger_index: self.core.cluster.applied() }))
     }
 
     async fn export(&self, request: Request<v1::ExportRequest>) -> Result<Response<v1::ExportReply>, Status> {
         let caller = self.caller(&request)?;
-        let v1::ExportRequest { record, purpose } = request.into_inner();
-        let id = record.parse().map_err(refuse)?;
-        let (version, (envelope, grant, audience)) = self.core.export(&caller, id, &purpose).await.map_err(refuse)?;
-        Ok(Response::new(v1::ExportReply { record, version, envelope, grant, audience }))
+        let v1::ExportRequest { record, purpose, version } = request.into_inner();
+        let of = (record.parse().map_err(refuse)?, version);
+        let copy = self.core.export(&caller, of, &purpose).await.map_err(refuse)?;
+        let SealedCopy { version, parts: (envelope, grant, audience), committed, ledger_index } = copy;
+        let ledger = v1::LedgerEntry {
+            commitment: committed.commitment.to_vec(),
+            grants: committed.grants.iter().map(|g| g.to_vec()).collect(),
+            tags: committed.tags.iter().map(|t| t.to_vec()).collect(),
+            node: committed.node.to_string(),
+            index: committed.index,
+            at: committed.time.0,
+        };
+        let (ledger, genesis) = (Some(ledger), self.core.genesis.clone());
+        Ok(Response::new(v1::ExportReply { record, version, envelope, grant, audience, ledger, genesis, ledger_index }))
+    }
+
+    async fn export_clear(&self, request: Request<v1::ExportRequest>) -> Result<Response<v1::OpenReply>, Status> {
+        let caller = self.caller(&request)?;
+        let v1::ExportRequest { record, purpose, version } = request.into_inner();
+        let of = (record.parse().map_err(refuse)?, version);
+        let opened = self.core.export_clear(&caller, of, &purpose).await.map_err(refuse)?;
+        Ok(Response::new(opened_reply(&opened)))
+    }
+
+    async fn who_can(&self, request: Request<v1::WhoCanRequest>) -> Result<Response<v1::WhoCanReply>, Status> {
+        let caller = self.caller(&request)?;
+        let v1::WhoCanRequest { record, purpose } = request.into_inner();
+        let record = record.parse().map_err(refuse)?;
+        let reach = self.core.who_can(&caller, record, &purpose).await.map_err(refuse)?;
+        let line = |l: crate::service::ReachLine| v1::WhoCanLine {
+            agency: l.agency.to_string(),
+            who: l.who.unwrap_or_default(),
+            may: l.may,
+            rule: l.rule,
+        };
+        let (lines, ledger_index) = (reach.lines.into_iter().map(line).collect(), reach.ledger_index);
+        Ok(Response::new(v1::WhoCanReply { lines, ledger_index }))
     }
 }
 
@@ -190,6 +225,43 @@ impl People {
             incomplete: p.incomplete,
         }
     }
+}
+
+fn opened_reply(o: &Opened) -> v1::OpenReply {
+    let portion = |p: &DisclosedPortion| v1::Portion { label: p.label.marking(), text: p.text.to_vec() };
+    v1::OpenReply {
+        record: o.record.to_string(),
+        version: o.version,
+        label: o.label.marking(),
+        title: o.disclosed.meta.title.clone(),
+        origin: o.origin.to_string(),
+        portions: o.disclosed.portions.iter().map(portion).collect(),
+        audit_seq: o.audit_seq,
+        ledger_index: o.ledger_index,
+    }
+}
+
+/// What is empty stays as it was: no title and no text of a record is empty.
+fn amend_ask(r: v1::AmendRequest) -> Result<AmendAsk, Fault> {
+    let v1::AmendRequest { record, version, title, body, portions, reason, wait, wait_ms, timeout_ms, request_id } = r;
+    Ok(AmendAsk {
+        record: record.parse()?,
+        expected: version,
+        title: (!title.is_empty()).then_some(title),
+        body: (!body.is_empty()).then_some(body),
+        portions: portion_asks(portions)?,
+        reason,
+        patience: patience(&wait, wait_ms, timeout_ms)?,
+        request_id: request_key(request_id)?,
+    })
+}
+
+fn portion_asks(portions: Vec<v1::NewPortion>) -> Result<Vec<PortionAsk>, Fault> {
+    portions.into_iter().map(|p| Ok(PortionAsk { grade: p.grade.parse()?, text: p.text })).collect()
+}
+
+fn request_key(id: Vec<u8>) -> Result<[u8; 16], Fault> {
+    id.try_into().map_err(|_| Fault::usage("INVALID", "a request id has 16 bytes"))
 }
 
 fn patience(wait: &str, wait_ms: u32, timeout_ms: u32) -> Result<Patience, Fault> {
@@ -254,10 +326,7 @@ fn ask(r: v1::PublishRequest) -> Result<PublishAsk, Fault> {
     Ok(PublishAsk {
         title,
         body,
-        portions: portions
-            .into_iter()
-            .map(|p| Ok(PortionAsk { grade: p.grade.parse()?, text: p.text }))
-            .collect::<Result<_, Fault>>()?,
+        portions: portion_asks(portions)?,
         grade: grade.parse()?,
         compartments: decode::set(&compartments)?,
         agreement: decode::optional(&agreement)?,
@@ -271,6 +340,6 @@ fn ask(r: v1::PublishRequest) -> Result<PublishAsk, Fault> {
         retain_until: (retain_until > 0).then_some(Millis(retain_until)),
         caveats: decode::set(&caveats)?,
         patience: patience(&wait, wait_ms, timeout_ms)?,
-        request_id: request_id.try_into().map_err(|_| Fault::usage("INVALID", "a request id has 16 bytes"))?,
+        request_id: request_key(request_id)?,
     })
 }

@@ -194,6 +194,10 @@ actions! {
     Reject = 46 "reject";
     /// The node's configuration was changed while it ran, or a change of it was refused.
     Configure = 47 "configure";
+    /// A new version of a record was made from the one before.
+    Amend = 48 "amend";
+    /// A person was told who may open a record.
+    WhoCan = 49 "who-can";
 }
 
 impl Action {
@@ -221,6 +225,7 @@ impl Action {
                 | Action::Stream
                 | Action::NoticeOpen
                 | Action::Approve
+                | Action::Amend
         )
     }
 

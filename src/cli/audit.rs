@@ -2,6 +2,7 @@
 
 use super::args::Globals;
 use super::client::{Client, block_on, fault};
+use super::export::new_or_empty;
 use super::output::Out;
 use crate::audit::verify_dir;
 use crate::config::{Secrecy, read_genesis, write_file};
@@ -131,10 +132,7 @@ pub(super) fn run(command: Command, g: &Globals, out: &Out) -> Result<ExitCode, 
             }
             Command::Export { out: dir } => {
                 // Tiles of an earlier export beside a later checkpoint would look like tampering.
-                if dir.read_dir().is_ok_and(|mut entries| entries.next().is_some()) {
-                    return Err(Fault::conflict("DIR_NOT_EMPTY", format!("`{}` is not empty", dir.display()))
-                        .hint("each export gets a folder of its own; an earlier one is kept as it is"));
-                }
+                new_or_empty(&dir)?;
                 let mut files = client.audit().export(v1::AuditExportRequest {}).await.map_err(fault)?.into_inner();
                 let mut n = 0u64;
                 while let Some(file) = files.message().await.map_err(fault)? {

@@ -5,6 +5,7 @@
 //! decides who may do what: the node does.
 
 mod act;
+mod amend;
 mod agency;
 mod agreement;
 mod args;
@@ -20,6 +21,7 @@ mod client;
 mod cluster;
 mod demo;
 mod doctor;
+mod export;
 mod federation;
 mod guide;
 mod import;
@@ -33,7 +35,9 @@ mod policy;
 mod proposal;
 mod record;
 mod revocation;
+mod sealed;
 mod warning;
+mod who_can;
 mod words;
 
 pub use args::main;

@@ -28,7 +28,7 @@ pub(super) enum Command {
         /// Name of the person; oneself if not given.
         #[arg(long, default_value = "")]
         person: String,
-        /// record-open, record-search, record-list, record-history or record-export-sealed.
+        /// record-open, record-search, record-list, record-history, record-export-sealed or record-export-clear.
         #[arg(long)]
         action: Action,
         /// Record in question.

@@ -1,11 +1,10 @@
-//! `hufu record publish|open|search|list|history|abandon|export`; `import` and proposals have files of their own.
+//! `hufu record publish|open|search|list|history|abandon`; the other commands on records have files of their own.
 
 use super::act::Signer;
 use super::args::Globals;
 use super::client::{Client, block_on, fault};
 use super::marking::Marking;
 use super::output::Out;
-use crate::config::{Secrecy, write_file};
 use crate::domain::fault::Fault;
 use crate::domain::ids::{AgencyId, RecordId};
 use crate::domain::label::{Caveat, Grade};
@@ -15,6 +14,7 @@ use crate::domain::time::{Entropy, Millis};
 use crate::ledger::Act;
 use crate::node::SystemEntropy;
 use crate::wire::pb::v1;
+use data_encoding::HEXLOWER;
 use serde_json::json;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -28,6 +28,11 @@ pub(super) const SPLIT: &str = "share it as several records";
 pub(super) enum Command {
     /// Seal a record and share it with exactly the agencies entitled to it.
     Publish(Box<Publish>),
+    /// Make the next version of an own record, under the label it has (originator).
+    ///
+    /// What is not given stays as it is: texts, references, grading, label, issue date. Earlier versions stay too: see
+    /// `record history`, and `record open --version`.
+    Amend(Box<super::amend::Amend>),
     /// Open a record. The originator sees who did.
     Open {
         /// Record to open.
@@ -108,20 +113,19 @@ pub(super) enum Command {
         #[arg(long)]
         purpose: String,
     },
-    /// Copy the envelope as held; no key is needed and none is given.
-    Export {
-        /// Record to copy.
-        id: RecordId,
-        /// As sealed bytes: the only form of export.
-        #[arg(long, required = true)]
-        sealed: bool,
-        /// Folder for the files of the copy.
-        #[arg(long, value_name = "DIR")]
-        out: PathBuf,
-        /// Why: a case number or an order. Without it the log says that a sealed copy was made: nothing of it is read.
-        #[arg(long, default_value = "密封副本 sealed copy")]
-        purpose: String,
-    },
+    /// Copy a record out of the system: sealed as it is held, or an own record's texts in clear.
+    ///
+    /// The folder gets a MANIFEST.json and a README.txt that say what each file is. A sealed copy has no key in it, and is checked
+    /// with `record verify`.
+    Export(super::export::Export),
+    /// Check a sealed copy without any node: its files, signatures and commitments.
+    Verify(super::sealed::Verify),
+    /// Who may open a record now, and why not: agencies by the ledger, the own agency's people by its policies.
+    ///
+    /// Of an own record every agency is listed, of another agency's record the own one. An agency may if its people may open it
+    /// at all; which of them are cleared is known of the own agency only. Lower portions are records of their own, asked about by
+    /// their own ids. What an agency holds that is suspended now, its own node may still show.
+    WhoCan(super::who_can::WhoCan),
 }
 
 #[derive(clap::Args)]
@@ -208,6 +212,9 @@ pub(super) struct Publish {
 }
 
 pub(super) fn run(command: Command, g: &Globals, out: &Out) -> Result<ExitCode, Fault> {
+    if let Command::Verify(ask) = &command {
+        return super::sealed::verify(ask, out);
+    }
     block_on(async {
         let client = Client::connect(g).await?;
         match command {
@@ -242,7 +249,7 @@ pub(super) fn run(command: Command, g: &Globals, out: &Out) -> Result<ExitCode, 
                     .versions
                     .iter()
                     .map(|v| json!({"version": v.version, "index": v.index, "at": Millis(v.at).to_rfc3339(), "label": v.label,
-                        "ledger_index": r.ledger_index}))
+                        "commitment": HEXLOWER.encode(&v.commitment), "ledger_index": r.ledger_index}))
                     .collect();
                 out.table(&["version", "index", "at", "label"], &rows);
                 Ok(ExitCode::SUCCESS)
@@ -256,33 +263,18 @@ pub(super) fn run(command: Command, g: &Globals, out: &Out) -> Result<ExitCode, 
                 });
                 Ok(ExitCode::SUCCESS)
             }
-            Command::Export { id, sealed: _, out: dir, purpose } => {
-                let request = v1::ExportRequest { record: id.to_string(), purpose };
-                let r = client.records().export(request).await.map_err(fault)?.into_inner();
-                for (name, bytes) in [("envelope", &r.envelope), ("grant", &r.grant), ("audience", &r.audience)] {
-                    write_file(&dir.join(format!("{}-{}.{name}", r.record, r.version)), bytes, Secrecy::Private)?;
-                }
-                out.answer(&json!({"record": r.record, "version": r.version, "dir": dir}), || {
-                    dir.display().to_string()
-                });
-                Ok(ExitCode::SUCCESS)
-            }
+            Command::Amend(ask) => super::amend::run(*ask, &client, out).await,
+            Command::Export(ask) => super::export::run(ask, &client, out).await,
+            Command::Verify(ask) => super::sealed::verify(&ask, out),
+            Command::WhoCan(ask) => super::who_can::run(ask, &client, out).await,
         }
     })
 }
 
 async fn publish(client: &Client, p: Publish, out: &Out) -> Result<ExitCode, Fault> {
-    let body = match (&p.body, &p.body_file) {
-        (Some(text), _) => text.clone().into_bytes(),
-        (None, Some(file)) => text_file(file)?,
-        (None, None) => return Err(Fault::usage("BAD_BODY", "no body given").hint("use --body or --body-file")),
-    };
-    if body.len() > limits::BODY_BYTES {
-        return Err(too_large(body.len() as u64));
-    }
+    let no_body = || Fault::usage("BAD_BODY", "no body given").hint("use --body or --body-file");
+    let body = body(p.body.as_ref(), p.body_file.as_deref())?.ok_or_else(no_body)?;
     let date = |d: &Option<String>| d.as_deref().map_or(Ok(0), |t| Millis::parse(t).map(|m| m.0));
-    let mut request_id = vec![0u8; 16];
-    SystemEntropy.fill(&mut request_id);
     let request = v1::PublishRequest {
         portions: p.portions.iter().map(|text| portion(text)).collect::<Result<_, _>>()?,
         title: p.title,
@@ -304,7 +296,7 @@ async fn publish(client: &Client, p: Publish, out: &Out) -> Result<ExitCode, Fau
         wait: p.wait,
         wait_ms: p.wait_seconds.saturating_mul(1000),
         timeout_ms: client.timeout_ms(),
-        request_id,
+        request_id: request_id(),
         ..p.marking.request()
     };
     let r = client.records().publish(request).await.map_err(fault)?.into_inner();
@@ -339,7 +331,24 @@ pub(super) fn published(r: &v1::PublishReply, out: &Out) -> ExitCode {
     if r.incomplete { ExitCode::from(5) } else { ExitCode::SUCCESS }
 }
 
-fn portion(text: &str) -> Result<v1::NewPortion, Fault> {
+/// One of its own for each run: the same again would get the first answer.
+pub(super) fn request_id() -> Vec<u8> {
+    let mut id = vec![0u8; 16];
+    SystemEntropy.fill(&mut id);
+    id
+}
+
+/// The text as it was given, itself or in a file; none if neither was.
+pub(super) fn body(text: Option<&String>, file: Option<&Path>) -> Result<Option<Vec<u8>>, Fault> {
+    let body = match (text, file) {
+        (Some(text), _) => text.clone().into_bytes(),
+        (None, Some(file)) => text_file(file)?,
+        (None, None) => return Ok(None),
+    };
+    if body.len() > limits::BODY_BYTES { Err(too_large(body.len() as u64)) } else { Ok(Some(body)) }
+}
+
+pub(super) fn portion(text: &str) -> Result<v1::NewPortion, Fault> {
     let Some((file, grade)) = text.rsplit_once(':') else {
         return Err(
             Fault::usage("BAD_PORTION", format!("`{text}` is not FILE:GRADE")).hint("e.g. tear-line.txt:internal")

@@ -5,7 +5,7 @@ pub(super) const HEADINGS: &str = "
     ack_by 签收人 action 操作 actor 操作人 agency 机构 agreement 协议 author 承办人 answer 答复 applied 已应用 area 区域 at 时间 by 人员
     ceiling 系统密级 clearance 涉密等级 compartments 专项 decision 决定 default_period_years 默认保密年限 detail 详情
     digest 摘要 end 结束 ended_reason 终止原因 exercise 演练 from 来自 grade 密级 handle 代号 held 已有 id 编号
-    index 账本序号 act 事项 needed 所需机构数 ledger 账本登记 lost 已灭失 waiting 待签署 issuer 发布单位 kind 类别 kinds 类别 label 标密 level 级别 missing 缺少 name 名称 node 节点 nodes 节点
+    index 账本序号 act 事项 needed 所需机构数 ledger 账本登记 lost 已灭失 may 可阅 waiting 待签署 issuer 发布单位 kind 类别 kinds 类别 label 标密 level 级别 missing 缺少 name 名称 node 节点 nodes 节点
     notice 通报 origin 原发机构 owed 应有 parties 缔约机构 precedence 等级 publishers 发布方 purpose 查阅事由 reachable 可达
     reason 原因 record 情报 role 角色 roles 角色 rule 规则 seq 序号 signed_by 已签署 since 始于 snippet 摘录 stage 阶段
     start 开始 state 状态 subject 主题 suspended 已停用 text 内容 tier 层级 title 标题 unit 单位 unopenable 打不开
@@ -29,7 +29,7 @@ pub(super) const WORDS: &str = "
     stop 停止 relabel 变更标密 recall 收回 purge 清除 notice-send 发送通报 notice-receive 接收通报 notice-open 查看通报
     notice-answer 签收答复 break-glass 应急调阅 policy 策略 key 密钥 membership 成员变更 witness 见证 backup 备份
     restore 恢复 request 查询请求 access-report 查阅报告 peer-refused 拒绝连接 count 计数 stream 结果流 who-read 查阅记录
-    complaint 拒收告知 notice-anchor 通报锚定 approve 审批 reject 退回
+    complaint 拒收告知 notice-anchor 通报锚定 approve 审批 reject 退回 amend 更正 who-can 可阅范围
     notice 通报 clock 时钟 configuration 配置 keys 密钥 data 数据目录 disk 磁盘 node 节点 leader 主节点 evidence 证据 peers 其他节点
     ledger 账本 sync 同步 suite 密码套件 revocation 吊销列表 configure 更改配置 grade 密级 kind 情报类别 date 日期 role 角色 tier 层级
     reference 关联要素 caveat 处理限制 descriptor 机构描述 genesis 创世 profile 个人配置";
@@ -54,7 +54,7 @@ pub(super) const REASONS: &str = "
     NO_AUTHORITY 没有签署权限 NO_GUIDE 没有适用的定密细目 NO_LEADER 当前没有主节点 NO_PROFILE 未指定个人配置文件
     OUTBOX_FULL 待发通报已满 OUTSIDE_AGREEMENT 超出协议范围 OVERLOADED 节点繁忙 PEER_REFUSED 连接被拒绝
     PERIOD_TOO_LONG 保密期限超过法定上限 PERSON_CHANGED 人员信息已被他人更改 POLICY_REFUSED 策略不允许
-    PORT_IN_USE 端口已被占用 REFUSED 被拒绝 REJECTED 已被退回 REFUSED_BY_LEDGER 账本不接受 SAME_PERSON 同一人不能充当两人
+    PORT_IN_USE 端口已被占用 REFUSED 被拒绝 RELABEL_NEEDED 须变更标密 REJECTED 已被退回 REFUSED_BY_LEDGER 账本不接受 SAME_PERSON 同一人不能充当两人
     SEARCH_FAILED 检索失败 SUSPENDED 您的权限已被停用 TOO_LONG 内容过长 TOO_MANY 数量过多 UNAVAILABLE 暂不可用
     UNKNOWN_AGENCY 没有这个机构 UNKNOWN_AGREEMENT 没有这个有效协议 UNKNOWN_GRADE 没有这个密级 UNKNOWN_GROUP 没有这个收件组
     UNKNOWN_PERSON 本节点不认识您，或您的权限已被收回 UNOPENABLE 密封数据损坏或打不开 UNREACHABLE 收件方暂不可达
@@ -76,6 +76,20 @@ pub(super) const SENTENCES: &str = "
     its author may not publish it any more => 承办人已无权发布该情报
     reject it; somebody else publishes it anew => 请退回，由他人重新发布
     it was decided already => 已作出决定
+    give --title, --body, --body-file or --portion => 请给出 --title、--body、--body-file 或 --portion
+    say with --reason what was wrong or what is new => 请用 --reason 说明更正了什么或新增了什么
+    it waits for a classifier and is not published yet => 正待定密责任人审批，尚未发布
+    take it back with `hufu record reject` and publish it anew => 请用 `hufu record reject` 撤回后重新发布
+    version {} is the newest one => 最新版本为第 {} 版
+    look at it, and repeat with --version {} => 请先查阅，再用 --version {} 重试
+    an amendment neither lowers nor widens a label => 更正不得降低密级或扩大知悉范围
+    relabelling takes two persons; publish it as another record => 变更标密须两人办理；请另行发布
+    a classifier runs `hufu guide sign`; an amendment cannot be proposed in this version => 请定密责任人运行 `hufu guide sign`；本版本不能将更正提请审批
+    it was amended since it was imported => 导入之后已被更正
+    bring the change in with `hufu record amend` => 请用 `hufu record amend` 更正
+    `{}`, which is a part of it, cannot be read here => 其中的 `{}` 在此无法读取
+    open it where it is; its originator's people decide what leaves => 请在系统内查阅；能否导出由原发机构决定
+    give the folder that `hufu record export --sealed --out` wrote => 请指定 `hufu record export --sealed --out` 写出的目录
     somebody was first; look again => 他人已先行处理，请重新查看
     the passphrase does not open the key ring => 口令打不开密钥环
     the change is in force at your own node; repeat the command when there is a leader, for the ledger => 更改已在本机构节点生效；有主节点后请重复此命令，以便在账本登记

@@ -40,6 +40,8 @@ macro_rules! actions {
 actions! {
     /// Publish a record (`Record` of the own agency; `None` asks whether the person may at all).
     RecordPublish = "record-publish",
+    /// Make a new version of a record, at no lower label (`Record` of the own agency).
+    RecordAmend = "record-amend",
     /// Approve a proposed record, or turn it down (`Record` of the own agency).
     RecordApprove = "record-approve",
     /// Open a record (`Record`).
@@ -52,6 +54,8 @@ actions! {
     RecordHistory = "record-history",
     /// Copy a record's envelope as held (`Record`).
     RecordExportSealed = "record-export-sealed",
+    /// Take a record's texts out in clear (`Record` of the own agency).
+    RecordExportClear = "record-export-clear",
     /// Import (`None` before, `Record` for each item).
     RecordImport = "record-import",
     /// Draft an agreement (`None` or the own `Agency`).
@@ -76,6 +80,8 @@ actions! {
     PersonSuspend = "person-suspend",
     /// Search an audit log (`Audit`).
     AuditSearch = "audit-search",
+    /// Who may open a record now (`Audit` of the log that is asked).
+    RecordWhoCan = "record-who-can",
     /// Who came to know a record (`Audit` of the log that is asked).
     AuditWhoRead = "audit-who-read",
     /// Export an audit log (`Audit`).
@@ -119,9 +125,11 @@ impl Action {
             | Action::RecordList
             | Action::RecordHistory
             | Action::RecordExportSealed
+            | Action::RecordExportClear
             | Action::NoticeRead
             | Action::NoticeAck => Flow::Read,
             Action::RecordPublish
+            | Action::RecordAmend
             | Action::RecordApprove
             | Action::RecordImport
             | Action::NoticeSend
@@ -138,6 +146,7 @@ impl Action {
             | Action::PersonList
             | Action::PersonSuspend
             | Action::AuditSearch
+            | Action::RecordWhoCan
             | Action::AuditWhoRead
             | Action::AuditExport
             | Action::AuditVerify
@@ -163,6 +172,7 @@ impl Action {
                 | Action::RecordList
                 | Action::RecordHistory
                 | Action::RecordExportSealed
+                | Action::RecordExportClear
         )
     }
 }

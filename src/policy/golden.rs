@@ -25,7 +25,7 @@ const HEAD: &str = "\
 #   secret-halves   as secret, two halves
 #   top-secret      police top-secret, released to state-security, taken as covered
 #   customs-only    customs secret, released to nobody
-#   mine-*          for publish and import: the persona's own agency is the originator
+#   mine-*          for publish, amend and import: the persona's own agency is the originator
 # Purpose: stated unless the class says no-purpose or long-purpose. own and other: whose audit log, agency or people.
 # persona                action                class              answer rule
 ";
@@ -131,6 +131,7 @@ fn classes(subject: &Subject, action: Action) -> Vec<(&'static str, Question)> {
             ]
         }
         Action::AuditSearch
+        | Action::RecordWhoCan
         | Action::AuditWhoRead
         | Action::AuditExport
         | Action::AuditVerify
@@ -163,7 +164,8 @@ fn reading(subject: &Subject, action: Action) -> Vec<(&'static str, Question)> {
     if matches!(action, Action::RecordSearch | Action::RecordList) {
         all.push(("none", plain(subject, action)));
     }
-    if matches!(action, Action::RecordSearch | Action::RecordOpen | Action::RecordExportSealed) {
+    let stated = [Action::RecordSearch, Action::RecordOpen, Action::RecordExportSealed, Action::RecordExportClear];
+    if stated.contains(&action) {
         let internal = || ask(label("police", Grade::Internal, false, &everyone, &[]));
         all.push(("no-purpose", Question { purpose: "  ".to_owned(), ..internal() }));
         all.push(("long-purpose", Question { purpose: "案".repeat(limits::PURPOSE_CHARS + 1), ..internal() }));

@@ -179,6 +179,11 @@ impl Envelope {
         hiding_commitment(&self.blind, &self.hash)
     }
 
+    /// The Merkle path and signature for the header (P14).
+    pub fn proof(&self) -> &BatchSigned {
+        &self.proof
+    }
+
     /// Bytes of all ciphertexts.
     pub fn ciphertext_bytes(&self) -> usize {
         self.ciphertexts.iter().map(Vec::len).sum()

@@ -50,7 +50,10 @@ impl Core {
             return Err(Fault::usage("BAD_DATE", "the end of retention is over already"));
         }
         self.check_named(state, &ask)?;
-        let (own, lower) = classes(ask, now)?;
+        let (own, mut lower) = classes(ask, now)?;
+        if let Some(amends) = &target.amends {
+            amends.keep_scopes(&mut lower);
+        }
         let mut proposed = false;
         for class in lower.iter().chain([&own]).filter(|c| c.grade > Grade::Internal) {
             // An agreement that is not there, or does not cover it, is told as that: no guide would help.
@@ -63,12 +66,17 @@ impl Core {
             // A part that an earlier attempt of the same request journaled; what was proposed then is a part of what is not.
             let known =
                 self.vault.by_request(&request).filter(|(r, v)| !proposed && self.vault.proposal(r, *v).is_none());
-            let (record, version) = known.unwrap_or_else(|| (self.new_record(), 1));
-            drafts.push(self.draft(state, caller, ask, &Target { record, version, request, content: None }, now)?);
+            let next = target.amends.as_ref().and_then(|a| a.next_of(ask.grade));
+            let (record, version) = known.or(next).unwrap_or_else(|| (self.new_record(), 1));
+            let part = Target { record, version, request, content: None, amends: target.amends.clone() };
+            drafts.push(self.draft(state, caller, ask, &part, now)?);
         }
         let mut own = self.draft(state, caller, own, target, now)?;
         own.lower = drafts.iter().map(|d| (d.record, d.version)).collect();
         drafts.push(own);
+        if let Some(amends) = &target.amends {
+            amends.check(&drafts)?;
+        }
         if proposed {
             let author = caller.person().handle;
             self.check_proposable(target, author)?;
@@ -81,13 +89,21 @@ impl Core {
         Ok(Drafts { drafts, proposed })
     }
 
-    /// An import waits for nobody: its source would be taken for known before anybody decided.
+    /// An import waits for nobody: its source would be taken for known before anybody decided. Nor does an amendment: what is
+    /// turned down would keep the number of its version, and no other one could come in its place.
     fn check_proposable(&self, target: &Target, author: Handle) -> Result<(), Fault> {
-        if target.content.is_some() {
+        let hint = match (&target.amends, target.content) {
+            (Some(_), _) => {
+                Some("a classifier runs `hufu guide sign`; an amendment cannot be proposed in this version")
+            }
+            (None, Some(_)) => {
+                Some("a classifier runs `hufu guide sign`; a single record can be proposed with `hufu record publish`")
+            }
+            (None, None) => None,
+        };
+        if let Some(hint) = hint {
             let why = "no classifier's marking guide covers this: two persons mark a state secret";
-            return Err(Fault::refused("NO_GUIDE", why).hint(
-                "a classifier runs `hufu guide sign`; a single record can be proposed with `hufu record publish`",
-            ));
+            return Err(Fault::refused("NO_GUIDE", why).hint(hint));
         }
         // The intake asks again, one proposal after the other; this one keeps lower parts from being written for nothing.
         if !self.vault.may_propose(author) {
@@ -164,7 +180,8 @@ impl Core {
         let meta = Meta {
             title: ask.title,
             kind: ask.kind,
-            issued: now,
+            // The period runs from the first version's issue: an amendment neither shortens nor prolongs it.
+            issued: target.amends.as_ref().map_or(now, |a| a.issued),
             references: ask.references,
             reliability: ask.reliability,
             credibility: ask.credibility,
@@ -177,7 +194,7 @@ impl Core {
             author: caller.person().name.clone(),
         };
         let agreement = terms.map(|t| (t.id.clone(), t.version));
-        let Target { record, version, request, content } = *target;
+        let Target { record, version, request, content, .. } = *target;
         let texts = std::iter::once(ask.body).chain(ask.portions.into_iter().map(|p| p.text)).collect();
         Ok(Draft {
             record,

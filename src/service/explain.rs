@@ -31,7 +31,7 @@ impl Core {
         let _receipt = self.pass(caller, act, Resource::Audit { agency: self.agency.clone() }).await?;
         if action.flow() != Flow::Read {
             return Err(Fault::usage("UNKNOWN_ACTION", format!("`{action}` does not read a record"))
-                .hint("use record-open, record-search, record-list, record-history or record-export-sealed"));
+                .hint("use record-open, record-search, record-list, record-history, record-export-sealed or record-export-clear"));
         }
         let subject = self.person_as_caller(about).ok_or_else(Fault::not_found)?;
         let card = self.find(&self.state(), &record, 0).ok_or_else(Fault::not_found)?;

@@ -1,6 +1,7 @@
 //! Importing foreign material: the same source again is unchanged, an edited one is a new version of the same
 //! record, whoever of the agency imports it and from wherever.
 
+use super::amend::record_turn;
 use super::core::Core;
 use super::door::{Act, Caller};
 use super::publish::{PublishAsk, Published, Target};
@@ -101,11 +102,13 @@ impl Core {
         let _turn = self.in_progress.begin(request)?;
         let now = self.clock.now();
         let Some((record, version)) = self.vault.by_request(&request) else {
-            let target = Target { record: self.new_record(), version: 1, request, content: Some(content) };
+            let target =
+                Target { record: self.new_record(), version: 1, request, content: Some(content), amends: None };
             return Ok((Imported::New, on_ledger(self.publish_as(caller, ask, target, peers).await?)?));
         };
         let state = self.state();
-        let target = Target { record, version: version.saturating_add(1), request, content: Some(content) };
+        let version_after = version.saturating_add(1);
+        let target = Target { record, version: version_after, request, content: Some(content), amends: None };
         let (label, timeout) = (self.draft(&state, caller, ask.clone(), &target, now)?.label, ask.patience.timeout);
         self.may_import(caller, &label, record, version).await?;
         // Whether it is known under another label is told only to those who may publish under that one too.
@@ -114,6 +117,7 @@ impl Core {
             let denied = |_| Fault::refused("NOT_ALLOWED", "you may not import this source");
             self.may_import(caller, &known, record, version).await.map_err(denied)?;
         }
+        let _record_turn = self.in_progress.begin(record_turn(&record))?;
         // A crash may have left the last version journaled and not committed.
         let index = self.settle(record, version, timeout).await?;
         let held = self.vault.held(&self.state(), &record, version, now)?;
@@ -130,6 +134,11 @@ impl Core {
             let same =
                 Published { record, version, index, held_by, owed, warning: None, incomplete: false, proposed: false };
             return Ok((Imported::Unchanged, same));
+        }
+        // The text of the source would silently take the place of what somebody wrote since.
+        if self.vault.newest_version(&record).is_some_and(|newest| newest > version) {
+            return Err(Fault::conflict("VERSION_CONFLICT", "it was amended since it was imported")
+                .hint("bring the change in with `hufu record amend`"));
         }
         Ok((Imported::Updated, on_ledger(self.publish_as(caller, ask, target, peers).await?)?))
     }

@@ -9,6 +9,7 @@
 //! - A refusal to read is word for word the absence of the thing, and takes the same path (P21).
 //! - What cannot be audited is not done.
 
+mod amend;
 mod audit;
 mod bell;
 mod cluster;
@@ -17,6 +18,7 @@ mod core;
 mod door;
 mod draft;
 mod explain;
+mod export;
 mod federation;
 mod folded;
 mod holders;
@@ -27,6 +29,7 @@ mod notices;
 mod persons;
 mod proposals;
 mod publish;
+mod reach;
 mod records;
 mod reports;
 mod search;
@@ -34,11 +37,13 @@ mod settings;
 mod track;
 
 pub use self::core::Core;
+pub use amend::AmendAsk;
 pub use audit::{ReadLine, SearchQuery, log_name};
 pub use bell::{Bell, DutyChain, Ring};
 pub use cluster::{ClusterView, NodeView, Position, Positions};
 pub use complaints::PeerComplaints;
 pub use door::Caller;
+pub use export::SealedCopy;
 pub use folded::Folded;
 pub use import::{Imported, InProgress};
 pub use inbox::{NoticeLine, Watching};
@@ -47,6 +52,7 @@ pub use notices::{Groups, NoticeAsk};
 pub use persons::{Change, Entering};
 pub use proposals::{ProposalLine, ProposalsAsk};
 pub use publish::{Patience, PortionAsk, PublishAsk, Published, Wait};
+pub use reach::{Reach, ReachLine};
 pub use records::{HistoryLine, Listed, Opened};
 pub use reports::PeerReports;
 pub use search::{Found, Hit, Indexing, SearchAsk};

@@ -1,5 +1,6 @@
 //! Publishing (flow "Publish" of the architecture, P17).
 
+use super::amend::Amends;
 use super::core::Core;
 use super::door::{Act, Caller};
 use super::draft::Drafts;
@@ -119,12 +120,23 @@ pub(super) struct Target {
     pub(super) request: [u8; 32],
     /// Keyed digest of an import.
     pub(super) content: Option<[u8; 32]>,
+    /// What an amendment keeps of the version before.
+    pub(super) amends: Option<Arc<Amends>>,
 }
 
 impl Target {
     /// What the policies call it: an import brings foreign material in.
     pub(super) fn action(&self) -> Action {
-        if self.content.is_some() { Action::RecordImport } else { Action::RecordPublish }
+        match (&self.amends, self.content) {
+            (Some(_), _) => Action::RecordAmend,
+            (None, Some(_)) => Action::RecordImport,
+            (None, None) => Action::RecordPublish,
+        }
+    }
+
+    /// Why, as the log has it: an amendment says so, a first version is its own reason.
+    fn reason(&self) -> &str {
+        self.amends.as_ref().map_or("", |a| a.reason.as_str())
     }
 }
 
@@ -149,7 +161,7 @@ impl Core {
                 }
             };
         }
-        let target = Target { record: self.new_record(), version: 1, request, content: None };
+        let target = Target { record: self.new_record(), version: 1, request, content: None, amends: None };
         self.publish_as(caller, ask, target, peers).await
     }
 
@@ -164,13 +176,13 @@ impl Core {
         let state = self.state();
         let now = self.clock.now();
         let Patience { wait, wait_for, timeout } = ask.patience;
-        let (record, version, action) = (target.record, target.version, target.action());
+        let (record, version) = (target.record, target.version);
         let Drafts { drafts, proposed } = match self.drafts(&state, caller, ask, &target, now) {
             Ok(drafts) => drafts,
-            Err(fault) => return Err(self.refused_before(caller, action, (record, version), fault).await?),
+            Err(fault) => return Err(self.refused_before(caller, &target, fault).await?),
         };
         let labelled: Vec<_> = drafts.iter().map(|d| ((d.record, d.version), d.label.clone())).collect();
-        let intents = self.intend(caller, action, &labelled).await?;
+        let intents = self.intend(caller, &target, &labelled).await?;
         let mut holders = Holders::default();
         let mut pushes = JoinSet::new();
         let mut commands = Vec::with_capacity(drafts.len());
@@ -224,22 +236,16 @@ impl Core {
     }
 
     /// What was refused before it had a label is an event too; answers the fault.
-    async fn refused_before(
-        &self,
-        caller: &Caller,
-        action: Action,
-        (id, version): (RecordId, u32),
-        fault: Fault,
-    ) -> Result<Fault, Fault> {
+    async fn refused_before(&self, caller: &Caller, target: &Target, fault: Fault) -> Result<Fault, Fault> {
         if fault.kind != FaultKind::Refused {
             return Ok(fault);
         }
         let act = Act {
-            action,
+            action: target.action(),
             audit: AuditAction::Publish,
-            object: Object::Record { id, version },
+            object: Object::Record { id: target.record, version: target.version },
             label: None,
-            purpose: "",
+            purpose: target.reason(),
             origin: Some(self.agency.clone()),
             request: self.random(),
         };
@@ -252,9 +258,10 @@ impl Core {
     async fn intend<'a>(
         &self,
         caller: &Caller,
-        action: Action,
+        target: &'a Target,
         parts: &'a [((RecordId, u32), Label)],
     ) -> Result<Vec<(Act<'a>, Decision)>, Fault> {
+        let (action, purpose) = (target.action(), target.reason());
         let mut intents = Vec::with_capacity(parts.len());
         for ((id, version), label) in parts {
             let act = Act {
@@ -262,12 +269,12 @@ impl Core {
                 audit: AuditAction::Publish,
                 object: Object::Record { id: *id, version: *version },
                 label: Some(label),
-                purpose: "",
+                purpose,
                 origin: Some(self.agency.clone()),
                 request: self.random(),
             };
             let resource = Resource::Record { label: label.clone(), own: true };
-            let decision = self.decide(caller, action, resource, "", true);
+            let decision = self.decide(caller, action, resource, purpose, true);
             if let Some(fault) = decision.fault() {
                 let _denied = self.log(caller, &act, Stage::Intent, &decision).await?;
                 return Err(fault);

@@ -1,4 +1,4 @@
-//! Reading: open, list, history, sealed export.
+//! Reading: open, list, history.
 
 use super::core::Core;
 use super::door::{Act, Caller};
@@ -8,7 +8,7 @@ use crate::domain::ids::{AgencyId, RecordId};
 use crate::domain::label::{Grade, Label};
 use crate::domain::limits;
 use crate::domain::time::Millis;
-use crate::ledger::State;
+use crate::ledger::{State, VersionEntry};
 use crate::policy::{Action, Decision, Resource};
 use crate::vault::{Card, Disclosed, Facts, Held, Vault};
 use std::collections::{BTreeMap, BTreeSet};
@@ -33,6 +33,31 @@ pub struct Opened {
     pub ledger_index: u64,
 }
 
+/// Where a person gets to see texts.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Showing {
+    /// On the person's own screen.
+    OnScreen,
+    /// In files that leave the system. What waits for a classifier does not.
+    Exported,
+}
+
+impl Showing {
+    fn action(self) -> Action {
+        match self {
+            Showing::OnScreen => Action::RecordOpen,
+            Showing::Exported => Action::RecordExportClear,
+        }
+    }
+
+    fn audit(self) -> AuditAction {
+        match self {
+            Showing::OnScreen => AuditAction::Open,
+            Showing::Exported => AuditAction::Export,
+        }
+    }
+}
+
 /// One line of a list.
 pub struct Listed {
     /// Record.
@@ -53,6 +78,8 @@ pub struct HistoryLine {
     pub index: u64,
     /// Ledger time.
     pub at: Millis,
+    /// Hiding commitment of its header, the same on every node.
+    pub commitment: [u8; 32],
 }
 
 impl Core {
@@ -61,32 +88,43 @@ impl Core {
         self.cluster.barrier_once_led(tokio::time::Instant::now() + wait).await.map_err(Fault::from)
     }
 
-    /// Opens a record for a person, with those portions of its lower classes that the person may see (P10). Denied
-    /// and absent take one path: find (or not), decide on the label (or on a dummy), one durable intent, one answer
-    /// (P21). A record of which no part may be seen is denied once, however many parts it has.
+    /// Opens a record for a person, with those portions of its lower classes that the person may see (P10).
     pub async fn open(&self, caller: &Caller, record: RecordId, version: u32, purpose: &str) -> Result<Opened, Fault> {
+        self.show_texts(caller, (record, version), purpose, Showing::OnScreen).await
+    }
+
+    /// Denied and absent take one path: find (or not), decide on the label (or on a dummy), one durable intent, one answer
+    /// (P21). A record of which no part may be seen is denied once, however many parts it has.
+    pub(super) async fn show_texts(
+        &self,
+        caller: &Caller,
+        (record, version): (RecordId, u32),
+        purpose: &str,
+        showing: Showing,
+    ) -> Result<Opened, Fault> {
         check_purpose(purpose)?;
         let state = self.state();
         let find = |record: &RecordId, version: u32| {
             let card = self.find(&state, record, version);
-            card.or_else(|| self.proposal_card(caller, &state, record, version))
+            let waiting = || self.proposal_card(caller, &state, record, version);
+            card.or_else(|| if showing == Showing::OnScreen { waiting() } else { None })
         };
         let card = find(&record, version);
         let lower = card.iter().flat_map(|c| &c.facts.lower);
         let mut lower: Vec<_> = lower.map(|(id, version)| (*id, *version, find(id, *version))).collect();
-        let own = self.open_part(caller, (record, version), card.as_ref(), purpose).await;
+        let own = self.show_part(caller, (record, version), card.as_ref(), purpose, showing).await;
         let mut opened = match own {
             Ok(opened) => Some(opened),
             // The higher part stays hidden; what the person may see of the record is shown as what it is.
             Err(fault) if fault.kind == FaultKind::NotFound => {
-                let may = |card: &Card| self.may(caller, Action::RecordOpen, card, purpose).is_allow();
+                let may = |card: &Card| self.may(caller, showing.action(), card, purpose).is_allow();
                 lower.retain(|(_, _, card)| card.as_ref().is_some_and(may));
                 None
             }
             Err(fault) => return Err(fault),
         };
         for (part, version, card) in lower {
-            match (self.open_part(caller, (part, version), card.as_ref(), purpose).await, &mut opened) {
+            match (self.show_part(caller, (part, version), card.as_ref(), purpose, showing).await, &mut opened) {
                 (Ok(part), Some(whole)) => whole.disclosed.portions.extend(part.disclosed.portions),
                 (Ok(part), None) => opened = Some(part),
                 (Err(fault), _) if fault.kind == FaultKind::NotFound => {}
@@ -96,16 +134,16 @@ impl Core {
         opened.ok_or_else(Fault::not_found)
     }
 
-    /// Opens one envelope of a record.
-    async fn open_part(
+    /// Shows one envelope of a record.
+    async fn show_part(
         &self,
         caller: &Caller,
         (record, version): (RecordId, u32),
         card: Option<&Card>,
         purpose: &str,
+        showing: Showing,
     ) -> Result<Opened, Fault> {
-        let (act, decision) =
-            self.reading(caller, Action::RecordOpen, AuditAction::Open, (record, version), card, purpose);
+        let (act, decision) = self.reading(caller, showing.action(), showing.audit(), (record, version), card, purpose);
         let receipt = self.log(caller, &act, Stage::Intent, &decision).await?;
         let Some(card) = card.filter(|_| decision.is_allow()) else { return Err(Fault::not_found()) };
         let held = self.load(card)?;
@@ -220,26 +258,10 @@ impl Core {
         let _logged = self.log(caller, &act, Stage::Single, &decision).await?;
         let Some(card) = card.as_ref().filter(|_| decision.is_allow()) else { return Err(Fault::not_found()) };
         let versions = state.record(&record).cloned().unwrap_or_default();
-        let lines =
-            versions.into_iter().map(|v| HistoryLine { version: v.version, index: v.index, at: v.time }).collect();
+        let line =
+            |v: VersionEntry| HistoryLine { version: v.version, index: v.index, at: v.time, commitment: v.commitment };
+        let lines = versions.into_iter().map(line).collect();
         Ok((card.facts.label.clone(), lines))
-    }
-
-    /// The envelope as held; no key goes with it.
-    pub async fn export(
-        &self,
-        caller: &Caller,
-        record: RecordId,
-        purpose: &str,
-    ) -> Result<(u32, crate::vault::Parts), Fault> {
-        check_purpose(purpose)?;
-        let card = self.find(&self.state(), &record, 0);
-        let (act, decision) =
-            self.reading(caller, Action::RecordExportSealed, AuditAction::Export, (record, 0), card.as_ref(), purpose);
-        let _logged = self.log(caller, &act, Stage::Single, &decision).await?;
-        let Some(card) = card.as_ref().filter(|_| decision.is_allow()) else { return Err(Fault::not_found()) };
-        let held = self.load(card)?;
-        Ok((held.committed.version, held.parts()))
     }
 
     /// The card of a held version. A damaged object has none: nobody has shown yet that reading would be allowed,

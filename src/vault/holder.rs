@@ -127,6 +127,11 @@ impl Vault {
         self.intake.by_request(request)
     }
 
+    /// The highest version of a record that was taken in here, on the ledger or not.
+    pub fn newest_version(&self, record: &RecordId) -> Option<u32> {
+        self.intake.newest_version(record)
+    }
+
     /// The digest of what was imported as this version.
     pub fn content(&self, record: &RecordId, version: u32) -> Option<[u8; 32]> {
         self.intake.entries(record, version).iter().find_map(|e| e.content)

@@ -1,7 +1,9 @@
 //! Real processes, real TLS, real fsync, real consensus; every wait has a deadline.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "test")]
 
+mod amends;
 mod contract;
+mod copies;
 mod demo;
 mod finds;
 mod lanes;

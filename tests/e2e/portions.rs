@@ -91,7 +91,7 @@ fn a_tear_line_goes_further_than_the_record() {
 }
 
 /// An agreement of all four up to secret, and a guide at police.
-fn agree(demo: &Demo) {
+pub fn agree(demo: &Demo) {
     let parties = "police,state-security,customs,cyberspace";
     let drafted = ["agreement", "draft", "tear-line", "--parties", parties, "--grade", "secret", "--purpose", "演练"];
     demo.run("police-officer", &[&drafted[..], &["--legal-basis", "演练方案"]].concat()).ok();

@@ -1,0 +1,59 @@
+//! `hufu record amend`.
+
+use super::client::{Client, fault};
+use super::output::Out;
+use super::record::{body, portion, published, request_id};
+use crate::domain::fault::Fault;
+use crate::domain::ids::RecordId;
+use crate::wire::pb::v1;
+use clap::builder::NonEmptyStringValueParser;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+#[derive(clap::Args)]
+pub(super) struct Amend {
+    /// Record of the own agency.
+    id: RecordId,
+    /// The version that you saw. If another one is the newest, nothing is done (exit 7); 0 takes whichever is.
+    #[arg(long, default_value_t = 0)]
+    version: u32,
+    /// Another title, 1 to 300 characters.
+    #[arg(long, value_parser = NonEmptyStringValueParser::new())]
+    title: Option<String>,
+    /// File with another text, UTF-8, up to 1 MiB.
+    #[arg(long, conflicts_with = "body")]
+    body_file: Option<PathBuf>,
+    /// Another text itself.
+    #[arg(long, value_parser = NonEmptyStringValueParser::new())]
+    body: Option<String>,
+    /// Further texts in the place of all that there were: each FILE at a grade, that of the record or lower. A lower grade that is
+    /// left out stays as it was published.
+    #[arg(long = "portion", value_name = "FILE:GRADE")]
+    portions: Vec<String>,
+    /// What was wrong or what is new, 1 to 200 characters; it stands in the audit log.
+    #[arg(long)]
+    reason: String,
+    /// none: committed; one: replicated; all: complete.
+    #[arg(long, default_value = "one", value_parser = ["none", "one", "all"])]
+    wait: String,
+    /// How long to wait for copies, in seconds, at most 60.
+    #[arg(long, value_name = "SECONDS", default_value_t = 2, value_parser = clap::value_parser!(u32).range(..=60))]
+    wait_seconds: u32,
+}
+
+pub(super) async fn run(ask: Amend, client: &Client, out: &Out) -> Result<ExitCode, Fault> {
+    let request = v1::AmendRequest {
+        record: ask.id.to_string(),
+        version: ask.version,
+        title: ask.title.unwrap_or_default(),
+        body: body(ask.body.as_ref(), ask.body_file.as_deref())?.unwrap_or_default(),
+        portions: ask.portions.iter().map(|text| portion(text)).collect::<Result<_, _>>()?,
+        reason: ask.reason,
+        wait: ask.wait,
+        wait_ms: ask.wait_seconds.saturating_mul(1000),
+        timeout_ms: client.timeout_ms(),
+        request_id: request_id(),
+    };
+    let r = client.records().amend(request).await.map_err(fault)?.into_inner();
+    Ok(published(&r, out))
+}
