@@ -5,11 +5,13 @@ use super::core::{Core, JournalOptions};
 use super::disk::{Disk, RealDisk};
 use super::error::JournalError;
 use super::frame::SEGMENT_HEAD;
+use super::meter::Meter;
 use super::recover::Recovery;
 use super::walk::{Step, Walk};
 use std::path::Path;
 use std::sync::{Arc, mpsc};
 use std::thread::JoinHandle;
+use std::time::Instant;
 use tokio::sync::oneshot;
 
 /// Runs on the writer thread once the frames are durable, with the number of the first.
@@ -27,6 +29,7 @@ pub struct Journal {
     writer: Arc<Writer>,
     catalog: Catalog,
     disk: Arc<dyn Disk>,
+    meter: Arc<Meter>,
 }
 
 /// The writer thread; dropping it waits for what is queued.
@@ -65,12 +68,14 @@ impl Journal {
         let (core, recovery) = Core::open(Arc::clone(&disk), options)?;
         let catalog = core.catalog();
         let (orders, queue) = mpsc::channel();
+        let meter = Arc::new(Meter::default());
+        let counts = Arc::clone(&meter);
         let thread = std::thread::Builder::new()
             .name("journal".into())
-            .spawn(move || drive(core, &queue))
+            .spawn(move || drive(core, &queue, &counts))
             .map_err(|e| JournalError::Io { step: "start the writer thread", source: Arc::new(e) })?;
         let writer = Arc::new(Writer { orders: Some(orders), thread: Some(thread) });
-        Ok((Journal { writer, catalog, disk }, recovery))
+        Ok((Journal { writer, catalog, disk, meter }, recovery))
     }
 
     /// Appends frames; durable when it answers, with the number of the first.
@@ -125,6 +130,11 @@ impl Journal {
         Ok(found)
     }
 
+    /// What was written since the start. It does not keep the journal open.
+    pub fn meter(&self) -> Arc<Meter> {
+        Arc::clone(&self.meter)
+    }
+
     /// Number of the oldest frame.
     pub fn first_seq(&self) -> u64 {
         self.catalog.range().0
@@ -150,34 +160,51 @@ impl Journal {
     }
 }
 
-fn drive(mut core: Core, queue: &mpsc::Receiver<Order>) {
+/// What one sync makes durable.
+#[derive(Default)]
+struct Group {
+    waiting: Vec<(u64, Done)>,
+    frames: usize,
+}
+
+fn drive(mut core: Core, queue: &mpsc::Receiver<Order>, meter: &Meter) {
     while let Ok(first) = queue.recv() {
-        let mut waiting: Vec<(u64, Done)> = Vec::new();
+        let mut group = Group::default();
         for order in std::iter::once(first).chain(queue.try_iter()) {
             match order {
                 Order::Append(frames, done) => match core.queue(&frames) {
-                    Ok(seq) => waiting.push((seq, done)),
+                    Ok(seq) => {
+                        group.waiting.push((seq, done));
+                        group.frames += frames.len();
+                    }
                     Err(e) => done(Err(e)),
                 },
                 Order::Trim(keep_from, done) => {
-                    let outcome = settle(&mut core, &mut waiting).and_then(|()| core.trim_front(keep_from));
-                    let _ = done.send(outcome);
+                    let settled = group.settle(&mut core, meter);
+                    let _ = done.send(settled.and_then(|()| meter.watched(core.trim_front(keep_from))));
                 }
                 Order::Begin(done) => {
-                    let outcome = settle(&mut core, &mut waiting).and_then(|()| core.begin_segment());
-                    let _ = done.send(outcome);
+                    let settled = group.settle(&mut core, meter);
+                    let _ = done.send(settled.and_then(|()| meter.watched(core.begin_segment())));
                 }
             }
         }
-        let _ = settle(&mut core, &mut waiting);
+        let _ = group.settle(&mut core, meter);
     }
 }
 
-/// One sync for all that wait.
-fn settle(core: &mut Core, waiting: &mut Vec<(u64, Done)>) -> Result<(), JournalError> {
-    let outcome = core.sync();
-    for (seq, done) in waiting.drain(..) {
-        done(outcome.clone().map(|()| seq));
+impl Group {
+    /// One sync for all that wait.
+    fn settle(&mut self, core: &mut Core, meter: &Meter) -> Result<(), JournalError> {
+        let began = Instant::now();
+        let outcome = meter.watched(core.sync());
+        let frames = std::mem::take(&mut self.frames);
+        if frames > 0 && outcome.is_ok() {
+            meter.committed(frames, began.elapsed());
+        }
+        for (seq, done) in self.waiting.drain(..) {
+            done(outcome.clone().map(|()| seq));
+        }
+        outcome
     }
-    outcome
 }

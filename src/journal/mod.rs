@@ -33,6 +33,7 @@ mod error;
 #[allow(clippy::unwrap_used, reason = "test")]
 mod fault;
 mod frame;
+mod meter;
 mod recover;
 #[cfg(test)]
 mod tests;
@@ -44,4 +45,5 @@ pub use self::driver::{Done, Journal};
 pub use self::error::JournalError;
 #[cfg(test)]
 pub(crate) use self::fault::{FaultDisk, Leaves};
+pub use self::meter::{COMMIT_BOUNDS_US, Meter, Written};
 pub use self::recover::Recovery;

@@ -17,7 +17,7 @@ use super::letter::{Letter, LetterDigest, LetterHeader, LetterKind};
 use super::office::{Draft, Taken, Word};
 use super::receipt::{Receipt, SignedReceipt};
 use crate::domain::ids::NoticeId;
-use crate::domain::notice::ReceiptState;
+use crate::domain::notice::{Precedence, ReceiptState};
 use crate::domain::time::Millis;
 use std::cmp::Reverse;
 
@@ -31,6 +31,11 @@ const RECEIPTS: usize = 64;
 const WAITING: [usize; 4] = [20_000, 15_000, 10_000, 5_000];
 /// Free bytes on the disk below which a precedence is refused: the last ones are for flashes.
 const FREE_BYTES: [u64; 4] = [16 << 20, 128 << 20, 192 << 20, 256 << 20];
+
+/// Free bytes on the disk below which new notices of a precedence are refused.
+pub fn disk_reserve(precedence: Precedence) -> u64 {
+    FREE_BYTES.get(precedence as usize).copied().unwrap_or(u64::MAX)
+}
 
 /// What happens to the letters of a node.
 #[derive(Debug, Clone, Copy)]
@@ -188,7 +193,7 @@ impl Book {
     pub(super) fn has_room(&self, draft: &Draft, free: u64) -> bool {
         let at = draft.precedence as usize;
         let most = WAITING.get(at).copied().unwrap_or_default();
-        let reserve = FREE_BYTES.get(at).copied().unwrap_or(u64::MAX);
+        let reserve = disk_reserve(draft.precedence);
         self.waiting(draft.kind, draft.precedence, draft.exercise, &draft.to) < most && free >= reserve
     }
 

@@ -122,6 +122,16 @@ impl Vault {
         &self.keys
     }
 
+    /// What the intake's journal wrote since the start.
+    pub fn written(&self) -> Written {
+        self.intake.written()
+    }
+
+    /// Whether a write of the intake failed, so that nothing is taken in any more.
+    pub fn is_closed(&self) -> bool {
+        self.intake.is_closed()
+    }
+
     /// What an idempotency key named before.
     pub fn by_request(&self, request: &[u8; 32]) -> Option<(RecordId, u32)> {
         self.intake.by_request(request)

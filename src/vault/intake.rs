@@ -11,9 +11,10 @@ use super::proposal::{Proposal, Stand};
 use crate::domain::canon::{Canon, CanonError, Reader, Writer};
 use crate::domain::ids::{Handle, RecordId};
 use crate::domain::time::{Entropy, Millis};
-use crate::journal::{Disk, Journal, JournalOptions, RealDisk, Recovery};
+use crate::journal::{Disk, Journal, JournalOptions, Meter, RealDisk, Recovery, Written};
 use std::collections::BTreeMap;
 use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock, mpsc};
 use tokio::sync::oneshot;
 
@@ -122,6 +123,8 @@ pub struct Intake {
     bodies: Arc<dyn Disk>,
     index: Arc<RwLock<Index>>,
     jobs: Arc<Mutex<mpsc::Sender<Job>>>,
+    meter: Arc<Meter>,
+    closed: Arc<AtomicBool>,
 }
 
 impl Intake {
@@ -151,12 +154,14 @@ impl Intake {
         let writer = BodyWriter::open(Arc::clone(&bodies), known)?;
         let index = Arc::new(RwLock::new(index));
         let (jobs, queue) = mpsc::channel();
-        let thread = WriterThread { journal, writer, entropy, index: Arc::clone(&index) };
+        let (meter, closed) = (journal.meter(), Arc::<AtomicBool>::default());
+        let shut = Arc::clone(&closed);
+        let thread = WriterThread { journal, writer, entropy, index: Arc::clone(&index), closed: shut };
         std::thread::Builder::new()
             .name("vault-intake".into())
             .spawn(move || thread.run(&queue))
             .map_err(VaultError::io("start the intake thread"))?;
-        Ok(Intake { bodies, index, jobs: Arc::new(Mutex::new(jobs)) })
+        Ok(Intake { bodies, index, jobs: Arc::new(Mutex::new(jobs)), meter, closed })
     }
 
     /// Takes an object in; durable when it answers.
@@ -239,6 +244,16 @@ impl Intake {
         }
     }
 
+    /// What the journal wrote since the start.
+    pub(super) fn written(&self) -> Written {
+        self.meter.read()
+    }
+
+    /// Whether a write failed, so that nothing is taken any more.
+    pub(super) fn is_closed(&self) -> bool {
+        self.closed.load(Ordering::Relaxed)
+    }
+
     fn read<T>(&self, f: impl FnOnce(&Index) -> T) -> T {
         f(&self.index.read().unwrap_or_else(PoisonError::into_inner))
     }
@@ -249,6 +264,8 @@ struct WriterThread {
     writer: BodyWriter,
     entropy: Box<dyn Entropy>,
     index: Arc<RwLock<Index>>,
+    /// Set after a failed write.
+    closed: Arc<AtomicBool>,
 }
 
 impl WriterThread {
@@ -293,6 +310,7 @@ impl WriterThread {
         {
             tracing::error!(error = %e, "the vault's intake failed; it stays closed until the node is started again");
             *failed = Some(e.clone());
+            self.closed.store(true, Ordering::Relaxed);
         }
         outcome
     }
