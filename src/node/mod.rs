@@ -7,11 +7,16 @@
 mod assemble;
 mod bell;
 mod courier;
+mod exposition;
+mod figures;
 mod hook;
 mod lanes;
 mod lock;
+mod logs;
+mod monitor;
 mod peers;
 mod post;
+mod ready;
 mod system;
 mod upkeep;
 mod webhook;

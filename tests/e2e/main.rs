@@ -17,3 +17,4 @@ mod shares;
 mod standing;
 mod survives;
 mod timing;
+mod watched;
