@@ -2,7 +2,7 @@
 //! words, and one caller of the opening function.
 #![allow(clippy::unwrap_used, clippy::panic, reason = "test")]
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 /// Rooms by layer; a room uses only lower layers. `pb` stands inside `wire`.
@@ -241,4 +241,35 @@ fn every_reason_of_a_refusal_crosses_the_wire() {
         }
     }
     assert!(missing.is_empty(), "add them to REASONS in wire/fault.rs: {missing:#?}");
+}
+
+/// Commands of a document's fenced blocks, remarks aside, and what stands in backticks elsewhere.
+fn named(document: &str) -> (Vec<String>, BTreeSet<String>) {
+    let (mut commands, mut words) = (Vec::new(), BTreeSet::new());
+    for (n, part) in document.split("```").enumerate() {
+        if n % 2 == 0 {
+            let quoted = part.split('`').skip(1).step_by(2);
+            words.extend(quoted.map(|q| q.split_whitespace().collect::<Vec<&str>>().join(" ")));
+            continue;
+        }
+        let mut goes_on = false;
+        for line in part.lines() {
+            if goes_on || line.starts_with("$ ") || line.starts_with("cargo ") {
+                let command = line.split("  #").next().unwrap_or_default().trim_end();
+                goes_on = command.ends_with('\\');
+                commands.push(command.to_owned());
+            }
+        }
+    }
+    (commands, words)
+}
+
+#[test]
+fn both_readmes_name_the_same() {
+    let read = |name: &str| named(&std::fs::read_to_string(root().join(name)).unwrap());
+    let ((commands, words), (zh_commands, zh_words)) = (read("README.md"), read("README.zh-CN.md"));
+    assert!(commands.len() > 20 && words.len() > 40, "they are found");
+    assert_eq!(commands, zh_commands);
+    let apart: Vec<&String> = words.symmetric_difference(&zh_words).collect();
+    assert!(apart.is_empty(), "in one of them only: {apart:?}");
 }
