@@ -5,7 +5,7 @@ use crate::domain::fault::FaultKind;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 /// The kinds in the order of their discriminants.
-const KINDS: [(FaultKind, &str); 8] = [
+const KINDS: &[(FaultKind, &str)] = &[
     (FaultKind::Usage, "usage"),
     (FaultKind::Refused, "refused"),
     (FaultKind::NotFound, "not-found"),
