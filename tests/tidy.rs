@@ -2,7 +2,7 @@
 //! words, and one caller of the opening function.
 #![allow(clippy::unwrap_used, clippy::panic, reason = "test")]
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 /// Rooms by layer; a room uses only lower layers. `pb` stands inside `wire`.
@@ -152,6 +152,79 @@ fn one_caller_of_the_opening_function() {
     assert_eq!(callers, ["vault/disclose.rs"]);
 }
 
+/// Words for what people write, and for people: no statement that logs has a variable or field of such a name.
+const NOT_LOGGED: &[&str] = &[
+    "title",
+    "titles",
+    "subject",
+    "body",
+    "text",
+    "texts",
+    "purpose",
+    "query",
+    "snippet",
+    "content",
+    "draft",
+    "person",
+    "caller",
+    "name",
+    "names",
+    "passphrase",
+    "secret",
+];
+
+/// The arguments of each statement that logs; of what stands in quotes only what is put in there.
+fn logged(source: &str) -> Vec<String> {
+    let mut all = Vec::new();
+    for (at, _) in source.match_indices("tracing::") {
+        let rest = source.get(at + "tracing::".len()..).unwrap_or_default();
+        let Some((level, arguments)) = rest.split_once("!(") else { continue };
+        if !["error", "warn", "info", "debug", "trace"].contains(&level) {
+            continue;
+        }
+        let (mut depth, mut words) = (1, String::new());
+        let (mut quoted, mut escaped, mut put_in) = (false, false, false);
+        for c in arguments.chars() {
+            match c {
+                _ if escaped => escaped = false,
+                '\\' if quoted => escaped = true,
+                '"' => quoted = !quoted,
+                '{' | '}' if quoted => put_in = c == '{',
+                _ if quoted => {}
+                '(' => depth += 1,
+                ')' => depth -= 1,
+                _ => {}
+            }
+            if depth == 0 {
+                break;
+            }
+            if !quoted || put_in {
+                words.push(c);
+            }
+        }
+        all.push(words);
+    }
+    all
+}
+
+#[test]
+fn logs_name_neither_people_nor_what_they_write() {
+    let mut wrong = Vec::new();
+    let mut statements = 0;
+    for (file, _, text) in all() {
+        for arguments in logged(&text) {
+            statements += 1;
+            let mut words = arguments.split(|c: char| !c.is_ascii_alphanumeric() && c != '_');
+            if let Some(word) = words.find(|w| NOT_LOGGED.contains(w)) {
+                wrong.push(format!("{file}: `{word}` in `{arguments}`"));
+            }
+        }
+    }
+    assert!(statements > 50, "the statements are found");
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+    assert_eq!(logged("tracing::warn!(%a, b = f(c), \"title \\\" {d}\"); x"), ["%a, b = f(c), {d\""]);
+}
+
 /// A reason that `wire` does not list reaches people as a general word, so that scripts cannot tell it from others.
 #[test]
 fn every_reason_of_a_refusal_crosses_the_wire() {
@@ -169,4 +242,35 @@ fn every_reason_of_a_refusal_crosses_the_wire() {
         }
     }
     assert!(missing.is_empty(), "add them to REASONS in wire/fault.rs: {missing:#?}");
+}
+
+/// Commands of a document's fenced blocks, remarks aside, and what stands in backticks elsewhere.
+fn named(document: &str) -> (Vec<String>, BTreeSet<String>) {
+    let (mut commands, mut words) = (Vec::new(), BTreeSet::new());
+    for (n, part) in document.split("```").enumerate() {
+        if n % 2 == 0 {
+            let quoted = part.split('`').skip(1).step_by(2);
+            words.extend(quoted.map(|q| q.split_whitespace().collect::<Vec<&str>>().join(" ")));
+            continue;
+        }
+        let mut goes_on = false;
+        for line in part.lines() {
+            if goes_on || line.starts_with("$ ") || line.starts_with("cargo ") {
+                let command = line.split("  #").next().unwrap_or_default().trim_end();
+                goes_on = command.ends_with('\\');
+                commands.push(command.to_owned());
+            }
+        }
+    }
+    (commands, words)
+}
+
+#[test]
+fn both_readmes_name_the_same() {
+    let read = |name: &str| named(&std::fs::read_to_string(root().join(name)).unwrap());
+    let ((commands, words), (zh_commands, zh_words)) = (read("README.md"), read("README.zh-CN.md"));
+    assert!(commands.len() > 20 && words.len() > 40, "they are found");
+    assert_eq!(commands, zh_commands);
+    let apart: Vec<&String> = words.symmetric_difference(&zh_words).collect();
+    assert!(apart.is_empty(), "in one of them only: {apart:?}");
 }

@@ -15,11 +15,13 @@ mod persons;
 mod policy;
 mod post;
 mod records;
+mod tally;
 
 pub use apart::Apart;
 pub use budget::{Budgeted, Shares};
 pub use peer::{NodeGate, NodeServices};
 pub use post::PostServices;
+pub use tally::refused_calls;
 
 use crate::domain::fault::{Fault, FaultKind};
 use crate::identity::VerifiedPeer;
@@ -54,6 +56,7 @@ impl People {
         let peer = peer.as_ref().ok_or_else(|| Status::unauthenticated("no certificate"))?;
         self.core.caller(peer).map_err(|f| {
             peer::tell_refused(Arc::clone(&self.core), peer.agency().clone(), "unknown-person");
+            tally::count(f.kind);
             status_of(&f)
         })
     }
@@ -61,6 +64,7 @@ impl People {
 
 /// The one way out for errors: what failed inside is for the operator's log alone.
 fn refuse(fault: Fault) -> Status {
+    tally::count(fault.kind);
     if fault.kind == FaultKind::Internal {
         tracing::error!(reason = fault.reason, message = %fault.message, "a call failed inside");
         let told = "the node failed inside; its log says why, at this time";

@@ -70,6 +70,14 @@ impl Anchors {
         }
     }
 
+    /// How many events the checkpoint covers that the ledger has; none when it is not among those that are kept.
+    pub fn covered(&self, on_ledger: &Hash) -> Option<u64> {
+        let notes = self.notes.lock().unwrap_or_else(PoisonError::into_inner);
+        let note = notes.iter().find(|n| anchor_digest(n) == *on_ledger)?;
+        let head = Note::parse(note).and_then(|n| Checkpoint::parse(n.text())).ok()?;
+        Some(head.size)
+    }
+
     /// Keeps a checkpoint that is about to be proposed, durably, and answers the one to propose: this one, or the last
     /// one again while too many wait for the ledger. What is older than `on_ledger` is forgotten.
     ///
@@ -128,6 +136,7 @@ mod tests {
             log.record(vec![draft(3)]).await.unwrap();
             anchors.check(&log, Some(&anchor_digest(&note))).unwrap();
             assert!(matches!(anchors.check(&log, Some(&[7; 32])), Err(AuditError::Unanchored)));
+            assert_eq!((anchors.covered(&anchor_digest(&note)), anchors.covered(&[7; 32])), (Some(2), None));
             note
         };
         Anchors::open(&System, dir.path(), &AuditLog::open(&System, &at).unwrap()).unwrap();

@@ -16,7 +16,7 @@ use super::note::{Checkpoint, Note};
 use super::tiles::{CHECKPOINT, Resource, encode_bundle, encode_tile, resources};
 use crate::domain::ids::{AgencyId, NoticeId, RecordId};
 use crate::domain::time::Millis;
-use crate::journal::{Host, Journal, JournalError, JournalOptions};
+use crate::journal::{Host, Journal, JournalError, JournalOptions, Written};
 use crate::seal::SigningKey;
 use std::collections::{BTreeMap, VecDeque};
 use std::path::Path;
@@ -288,6 +288,16 @@ impl AuditLog {
             }),
         );
         Ok((receipts, durable))
+    }
+
+    /// What its journal wrote since the start.
+    pub fn written(&self) -> Written {
+        self.journal.meter().read()
+    }
+
+    /// Why it takes nothing any more; none while all is well.
+    pub fn stopped(&self) -> Option<&str> {
+        self.shared.stopped.get().map(String::as_str)
     }
 
     /// Number of durable events.

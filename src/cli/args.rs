@@ -123,7 +123,7 @@ fn run(cli: Cli, out: &Out) -> Result<ExitCode, Fault> {
         Command::Demo(args) => demo::run(args, out),
         Command::Agency(c) => agency::run(c, out),
         Command::Federation(c) => federation::run(c, g, out),
-        Command::Node(c) => node::run(c),
+        Command::Node(c) => node::run(c, out),
         Command::Person(c) => person::run(c, g, out),
         Command::Agreement(c) => agreement::run(c, g, out),
         Command::Guide(c) => guide::run(c, g, out),

@@ -5,9 +5,9 @@
 //! decides who may do what: the node does.
 
 mod act;
-mod amend;
 mod agency;
 mod agreement;
+mod amend;
 mod args;
 mod audit;
 mod bench;

@@ -48,7 +48,7 @@ pub(super) const REASONS: &str = "
     DEADLINE 超过等待时限 DIR_NOT_EMPTY 目录不为空 EXISTS 已存在 EXPIRED 已过期 FLASH_QUOTA 特提通报过于频繁
     FOREIGN_DATA 数据目录属于其他节点或联盟 FOREIGN_ORIGINATOR 只有原发机构的人员可以标密 INTEGRITY 完整性校验失败
     INTERNAL 程序内部错误 INVALID 输入无效 IN_PROGRESS 同一操作正在进行 JOURNAL_FAILED 节点无法写盘
-    LEDGER_HALTED 账本停写 MARKING_AUTHORITY 超出本机构定密权限 NODE_UNREACHABLE 节点无应答 NOT_ALLOWED 不允许此操作
+    LEDGER_HALTED 账本停写 MARKING_AUTHORITY 超出本机构定密权限 NODE_UNREACHABLE 节点无应答 NOT_READY 节点未就绪 NOT_ALLOWED 不允许此操作
     NOT_A_PARTY 不是协议缔约机构 NOT_COVERED 没有覆盖各收件方的有效协议 NOT_FOUND 未找到，或您无权查看
     NOT_FRESH 节点数据尚未更新到最新 NOT_OPENABLE 本节点打不开该情报 NOT_SUPPORTED 本版本不支持
     NO_AUTHORITY 没有签署权限 NO_GUIDE 没有适用的定密细目 NO_LEADER 当前没有主节点 NO_PROFILE 未指定个人配置文件

@@ -18,7 +18,7 @@ use crate::domain::canon::{Canon, CanonError, Reader};
 use crate::domain::fault::Fault;
 use crate::domain::ids::NodeId;
 use crate::domain::limits;
-use crate::journal::Host;
+use crate::journal::{Host, Written};
 use crate::ledger::{BatchReply, State};
 use crate::seal::SigningKey;
 use openraft::raft::InstallSnapshotResponse;
@@ -285,6 +285,11 @@ impl Cluster {
 
     fn writable(&self) -> Result<(), ClusterError> {
         self.halted().map_or(Ok(()), |why| Err(ClusterError::Halted(why)))
+    }
+
+    /// What the log's journal wrote since the start.
+    pub fn written(&self) -> Written {
+        self.log.written()
     }
 
     /// Last applied index.

@@ -9,7 +9,7 @@
 use super::codec;
 use super::types::{LogEntry, LogId, StorageError, TypeConfig, Vote};
 use crate::domain::canon::{CanonError, Reader, Writer};
-use crate::journal::{Host, Journal, JournalError, JournalOptions};
+use crate::journal::{Host, Journal, JournalError, JournalOptions, Written};
 use openraft::storage::{LogFlushed, RaftLogStorage};
 use openraft::{
     AnyError, EntryPayload, ErrorSubject, ErrorVerb, LogState, OptionalSend, RaftLogReader, StorageIOError,
@@ -198,6 +198,11 @@ impl LogStore {
             .map(|(e, _)| e.log_id)
             .or(live.purged.filter(|p| p.index >= id.index))
             .is_some_and(|known| known.index > id.index || known == *id)
+    }
+
+    /// What the journal wrote since the start.
+    pub(super) fn written(&self) -> Written {
+        self.journal.meter().read()
     }
 
     fn live(&self) -> MutexGuard<'_, Live> {

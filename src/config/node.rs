@@ -39,6 +39,12 @@ pub struct NodeConfig {
     /// The first officers, entered when the directory is empty.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub first_people: Option<PathBuf>,
+    /// Form of the log on standard error.
+    #[serde(default)]
+    pub log: LogForm,
+    /// How much of Hufu's own is logged; the environment's `HUFU_LOG` comes first.
+    #[serde(default)]
+    pub log_level: LogLevel,
     /// Accept development certificates. Only `hufu demo` and tests set it.
     #[serde(default)]
     pub dev: bool,
@@ -56,6 +62,34 @@ pub struct NodeConfig {
     /// Urgent notices.
     #[serde(default)]
     pub notices: Notices,
+}
+
+/// Form of the log.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum LogForm {
+    /// A line for people.
+    #[default]
+    Text,
+    /// One JSON object a line.
+    Json,
+}
+
+/// What is logged: this, and what is more severe.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum LogLevel {
+    /// What somebody must look at.
+    Error,
+    /// What may become that.
+    Warn,
+    /// What happened.
+    #[default]
+    Info,
+    /// Why something is tried again.
+    Debug,
+    /// Everything.
+    Trace,
 }
 
 /// Urgent notices: deadlines and whom to wake. The four values of a list are flash, immediate, priority, routine.
@@ -130,6 +164,13 @@ pub struct Listen {
     pub nodes: SocketAddr,
     /// Urgent notices from other nodes.
     pub notices: SocketAddr,
+    /// Figures and health for machines, without anybody's name or content, over plain HTTP; none without.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub metrics: Option<SocketAddr>,
+    /// Lets `metrics` be an address that other machines reach: whoever does reads how much is shared with whom, and how
+    /// urgent it is.
+    #[serde(default)]
+    pub metrics_beyond_loopback: bool,
     /// Whether people too must use post-quantum key exchange; without it X25519 and P-256 are taken from them.
     #[serde(default)]
     pub require_post_quantum: bool,
@@ -186,8 +227,9 @@ impl NodeConfig {
             config.first_people.as_mut(),
         ];
         let webhook = config.notices.webhook.iter_mut().flat_map(|w| [Some(&mut w.secret), w.ca.as_mut()]);
+        let credentials = std::env::var_os("CREDENTIALS_DIRECTORY").map(PathBuf::from);
         for p in paths.into_iter().chain(webhook).flatten().chain(config.crl.values_mut()) {
-            *p = base.join(&*p);
+            *p = resolved(p, base, credentials.as_deref());
         }
         config.check()?;
         Ok(config)
@@ -206,9 +248,17 @@ impl NodeConfig {
 
     fn check(&self) -> Result<(), Fault> {
         let bad = |m: String| Err(Fault::usage("BAD_CONFIG", m));
-        let Listen { people, nodes, notices, require_post_quantum: _ } = self.listen;
-        if people == nodes || people == notices || nodes == notices {
-            return bad("two of `listen.people`, `listen.nodes` and `listen.notices` are the same address".into());
+        let Listen { people, nodes, notices, metrics, metrics_beyond_loopback, require_post_quantum: _ } = self.listen;
+        let mut addresses: Vec<SocketAddr> = [people, nodes, notices].into_iter().chain(metrics).collect();
+        addresses.sort_unstable();
+        if addresses.windows(2).any(|two| two.first() == two.last()) {
+            return bad("two of the addresses under `listen` are the same".into());
+        }
+        let remote = metrics.filter(|m| !m.ip().to_canonical().is_loopback());
+        if let Some(address) = remote.filter(|_| !metrics_beyond_loopback) {
+            let why = format!("`listen.metrics` {address} is reachable from other machines, without TLS");
+            let hint = "use 127.0.0.1, or set `metrics_beyond_loopback = true` on a network of its own";
+            return Err(Fault::usage("BAD_CONFIG", why).hint(hint));
         }
         let r = &self.raft;
         if r.heartbeat_ms < 10 || r.election_min_ms < 3 * r.heartbeat_ms || r.election_max_ms <= r.election_min_ms {
@@ -238,6 +288,17 @@ fn differing(section: &str, a: &toml::Table, b: &toml::Table, found: &mut Vec<St
             }
             _ => found.push(name),
         }
+    }
+}
+
+/// A path of the configuration: relative to its folder, or `credential:NAME` for what the service manager hands over in
+/// `$CREDENTIALS_DIRECTORY`. Without that the words stay, and whoever reads the file says that it is not there.
+fn resolved(path: &Path, base: &Path, credentials: Option<&Path>) -> PathBuf {
+    let name = path.to_str().and_then(|p| p.strip_prefix("credential:"));
+    match (name.filter(|n| !n.is_empty() && !n.contains('/') && *n != "." && *n != ".."), credentials) {
+        (Some(name), Some(folder)) => folder.join(name),
+        (Some(_), None) => path.to_owned(),
+        (None, _) => base.join(path),
     }
 }
 
@@ -297,5 +358,47 @@ mod tests {
         let file = config.crl.values().next().unwrap();
         assert!(file.is_absolute() && file.ends_with("crl/police.pem"), "{file:?}");
         assert!(read(&text.replacen("police =", "Police =", 1)).is_err());
+    }
+
+    #[test]
+    fn the_reference_configuration_is_one() {
+        let config = read(REFERENCE).unwrap();
+        assert_eq!(config.listen.metrics.unwrap().port(), 7004);
+        assert_eq!((config.log, config.log_level), (LogForm::Text, LogLevel::Info));
+        // What is commented out there is right too: a comment of a whole line that holds a key and its value.
+        let is_setting = |l: &str| l.contains(" = ") || l.starts_with('[');
+        let lines = REFERENCE.lines().map(|l| l.strip_prefix("# ").filter(|l| is_setting(l)).unwrap_or(l));
+        let all: Vec<&str> = lines.collect();
+        let config = read(&all.join("\n")).unwrap();
+        assert!(config.ca_key.is_some() && config.notices.webhook.is_some() && config.listen.require_post_quantum);
+    }
+
+    #[test]
+    fn metrics_stay_on_the_machine_unless_told_otherwise() {
+        let with = |address: &str, more: &str| {
+            read(&REFERENCE.replace("metrics = \"127.0.0.1:7004\"", &format!("metrics = \"{address}\"\n{more}")))
+        };
+        for local in ["127.0.0.1:7", "127.8.0.1:7", "[::1]:7", "[::ffff:127.0.0.1]:7"] {
+            with(local, "").unwrap();
+        }
+        for remote in ["10.0.0.5:7", "0.0.0.0:7", "[::]:7"] {
+            assert_eq!(with(remote, "").unwrap_err().reason, "BAD_CONFIG");
+            with(remote, "metrics_beyond_loopback = true").unwrap();
+        }
+        let people = "10.0.0.5:7000";
+        assert!(with(people, "metrics_beyond_loopback = true").unwrap_err().message.contains("the same"));
+    }
+
+    #[test]
+    fn credentials_come_from_the_service_manager() {
+        let (base, given) = (Path::new("/etc/hufu"), Some(Path::new("/run/credentials/hufu.service")));
+        let at = |path: &str, credentials| resolved(Path::new(path), base, credentials);
+        assert_eq!(at("credential:passphrase", given), Path::new("/run/credentials/hufu.service/passphrase"));
+        assert_eq!(at("credential:passphrase", None), Path::new("credential:passphrase"));
+        assert_eq!(at("keyring", given), Path::new("/etc/hufu/keyring"));
+        assert_eq!(at("/else", given), Path::new("/else"));
+        for no_name in ["credential:../x", "credential:..", "credential:"] {
+            assert!(at(no_name, given).starts_with(base), "{no_name}");
+        }
     }
 }

@@ -8,10 +8,12 @@ use super::frame::SEGMENT_HEAD;
 #[cfg(test)]
 use super::host::System;
 use super::host::{Host, Worker};
+use super::meter::Meter;
 use super::recover::Recovery;
 use super::walk::{Step, Walk};
 use std::path::Path;
 use std::sync::{Arc, mpsc};
+use std::time::Instant;
 use tokio::sync::oneshot;
 
 /// Most submissions that share a sync.
@@ -32,6 +34,7 @@ pub struct Journal {
     writer: Arc<Worker<Order>>,
     catalog: Catalog,
     disk: Arc<dyn Disk>,
+    meter: Arc<Meter>,
 }
 
 impl Journal {
@@ -49,9 +52,11 @@ impl Journal {
     fn on(host: &dyn Host, disk: Arc<dyn Disk>, options: JournalOptions) -> Result<(Journal, Recovery), JournalError> {
         let (mut core, recovery) = Core::open(Arc::clone(&disk), options)?;
         let catalog = core.catalog();
-        let writer = Worker::start(host, "journal", BATCH, move |orders| drive(&mut core, orders))
+        let meter = Arc::new(Meter::default());
+        let counts = Arc::clone(&meter);
+        let writer = Worker::start(host, "journal", BATCH, move |orders| drive(&mut core, orders, &counts))
             .map_err(|e| JournalError::Io { step: "start the writer", source: Arc::new(e) })?;
-        Ok((Journal { writer: Arc::new(writer), catalog, disk }, recovery))
+        Ok((Journal { writer: Arc::new(writer), catalog, disk, meter }, recovery))
     }
 
     /// Appends frames; durable when it answers, with the number of the first.
@@ -105,6 +110,11 @@ impl Journal {
         Ok(found)
     }
 
+    /// What was written since the start. It does not keep the journal open.
+    pub fn meter(&self) -> Arc<Meter> {
+        Arc::clone(&self.meter)
+    }
+
     /// Number of the oldest frame.
     pub fn first_seq(&self) -> u64 {
         self.catalog.range().0
@@ -133,33 +143,50 @@ impl Journal {
     }
 }
 
+/// What one sync makes durable.
+#[derive(Default)]
+struct Group {
+    waiting: Vec<(u64, Done)>,
+    frames: usize,
+}
+
 /// One batch: written and synced together, unless an order stands between.
-fn drive(core: &mut Core, orders: Vec<Order>) {
-    let mut waiting: Vec<(u64, Done)> = Vec::new();
+fn drive(core: &mut Core, orders: Vec<Order>, meter: &Meter) {
+    let mut group = Group::default();
     for order in orders {
         match order {
             Order::Append(frames, done) => match core.queue(&frames) {
-                Ok(seq) => waiting.push((seq, done)),
+                Ok(seq) => {
+                    group.waiting.push((seq, done));
+                    group.frames += frames.len();
+                }
                 Err(e) => done(Err(e)),
             },
             Order::Trim(keep_from, done) => {
-                let outcome = settle(core, &mut waiting).and_then(|()| core.trim_front(keep_from));
-                let _ = done.send(outcome);
+                let settled = group.settle(core, meter);
+                let _ = done.send(settled.and_then(|()| meter.watched(core.trim_front(keep_from))));
             }
             Order::Begin(done) => {
-                let outcome = settle(core, &mut waiting).and_then(|()| core.begin_segment());
-                let _ = done.send(outcome);
+                let settled = group.settle(core, meter);
+                let _ = done.send(settled.and_then(|()| meter.watched(core.begin_segment())));
             }
         }
     }
-    let _ = settle(core, &mut waiting);
+    let _ = group.settle(core, meter);
 }
 
-/// One sync for all that wait.
-fn settle(core: &mut Core, waiting: &mut Vec<(u64, Done)>) -> Result<(), JournalError> {
-    let outcome = core.sync();
-    for (seq, done) in waiting.drain(..) {
-        done(outcome.clone().map(|()| seq));
+impl Group {
+    /// One sync for all that wait.
+    fn settle(&mut self, core: &mut Core, meter: &Meter) -> Result<(), JournalError> {
+        let began = Instant::now();
+        let outcome = meter.watched(core.sync());
+        let frames = std::mem::take(&mut self.frames);
+        if frames > 0 && outcome.is_ok() {
+            meter.committed(frames, began.elapsed());
+        }
+        for (seq, done) in self.waiting.drain(..) {
+            done(outcome.clone().map(|()| seq));
+        }
+        outcome
     }
-    outcome
 }

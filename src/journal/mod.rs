@@ -34,6 +34,7 @@ mod error;
 mod fault;
 mod frame;
 mod host;
+mod meter;
 mod recover;
 #[cfg(test)]
 mod tests;
@@ -47,5 +48,6 @@ pub use self::error::JournalError;
 #[cfg(test)]
 pub(crate) use self::fault::{FaultDisk, Leaves};
 pub use self::host::{Host, System, Waker, Work, Worker};
+pub use self::meter::{COMMIT_BOUNDS_US, Meter, Written};
 pub use self::recover::Recovery;
 pub use self::whole::{read_whole, write_whole};

@@ -3,9 +3,12 @@
 use super::bell::Bells;
 use super::courier;
 use super::cutting::{self, Cutting};
+use super::figures::Watched;
 use super::lanes;
 use super::lists::{Lists, Told, check_agencies};
 use super::lock::{DataLock, check_owner};
+use super::logs;
+use super::monitor::Monitor;
 use super::peers::Peers;
 use super::post::PostOffice;
 use super::reload::{Reload, Shown, settings};
@@ -79,7 +82,7 @@ pub fn run(file: &Path) -> Result<(), Fault> {
     if std::env::var_os(END_WITH_PARENT).is_some() {
         end_with_parent()?;
     }
-    tracing_subscriber::fmt().with_writer(std::io::stderr).with_ansi(false).with_max_level(tracing::Level::INFO).init();
+    logs::start(config.log, config.log_level, std::env::var_os(logs::LEVEL_VARIABLE).as_deref())?;
     let fail = |e: std::io::Error| Fault::internal("RUNTIME", e.to_string());
     // Notices have threads of their own: what publishes and syncs keep busy does not stand in front of a flash.
     let mut urgent = tokio::runtime::Builder::new_multi_thread();
@@ -103,6 +106,12 @@ async fn serve(file: &Path, config: NodeConfig, urgent: Handle) -> Result<(), Fa
     let genesis = signed.verified()?;
     let node = node_id(&config.agency, &config.node);
     let _lock = DataLock::take(&config.data, node, &genesis.fingerprint())?;
+    let (stop, stopped) = watch::channel(false);
+    // Early, so that a node that recovers for long is seen to live.
+    let monitor = Arc::new(Monitor::new(clock.now(), urgent.clone(), stopped.clone()));
+    if let Some(address) = config.listen.metrics {
+        let _bound = monitor.listen(address).await?;
+    }
     let ring = open_ring(&config)?;
     check_own(&config, &genesis, &ring)?;
     check_agencies(&config, &genesis)?;
@@ -166,7 +175,6 @@ async fn serve(file: &Path, config: NodeConfig, urgent: Handle) -> Result<(), Fa
     let _known = cutting.align(&cluster.state(), &config.agency);
 
     // Nodes are served before people: consensus needs it to get anywhere.
-    let (stop, stopped) = watch::channel(false);
     let gate = NodeGate::default();
     let nodes_tls = |protocols: Vec<Protocol>| {
         let verifier = AgencyVerifier::new(federation.clone(), roots.clone(), Expected::AnyNode);
@@ -175,13 +183,14 @@ async fn serve(file: &Path, config: NodeConfig, urgent: Handle) -> Result<(), Fa
     };
     let (calls_tls, letters_tls) = (nodes_tls(vec![Protocol::Calls])?, nodes_tls(lanes::protocols())?);
     let nodes = bind(config.listen.nodes, calls_tls.clone(), NODES).await?;
-    cutting.live.push(nodes.live());
+    let of_nodes = nodes.live();
+    cutting.live.push(of_nodes.clone());
     let services = NodeServices::new(Arc::clone(&cluster), gate.clone());
     let (address, tls) = (config.listen.notices, letters_tls.clone());
     let letters = PostServices::new(services.clone(), post.clone());
     let notices = urgent.spawn(lanes::serve(address, tls, letters, stopped.clone())).await;
     let notices = notices.map_err(|e| Fault::internal("RUNTIME", e.to_string()))??;
-    cutting.live.extend(notices.live);
+    cutting.live.extend(notices.live.iter().cloned());
     let big = limits::PEER_MESSAGE_BYTES;
     let router = harden_server(Server::builder())
         .add_service(limited!(peer::consensus_server::ConsensusServer::new(services.clone()), big, big))
@@ -300,6 +309,9 @@ async fn serve(file: &Path, config: NodeConfig, urgent: Handle) -> Result<(), Fa
     )?;
     let people = urgent.spawn(bind(config.listen.people, people_tls.clone(), PEOPLE)).await;
     let people = people.map_err(|e| Fault::internal("RUNTIME", e.to_string()))??;
+    let live = vec![("people", vec![people.live()]), ("nodes", vec![of_nodes]), ("notices", notices.live)];
+    let certified_until = certificate_facts(&certificate)?.not_after;
+    monitor.open(Watched { core: Arc::clone(&core), live, certified_until });
     cutting.live.push(people.live());
     telling.push(cutting::start(Arc::clone(&core), cutting, people.live(), stopped.clone()));
     let itself = Expected::Node { agency: config.agency.clone(), id: config.node.clone() };
@@ -374,7 +386,10 @@ pub(super) fn cannot_listen(address: std::net::SocketAddr, e: &std::io::Error) -
 }
 
 fn open_ring(config: &NodeConfig) -> Result<KeyRing, Fault> {
-    let passphrase = zeroize::Zeroizing::new(read_text(&config.passphrase)?);
+    let hint = "`credential:` is what systemd hands to the unit; where it did not start this process, give a file";
+    let is_credential = config.passphrase.to_string_lossy().starts_with("credential:");
+    let unreadable = |fault: Fault| if is_credential { fault.hint(hint) } else { fault };
+    let passphrase = zeroize::Zeroizing::new(read_text(&config.passphrase).map_err(unreadable)?);
     let bytes = std::fs::read(&config.keyring)
         .map_err(|e| Fault::usage("UNREADABLE_FILE", format!("cannot read `{}`: {e}", config.keyring.display())))?;
     Ok(KeyRing::open_file(&bytes, passphrase.trim_end().as_bytes())?)

@@ -33,6 +33,11 @@ const WAITING: [usize; 4] = [20_000, 15_000, 10_000, 5_000];
 /// out already must be followed by.
 const FREE_BYTES: [u64; 4] = [16 << 20, 128 << 20, 192 << 20, 256 << 20];
 
+/// Free bytes on the disk below which new notices of a precedence are refused.
+pub fn disk_reserve(precedence: Precedence) -> u64 {
+    FREE_BYTES.get(precedence as usize).copied().unwrap_or(u64::MAX)
+}
+
 /// What happens to the letters of a node.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Event<'a> {
@@ -200,7 +205,7 @@ impl Book {
             LetterKind::Cancel | LetterKind::Recall | LetterKind::Confirm => Precedence::Flash,
             LetterKind::Notice | LetterKind::Receipt => draft.precedence,
         };
-        let reserve = FREE_BYTES.get(reserve as usize).copied().unwrap_or(u64::MAX);
+        let reserve = disk_reserve(reserve);
         self.waiting(draft.kind, draft.precedence, draft.exercise, &draft.to) < most && free >= reserve
     }
 

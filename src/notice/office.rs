@@ -18,7 +18,7 @@ use crate::audit::AuditReceipt;
 use crate::domain::ids::{AgencyId, FederationId, NodeId, NoticeId};
 use crate::domain::notice::{Answer, Deadlines, Precedence};
 use crate::domain::time::{Entropy, Millis};
-use crate::journal::{Host, Journal, JournalError, JournalOptions, Recovery};
+use crate::journal::{Host, Journal, JournalError, JournalOptions, Recovery, Written};
 use crate::ledger::State;
 use crate::seal::{KeyRing, SigningKey, digest};
 use std::collections::BTreeMap;
@@ -212,6 +212,11 @@ impl Office {
     /// Looks into the book.
     pub fn read<T>(&self, f: impl FnOnce(&Book) -> T) -> T {
         f(&self.shared.book.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// What the journal wrote since the start.
+    pub fn written(&self) -> Written {
+        self.journal.meter().read()
     }
 
     /// Tells of every change of the book.

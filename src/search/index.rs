@@ -139,6 +139,11 @@ impl Indexes {
         Ok((Indexes { by_grade }, anew))
     }
 
+    /// How many documents there are, over all grades.
+    pub fn documents(&self) -> u64 {
+        self.by_grade.values().map(|index| index.reader.searcher().num_docs()).sum()
+    }
+
     /// What is indexed: record and version. Reads every document once.
     ///
     /// # Errors

@@ -14,6 +14,7 @@ use crate::domain::ids::{AgencyId, AgreementId, RecordId};
 use crate::domain::label::Label;
 use crate::domain::record::{Kind, Meta};
 use crate::domain::time::{Entropy, Millis};
+use crate::journal::Written;
 use crate::ledger::{Command, State, VersionEntry};
 use crate::seal::{
     AudienceObject, EnvelopeDraft, EnvelopeIds, GrantBody, GrantDraft, PortionPlain, TaggedVersion, month_of,
@@ -120,6 +121,16 @@ impl Vault {
     /// The node's keys.
     pub fn keys(&self) -> &Keys {
         &self.keys
+    }
+
+    /// What the intake's journal wrote since the start.
+    pub fn written(&self) -> Written {
+        self.intake.written()
+    }
+
+    /// Whether a write of the intake failed, so that nothing is taken in any more.
+    pub fn is_closed(&self) -> bool {
+        self.intake.is_closed()
     }
 
     /// What an idempotency key named before.

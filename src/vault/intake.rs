@@ -11,9 +11,10 @@ use super::proposal::{Proposal, Stand, WAITING};
 use crate::domain::canon::{Canon, CanonError, Reader, Writer};
 use crate::domain::ids::{Handle, RecordId};
 use crate::domain::time::{Entropy, Millis};
-use crate::journal::{Disk, Host, Journal, JournalOptions, Recovery, Worker};
+use crate::journal::{Disk, Host, Journal, JournalOptions, Meter, Recovery, Worker, Written};
 use std::collections::BTreeMap;
 use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 use tokio::sync::oneshot;
 
@@ -124,6 +125,8 @@ pub struct Intake {
     bodies: Arc<dyn Disk>,
     index: Arc<RwLock<Index>>,
     jobs: Arc<Worker<Job>>,
+    meter: Arc<Meter>,
+    closed: Arc<AtomicBool>,
 }
 
 impl Intake {
@@ -162,10 +165,11 @@ impl Intake {
         }
         let writer = BodyWriter::open(Arc::clone(&bodies), known)?;
         let index = Arc::new(RwLock::new(index));
-        let mut clerk = Clerk { journal, writer, entropy, index: Arc::clone(&index), failed: None };
+        let (meter, closed) = (journal.meter(), Arc::<AtomicBool>::default());
+        let mut clerk = Clerk { journal, writer, entropy, index: Arc::clone(&index), closed: Arc::clone(&closed) };
         let jobs = Worker::start(host, "vault-intake", BATCH, move |jobs| clerk.work(jobs))
             .map_err(VaultError::io("start the intake's worker"))?;
-        Ok(Intake { bodies, index, jobs: Arc::new(jobs) })
+        Ok(Intake { bodies, index, jobs: Arc::new(jobs), meter, closed })
     }
 
     /// Takes an object in; durable when it answers.
@@ -252,6 +256,16 @@ impl Intake {
         }
     }
 
+    /// What the journal wrote since the start.
+    pub(super) fn written(&self) -> Written {
+        self.meter.read()
+    }
+
+    /// Whether a write failed, so that nothing is taken any more.
+    pub(super) fn is_closed(&self) -> bool {
+        self.closed.load(Ordering::Relaxed)
+    }
+
     fn read<T>(&self, f: impl FnOnce(&Index) -> T) -> T {
         f(&self.index.read().unwrap_or_else(PoisonError::into_inner))
     }
@@ -263,7 +277,8 @@ struct Clerk {
     writer: BodyWriter,
     entropy: Box<dyn Entropy>,
     index: Arc<RwLock<Index>>,
-    failed: Option<VaultError>,
+    /// Set after a failed write.
+    closed: Arc<AtomicBool>,
 }
 
 impl Clerk {
@@ -312,7 +327,7 @@ impl Clerk {
 
     /// After a failed write nothing is written any more.
     fn guarded(&mut self, write: impl FnOnce(&mut Self) -> Result<(), VaultError>) -> Result<(), VaultError> {
-        if self.failed.is_some() {
+        if self.closed.load(Ordering::Relaxed) {
             return Err(VaultError::Poisoned);
         }
         let outcome = write(self);
@@ -321,7 +336,7 @@ impl Clerk {
             && !matches!(e, VaultError::Decided | VaultError::Rule(_))
         {
             tracing::error!(error = %e, "the vault's intake failed; it stays closed until the node is started again");
-            self.failed = Some(e.clone());
+            self.closed.store(true, Ordering::Relaxed);
         }
         outcome
     }

@@ -21,3 +21,4 @@ mod standing;
 mod stix;
 mod survives;
 mod timing;
+mod watched;

@@ -4,7 +4,8 @@ use crate::cli::agency::{Init, init};
 use crate::cli::federation::{draw_up, sign};
 use crate::cli::output::Out;
 use crate::config::{
-    Listen, NodeConfig, Notices, PeerConfig, Profile, Raft, Secrecy, read_text, write_file, write_genesis,
+    Listen, LogForm, LogLevel, NodeConfig, Notices, PeerConfig, Profile, Raft, Secrecy, read_text, write_file,
+    write_genesis,
 };
 use crate::domain::agency::Tier;
 use crate::domain::fault::Fault;
@@ -45,6 +46,9 @@ pub(super) const AGENCIES: [DemoAgency; 4] = [
         border_ops: false,
     },
 ];
+
+/// Where a node's metrics are, above its first port; the one before is the console's.
+const METRICS: u16 = 4;
 
 const MARKER: &str = ".hufu-demo.json";
 
@@ -209,11 +213,15 @@ fn config(plan: &Plan, index: usize, agency: AgencyId) -> Result<NodeConfig, Fau
         keyring: "keyring".into(),
         passphrase: "passphrase".into(),
         first_people: Some("people.json".into()),
+        log: LogForm::default(),
+        log_level: LogLevel::default(),
         dev: true,
         listen: Listen {
             people: address(plan.port_base, index, 0),
             nodes: address(plan.port_base, index, 1),
             notices: address(plan.port_base, index, 2),
+            metrics: Some(address(plan.port_base, index, METRICS)),
+            metrics_beyond_loopback: false,
             require_post_quantum: false,
         },
         crl: Default::default(),
@@ -230,7 +238,7 @@ fn address(base: u16, index: usize, offset: u16) -> SocketAddr {
 
 fn check_ports(base: u16) -> Result<(), Fault> {
     for i in 0..AGENCIES.len() {
-        for offset in 0..3 {
+        for offset in [0, 1, 2, METRICS] {
             let a = address(base, i, offset);
             TcpListener::bind(a).map_err(|e| {
                 Fault::conflict("PORT_IN_USE", format!("cannot listen on {a}: {e}"))

@@ -1,0 +1,98 @@
+//! Whether a node does all of its work, and if not, why: fixed words for machines.
+
+use crate::domain::notice::Precedence;
+use crate::notice::disk_reserve;
+use crate::service::Core;
+use std::time::Duration;
+use tokio::time::{Instant, timeout};
+
+/// The ledger's leader has this long to say how far the ledger is.
+const BARRIER: Duration = Duration::from_secs(1);
+
+/// What was looked at.
+pub(super) struct Seen {
+    /// Whether a leader is known.
+    pub(super) leader: bool,
+    /// Whether everything is applied here that was committed when it was asked.
+    pub(super) caught_up: bool,
+    /// Whether a certificate of the majority names another state than this node's.
+    pub(super) diverged: bool,
+    /// Whether this node's ledger is closed for writing, because of evidence that it holds.
+    pub(super) closed: bool,
+    /// Whether the audit log takes nothing any more: nothing is done without it.
+    pub(super) audit_stopped: bool,
+    /// Whether a journal or the vault takes nothing any more.
+    pub(super) journal_failed: bool,
+    /// Free bytes of the disk; none when it cannot be asked.
+    pub(super) free: Option<u64>,
+}
+
+impl Seen {
+    /// Looks. It waits for the leader, and for nobody longer than a second or two.
+    pub(super) async fn of(core: &Core) -> Seen {
+        let leader = core.cluster.status().leader.is_some();
+        // The leader's own question to its followers has no deadline of its own.
+        let barrier = core.cluster.barrier(Instant::now() + BARRIER);
+        let caught_up = leader && timeout(2 * BARRIER, barrier).await.is_ok_and(|outcome| outcome.is_ok());
+        let journals = [core.audit.written(), core.cluster.written(), core.office.written(), core.vault.written()];
+        Seen {
+            leader,
+            caught_up,
+            diverged: core.cluster.has_diverged(),
+            closed: core.cluster.halted().is_some(),
+            audit_stopped: core.audit.stopped().is_some(),
+            journal_failed: core.vault.is_closed() || journals.iter().any(|j| j.failed),
+            free: core.host.free_bytes(&core.data).ok(),
+        }
+    }
+
+    /// Why the node is not ready; empty when it is.
+    pub(super) fn reasons(&self) -> Vec<&'static str> {
+        let reserve = disk_reserve(Precedence::Routine);
+        let all = [
+            (!self.leader, "no-leader"),
+            (self.leader && !self.caught_up, "behind-the-ledger"),
+            (self.diverged, "diverged"),
+            (self.closed && !self.diverged, "ledger-closed"),
+            (self.audit_stopped, "audit-stopped"),
+            (self.journal_failed, "journal-failed"),
+            (self.free.is_none_or(|free| free < reserve), "disk-below-reserve"),
+        ];
+        all.into_iter().filter_map(|(applies, reason)| applies.then_some(reason)).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn well() -> Seen {
+        Seen {
+            leader: true,
+            caught_up: true,
+            diverged: false,
+            closed: false,
+            audit_stopped: false,
+            journal_failed: false,
+            free: Some(1 << 40),
+        }
+    }
+
+    #[test]
+    fn each_trouble_has_its_word() {
+        assert!(well().reasons().is_empty());
+        let cases = [
+            (Seen { leader: false, caught_up: false, ..well() }, "no-leader"),
+            (Seen { caught_up: false, ..well() }, "behind-the-ledger"),
+            (Seen { diverged: true, closed: true, ..well() }, "diverged"),
+            (Seen { closed: true, ..well() }, "ledger-closed"),
+            (Seen { audit_stopped: true, ..well() }, "audit-stopped"),
+            (Seen { journal_failed: true, ..well() }, "journal-failed"),
+            (Seen { free: Some(disk_reserve(Precedence::Routine) - 1), ..well() }, "disk-below-reserve"),
+            (Seen { free: None, ..well() }, "disk-below-reserve"),
+        ];
+        for (seen, reason) in cases {
+            assert_eq!(seen.reasons(), [reason]);
+        }
+    }
+}
