@@ -95,14 +95,20 @@ impl v1::federation_server::Federation for People {
 }
 
 fn proposal(p: &Proposal) -> Option<v1::Proposal> {
-    let (act, agency) = match &p.act {
-        Act::SuspendAgency { agency } => ("suspend", agency),
-        Act::ReinstateAgency { agency } => ("reinstate", agency),
+    let (act, subject) = match &p.act {
+        Act::SuspendAgency { agency } => ("suspend", agency.to_string()),
+        Act::ReinstateAgency { agency } => ("reinstate", agency.to_string()),
+        Act::Admit(d) => ("admit", d.agency.to_string()),
+        Act::RemoveNode { agency, node } => ("remove-node", format!("{agency}/{node}")),
+        Act::Voters(seats) => {
+            let seats: Vec<String> = seats.iter().map(|(agency, node)| format!("{agency}/{node}")).collect();
+            ("voters", seats.join(" "))
+        }
         _ => return None,
     };
     Some(v1::Proposal {
         act: act.into(),
-        agency: agency.to_string(),
+        agency: subject,
         signed_by: p.signers.keys().map(ToString::to_string).collect(),
         expires: p.signers.values().map(|(_, until)| until.0).max().unwrap_or_default(),
     })

@@ -132,7 +132,7 @@ pub(super) fn init(args: &Init, dev: bool, now: Millis, entropy: &mut dyn Entrop
         ceiling: args.ceiling,
         compartments: args.compartments.iter().cloned().collect(),
         root: certificate_facts(ca.certificate_pem())?.der,
-        nodes: vec![NodeEntry { local: "1".into(), key: ring.signing_key()?.public() }],
+        nodes: vec![NodeEntry { local: "1".into(), key: ring.signing_key()?.public(), place: None }],
         grade_keys,
         authorities,
     };

@@ -45,7 +45,7 @@ fn agency(id: &str, seed: u8) -> (Agency, Descriptor) {
         ceiling: Grade::Secret,
         compartments: Default::default(),
         root: vec![seed],
-        nodes: vec![NodeEntry { local: "1".into(), key: key(seed).public() }],
+        nodes: vec![NodeEntry { local: "1".into(), key: key(seed).public(), place: None }],
         grade_keys: (0..3).map(|g| GradeSecret::from_seed(&[seed + 10 + g; 32]).public()).collect(),
         authorities: officers
             .iter()
@@ -57,6 +57,16 @@ fn agency(id: &str, seed: u8) -> (Agency, Descriptor) {
             .collect(),
     };
     (Agency { node: node_id(&id, "1"), id, node_key: key(seed), officers }, descriptor)
+}
+
+/// An agency that is not in the genesis.
+pub(crate) fn newcomer() -> (Agency, Descriptor) {
+    agency("finance", 140)
+}
+
+/// Its second node, or another agency's: id and key.
+pub(crate) fn second_node(agency: &AgencyId, seed: u8) -> (NodeId, NodeEntry, SigningKey) {
+    (node_id(agency, "2"), NodeEntry { local: "2".into(), key: key(seed).public(), place: None }, key(seed))
 }
 
 pub(crate) fn federation() -> Federation {

@@ -23,6 +23,7 @@ mod holders;
 mod import;
 mod inbox;
 mod letters;
+mod members;
 mod notices;
 mod persons;
 mod proposals;

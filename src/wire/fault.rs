@@ -134,6 +134,8 @@ const REASONS: &[&str] = &[
     "UNKNOWN_KIND",
     "UNKNOWN_ROLE",
     "UNKNOWN_AGENCY",
+    "UNKNOWN_NODE",
+    "NODE_REMOVED",
     "UNKNOWN_AGREEMENT",
     "BAD_AGENCY",
     "BAD_AGREEMENT",
