@@ -6,6 +6,7 @@
 
 use super::codec;
 use super::group::ClusterError;
+use super::members::Turn;
 use super::network::{CallKind, PeerCalls};
 use super::types::{Entry, Raft};
 use crate::domain::canon::Canon;
@@ -36,9 +37,9 @@ pub(super) struct Batcher {
 }
 
 impl Batcher {
-    pub(super) fn start(node: NodeId, raft: Raft, calls: Arc<dyn PeerCalls>) -> Batcher {
+    pub(super) fn start(node: NodeId, raft: Raft, calls: Arc<dyn PeerCalls>, turn: Turn) -> Batcher {
         let (jobs, queue) = mpsc::channel(1024);
-        tokio::spawn(Proposer { node, raft, calls }.run(queue));
+        tokio::spawn(Proposer { node, raft, calls, turn }.run(queue));
         Batcher { jobs }
     }
 
@@ -51,6 +52,8 @@ struct Proposer {
     node: NodeId,
     raft: Raft,
     calls: Arc<dyn PeerCalls>,
+    /// Taken to write as leader: a change of the members has the log to itself.
+    turn: Turn,
 }
 
 impl Proposer {
@@ -114,6 +117,7 @@ impl Proposer {
         let leader = self.raft.metrics().borrow().current_leader.ok_or("no leader")?;
         let batches: Vec<Vec<u8>> = jobs.iter().map(|j| j.batch.clone()).collect();
         let replies = if leader == self.node.0 {
+            let _turn = self.turn.lock().await;
             let written = tokio::time::timeout(ATTEMPT, self.raft.client_write(Entry { batches })).await;
             written.map_err(|_| "no quorum answered in time")?.map_err(|e| e.to_string())?.data.replies
         } else {

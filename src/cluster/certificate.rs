@@ -82,7 +82,8 @@ impl Certificate {
         for a in attestations {
             agreeing.entry((a.index, a.digest)).or_default().insert(a.voter, a.signature);
         }
-        let ((index, digest), signed) = agreeing.into_iter().find(|(_, signed)| voters.is_majority(signed.len()))?;
+        let agree = |signed: &BTreeMap<u64, Signature>| voters.is_majority(&signed.keys().copied().collect());
+        let ((index, digest), signed) = agreeing.into_iter().find(|(_, signed)| agree(signed))?;
         Some(Certificate { index, digest, signatures: signed.into_iter().collect() })
     }
 
@@ -90,7 +91,7 @@ impl Certificate {
     pub(super) fn verifies(&self, voters: &Voters) -> bool {
         let words = words(&voters.federation, self.index, &self.digest);
         let signed = self.signatures.iter().filter(|(voter, s)| voters.signed(*voter, DOMAIN, &words, s));
-        voters.is_majority(signed.map(|(voter, _)| *voter).collect::<BTreeSet<u64>>().len())
+        voters.is_majority(&signed.map(|(voter, _)| *voter).collect())
     }
 }
 
@@ -200,7 +201,8 @@ impl Certifier {
     /// their state at it: then a newer snapshot is made, and sent instead.
     pub(super) async fn of_snapshot(&self, index: u64) -> Option<Certificate> {
         let mut known = self.of_snapshot.lock().await;
-        if known.as_ref().is_none_or(|c| c.index != index) {
+        // Who signed the last time may vote no more.
+        if known.as_ref().is_none_or(|c| c.index != index || !c.verifies(&self.voters)) {
             *known = self.collect(index).await;
         }
         if known.is_none() {

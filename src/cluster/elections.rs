@@ -83,6 +83,11 @@ impl Elections {
         elected
     }
 
+    /// Whether somebody votes, and so may be elected.
+    pub(super) fn may_lead(&self, node: u64) -> bool {
+        self.voters.contains(node)
+    }
+
     /// Whether a certificate is one of these voters.
     pub(super) fn certifies(&self, certificate: &Certificate) -> bool {
         certificate.verifies(&self.voters)
@@ -90,7 +95,7 @@ impl Elections {
 
     fn is_majority(&self, of: (u64, u64), shown: &[Grant]) -> bool {
         let granted: BTreeSet<u64> = shown.iter().filter(|g| self.verifies(of, g)).map(|g| g.voter).collect();
-        self.voters.is_majority(granted.len())
+        self.voters.is_majority(&granted)
     }
 
     fn verifies(&self, (term, leader): (u64, u64), grant: &Grant) -> bool {

@@ -9,10 +9,11 @@ use super::elections::{Elections, Mandate, read_grants};
 use super::evidence::Evidence;
 use super::log::LogStore;
 use super::machine::{Machine, Published};
+use super::members::{Members, Turn};
 use super::network::{CallError, CallKind, Network, PeerCalls};
 use super::pieces::Pieces;
 use super::saver::Incidents;
-use super::types::{Entry, Raft};
+use super::types::{Entry, Membership, Raft};
 use super::voters::Voters;
 use crate::domain::canon::{Canon, CanonError, Reader};
 use crate::domain::fault::Fault;
@@ -20,7 +21,7 @@ use crate::domain::ids::NodeId;
 use crate::domain::limits;
 use crate::ledger::{BatchReply, State};
 use crate::seal::SigningKey;
-use openraft::raft::InstallSnapshotResponse;
+use openraft::raft::{AppendEntriesResponse, InstallSnapshotResponse};
 use openraft::{Config, EmptyNode, SnapshotPolicy};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
@@ -166,16 +167,16 @@ impl Cluster {
         }
         let state = published.state();
         let voters = state.voters();
-        let (key, known) = (Arc::new(o.key), Arc::new(Voters::of(&state)));
+        let (key, known) = (Arc::new(o.key), Arc::new(Voters::following(Arc::clone(&published))));
         let elections = Arc::new(Elections::new(Arc::clone(&known)));
         let mandate = Mandate::new(o.node.0, Arc::clone(&key), Arc::clone(&elections), Arc::clone(&o.calls));
         let mandate = Arc::new(mandate);
         let (calls, shown, kept) = (Arc::clone(&o.calls), Arc::clone(&published), Arc::clone(&evidence));
-        let certifier = Arc::new(Certifier::new(o.node.0, key, known, calls, shown, kept));
+        let certifier = Arc::new(Certifier::new(o.node.0, key, Arc::clone(&known), calls, shown, kept));
         let network = Network {
             calls: Arc::clone(&o.calls),
             log: log.clone(),
-            voters: Arc::new(voters.iter().map(|n| n.0).collect()),
+            voters: known,
             mandate: Arc::clone(&mandate),
             certifier: Arc::clone(&certifier),
         };
@@ -195,8 +196,10 @@ impl Cluster {
         certifying.spawn(Arc::clone(&certifier).renew_snapshots(raft.clone()));
         certifying.spawn(Arc::clone(&certifier).certify_snapshots(raft.clone()));
         let certifying = tokio::sync::Mutex::new(certifying);
-        let batcher = Batcher::start(o.node, raft.clone(), Arc::clone(&o.calls));
-        tokio::spawn(add_learners(raft.clone(), o.node, state.learners()));
+        let turn = Turn::default();
+        let batcher = Batcher::start(o.node, raft.clone(), Arc::clone(&o.calls), Arc::clone(&turn));
+        let (node, shown) = (o.node, Arc::clone(&published));
+        tokio::spawn(Members { node, raft: raft.clone(), published: shown, turn }.run());
         let election = Duration::from_millis(o.timings.election_max_ms);
         let (node, calls, pieces) = (o.node, o.calls, tokio::sync::Mutex::default());
         let cluster = Cluster {
@@ -302,19 +305,24 @@ impl Cluster {
     /// Answers a peer's message.
     pub async fn handle(&self, sender: NodeId, kind: u32, body: Vec<u8>) -> Result<Vec<u8>, ClusterError> {
         let kind = CallKind::from_code(kind).ok_or(CanonError::Invalid("kind of a call"))?;
-        let state = self.state();
+        let (state, at) = self.published.moment();
         // In this order: a leader that is replaced between the two is deposed, and not one that undoes what was applied.
         let applied = self.applied();
         let vote = self.log.vote().unwrap_or_default();
-        let door = Door { state: &state, log: &self.log, applied, vote, elections: &self.elections };
+        let door = Door { state: &state, log: &self.log, applied, at, vote, elections: &self.elections };
         let of = Message { sender, kind, body: &body };
         let fatal = |e: String| ClusterError::Fatal(e);
         match kind {
             CallKind::Append => {
                 let (shown, mut m) = codec::parse(&body, |r| Ok((read_grants(r)?, codec::read_append(r)?)))?;
-                self.admit(&of, door.append(sender, &m, &shown)).await?;
-                m.leader_commit = door.commit(&m);
-                let reply = self.raft.append_entries(m).await.map_err(|e| fatal(e.to_string()))?;
+                let reply = match door.append(sender, &m, &shown) {
+                    Err(DoorError::Gap) => AppendEntriesResponse::Conflict,
+                    checked => {
+                        self.admit(&of, checked).await?;
+                        m.leader_commit = door.commit(&m);
+                        self.raft.append_entries(m).await.map_err(|e| fatal(e.to_string()))?
+                    }
+                };
                 Ok(codec::message(|w| codec::write_append_reply(w, &reply)))
             }
             CallKind::Vote => {
@@ -337,7 +345,8 @@ impl Cluster {
                 let applied = m.meta.last_log_id.is_none_or(|id| id.index <= door.applied);
                 if !door.is_deposed(&m.vote) && !applied {
                     let mut pieces = self.pieces.lock().await;
-                    let (mut whole, check) = (None, |state: &State| door.snapshot_state(state, &certificate));
+                    let check = |state: &State, m: &Membership| door.snapshot_state(state, (m, &certificate));
+                    let mut whole = None;
                     let added = pieces.add(&m, check).map(|snapshot| whole = snapshot);
                     self.admit(&of, added).await?;
                     if let Some(snapshot) = whole {
@@ -374,7 +383,7 @@ impl Cluster {
             }
             CallKind::Grant => {
                 let term = codec::parse(&body, |r| r.u64())?;
-                let granted = self.mandate.grant(&vote, (term, sender.0));
+                let granted = self.mandate.grant(&vote, (term, sender.0)).filter(|_| self.votes());
                 Ok(codec::message(|w| {
                     w.option(granted.as_ref(), |w, g| {
                         w.value(g);
@@ -388,6 +397,14 @@ impl Cluster {
                 }))
             }
         }
+    }
+
+    /// Whether this node votes by its own log: while the voters change, in the old set; whoever is only to vote next elects
+    /// nobody.
+    fn votes(&self) -> bool {
+        let metrics = self.raft.metrics().borrow().clone();
+        let sets = metrics.membership_config.membership().get_joint_config();
+        sets.first().is_none_or(|set| set.contains(&self.node.0))
     }
 
     /// What the door said of a message; one that would undo what was applied is evidence (P6).
@@ -487,27 +504,5 @@ async fn mark_begun(raft: Raft, begun: Begun) {
     let voted = raft.metrics().wait_for(|m| m.vote.leader_id.term > 0).await.is_ok();
     if voted && let Err(error) = begun.set() {
         tracing::error!(%error, "that this node takes part could not be marked");
-    }
-}
-
-/// Nodes that never vote are added by whoever leads.
-async fn add_learners(raft: Raft, node: NodeId, learners: BTreeSet<NodeId>) {
-    let mut metrics = raft.metrics();
-    loop {
-        let missing: Vec<NodeId> = {
-            let m = metrics.borrow_and_update();
-            let leads = m.current_leader == Some(node.0);
-            let known: BTreeSet<u64> = m.membership_config.membership().nodes().map(|(id, _)| *id).collect();
-            if leads { learners.iter().filter(|l| !known.contains(&l.0)).copied().collect() } else { Vec::new() }
-        };
-        for learner in missing {
-            if let Err(e) = raft.add_learner(learner.0, EmptyNode::new(), false).await {
-                tracing::warn!(%learner, error = %e, "cannot add a learner yet");
-                tokio::time::sleep(Duration::from_millis(500)).await;
-            }
-        }
-        if metrics.changed().await.is_err() {
-            return;
-        }
     }
 }

@@ -1,5 +1,8 @@
 //! A small signed federation for tests: police and customs vote, cyberspace learns.
 
+use super::act::{Act, SignedAct};
+use super::batch::SignedBatch;
+use super::command::Command;
 use super::genesis::{Authority, Descriptor, Genesis, NodeEntry, SIGN_GENESIS, SignedGenesis, node_id};
 use super::state::State;
 use crate::domain::agency::Tier;
@@ -96,6 +99,33 @@ pub(crate) fn suspended(state: &State, agency: &AgencyId) -> State {
     let a = state.agencies.get_mut(agency).unwrap();
     (a.standing, a.suspended) = (a.standing + 1, Some(1));
     state.settle();
+    state
+}
+
+/// The state in which these agencies' first nodes are approved to vote, and no others: as if officers of enough agencies
+/// had signed.
+pub(crate) fn approve(f: &Federation, state: &State, voters: &[&Agency]) -> State {
+    let mut state = state.clone();
+    let seats = Act::Voters(voters.iter().map(|a| (a.id.clone(), "1".to_owned())).collect());
+    let version = state.voters_version();
+    for (n, by) in (1..).zip([&f.police, &f.customs, &f.third]) {
+        if state.voters_version() > version {
+            break;
+        }
+        let (handle, key) = &by.officers[0];
+        let signed = SignedAct::sign(&f.id, &seats, version, Millis(u64::MAX), *handle, key);
+        let batch = SignedBatch {
+            federation: f.id.clone(),
+            node: f.police.node,
+            incarnation: u64::from(version) + 100,
+            sequence: n,
+            not_after: u64::MAX,
+            time: Millis(2_000_000),
+            commands: vec![Command::Act(signed)],
+        };
+        state.apply_batch(1, &batch.seal(&f.police.node_key));
+    }
+    assert!(state.voters_version() > version, "approved");
     state
 }
 

@@ -110,14 +110,14 @@ impl State {
         sets
     }
 
-    /// Whether the next entry of the log may say that these sets vote (P6): those of before, the approved ones, or both
-    /// while the one becomes the other.
+    /// Whether the next entry of the log may say that these sets vote (P6): those of before, or both while they become the
+    /// approved ones, and these alone once both do.
     pub fn may_vote(&self, sets: &[BTreeSet<NodeId>]) -> bool {
         let Members { config, approved, .. } = &self.members;
         let before = config.first().unwrap_or(approved);
         match sets {
-            [one] => one == before || one == approved,
-            [old, new] => sets == config.as_slice() || (old == before && new == approved),
+            [one] => config.contains(one) && (one == before || one == approved),
+            [old, new] => sets == config.as_slice() || (config.len() == 1 && old == before && new == approved),
             _ => false,
         }
     }

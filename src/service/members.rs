@@ -3,10 +3,10 @@
 use super::core::Core;
 use super::federation::unknown_agency;
 use crate::domain::fault::Fault;
-use crate::domain::ids::AgencyId;
+use crate::domain::ids::{AgencyId, NodeId};
 use crate::identity::{TrustRoots, is_dev};
 use crate::ledger::{Act, Descriptor, State, node_id};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// Such an act in the words of the audit log.
 pub(super) fn members_words(act: &Act) -> String {
@@ -86,7 +86,7 @@ fn check_voters(state: &State, seats: &BTreeMap<AgencyId, String>) -> Result<(),
             return Err(unknown_node(agency, node));
         }
     }
-    let voters = seats.iter().map(|(agency, node)| node_id(agency, node)).collect();
+    let voters: BTreeSet<NodeId> = seats.iter().map(|(agency, node)| node_id(agency, node)).collect();
     let taken_back = state.voter_sets().first() == Some(&voters);
     if !state.voters_are_settled() && !taken_back && state.voters() != voters {
         return Err(Fault::conflict("IN_PROGRESS", "the last change of the voters is not done yet")

@@ -11,7 +11,7 @@ use std::sync::{Arc, Mutex, Weak};
 use std::time::Duration;
 use tokio::time::{Instant, timeout};
 
-type Nodes = Arc<Mutex<BTreeMap<u64, Weak<Cluster>>>>;
+pub(super) type Nodes = Arc<Mutex<BTreeMap<u64, Weak<Cluster>>>>;
 
 /// Calls from one node, straight into the others.
 struct Wire {
@@ -37,7 +37,7 @@ impl PeerCalls for Wire {
     }
 }
 
-async fn start(f: &Federation, agency: &Agency, seed: u8, nodes: &Nodes, dir: &TempDir) -> Arc<Cluster> {
+pub(super) async fn start(f: &Federation, agency: &Agency, seed: u8, nodes: &Nodes, dir: &TempDir) -> Arc<Cluster> {
     let options = ClusterOptions {
         node: agency.node,
         dir: dir.path().join(agency.id.as_str()),
@@ -53,7 +53,7 @@ async fn start(f: &Federation, agency: &Agency, seed: u8, nodes: &Nodes, dir: &T
 }
 
 /// Polls until it holds; the runtime goes on meanwhile.
-async fn until(what: &str, mut holds: impl FnMut() -> bool) {
+pub(super) async fn until(what: &str, mut holds: impl FnMut() -> bool) {
     let deadline = Instant::now() + Duration::from_secs(30);
     while !holds() {
         assert!(Instant::now() < deadline, "{what}");
