@@ -71,6 +71,9 @@ impl NodeServices {
         let node = node_id(from.agency(), local);
         let state = self.cluster.state();
         let known = state.node(node).filter(|n| n.agency == *from.agency() && *n.key.as_bytes() == from.public_key());
+        if state.retired(node).is_some() {
+            return Err(refuse(Fault::refused("NODE_REMOVED", "this node was removed from the federation")));
+        }
         // At first sight, before its connections are cut.
         known.filter(|n| state.stands(&n.agency)).map(|n| Sender { node, agency: n.agency.clone() }).ok_or_else(refused)
     }

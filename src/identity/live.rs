@@ -1,6 +1,7 @@
 //! Open connections by certificate, so that a revocation reaches them too.
 
 use super::accept::LaneLimits;
+use super::name::Subject;
 use super::peer::VerifiedPeer;
 use crate::domain::ids::AgencyId;
 use std::collections::BTreeMap;
@@ -20,6 +21,8 @@ struct Registry {
 
 struct Entry {
     agency: AgencyId,
+    /// Local id of a node; none of a person.
+    node: Option<String>,
     serial: String,
     cut: Arc<AtomicBool>,
     wake: oneshot::Sender<()>,
@@ -43,6 +46,11 @@ impl Live {
     /// Cuts every open connection of an agency, for instance when it is suspended.
     pub fn close_agency(&self, agency: &AgencyId) -> usize {
         self.close_where(|e| e.agency == *agency)
+    }
+
+    /// Cuts every open connection of one node, for instance when it is removed.
+    pub fn close_node(&self, agency: &AgencyId, node: &str) -> usize {
+        self.close_where(|e| e.agency == *agency && e.node.as_deref() == Some(node))
     }
 
     /// How many connections are open.
@@ -75,8 +83,12 @@ impl Live {
     fn add(&self, registry: &mut Registry, peer: &VerifiedPeer) -> Registration {
         let (wake, woken) = oneshot::channel();
         let cut = Arc::new(AtomicBool::new(false));
-        let entry =
-            Entry { agency: peer.agency().clone(), serial: peer.serial().to_owned(), cut: Arc::clone(&cut), wake };
+        let node = match peer.name().subject() {
+            Subject::Node(id) => Some(id.clone()),
+            Subject::Person(_) => None,
+        };
+        let (agency, serial) = (peer.agency().clone(), peer.serial().to_owned());
+        let entry = Entry { agency, node, serial, cut: Arc::clone(&cut), wake };
         let id = registry.next;
         registry.next = id.wrapping_add(1);
         registry.open.insert(id, entry);

@@ -135,6 +135,11 @@ impl State {
         }
     }
 
+    /// All nodes that were removed.
+    pub fn all_retired(&self) -> impl Iterator<Item = (&NodeId, &Retired)> {
+        self.members.retired.iter()
+    }
+
     /// A node that was removed.
     pub fn retired(&self, id: NodeId) -> Option<&Retired> {
         self.members.retired.get(&id)

@@ -5,6 +5,8 @@ use crate::audit::{Action as AuditAction, Decision as Verdict, Object, anchor_di
 use crate::domain::ids::{AgencyId, NodeId};
 use crate::identity::{Live, TrustRoots};
 use crate::ledger::{Command, State};
+use crate::node::peers::Peers;
+use crate::node::post::PostOffice;
 use crate::node::system::SystemEntropy;
 use crate::seal::month_of;
 use crate::service::{Core, Indexing, PeerComplaints, PeerReports};
@@ -15,7 +17,7 @@ use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::watch;
-use tokio::task::JoinHandle;
+use tokio::task::{JoinHandle, JoinSet};
 use tokio::time::{Instant, Interval, MissedTickBehavior, interval};
 
 /// How often it looks around when nothing happens.
@@ -84,8 +86,8 @@ pub(super) fn start(core: Arc<Core>, peers: Arc<dyn PeerVault>, stopped: watch::
     })
 }
 
-/// Cuts suspended agencies off and takes reinstated ones back, whatever else keeps this node busy.
-pub(super) fn cut(core: Arc<Core>, cutting: Cutting, stopped: watch::Receiver<bool>) -> JoinHandle<()> {
+/// Cuts off whoever is suspended or removed and takes in whoever comes, whatever else keeps this node busy.
+pub(super) fn cut(core: Arc<Core>, mut cutting: Cutting, stopped: watch::Receiver<bool>) -> JoinHandle<()> {
     tokio::spawn(async move {
         let mut rounds = Rounds::every(CUT, stopped);
         while rounds.next().await {
@@ -94,18 +96,34 @@ pub(super) fn cut(core: Arc<Core>, cutting: Cutting, stopped: watch::Receiver<bo
     })
 }
 
-/// Cuts suspended agencies off (P2): no root, no open connection, and no call to them over one that is open.
+/// Keeps trust and connections in line with the ledger (P2). Of a suspended agency: no root, no open connection, and no call
+/// over one that is open. Of a removed node: no connection. Whoever comes is trusted and dialled.
 pub(super) struct Cutting {
     pub(super) roots: TrustRoots,
+    pub(super) peers: Arc<Peers>,
+    pub(super) post: Arc<PostOffice>,
     /// Of the listeners for nodes and for notices.
     pub(super) live: Vec<Live>,
+    /// Removed nodes that were cut off.
+    pub(super) removed: BTreeSet<NodeId>,
 }
 
+/// What the audit log is told: whose, of which node, what changed, and whether it is let in.
+type Change = (AgencyId, Object, &'static str, Verdict);
+
 impl Cutting {
-    /// Brings the roots in line with the ledger; answers what changed, and whether that agency stands. The own agency's
-    /// stays: its people are served by their own node.
-    pub(super) fn align(&self, state: &State, own: &AgencyId) -> Vec<(AgencyId, bool)> {
+    /// Brings everything in line with the ledger; answers what changed. The own agency's root stays: its people are served
+    /// by their own node.
+    pub(super) fn align(&mut self, state: &State, own: &AgencyId) -> Vec<Change> {
         let mut changed = Vec::new();
+        for (id, gone) in state.all_retired() {
+            if !self.removed.insert(*id) {
+                continue;
+            }
+            let cut: usize = self.live.iter().map(|live| live.close_node(&gone.agency, &gone.local)).sum();
+            tracing::info!(agency = %gone.agency, node = %gone.local, cut, "open connections of a removed node are cut");
+            changed.push((gone.agency.clone(), Object::Text(gone.local.clone()), "removed", Verdict::Deny));
+        }
         for (agency, a) in state.agencies().filter(|(id, _)| *id != own) {
             let (trusted, stands) = (self.roots.root_for(agency).is_some(), a.suspended.is_none());
             if trusted == stands {
@@ -113,25 +131,27 @@ impl Cutting {
             }
             if stands {
                 if let Err(error) = self.roots.set(agency.clone(), &a.descriptor.root) {
-                    tracing::error!(%agency, %error, "a reinstated agency's authority cannot be read");
+                    tracing::error!(%agency, %error, "an agency's authority cannot be read");
                     continue;
                 }
+                let rule = if a.standing == 1 { "admitted" } else { "reinstated" };
+                changed.push((agency.clone(), Object::None, rule, Verdict::Allow));
             } else {
                 self.roots.remove(agency);
                 let cut: usize = self.live.iter().map(|live| live.close_agency(agency)).sum();
                 tracing::info!(%agency, cut, "open connections of a suspended agency are cut");
+                changed.push((agency.clone(), Object::None, "suspended", Verdict::Deny));
             }
-            changed.push((agency.clone(), stands));
         }
+        self.peers.follow(state);
+        self.post.follow(state);
         changed
     }
 
-    async fn look(&self, core: &Core) {
-        for (agency, stands) in self.align(&core.state(), &core.agency) {
-            let rule = if stands { "reinstated" } else { "suspended" };
-            tracing::warn!(%agency, rule, "the federation changed an agency's standing");
-            let verdict = if stands { Verdict::Allow } else { Verdict::Deny };
-            let logged = core.log_node(AuditAction::Membership, &agency, Object::None, verdict, rule).await;
+    async fn look(&mut self, core: &Core) {
+        for (agency, object, rule, verdict) in self.align(&core.state(), &core.agency) {
+            tracing::warn!(%agency, rule, "the federation changed who takes part");
+            let logged = core.log_node(AuditAction::Membership, &agency, object, verdict, rule).await;
             if let Err(error) = logged {
                 tracing::error!(%error, %agency, "a change of standing could not be audited");
             }
@@ -205,16 +225,21 @@ pub(super) fn complain(
     })
 }
 
-/// Tells originators of accesses, each node by a task of its own: one that answers slowly holds nothing up.
-pub(super) fn report(
-    core: &Arc<Core>,
-    peers: &Arc<dyn PeerReports>,
-    stopped: &watch::Receiver<bool>,
-) -> Vec<JoinHandle<()>> {
-    let state = core.state();
-    let others = state.nodes().filter(|(_, n)| n.agency != core.agency);
-    let others = others.map(|(node, n)| (*node, n.agency.clone()));
-    others.map(|to| tokio::spawn(report_to(Arc::clone(core), Arc::clone(peers), to, stopped.clone()))).collect()
+/// Tells originators of accesses, each node by a task of its own: one that answers slowly holds nothing up. Nodes come and go.
+pub(super) fn report(core: Arc<Core>, peers: Arc<dyn PeerReports>, stopped: watch::Receiver<bool>) -> JoinHandle<()> {
+    tokio::spawn(async move {
+        let mut rounds = Rounds::every(ROUND, stopped.clone());
+        let (mut known, mut telling) = (BTreeSet::new(), JoinSet::new());
+        while rounds.next().await {
+            let state = core.state();
+            for (node, n) in state.nodes().filter(|(_, n)| n.agency != core.agency) {
+                if known.insert(*node) {
+                    let to = (*node, n.agency.clone());
+                    telling.spawn(report_to(Arc::clone(&core), Arc::clone(&peers), to, stopped.clone()));
+                }
+            }
+        }
+    })
 }
 
 async fn report_to(
@@ -226,6 +251,9 @@ async fn report_to(
     let mut rounds = Rounds::every(ROUND, stopped);
     let mut told = None;
     while rounds.next().await {
+        if core.state().retired(node).is_some() {
+            return;
+        }
         if let Err(why) = core.report_accesses(&mut told, peers.as_ref(), node, &agency).await {
             tracing::debug!(%agency, %why, "an originator is not told yet");
         }
