@@ -16,7 +16,7 @@ impl v1::cluster_server::Cluster for People {
             .map(|n| v1::NodeStatus {
                 agency: n.agency.to_string(),
                 node: n.local.clone(),
-                role: if n.voter { "voter" } else { "learner" }.into(),
+                role: n.role.into(),
                 reachable: n.position.is_some(),
                 applied: n.position.map_or(0, |p| p.applied),
                 digest: n.position.and_then(|p| p.digest).map(|d| d.to_vec()).unwrap_or_default(),

@@ -3,7 +3,7 @@
 use super::{People, decode, refuse};
 use crate::domain::canon::Canon;
 use crate::domain::time::Millis;
-use crate::ledger::{Act, AgreementState, CommandReply, Proposal};
+use crate::ledger::{Act, AgreementState, CommandReply, NodeState, Proposal};
 use crate::policy::Action;
 use crate::wire::pb::v1;
 use data_encoding::HEXLOWER;
@@ -43,6 +43,9 @@ impl v1::federation_server::Federation for People {
             agencies,
             state_digest: state.digest().to_vec(),
             proposals: state.proposals().filter_map(proposal).collect(),
+            voters: voters.iter().filter_map(|id| state.node(*id)).map(seat).collect(),
+            voters_version: state.voters_version(),
+            voters_settled: state.voters_are_settled(),
         }))
     }
 
@@ -92,6 +95,10 @@ impl v1::federation_server::Federation for People {
             .collect();
         Ok(Response::new(v1::ListGuidesReply { guides, more }))
     }
+}
+
+fn seat(n: &NodeState) -> v1::Seat {
+    v1::Seat { agency: n.agency.to_string(), node: n.local.clone() }
 }
 
 fn proposal(p: &Proposal) -> Option<v1::Proposal> {

@@ -1,16 +1,17 @@
-//! `hufu federation genesis|sign|show|suspend|reinstate`.
+//! `hufu federation genesis|sign|show|admit|suspend|reinstate`.
 
 use super::act::Signer;
 use super::args::Globals;
 use super::client::{Client, block_on, fault};
 use super::output::{Out, outln};
 use crate::config::{Profile, read_descriptor, read_genesis, write_genesis};
+use crate::domain::canon::Canon;
 use crate::domain::fault::Fault;
 use crate::domain::ids::AgencyId;
 use crate::domain::time::{Clock, Millis};
 use crate::ledger::{Act, Descriptor, Genesis, SignedGenesis};
 use crate::node::SystemClock;
-use crate::seal::SigningKey;
+use crate::seal::{SigningKey, sha256};
 use crate::wire::pb;
 use data_encoding::HEXLOWER;
 use serde_json::json;
@@ -51,6 +52,12 @@ pub(super) enum Command {
     /// The ledger's time is as of its last entries, the median of when each voting agency last wrote: it stands still
     /// while they write nothing. What waits does so until that time has passed `until`.
     Show,
+    /// Take an agency in. In force when officers of enough agencies ran the same command; its node does not vote yet
+    /// (security officer).
+    Admit {
+        /// Its descriptor.json. Compare what is told of it with the agency, by voice.
+        descriptor: PathBuf,
+    },
     /// Cut an agency off. In force when officers of enough other agencies ran the same command (security officer).
     Suspend {
         /// The agency.
@@ -86,6 +93,7 @@ pub(super) fn run(command: Command, g: &Globals, out: &Out) -> Result<ExitCode, 
             write_genesis(&file, &genesis)?;
             tell(out, &genesis)
         }
+        Command::Admit { descriptor } => admit(g, out, read_descriptor(&descriptor)?),
         Command::Suspend { agency } => change(g, out, &Act::SuspendAgency { agency: agency.clone() }, &agency),
         Command::Reinstate { agency } => change(g, out, &Act::ReinstateAgency { agency: agency.clone() }, &agency),
         Command::Show => super::client::block_on(async {
@@ -128,6 +136,33 @@ pub(super) fn run(command: Command, g: &Globals, out: &Out) -> Result<ExitCode, 
             Ok(ExitCode::SUCCESS)
         }),
     }
+}
+
+/// Signs for an agency that is to come in.
+fn admit(g: &Globals, out: &Out, d: Descriptor) -> Result<ExitCode, Fault> {
+    let (agency, ceiling, tier) = (d.agency.clone(), d.ceiling, d.tier);
+    let fingerprint = HEXLOWER.encode(&sha256(&[&d.to_canon()]));
+    let act = Act::Admit(Box::new(d));
+    block_on(async {
+        let client = Client::connect(g).await?;
+        let shown = client.federation().show(pb::v1::ShowFederationRequest {}).await.map_err(fault)?.into_inner();
+        let (state, index) = Signer::of(&client).await?.submit(&client, &act, 0).await?;
+        let json = json!({"agency": agency, "tier": tier, "ceiling": ceiling, "fingerprint": fingerprint,
+            "state": state, "index": index, "needed": shown.threshold});
+        out.answer(&json, || {
+            let say = out.say("指纹（请口头核对）", "fingerprint (compare by voice)");
+            let told = match state == "done" {
+                true => out.say("已接纳", "admitted").to_owned(),
+                false => format!(
+                    "{} {}",
+                    out.say("已签署；生效所需机构数", "signed; agencies needed for it to be in force:"),
+                    shown.threshold
+                ),
+            };
+            format!("{agency}: {told}\n{say} {fingerprint}")
+        });
+        Ok(ExitCode::SUCCESS)
+    })
 }
 
 /// Signs an act on an agency's standing as it is now.

@@ -19,6 +19,7 @@ mod federation;
 mod guide;
 mod import;
 mod marking;
+mod members;
 mod node;
 mod notice;
 mod output;

@@ -194,7 +194,7 @@ impl Door<'_> {
         if state.federation() != self.state.federation() || state.threshold() != self.state.threshold() {
             return Err(DoorError::Snapshot("its federation or threshold is another"));
         }
-        if !state.votes_by_the_log(&sets(membership)) || !membership.nodes().all(|(n, _)| is_known(state, *n)) {
+        if state.voters_by_the_log() != sets(membership) || !membership.nodes().all(|(n, _)| is_known(state, *n)) {
             return Err(DoorError::Snapshot("its voters are not those of its membership"));
         }
         if !state.members_may_follow(self.state) {

@@ -122,9 +122,9 @@ impl State {
         }
     }
 
-    /// Whether these are the sets by the log.
-    pub fn votes_by_the_log(&self, sets: &[BTreeSet<NodeId>]) -> bool {
-        sets == self.members.config.as_slice()
+    /// Who votes by the log: one set, or the old and the new one while it changes.
+    pub fn voters_by_the_log(&self) -> &[BTreeSet<NodeId>] {
+        &self.members.config
     }
 
     /// An entry of the log said who votes from now on.

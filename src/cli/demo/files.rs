@@ -1,6 +1,6 @@
 //! The demo's folder: agencies, genesis, configurations, profiles of the first officers.
 
-use crate::cli::agency::{Init, init};
+use crate::cli::agency::{At, Init, init};
 use crate::cli::federation::{draw_up, sign};
 use crate::cli::output::Out;
 use crate::config::{
@@ -162,6 +162,7 @@ fn make(plan: &Plan, clock: &dyn Clock) -> Result<(), Fault> {
             compartments: if a.border_ops { vec!["border-ops".parse()?] } else { Vec::new() },
             federation: "hufu-demo".parse()?,
             dir: plan.node_dir(a.id),
+            place: At::default(),
         };
         descriptors.push(init(&args, true, clock.now(), &mut SystemEntropy)?);
         for officer in ["officer", "officer-2"] {
