@@ -53,10 +53,9 @@ impl Core {
         if let Err(e) = TrustRoots::new().set(d.agency.clone(), &d.root) {
             return bad(format!("its authority cannot be read: {e}"));
         }
-        // A federation is for exercise as a whole, or not at all.
-        let own = state.agency(&self.agency).is_some_and(|a| is_dev(&a.descriptor.root));
-        if is_dev(&d.root) != own {
-            return bad("its authority is for exercise and this federation's are not, or the other way round".into());
+        let exercise = state.agency(&self.agency).is_some_and(|a| is_dev(&a.descriptor.root));
+        if is_dev(&d.root) && !exercise {
+            return bad("its authority is for exercise only, and this federation is not".into());
         }
         Ok(())
     }
