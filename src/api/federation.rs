@@ -18,6 +18,7 @@ impl v1::federation_server::Federation for People {
         let caller = self.caller(&request)?;
         let state = self.core.show(&caller, Action::FederationShow).await.map_err(refuse)?;
         let voters = state.voters();
+        let charter = self.core.cluster.charter();
         let agencies = state
             .agencies()
             .map(|(id, a)| {
@@ -46,6 +47,7 @@ impl v1::federation_server::Federation for People {
             voters: voters.iter().filter_map(|id| state.node(*id)).map(seat).collect(),
             voters_version: state.voters_version(),
             voters_settled: state.voters_are_settled(),
+            charter: charter.to_canon(),
         }))
     }
 

@@ -17,10 +17,10 @@ use super::types::{Entry, Membership, Raft};
 use super::voters::Voters;
 use crate::domain::canon::{Canon, CanonError, Reader};
 use crate::domain::fault::Fault;
-use crate::domain::ids::NodeId;
+use crate::domain::ids::{AgencyId, NodeId};
 use crate::domain::limits;
-use crate::ledger::{BatchReply, State};
-use crate::seal::SigningKey;
+use crate::ledger::{BatchReply, Charter, State};
+use crate::seal::{PublicKey, SigningKey};
 use openraft::raft::{AppendEntriesResponse, InstallSnapshotResponse};
 use openraft::{Config, EmptyNode, SnapshotPolicy};
 use std::collections::{BTreeMap, BTreeSet};
@@ -62,6 +62,8 @@ pub struct ClusterOptions {
     pub calls: Arc<dyn PeerCalls>,
     /// The node's own key: it signs whom this node voted for.
     pub key: SigningKey,
+    /// Who takes part, for a node that does not know it from its own log yet.
+    pub charter: Option<Charter>,
 }
 
 /// What goes wrong with consensus.
@@ -133,6 +135,7 @@ pub struct Cluster {
     pieces: tokio::sync::Mutex<Pieces>,
     elections: Arc<Elections>,
     mandate: Arc<Mandate>,
+    voters: Arc<Voters>,
 }
 
 impl Cluster {
@@ -167,7 +170,7 @@ impl Cluster {
         }
         let state = published.state();
         let voters = state.voters();
-        let (key, known) = (Arc::new(o.key), Arc::new(Voters::following(Arc::clone(&published))));
+        let (key, known) = (Arc::new(o.key), Arc::new(Voters::following(Arc::clone(&published), o.charter)));
         let elections = Arc::new(Elections::new(Arc::clone(&known)));
         let mandate = Mandate::new(o.node.0, Arc::clone(&key), Arc::clone(&elections), Arc::clone(&o.calls));
         let mandate = Arc::new(mandate);
@@ -176,7 +179,7 @@ impl Cluster {
         let network = Network {
             calls: Arc::clone(&o.calls),
             log: log.clone(),
-            voters: known,
+            voters: Arc::clone(&known),
             mandate: Arc::clone(&mandate),
             certifier: Arc::clone(&certifier),
         };
@@ -217,6 +220,7 @@ impl Cluster {
             pieces,
             elections,
             mandate,
+            voters: known,
         };
         if cluster.halted().is_some() {
             step_back(&cluster.raft);
@@ -232,6 +236,18 @@ impl Cluster {
     /// The ledger as applied here.
     pub fn state(&self) -> Arc<State> {
         self.published.state()
+    }
+
+    /// Who takes part by the ledger as applied here.
+    pub fn charter(&self) -> Charter {
+        let (state, at) = self.published.moment();
+        state.charter(at)
+    }
+
+    /// Agency and key of a node that takes part, by the ledger as applied here or by a charter that is ahead of it; none of a
+    /// suspended agency.
+    pub fn member(&self, node: NodeId) -> Option<(AgencyId, PublicKey)> {
+        self.voters.member(node)
     }
 
     /// What was rebuilt since the last call, for the audit log.

@@ -369,6 +369,7 @@ async fn a_node_that_lost_its_votes_does_not_start() {
             peers: [f.police.node].into(),
             calls: std::sync::Arc::new(Nobody),
             key: crate::seal::SigningKey::from_seed(&[20; 32]).unwrap(),
+            charter: None,
         })
     };
     {
@@ -455,6 +456,7 @@ async fn a_rollback_is_kept_as_evidence_and_stops_writing() {
             peers: [f.police.node].into(),
             calls: std::sync::Arc::new(Nobody),
             key: crate::seal::SigningKey::from_seed(&[20; 32]).unwrap(),
+            charter: None,
         })
     };
     let leader = f.police.node;

@@ -5,8 +5,8 @@
 //! that it votes ([`super::group`]).
 
 use super::machine::Published;
-use crate::domain::ids::{FederationId, NodeId};
-use crate::ledger::State;
+use crate::domain::ids::{AgencyId, FederationId, NodeId};
+use crate::ledger::{Charter, State};
 use crate::seal::{PublicKey, Signature};
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -18,16 +18,16 @@ pub(super) struct Voters {
 }
 
 enum Ledger {
-    /// As it is applied here.
-    Here(Arc<Published>),
+    /// As it is applied here, and as a charter tells it that is ahead.
+    Here(Arc<Published>, Option<Charter>),
     #[cfg(test)]
     Fixed(Arc<State>),
 }
 
 impl Voters {
-    /// The ledger's as it is applied.
-    pub(super) fn following(published: Arc<Published>) -> Voters {
-        Voters { federation: published.state().federation().clone(), ledger: Ledger::Here(published) }
+    /// The ledger's as it is applied, and those of a charter until it is.
+    pub(super) fn following(published: Arc<Published>, charter: Option<Charter>) -> Voters {
+        Voters { federation: published.state().federation().clone(), ledger: Ledger::Here(published, charter) }
     }
 
     /// Those of one state.
@@ -36,16 +36,41 @@ impl Voters {
         Voters { federation: state.federation().clone(), ledger: Ledger::Fixed(Arc::new(state.clone())) }
     }
 
-    fn state(&self) -> Arc<State> {
+    /// The state, and the charter while it is ahead of it.
+    fn ledger(&self) -> (Arc<State>, Option<&Charter>) {
         match &self.ledger {
-            Ledger::Here(published) => published.state(),
+            Ledger::Here(published, charter) => {
+                let (state, at) = published.moment();
+                (state, charter.as_ref().filter(|c| c.index > at))
+            }
             #[cfg(test)]
-            Ledger::Fixed(state) => Arc::clone(state),
+            Ledger::Fixed(state) => (Arc::clone(state), None),
         }
     }
 
+    fn sets(&self) -> Vec<BTreeSet<NodeId>> {
+        let (state, charter) = self.ledger();
+        let told = charter.into_iter().flat_map(|c| c.voters.iter().cloned());
+        state.voter_sets().into_iter().chain(told).collect()
+    }
+
+    /// Agency and key of a node that takes part, unless its agency is suspended.
+    pub(super) fn member(&self, node: NodeId) -> Option<(AgencyId, PublicKey)> {
+        let (state, charter) = self.ledger();
+        if state.retired(node).is_some() {
+            return None;
+        }
+        if let Some(n) = state.node(node) {
+            return state.stands(&n.agency).then(|| (n.agency.clone(), n.key));
+        }
+        // What is applied here goes before: an agency that is suspended here is let in by no charter.
+        let (agency, key) = charter?.node(node)?;
+        let lets_in = state.agency(agency).is_none() || state.stands(agency);
+        lets_in.then(|| (agency.clone(), *key))
+    }
+
     fn all(&self) -> BTreeSet<NodeId> {
-        self.state().voter_sets().into_iter().flatten().collect()
+        self.sets().into_iter().flatten().collect()
     }
 
     pub(super) fn contains(&self, node: u64) -> bool {
@@ -60,7 +85,7 @@ impl Voters {
     /// Whether these are more than half of a set.
     pub(super) fn is_majority(&self, nodes: &BTreeSet<u64>) -> bool {
         let most = |set: &BTreeSet<NodeId>| set.iter().filter(|n| nodes.contains(&n.0)).count() * 2 > set.len();
-        self.state().voter_sets().iter().any(most)
+        self.sets().iter().any(most)
     }
 
     /// Whether `voter` is one and signed this.
@@ -68,8 +93,11 @@ impl Voters {
         self.contains(voter) && self.key(voter).is_some_and(|key| key.verify(domain, words, signature).is_ok())
     }
 
+    /// Of a suspended agency's voter too: it counts in the size of a majority, and what it signed before is good.
     fn key(&self, voter: u64) -> Option<PublicKey> {
-        self.state().node(NodeId(voter)).map(|n| n.key)
+        let (state, charter) = self.ledger();
+        let here = state.node(NodeId(voter)).map(|n| n.key);
+        here.or_else(|| charter?.node(NodeId(voter)).map(|(_, key)| *key))
     }
 }
 

@@ -2,7 +2,7 @@
 
 use crate::domain::canon::Canon;
 use crate::domain::fault::Fault;
-use crate::ledger::{Act, Descriptor, Genesis, SignedGenesis};
+use crate::ledger::{Act, Charter, Descriptor, Genesis, SignedGenesis};
 use data_encoding::{BASE64, HEXLOWER};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
@@ -22,6 +22,7 @@ struct Container {
 const DESCRIPTOR: &str = "hufu-descriptor-1";
 const GENESIS: &str = "hufu-genesis-1";
 const NODE: &str = "hufu-node-1";
+const CHARTER: &str = "hufu-charter-1";
 
 /// Writes a descriptor.
 pub fn write_descriptor(path: &Path, d: &Descriptor) -> Result<(), Fault> {
@@ -65,6 +66,27 @@ fn node_summary(act: &Act) -> serde_json::Value {
     let Act::AddNode { agency, node, place } = act else { return serde_json::Value::Null };
     let at = place.map(|p| json!({"nodes": p.nodes, "notices": p.notices}));
     json!({"agency": agency, "node": node.local, "key": HEXLOWER.encode(node.key.as_bytes()), "at": at})
+}
+
+/// Writes who takes part.
+pub fn write_charter(path: &Path, c: &Charter) -> Result<(), Fault> {
+    write_container(path, CHARTER, &c.to_canon(), charter_summary(c))
+}
+
+/// Reads it.
+pub fn read_charter(path: &Path) -> Result<Charter, Fault> {
+    let (content, summary) = read_container(path, CHARTER)?;
+    let charter = Charter::from_canon(&content)
+        .map_err(|e| Fault::usage("BAD_FILE", format!("`{}` is not a charter: {e}", path.display())))?;
+    says_the_same(path, &summary, &charter_summary(&charter))?;
+    Ok(charter)
+}
+
+fn charter_summary(c: &Charter) -> serde_json::Value {
+    json!({
+        "federation": c.federation, "index": c.index, "agencies": c.agencies.iter().map(|(a, _)| a).collect::<Vec<_>>(),
+        "fingerprint": HEXLOWER.encode(&c.fingerprint()),
+    })
 }
 
 /// Writes a genesis with its signatures.

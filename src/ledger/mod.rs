@@ -19,6 +19,7 @@
 mod act;
 mod apply;
 mod batch;
+mod charter;
 mod command;
 #[cfg(test)]
 #[allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "test")]
@@ -36,6 +37,7 @@ mod whole;
 pub use act::{Act, SignedAct, act_hash};
 pub use apply::guide_id;
 pub use batch::{BatchReply, CommandReply, Refusal, SignedBatch};
+pub use charter::Charter;
 pub use command::Command;
 pub use genesis::{Authority, Descriptor, Genesis, NodeEntry, Place, SignedGenesis, node_id, origin_mark};
 pub use members::Retired;

@@ -11,7 +11,7 @@ use super::upkeep::{self, Cutting};
 use crate::api::{Apart, NodeGate, NodeServices, People, PostServices};
 use crate::audit::{Action as AuditAction, Anchors, AuditLog, Decision as Verdict, Object, ReceivedReports};
 use crate::cluster::{Cluster, ClusterOptions, Committer, Timings};
-use crate::config::{FirstPerson, NodeConfig, read_genesis, read_text};
+use crate::config::{FirstPerson, NodeConfig, read_charter, read_genesis, read_text};
 use crate::domain::canon::Canon;
 use crate::domain::fault::Fault;
 use crate::domain::ids::NodeId;
@@ -109,6 +109,15 @@ async fn serve(config: NodeConfig, urgent: Handle) -> Result<(), Fault> {
         roots.set(config.agency.clone(), &certificate_facts(&read_text(&config.ca)?)?.der)?;
     }
     let federation = genesis.federation.clone();
+    let charter = config.charter.as_ref().map(|file| read_charter(file)).transpose()?;
+    if charter.as_ref().is_some_and(|c| c.federation != federation) {
+        return Err(Fault::usage("BAD_CONFIG", "`charter` is of another federation"));
+    }
+    for (agency, root) in charter.iter().flat_map(|c| &c.agencies) {
+        if roots.root_for(agency).is_none() {
+            roots.set(agency.clone(), root)?;
+        }
+    }
 
     let audit = Arc::new(
         AuditLog::open(&config.data.join("audit")).map_err(|e| Fault::integrity("AUDIT_FAILED", e.to_string()))?,
@@ -135,6 +144,7 @@ async fn serve(config: NodeConfig, urgent: Handle) -> Result<(), Fault> {
             peers: peers.ids().into_iter().collect(),
             calls: peers.clone(),
             key: ring.signing_key()?,
+            charter,
         })
         .await
         .map_err(Fault::from)?,

@@ -204,6 +204,7 @@ fn config(plan: &Plan, index: usize, agency: AgencyId) -> Result<NodeConfig, Fau
         node: "1".into(),
         data: "data".into(),
         genesis: "../../genesis.json".into(),
+        charter: None,
         ca: "ca.pem".into(),
         ca_key: Some("ca.key".into()),
         cert: "node.pem".into(),

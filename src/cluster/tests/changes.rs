@@ -1,11 +1,11 @@
 //! Who takes part changes while others write: voters come and go, a newcomer is fed a snapshot, and the door holds every
 //! membership against what the ledger approved.
 
-use super::together::{Nodes, start, until};
+use super::together::{Nodes, start, start_told, until};
 use super::*;
 use crate::domain::ids::RecordId;
 use crate::domain::time::{Entropy, Millis};
-use crate::ledger::fixture::{Federation, newcomer};
+use crate::ledger::fixture::{Federation, newcomer, second_node};
 use crate::ledger::{Act, Command, CommandReply, SignedAct, SignedBatch, origin_mark};
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -122,7 +122,20 @@ async fn voters_come_and_go_under_load() {
     let body = codec::message(|w| codec::write_vote_request(w, &asks));
     let refused = third.handle(f.customs.node, CallKind::Vote.code(), body).await.unwrap_err();
     assert!(refused.to_string().contains("not a voter"), "{refused}");
-    for node in [police, third] {
+    // Whoever comes now does not know from the genesis that these two lead: its charter says so.
+    let (id, entry, key) = second_node(&f.police.id, 180);
+    let officers = federation().police.officers;
+    let second = Agency { id: f.police.id.clone(), node: id, node_key: key, officers };
+    let add = Act::AddNode { agency: f.police.id.clone(), node: entry, place: None };
+    let voices = [0, 1].map(|n| {
+        let (handle, key) = &f.police.officers[n];
+        Command::Act(SignedAct::sign(&f.id, &add, 0, Millis(u64::MAX), *handle, key))
+    });
+    assert_eq!(sign(voices.to_vec()).await, both);
+    let charter = third.state().charter(third.applied());
+    let newcomer = start_told(&f, (&second, 180), &nodes, &dir, Some(charter)).await;
+    until("it has what they have", || newcomer.state().digest() == third.state().digest()).await;
+    for node in [police, third.clone(), newcomer] {
         node.shutdown().await;
     }
 }
@@ -155,7 +168,10 @@ async fn an_agency_that_was_admitted_catches_up_by_snapshot() {
             && finance.state().digest() == police.state().digest()
     })
     .await;
-    assert!(dir.path().join(new.id.as_str()).join("snapshot").exists(), "by a snapshot, and not by the log");
+    assert!(
+        dir.path().join(format!("{}-{}", new.id, new.node)).join("snapshot").exists(),
+        "by a snapshot, and not by the log"
+    );
 
     let more = seats(&[&f.police, &f.customs, &new]);
     let voices = vec![voice(&f, &f.police, &more, 1), voice(&f, &f.customs, &more, 1)];

@@ -3,6 +3,7 @@
 use super::*;
 use crate::cluster::certificate::{Certificate, attest};
 use crate::domain::canon::Canon;
+use crate::ledger::Charter;
 use crate::ledger::fixture::{Agency, Federation};
 use crate::seal::SigningKey;
 use std::collections::BTreeMap;
@@ -38,14 +39,26 @@ impl PeerCalls for Wire {
 }
 
 pub(super) async fn start(f: &Federation, agency: &Agency, seed: u8, nodes: &Nodes, dir: &TempDir) -> Arc<Cluster> {
+    start_told(f, (agency, seed), nodes, dir, None).await
+}
+
+/// One that has a charter.
+pub(super) async fn start_told(
+    f: &Federation,
+    (agency, seed): (&Agency, u8),
+    nodes: &Nodes,
+    dir: &TempDir,
+    charter: Option<Charter>,
+) -> Arc<Cluster> {
     let options = ClusterOptions {
         node: agency.node,
-        dir: dir.path().join(agency.id.as_str()),
+        dir: dir.path().join(format!("{}-{}", agency.id, agency.node)),
         genesis: f.genesis.clone(),
         timings: Timings { heartbeat_ms: 50, election_min_ms: 200, election_max_ms: 400 },
         peers: [&f.police, &f.customs, &f.third].map(|a| a.node).into(),
         calls: Arc::new(Wire { from: agency.node, nodes: Arc::clone(nodes) }),
         key: SigningKey::from_seed(&[seed; 32]).unwrap(),
+        charter,
     };
     let cluster = Arc::new(Cluster::start(options).await.unwrap());
     nodes.lock().unwrap().insert(agency.node.0, Arc::downgrade(&cluster));
@@ -138,7 +151,10 @@ async fn a_newcomer_is_fed_a_certified_snapshot() {
             })
             .await;
             assert_eq!(third.state().digest(), leader.state().digest());
-            assert!(dir.path().join("cyberspace").join("snapshot").exists(), "by a snapshot, and not by the log");
+            assert!(
+                dir.path().join(format!("cyberspace-{}", f.third.node)).join("snapshot").exists(),
+                "by a snapshot, and not by the log"
+            );
             third.shutdown().await;
         }
         for node in [police, customs] {
