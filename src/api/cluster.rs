@@ -1,6 +1,7 @@
 //! `hufu.v1.Cluster`.
 
 use super::{People, decode, refuse};
+use crate::domain::ids::AgencyId;
 use crate::vault::Missing;
 use crate::wire::pb::v1;
 use tonic::{Request, Response, Status};
@@ -57,6 +58,14 @@ impl v1::cluster_server::Cluster for People {
             withheld: view.withheld,
             certified: view.certified,
         }))
+    }
+
+    async fn hand_over(&self, request: Request<v1::HandOverRequest>) -> Result<Response<v1::HandOverReply>, Status> {
+        let caller = self.caller(&request)?;
+        let v1::HandOverRequest { agency, node } = request.into_inner();
+        let agency: AgencyId = agency.parse().map_err(refuse)?;
+        self.core.hand_over(&caller, &agency, &node).await.map_err(refuse)?;
+        Ok(Response::new(v1::HandOverReply {}))
     }
 
     async fn barrier(&self, request: Request<v1::BarrierRequest>) -> Result<Response<v1::BarrierReply>, Status> {

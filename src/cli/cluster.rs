@@ -35,6 +35,12 @@ pub(super) enum Command {
         /// AGENCY/NODE.
         node: Seat,
     },
+    /// Give leadership to another node that votes, e.g. before this one is stopped: takes some seconds, in which writes wait.
+    /// At the leader's own agency (security officer).
+    HandOver {
+        /// AGENCY/NODE.
+        node: Seat,
+    },
     /// Take a node out for good: two officers of its agency, or officers of enough others. One that votes is demoted first.
     /// Its id is never used again (security officer).
     RemoveNode {
@@ -49,6 +55,7 @@ pub(super) fn run(command: Command, g: &Globals, out: &Out) -> Result<ExitCode, 
         Command::AddNode { file } => members::add_node(g, out, &file),
         Command::Promote { node } => members::vote(g, out, node, true),
         Command::Demote { node } => members::vote(g, out, node, false),
+        Command::HandOver { node } => members::hand_over(g, out, node),
         Command::RemoveNode { node } => members::remove_node(g, out, node),
     }
 }

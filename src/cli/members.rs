@@ -1,4 +1,5 @@
-//! `hufu cluster add-node|promote|demote|remove-node`: acts on who takes part. Each signer runs the same command.
+//! `hufu cluster add-node|promote|demote|remove-node`: acts on who takes part. Each signer runs the same command. And
+//! `hufu cluster hand-over`.
 
 use super::act::Signer;
 use super::args::Globals;
@@ -84,6 +85,19 @@ pub(super) fn vote(g: &Globals, out: &Out, seat: Seat, votes: bool) -> Result<Ex
                 .hint("see `hufu cluster status`"));
         }
         submit(&client, out, (&Act::Voters(seats), federation.voters_version), &seat, federation.threshold).await
+    })
+}
+
+/// Asks the own node, which leads, to let another lead.
+pub(super) fn hand_over(g: &Globals, out: &Out, seat: Seat) -> Result<ExitCode, Fault> {
+    block_on(async {
+        let client = Client::connect(g).await?;
+        let request = v1::HandOverRequest { agency: seat.agency.to_string(), node: seat.node.clone() };
+        client.cluster().hand_over(request).await.map_err(fault)?;
+        out.answer(&json!({"leader": seat.agency, "node": seat.node}), || {
+            format!("{seat}: {}", out.say("已接任主节点", "leads from now on"))
+        });
+        Ok(ExitCode::SUCCESS)
     })
 }
 

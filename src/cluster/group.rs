@@ -120,18 +120,21 @@ struct Message<'a> {
 
 /// The group on this node.
 pub struct Cluster {
-    node: NodeId,
+    pub(super) node: NodeId,
     pub(super) raft: Raft,
     log: LogStore,
     published: Arc<Published>,
     incidents: Incidents,
-    evidence: Arc<Evidence>,
+    pub(super) evidence: Arc<Evidence>,
     certifier: Arc<Certifier>,
     /// The tasks that ask for certificates; they end with this.
     certifying: tokio::sync::Mutex<JoinSet<()>>,
     batcher: Batcher,
-    calls: Arc<dyn PeerCalls>,
-    election: Duration,
+    pub(super) turn: Turn,
+    /// Written while leadership is handed over; read by whoever asks the voters whether this node leads.
+    pub(super) calm: tokio::sync::RwLock<()>,
+    pub(super) calls: Arc<dyn PeerCalls>,
+    pub(super) election: Duration,
     pieces: tokio::sync::Mutex<Pieces>,
     elections: Arc<Elections>,
     mandate: Arc<Mandate>,
@@ -202,7 +205,7 @@ impl Cluster {
         let turn = Turn::default();
         let batcher = Batcher::start(o.node, raft.clone(), Arc::clone(&o.calls), Arc::clone(&turn));
         let (node, shown) = (o.node, Arc::clone(&published));
-        tokio::spawn(Members { node, raft: raft.clone(), published: shown, turn }.run());
+        tokio::spawn(Members { node, raft: raft.clone(), published: shown, turn: Arc::clone(&turn) }.run());
         let election = Duration::from_millis(o.timings.election_max_ms);
         let (node, calls, pieces) = (o.node, o.calls, tokio::sync::Mutex::default());
         let cluster = Cluster {
@@ -215,6 +218,8 @@ impl Cluster {
             certifier,
             certifying,
             batcher,
+            turn,
+            calm: tokio::sync::RwLock::default(),
             calls,
             election,
             pieces,
@@ -406,6 +411,10 @@ impl Cluster {
                     });
                 }))
             }
+            CallKind::Stand => {
+                let term = codec::parse(&body, |r| r.u64())?;
+                self.stand(sender, term).await
+            }
             CallKind::ReadIndex => {
                 let index = self.read_index().await?;
                 Ok(codec::message(|w| {
@@ -472,6 +481,7 @@ impl Cluster {
 
     async fn read_index(&self) -> Result<u64, ClusterError> {
         // Only the index: whoever asked waits for it at home, with a deadline. This one ends by itself after a heartbeat.
+        let _calm = self.calm.read().await;
         let (id, _) = self.raft.get_read_log_id().await.map_err(|e| ClusterError::Unavailable(format!(": {e}")))?;
         Ok(id.map_or(0, |l| l.index))
     }

@@ -34,6 +34,7 @@ mod door;
 mod elections;
 mod evidence;
 mod group;
+mod hand_over;
 mod log;
 mod machine;
 mod members;

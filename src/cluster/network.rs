@@ -39,6 +39,8 @@ pub enum CallKind {
     Attest = 7,
     /// A certificate.
     Certificate = 8,
+    /// The leader asks its target to stand for election.
+    Stand = 9,
 }
 
 impl CallKind {
@@ -49,8 +51,9 @@ impl CallKind {
 
     /// The kind of a code.
     pub fn from_code(code: u32) -> Option<CallKind> {
-        use CallKind::{Append, Attest, Certificate, Forward, Grant, ReadIndex, Snapshot, Vote};
-        [Append, Vote, Snapshot, Forward, ReadIndex, Grant, Attest, Certificate].into_iter().find(|k| k.code() == code)
+        use CallKind::{Append, Attest, Certificate, Forward, Grant, ReadIndex, Snapshot, Stand, Vote};
+        let all = [Append, Vote, Snapshot, Forward, ReadIndex, Grant, Attest, Certificate, Stand];
+        all.into_iter().find(|k| k.code() == code)
     }
 }
 

@@ -1,11 +1,14 @@
 //! Who takes part: what the ledger would refuse of an admission, a node or a set of voters, in words that help.
 
 use super::core::Core;
+use super::door::{Act as DoorAct, Caller};
 use super::federation::unknown_agency;
+use crate::audit::{Action as AuditAction, Object};
 use crate::domain::fault::Fault;
 use crate::domain::ids::{AgencyId, NodeId};
 use crate::identity::{TrustRoots, is_dev};
 use crate::ledger::{Act, Descriptor, State, node_id};
+use crate::policy::{Action, Resource};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Such an act in the words of the audit log.
@@ -23,6 +26,37 @@ pub(super) fn members_words(act: &Act) -> String {
 }
 
 impl Core {
+    /// Gives leadership to another voter, if this node leads.
+    pub async fn hand_over(&self, caller: &Caller, agency: &AgencyId, node: &str) -> Result<(), Fault> {
+        let door = DoorAct {
+            action: Action::FederationChange,
+            audit: AuditAction::Membership,
+            object: Object::Text(format!("hand over to {agency}/{node}").chars().take(200).collect()),
+            label: None,
+            purpose: "",
+            origin: None,
+            request: self.random(),
+        };
+        let work = async {
+            let state = self.state();
+            let id = node_id(agency, node);
+            if state.node(id).is_none() {
+                return Err(unknown_node(agency, node));
+            }
+            if !state.voters().contains(&id) {
+                return Err(Fault::refused("NOT_ALLOWED", format!("`{agency}/{node}` does not vote")));
+            }
+            let leader = self.cluster.status().leader;
+            if leader != Some(self.node) {
+                let named = leader.and_then(|id| state.node_agency(id)).map_or_else(String::new, |a| a.to_string());
+                return Err(Fault::conflict("VERSION_CONFLICT", "another node leads, and only it hands over")
+                    .hint(format!("the leader is of `{named}`: its officer runs this")));
+            }
+            self.cluster.hand_over(id).await.map_err(Fault::from)
+        };
+        self.through(caller, door, Resource::None, work).await
+    }
+
     pub(super) fn check_members(&self, state: &State, act: &Act) -> Result<(), Fault> {
         match act {
             Act::Admit(d) => self.check_admission(state, d),

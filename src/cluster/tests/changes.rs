@@ -140,6 +140,43 @@ async fn voters_come_and_go_under_load() {
     }
 }
 
+/// The leader gives way to whom it names, and what is written goes on.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn leadership_is_handed_over() {
+    let (f, dir, nodes) = (federation(), tempfile::tempdir().unwrap(), Nodes::default());
+    let police = start(&f, &f.police, 100, &nodes, &dir).await;
+    let customs = start(&f, &f.customs, 20, &nodes, &dir).await;
+    let third = start(&f, &f.third, 60, &nodes, &dir).await;
+    let both = [&police, &customs];
+    until("one leads", || both.iter().all(|c| c.applied() > 1 && c.status().leader.is_some())).await;
+    let leads = |c: &&&Arc<Cluster>| c.raft.metrics().borrow().current_leader == Some(c.node().0);
+    let (old, new) = if leads(&&both[0]) { (both[0], both[1]) } else { (both[1], both[0]) };
+    assert!(new.hand_over(old.node()).await.is_err(), "who does not lead hands nothing over");
+    assert!(old.hand_over(third.node()).await.is_err(), "who does not vote leads nobody");
+    // Nobody but the leader makes a voter stand for election.
+    let term = old.status().term;
+    let body = codec::message(|w| {
+        w.u64(term);
+    });
+    let refused = new.handle(third.node(), CallKind::Stand.code(), body).await.unwrap_err();
+    assert!(matches!(refused, ClusterError::Door(_)), "{refused}");
+    old.hand_over(new.node()).await.unwrap();
+    until("all follow the other", || {
+        [&police, &customs, &third].iter().all(|c| c.raft.metrics().borrow().current_leader == Some(new.node().0))
+    })
+    .await;
+    let own = if old.node() == f.police.node { &f.police } else { &f.customs };
+    let reply = old.propose(batch(&f, own, 1, vec![]), in_time()).await.unwrap();
+    assert_eq!(reply.refused, None);
+    // It may come back.
+    new.hand_over(old.node()).await.unwrap();
+    let reply = old.propose(batch(&f, own, 2, vec![]), in_time()).await.unwrap();
+    assert_eq!(reply.refused, None);
+    for node in [police, customs, third] {
+        node.shutdown().await;
+    }
+}
+
 /// Whoever comes when the log is cut, of an agency that the genesis does not know, gets a certified snapshot and then votes.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_agency_that_was_admitted_catches_up_by_snapshot() {
