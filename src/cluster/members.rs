@@ -81,7 +81,7 @@ impl Members {
         let (mut applied, mut metrics) = (self.published.applied(), self.raft.metrics());
         loop {
             // Marked as seen before it is looked at: what comes meanwhile is looked at next.
-            applied.borrow_and_update();
+            let _seen = *applied.borrow_and_update();
             let leads = metrics.borrow_and_update().current_leader == Some(self.node.0);
             let (step, left) = if leads { self.look() } else { (None, false) };
             if step.is_some()

@@ -135,6 +135,7 @@ const REASONS: &[&str] = &[
     "UNKNOWN_ROLE",
     "UNKNOWN_AGENCY",
     "UNKNOWN_NODE",
+    "BAD_DESCRIPTOR",
     "NODE_REMOVED",
     "UNKNOWN_AGREEMENT",
     "BAD_AGENCY",
