@@ -5,7 +5,7 @@ use super::begun::{Begun, LOG_LOST};
 use super::certificate::{Certificate, Certifier, step_back};
 use super::codec;
 use super::door::{Door, DoorError};
-use super::elections::{Elections, Mandate, read_grants};
+use super::elections::{Elections, Grant, Mandate, read_grants};
 use super::evidence::Evidence;
 use super::log::LogStore;
 use super::machine::{Machine, Published};
@@ -13,7 +13,7 @@ use super::members::{Members, Turn};
 use super::network::{CallError, CallKind, Network, PeerCalls};
 use super::pieces::Pieces;
 use super::saver::Incidents;
-use super::types::{Entry, Membership, Raft};
+use super::types::{Entry, Membership, Raft, Vote};
 use super::voters::Voters;
 use crate::domain::canon::{Canon, CanonError, Reader};
 use crate::domain::fault::Fault;
@@ -335,7 +335,8 @@ impl Cluster {
         let fatal = |e: String| ClusterError::Fatal(e);
         match kind {
             CallKind::Append => {
-                let (shown, mut m) = codec::parse(&body, |r| Ok((read_grants(r)?, codec::read_append(r)?)))?;
+                let (mut shown, mut m) = codec::parse(&body, |r| Ok((read_grants(r)?, codec::read_append(r)?)))?;
+                shown.extend(self.own_grant(&state, &vote, (m.vote.leader_id.term, sender)));
                 let reply = match door.append(sender, &m, &shown) {
                     Err(DoorError::Gap) => AppendEntriesResponse::Conflict,
                     checked => {
@@ -358,7 +359,8 @@ impl Cluster {
             }
             CallKind::Snapshot => {
                 let read = |r: &mut Reader<'_>| Ok((read_grants(r)?, r.value()?, codec::read_snapshot(r)?));
-                let (shown, certificate, m): (_, Certificate, _) = codec::parse(&body, read)?;
+                let (mut shown, certificate, m): (Vec<Grant>, Certificate, _) = codec::parse(&body, read)?;
+                shown.extend(self.own_grant(&state, &vote, (m.vote.leader_id.term, sender)));
                 self.admit(&of, door.snapshot(sender, &m, (&shown, &certificate))).await?;
                 let mut reply = InstallSnapshotResponse { vote };
                 // A replaced leader hears of its successor. What is applied here already is not taken again; its sender
@@ -430,6 +432,18 @@ impl Cluster {
         let metrics = self.raft.metrics().borrow().clone();
         let sets = metrics.membership_config.membership().get_joint_config();
         sets.first().is_none_or(|set| set.contains(&self.node.0))
+    }
+
+    /// While the voters change, what this node itself knows of a leader whom it gave its vote. By its own log it is yet to
+    /// vote, so it signs nothing for others; and what makes it vote is what that leader sends.
+    fn own_grant(&self, state: &State, vote: &Vote, of: (u64, NodeId)) -> Option<Grant> {
+        if state.voters_are_settled() {
+            return None;
+        }
+        let metrics = self.raft.metrics().borrow().clone();
+        let sets = metrics.membership_config.membership().get_joint_config();
+        let joins = sets.iter().any(|set| set.contains(&self.node.0));
+        self.mandate.grant(vote, (of.0, of.1.0)).filter(|_| joins)
     }
 
     /// What the door said of a message; one that would undo what was applied is evidence (P6).

@@ -38,6 +38,8 @@ pub struct Retired {
     pub key: PublicKey,
     /// Index at which it was removed.
     pub index: u64,
+    /// Its last anchored checkpoint: (index, hash).
+    pub anchor: Option<(u64, [u8; 32])>,
 }
 
 /// The voters, and which nodes were there.
@@ -269,7 +271,8 @@ impl State {
             return Ok(Done);
         }
         let node = self.nodes.get(&id).filter(|n| n.agency == *agency).ok_or(Refusal::Unknown)?;
-        let gone = Retired { agency: agency.clone(), local: node.local.clone(), key: node.key, index };
+        let (key, anchor) = (node.key, node.anchor);
+        let gone = Retired { agency: agency.clone(), local: node.local.clone(), key, index, anchor };
         if signed.expected != ADDED {
             return Err(Refusal::VersionConflict);
         }
@@ -369,6 +372,9 @@ impl Canon for Members {
         w.list(config.iter(), write_set);
         w.list(retired.iter(), |w, (id, r)| {
             w.value(id).value(&r.agency).str(&r.local).value(&r.key).u64(r.index);
+            w.option(r.anchor.as_ref(), |w, (index, hash)| {
+                w.u64(*index).array(hash);
+            });
         });
         w.list(places.iter(), |w, (id, place)| {
             w.value(id).value(place);
@@ -378,7 +384,9 @@ impl Canon for Members {
         let retired = |r: &mut Reader<'_>| {
             let id: NodeId = r.value()?;
             let (agency, local) = (r.value()?, r.str(32)?.to_owned());
-            Ok((id, Retired { agency, local, key: r.value()?, index: r.u64()? }))
+            let (key, index) = (r.value()?, r.u64()?);
+            let anchor = r.option(|r| Ok((r.u64()?, r.array()?)))?;
+            Ok((id, Retired { agency, local, key, index, anchor }))
         };
         Ok(Members {
             version: r.u32()?,
