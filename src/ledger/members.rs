@@ -2,7 +2,7 @@
 //!
 //! Invariants
 //! - A number and a key are used by one node, once: what was removed is kept, and neither comes back.
-//! - At most one voter for each agency, by the form of the act; none of an agency that does not stand when it is approved.
+//! - At most one voter for each agency, by the form of the act; nobody suspended gets a seat, and a majority stands.
 //! - One change of the voters at a time. The next is taken when the log holds the last one alone, or takes it back.
 //! - What the genesis founded and nobody changed is written as before there were changes.
 
@@ -202,7 +202,7 @@ impl State {
     fn has_room_for(&self, d: &Descriptor) -> bool {
         let mark = origin_mark(&self.federation, &d.agency);
         let ids: BTreeSet<NodeId> = d.nodes.iter().map(|n| node_id(&d.agency, &n.local)).collect();
-        let keys = d.nodes.iter().map(|n| &n.key).chain(d.authorities.iter().map(|a| &a.key));
+        let mut keys = d.nodes.iter().map(|n| &n.key).chain(d.authorities.iter().map(|a| &a.key));
         d.check().is_ok()
             && d.federation == self.federation
             && self.agencies.len() < limits::AGENCIES
@@ -210,7 +210,7 @@ impl State {
             && d.nodes.iter().all(|n| is_local(&n.local))
             && ids.len() == d.nodes.len()
             && ids.iter().all(|id| !self.is_number_used(*id))
-            && keys.into_iter().all(|key| !self.is_key_used(key))
+            && keys.all(|key| !self.is_key_used(key))
             && self.agencies.keys().all(|a| origin_mark(&self.federation, a) != mark)
     }
 
@@ -309,11 +309,15 @@ impl State {
             return Err(Refusal::VersionConflict);
         }
         let takes_back = self.members.config.first() == Some(&voters);
-        let standing = |(agency, local): (&AgencyId, &String)| {
-            let node = self.nodes.get(&node_id(agency, local));
-            self.stands(agency) && node.is_some_and(|n| n.agency == *agency)
+        // Whoever was suspended may keep a seat while another's is taken; it gets none.
+        let seated = |(agency, local): (&AgencyId, &String)| {
+            let id = node_id(agency, local);
+            let node = self.nodes.get(&id).is_some_and(|n| n.agency == *agency);
+            node && (self.stands(agency) || self.members.approved.contains(&id))
         };
-        let valid = (FEWEST..=limits::VOTERS).contains(&voters.len()) && seats.iter().all(standing);
+        let standing = seats.keys().filter(|a| self.stands(a)).count();
+        let size = (FEWEST..=limits::VOTERS).contains(&voters.len()) && standing * 2 > voters.len();
+        let valid = size && seats.iter().all(seated);
         if !valid || !(self.members.is_settled() || takes_back) {
             return Err(Refusal::Invalid);
         }

@@ -112,7 +112,7 @@ fn check_voters(state: &State, seats: &BTreeMap<AgencyId, String>) -> Result<(),
         if state.agency(agency).is_none() {
             return Err(unknown_agency(agency));
         }
-        if !state.stands(agency) {
+        if !state.stands(agency) && !state.voters().contains(&node_id(agency, node)) {
             return Err(Fault::refused("AGENCY_SUSPENDED", format!("`{agency}` is suspended from the federation")));
         }
         if state.node(node_id(agency, node)).is_none() {
