@@ -183,10 +183,27 @@ fn read(file: &Path) -> String {
     std::fs::read_to_string(file).unwrap()
 }
 
+fn leader(demo: &Demo) -> Option<String> {
+    let status = demo.run("cyberspace-clerk", &["cluster", "status"]);
+    Some(status.lines.first()?["leader"].as_str()?.to_owned())
+}
+
+fn leadership_is_handed_over(demo: &Demo) {
+    let from = until("somebody leads", SOON, || leader(demo));
+    let to = if from == "police" { "customs" } else { "police" };
+    let seat = format!("{to}/1");
+    let elsewhere = demo.run(&format!("{to}-officer"), &["cluster", "hand-over", &seat]);
+    assert_eq!(elsewhere.code, 7, "only the leader hands over: {}", elsewhere.stderr);
+    assert_eq!(demo.run(&format!("{from}-officer"), &["cluster", "hand-over", "cyberspace/1"]).code, 3);
+    demo.run(&format!("{from}-officer"), &["cluster", "hand-over", &seat]).ok();
+    until("the other leads", SOON, || (leader(demo)? == to).then_some(()));
+}
+
 /// P22: another node of an agency has its grade keys and a key of its own, follows, takes over the seat, and the first goes.
 #[test]
 fn a_node_is_replaced_by_another_of_its_agency() {
     let demo = Demo::start();
+    leadership_is_handed_over(&demo);
     let (first, dir) = (demo.dir().join("nodes/customs"), demo.dir().join("nodes/customs-2"));
     let config: toml::Table = read(&first.join("hufu.toml")).parse().unwrap();
     let base: u16 =
