@@ -71,10 +71,13 @@ impl NodeServices {
         let from = request.extensions().get::<VerifiedPeer>().ok_or_else(refused)?;
         let Subject::Node(local) = from.name().subject() else { return Err(refused()) };
         let node = node_id(from.agency(), local);
-        let state = self.cluster.state();
-        let known = state.node(node).filter(|n| n.agency == *from.agency() && *n.key.as_bytes() == from.public_key());
-        // At first sight, before its connections are cut.
-        known.filter(|n| state.stands(&n.agency)).map(|n| Sender { node, agency: n.agency.clone() }).ok_or_else(refused)
+        if self.cluster.state().retired(node).is_some() {
+            return Err(refuse(Fault::refused("NODE_REMOVED", "this node was removed from the federation")));
+        }
+        // At first sight of a suspension, before its connections are cut.
+        let member = self.cluster.member(node);
+        let known = member.filter(|(a, key)| a == from.agency() && *key.as_bytes() == from.public_key());
+        known.map(|(agency, _)| Sender { node, agency }).ok_or_else(refused)
     }
 }
 

@@ -27,6 +27,7 @@ mod guide;
 mod import;
 mod import_stix;
 mod marking;
+mod members;
 mod node;
 mod notice;
 mod output;

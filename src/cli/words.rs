@@ -14,10 +14,11 @@ pub(super) const HEADINGS: &str = "
 /// Words of commands and answers for which `domain` has no Chinese.
 pub(super) const WORDS: &str = "
     true 是 false 否 ok 正常 warning 提醒 bad 故障 allow 允许 deny 拒绝 intent 事前 outcome 事后 single 单次
-    national 中央 provincial 省级 city 设区的市 county 县级 voter 表决节点 learner 学习节点
+    national 中央 provincial 省级 city 设区的市 county 县级 voter 表决节点 learner 学习节点 joining 正在加入表决 leaving 正在退出表决
     analyst 研判员 originator 承办人 classifier 定密责任人 duty-officer 值班员 security-officer 保密员
     inspector 监督员 operator 运维员
     report 报告 lead 线索 person 人员 item 物品 fund 资金 place 场所 event 事件 case 案件
+    admit 接纳 remove-node 移除节点 voters 表决节点 admitted 已接纳 removed 已移除
     suspend 停权 reinstate 复权 suspended 已停权 lost 已灭失 committed 已提交 proposed 待定密审批 rejected 已退回 accepted 已受理 draft 待签署 in-force 有效 ended 已终止 done 完成 pending 待会签
     imported 新导入 updated 已更新 unchanged 未变
     cancelled 已撤回 unknown 未知 expired 已过期 marking-confirmed 定密已确认 undelivered 未按时送达
@@ -56,7 +57,7 @@ pub(super) const REASONS: &str = "
     PERIOD_TOO_LONG 保密期限超过法定上限 PERSON_CHANGED 人员信息已被他人更改 POLICY_REFUSED 策略不允许
     PORT_IN_USE 端口已被占用 REFUSED 被拒绝 RELABEL_NEEDED 须变更标密 REJECTED 已被退回 REFUSED_BY_LEDGER 账本不接受 SAME_PERSON 同一人不能充当两人
     SEARCH_FAILED 检索失败 SUSPENDED 您的权限已被停用 TOO_LONG 内容过长 TOO_MANY 数量过多 UNAVAILABLE 暂不可用
-    UNKNOWN_AGENCY 没有这个机构 UNKNOWN_AGREEMENT 没有这个有效协议 UNKNOWN_GRADE 没有这个密级 UNKNOWN_GROUP 没有这个收件组
+    UNKNOWN_AGENCY 没有这个机构 UNKNOWN_NODE 没有这个节点 NODE_REMOVED 该节点已被移出联盟 BAD_NODE 节点名称无效 UNKNOWN_AGREEMENT 没有这个有效协议 UNKNOWN_GRADE 没有这个密级 UNKNOWN_GROUP 没有这个收件组
     UNKNOWN_PERSON 本节点不认识您，或您的权限已被收回 UNOPENABLE 密封数据损坏或打不开 UNREACHABLE 收件方暂不可达
     UNSIGNED 创世文件签署不全 VERSION_CONFLICT 已被他人先行更改";
 
@@ -94,6 +95,20 @@ pub(super) const SENTENCES: &str = "
     the passphrase does not open the key ring => 口令打不开密钥环
     the change is in force at your own node; repeat the command when there is a leader, for the ledger => 更改已在本机构节点生效；有主节点后请重复此命令，以便在账本登记
     this node holds it and serves it, so it is not lost => 本节点持有并可提供该情报，并未灭失
+    an agency's own officers add its nodes => 节点由本机构保密员自行添加
+    `{}` was removed, and its id is never used again => `{}` 已被移除，其编号不再使用
+    make a node with another id => 请用其他编号另建节点
+    `{}` votes => `{}` 是表决节点
+    take it off the voters first: `hufu cluster demote` => 请先用 `hufu cluster demote` 取消其表决
+    `{}` has no node `{}` => `{}` 没有节点 `{}`
+    `{}` does not vote => `{}` 不是表决节点
+    another node leads, and only it hands over => 当前主节点是其他节点，只能由其移交
+    the leader is of `{}`: its officer runs this => 主节点属于 `{}`，请由该机构保密员执行
+    `{}` is not AGENCY/NODE => `{}` 不是“机构/节点”的形式
+    e.g. customs/1 => 例如 customs/1
+    `{}` is an agency of this federation already => `{}` 已是本联盟机构
+    the last change of the voters is not done yet => 上一次表决节点变更尚未完成
+    this node was removed from the federation => 本节点已被移出联盟
     an agency has no voice in its own standing => 机构对自身的停权或复权没有表决权
     a person who is suspended is not registered => 已停用的人员不予登记
     `{}` is suspended from the federation => `{}` 已被联盟停权

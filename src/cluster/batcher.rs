@@ -7,6 +7,7 @@
 use super::codec;
 use super::group::ClusterError;
 use super::log::Gauge;
+use super::members::Turn;
 use super::network::{CallKind, PeerCalls};
 use super::types::{Entry, Raft};
 use crate::domain::canon::Canon;
@@ -37,9 +38,9 @@ pub(super) struct Batcher {
 }
 
 impl Batcher {
-    pub(super) fn start(node: NodeId, raft: Raft, log: Gauge, calls: Arc<dyn PeerCalls>) -> Batcher {
+    pub(super) fn start(node: NodeId, raft: Raft, log: Gauge, calls: Arc<dyn PeerCalls>, turn: Turn) -> Batcher {
         let (jobs, queue) = mpsc::channel(1024);
-        tokio::spawn(Proposer { node, raft, log, calls }.run(queue));
+        tokio::spawn(Proposer { node, raft, log, calls, turn }.run(queue));
         Batcher { jobs }
     }
 
@@ -53,6 +54,8 @@ struct Proposer {
     raft: Raft,
     log: Gauge,
     calls: Arc<dyn PeerCalls>,
+    /// Taken to write as leader: a change of the members has the log to itself.
+    turn: Turn,
 }
 
 impl Proposer {
@@ -121,6 +124,7 @@ impl Proposer {
                 self.raft.trigger().snapshot().await.map_err(|e| e.to_string())?;
                 return Err("the ledger's log is full until a majority of the voters certifies a snapshot".into());
             }
+            let _turn = self.turn.lock().await;
             let written = tokio::time::timeout(ATTEMPT, self.raft.client_write(Entry { batches })).await;
             written.map_err(|_| "no quorum answered in time")?.map_err(|e| e.to_string())?.data.replies
         } else {

@@ -88,6 +88,11 @@ impl Elections {
         self.seen.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Whether somebody votes, and so may be elected.
+    pub(super) fn may_lead(&self, node: u64) -> bool {
+        self.voters.contains(node)
+    }
+
     /// Whether a certificate is one of these voters.
     pub(super) fn certifies(&self, certificate: &Certificate) -> bool {
         certificate.verifies(&self.voters)
@@ -95,11 +100,12 @@ impl Elections {
 
     /// Of each voter the first grant counts, so that nobody makes others check more signatures than there are voters.
     fn is_majority(&self, of: (u64, u64), shown: &[Grant]) -> bool {
-        let (mut heard, mut granted) = (BTreeSet::new(), 0usize);
+        let mut granted = BTreeSet::new();
+        let mut heard = BTreeSet::new();
         for g in shown {
             if self.voters.contains(g.voter) && heard.insert(g.voter) && self.verifies(of, g) {
-                granted += 1;
-                if self.voters.is_majority(granted) {
+                granted.insert(g.voter);
+                if self.voters.is_majority(&granted) {
                     return true;
                 }
             }

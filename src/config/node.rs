@@ -25,6 +25,9 @@ pub struct NodeConfig {
     pub data: PathBuf,
     /// `genesis.json`, signed by every founder.
     pub genesis: PathBuf,
+    /// `charter.json`, for a node that was away or is new while others vote than its log knows.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub charter: Option<PathBuf>,
     /// The agency's certificate authority, PEM.
     pub ca: PathBuf,
     /// The authority's key, PEM; only where this node signs people's certificates.
@@ -220,6 +223,7 @@ impl NodeConfig {
             Some(&mut config.data),
             Some(&mut config.genesis),
             Some(&mut config.ca),
+            config.charter.as_mut(),
             config.ca_key.as_mut(),
             Some(&mut config.cert),
             Some(&mut config.keyring),

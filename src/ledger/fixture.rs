@@ -1,5 +1,8 @@
 //! A small signed federation for tests: police and customs vote, cyberspace learns.
 
+use super::act::{Act, SignedAct};
+use super::batch::SignedBatch;
+use super::command::Command;
 use super::genesis::{Authority, Descriptor, Genesis, NodeEntry, SIGN_GENESIS, SignedGenesis, node_id};
 use super::state::{AgreementState, State};
 use crate::domain::agency::Tier;
@@ -48,7 +51,7 @@ fn agency(id: &str, seed: u8) -> (Agency, Descriptor) {
         ceiling: Grade::Secret,
         compartments: Default::default(),
         root: vec![seed],
-        nodes: vec![NodeEntry { local: "1".into(), key: key(seed).public() }],
+        nodes: vec![NodeEntry { local: "1".into(), key: key(seed).public(), place: None }],
         grade_keys: (0..3).map(|g| GradeSecret::from_seed(&[seed + 10 + g; 32]).public()).collect(),
         authorities: officers
             .iter()
@@ -60,6 +63,16 @@ fn agency(id: &str, seed: u8) -> (Agency, Descriptor) {
             .collect(),
     };
     (Agency { node: node_id(&id, "1"), id, node_key: key(seed), officers }, descriptor)
+}
+
+/// An agency that is not in the genesis.
+pub(crate) fn newcomer() -> (Agency, Descriptor) {
+    agency("finance", 140)
+}
+
+/// Its second node, or another agency's: id and key.
+pub(crate) fn second_node(agency: &AgencyId, seed: u8) -> (NodeId, NodeEntry, SigningKey) {
+    (node_id(agency, "2"), NodeEntry { local: "2".into(), key: key(seed).public(), place: None }, key(seed))
 }
 
 pub(crate) fn federation() -> Federation {
@@ -117,6 +130,33 @@ pub(crate) fn with_ceiling(state: &State, agency: &AgencyId, ceiling: Grade) -> 
     let a = state.agencies.get_mut(agency).unwrap();
     Arc::make_mut(&mut a.descriptor).ceiling = ceiling;
     state.settle();
+    state
+}
+
+/// The state in which these agencies' first nodes are approved to vote, and no others: as if officers of enough agencies
+/// had signed.
+pub(crate) fn approve(f: &Federation, state: &State, voters: &[&Agency]) -> State {
+    let mut state = state.clone();
+    let seats = Act::Voters(voters.iter().map(|a| (a.id.clone(), "1".to_owned())).collect());
+    let version = state.voters_version();
+    for (n, by) in (1..).zip([&f.police, &f.customs, &f.third]) {
+        if state.voters_version() > version {
+            break;
+        }
+        let (handle, key) = &by.officers[0];
+        let signed = SignedAct::sign(&f.id, &seats, version, Millis(u64::MAX), *handle, key);
+        let batch = SignedBatch {
+            federation: f.id.clone(),
+            node: f.police.node,
+            incarnation: u64::from(version) + 100,
+            sequence: n,
+            not_after: u64::MAX,
+            time: Millis(2_000_000),
+            commands: vec![Command::Act(signed)],
+        };
+        state.apply_batch(1, &batch.seal(&f.police.node_key));
+    }
+    assert!(state.voters_version() > version, "approved");
     state
 }
 

@@ -22,7 +22,7 @@ impl Entropy for Count {
     }
 }
 
-fn batch(f: &Federation, a: &Agency, sequence: u64, commands: Vec<Command>) -> Vec<u8> {
+pub(super) fn batch(f: &Federation, a: &Agency, sequence: u64, commands: Vec<Command>) -> Vec<u8> {
     SignedBatch {
         federation: f.id.clone(),
         node: a.node,
@@ -64,7 +64,7 @@ fn terms() -> Terms {
     }
 }
 
-fn signed(f: &Federation, a: &Agency, officer: usize, act: &Act, expected: u32) -> Command {
+pub(super) fn signed(f: &Federation, a: &Agency, officer: usize, act: &Act, expected: u32) -> Command {
     let (handle, key) = &a.officers[officer];
     Command::Act(SignedAct::sign(&f.id, act, expected, Millis(u64::MAX), *handle, key))
 }

@@ -17,25 +17,27 @@ use super::upkeep;
 use crate::api::{Apart, NodeGate, NodeServices, People, PostServices};
 use crate::audit::{Action as AuditAction, Anchors, AuditLog, Decision as Verdict, Object, ReceivedReports};
 use crate::cluster::{Cluster, ClusterOptions, Committer, Materialise, Timings};
-use crate::config::{FirstPerson, NodeConfig, read_genesis, read_text};
+use crate::config::{FirstPerson, NodeConfig, read_charter, read_genesis, read_text};
 use crate::domain::canon::Canon;
 use crate::domain::fault::Fault;
+use crate::domain::ids::NodeId;
 use crate::domain::label::Grade;
 use crate::domain::limits;
 use crate::domain::time::{Clock, Entropy, Millis};
 use crate::identity::{
     Acceptor, AgencyVerifier, Authority, Credentials, Dialer, Directory, Exchange, Expected, Limits, Person, Protocol,
-    ServerTls, TrustRoots, certificate_facts, harden as harden_server, is_dev,
+    ServerTls, SpiffeName, TrustRoots, certificate_facts, harden as harden_server, is_dev,
 };
 use crate::journal::{Host, System};
-use crate::ledger::{Genesis, node_id};
+use crate::ledger::{Genesis, State, node_id};
 use crate::notice::{Identity, Office};
 use crate::policy::Engine;
 use crate::seal::KeyRing;
 use crate::search::Indexes;
-use crate::service::{Core, InForce, PeerReports};
+use crate::service::{Core, InForce};
 use crate::vault::{Complaints, Intake, Keys, Vault};
 use crate::wire::pb::{peer, v1};
+use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -123,6 +125,10 @@ async fn serve(file: &Path, config: NodeConfig, urgent: Handle) -> Result<(), Fa
     for d in &genesis.founders {
         roots.set(d.agency.clone(), &d.root)?;
     }
+    // Whoever was admitted later is not in the genesis, and knows itself.
+    if roots.root_for(&config.agency).is_none() {
+        roots.set(config.agency.clone(), &certificate_facts(&read_text(&config.ca)?)?.der)?;
+    }
     let federation = genesis.federation.clone();
     // Whoever was revoked is not let in by the first handshake either.
     let lists = Lists::new(&genesis, &config.data, roots.clone());
@@ -132,6 +138,15 @@ async fn serve(file: &Path, config: NodeConfig, urgent: Handle) -> Result<(), Fa
     if !without.is_empty() {
         let agencies = without.join(", ");
         tracing::warn!(%agencies, "no revocation lists are configured: revoked certificates count until they are over");
+    }
+    let charter = config.charter.as_ref().map(|file| read_charter(file)).transpose()?;
+    if charter.as_ref().is_some_and(|c| c.federation != federation) {
+        return Err(Fault::usage("BAD_CONFIG", "`charter` is of another federation"));
+    }
+    for (agency, root) in charter.iter().flat_map(|c| &c.agencies) {
+        if roots.root_for(agency).is_none() {
+            roots.set(agency.clone(), root)?;
+        }
     }
 
     let audit = Arc::new(
@@ -145,11 +160,8 @@ async fn serve(file: &Path, config: NodeConfig, urgent: Handle) -> Result<(), Fa
     let directory = Arc::new(Directory::open(host.as_ref(), &config.data.join("people"))?);
     first_people(&config, &directory, &mut SystemEntropy).await?;
     let dialer = Arc::new(Dialer::new(credentials()?, roots.clone(), Arc::clone(&clock)));
-    let peers = Arc::new(Peers::new(&config, &dialer, roots.clone())?);
-    let post = {
-        let _there = urgent.enter();
-        Arc::new(PostOffice::new(&config, &dialer, roots.clone())?)
-    };
+    let peers = Arc::new(Peers::new(&config, Arc::clone(&dialer), roots.clone())?);
+    let post = Arc::new(PostOffice::new(&config, Arc::clone(&dialer), roots.clone(), urgent.clone())?);
     let cluster = Arc::new(
         Cluster::start(ClusterOptions {
             node,
@@ -165,13 +177,17 @@ async fn serve(file: &Path, config: NodeConfig, urgent: Handle) -> Result<(), Fa
             peers: peers.ids().into_iter().collect(),
             calls: peers.clone(),
             key: ring.signing_key()?,
+            charter,
         })
         .await
         .map_err(Fault::from)?,
     );
 
+    check_known(&cluster.state(), node, &ring)?;
+
     // Who is suspended is not listened to from the first connection on.
-    let mut cutting = Cutting { roots: roots.clone(), live: vec![dialer.live()] };
+    let (live, removed) = (vec![dialer.live()], BTreeSet::new());
+    let mut cutting = Cutting { roots: roots.clone(), peers: peers.clone(), post: post.clone(), live, removed };
     let _known = cutting.align(&cluster.state(), &config.agency);
 
     // Nodes are served before people: consensus needs it to get anywhere.
@@ -287,12 +303,11 @@ async fn serve(file: &Path, config: NodeConfig, urgent: Handle) -> Result<(), Fa
     let upkeep = upkeep::start(Arc::clone(&core), peers.clone(), stopped.clone());
     let indexing = upkeep::index(Arc::clone(&core), stopped.clone());
     let complaining = upkeep::complain(Arc::clone(&core), peers.clone(), stopped.clone());
-    let mut telling = upkeep::report(&core, &(peers.clone() as Arc<dyn PeerReports>), &stopped);
-    telling.push(complaining);
+    let mut telling = vec![complaining, upkeep::report(Arc::clone(&core), peers.clone(), stopped.clone())];
     telling.push(upkeep::recommit(Arc::clone(&core), stopped.clone()));
     telling.push(upkeep::retire(Arc::clone(&core), stopped.clone()));
 
-    let mut couriers = courier::keep_warm(&urgent, &core, &post, &stopped);
+    let mut couriers = vec![courier::keep_warm(&urgent, Arc::clone(&core), post.clone(), stopped.clone())];
     couriers.push(courier::start(&urgent, Arc::clone(&core), post.clone(), stopped.clone()));
     couriers.push(courier::alarms(&urgent, Arc::clone(&core), stopped.clone()));
     couriers.push(courier::calls(&urgent, Arc::clone(&core), rung));
@@ -340,7 +355,7 @@ async fn serve(file: &Path, config: NodeConfig, urgent: Handle) -> Result<(), Fa
     let people_server = urgent.spawn(router.serve_with_incoming_shutdown(people, told(stopped)));
     tracing::info!(agency = %config.agency, people = %config.listen.people, nodes = %config.listen.nodes, "serving; {}", crate::seal::SUITE_NOTICE);
 
-    wait_for_end(&cluster, &core.office).await?;
+    wait_for_end(&cluster, &core).await?;
     let _ = stop.send(true);
     let deadline = tokio::time::Instant::now() + STOP_WITHIN;
     let _ = tokio::time::timeout_at(deadline, people_server).await;
@@ -359,17 +374,38 @@ async fn serve(file: &Path, config: NodeConfig, urgent: Handle) -> Result<(), Fa
     Ok(())
 }
 
-/// SIGINT, SIGTERM, or the end of consensus or of the journal of notices, which is an error.
-async fn wait_for_end(cluster: &Cluster, office: &Office) -> Result<(), Fault> {
+/// SIGINT, SIGTERM, or the end of consensus, of the journal of notices or of this node's part in the federation, which is
+/// an error.
+async fn wait_for_end(cluster: &Cluster, core: &Core) -> Result<(), Fault> {
     let fail = |e: std::io::Error| Fault::internal("SIGNALS", e.to_string());
     let mut int = signal(SignalKind::interrupt()).map_err(fail)?;
     let mut term = signal(SignalKind::terminate()).map_err(fail)?;
     tokio::select! {
         _ = int.recv() => Ok(()),
         _ = term.recv() => Ok(()),
-        () = office.failed() => Err(Fault::unavailable("JOURNAL_FAILED", "the journal of notices failed").hint("look at the disk, then start the node again")),
+        () = core.office.failed() => Err(Fault::unavailable("JOURNAL_FAILED", "the journal of notices failed").hint("look at the disk, then start the node again")),
+        () = was_removed(cluster, core.node) => Err(removed()),
         why = cluster.failed() => Err(Fault::unavailable("JOURNAL_FAILED", format!("consensus stopped: {why}")).hint("look at the disk, then start the node again")),
     }
+}
+
+/// Answers when the ledger says here that this node was removed.
+async fn was_removed(cluster: &Cluster, node: NodeId) {
+    let mut applied = cluster.applied_watch();
+    loop {
+        if cluster.state().retired(node).is_some() {
+            return;
+        }
+        if applied.changed().await.is_err() {
+            // Consensus ended, which is told by itself.
+            return std::future::pending().await;
+        }
+    }
+}
+
+fn removed() -> Fault {
+    Fault::refused("NODE_REMOVED", "this node was removed from the federation; its number is never used again")
+        .hint("its agency makes another one with `hufu agency add-node`")
 }
 
 pub(super) async fn told(mut stopped: watch::Receiver<bool>) {
@@ -420,22 +456,35 @@ pub fn check_data(config: &NodeConfig) -> Result<(), Fault> {
 /// The genesis, the certificate and the key ring must name the same node and key.
 fn check_own(config: &NodeConfig, genesis: &Genesis, ring: &KeyRing) -> Result<(), Fault> {
     let wrong = |m: &str| Err(Fault::usage("BAD_CONFIG", m.to_owned()));
-    let Some(own) = genesis.founders.iter().find(|d| d.agency == config.agency) else {
-        return wrong("this agency is not a founder in the genesis");
-    };
-    let Some(entry) = own.nodes.iter().find(|n| n.local == config.node) else {
-        return wrong("the genesis names no such node of this agency");
-    };
-    let facts = certificate_facts(&read_text(&config.cert)?)?;
-    if entry.key != ring.signing_key()?.public() || *entry.key.as_bytes() != facts.public_key {
+    // Agencies that were admitted and nodes that were added stand on the ledger alone, which is not there at a first start.
+    let own = genesis.founders.iter().find(|d| d.agency == config.agency);
+    let entry = own.and_then(|d| d.nodes.iter().find(|n| n.local == config.node));
+    let (key, facts) = (ring.signing_key()?.public(), certificate_facts(&read_text(&config.cert)?)?);
+    if *key.as_bytes() != facts.public_key || entry.is_some_and(|n| n.key != key) {
         return wrong("key ring, certificate and genesis do not hold the same key for this node");
     }
+    let name = SpiffeName::node(&config.agency, &genesis.federation, &config.node)?;
+    if facts.spiffe != Some(name) {
+        return wrong("`cert` is of another node, agency or federation");
+    }
     let ca = certificate_facts(&read_text(&config.ca)?)?;
-    if ca.der != own.root {
+    if own.is_some_and(|d| d.root != ca.der) {
         return wrong("`ca` is not the authority that the genesis names");
     }
-    if !config.dev && genesis.founders.iter().any(|d| is_dev(&d.root)) {
+    if !config.dev && (is_dev(&ca.der) || genesis.founders.iter().any(|d| is_dev(&d.root))) {
         return wrong("the genesis names a development authority, which only `hufu demo` may use");
+    }
+    Ok(())
+}
+
+/// What the ledger says of this node, as far as it is known here.
+fn check_known(state: &State, node: NodeId, ring: &KeyRing) -> Result<(), Fault> {
+    if state.retired(node).is_some() {
+        return Err(removed());
+    }
+    let key = ring.signing_key()?.public();
+    if state.node(node).is_some_and(|n| n.key != key) {
+        return Err(Fault::usage("BAD_CONFIG", "the ledger holds another key for this node"));
     }
     Ok(())
 }

@@ -2,14 +2,16 @@
 //! whose agency's list is over, a person whose access was taken away. Connections of both directions, with every call and
 //! stream on them. What took the trust away is in force before: whoever dials again meets it.
 
+use super::peers::Peers;
+use super::post::PostOffice;
 use super::upkeep::Rounds;
 use crate::audit::{Action as AuditAction, Decision as Verdict, Object};
-use crate::domain::ids::AgencyId;
+use crate::domain::ids::{AgencyId, NodeId};
 use crate::domain::time::Millis;
 use crate::identity::{Directory, Distrust, Live, Subject, TrustRoots, VerifiedPeer};
 use crate::ledger::State;
 use crate::service::Core;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::watch;
@@ -24,7 +26,12 @@ const LAST_WORD: Duration = Duration::from_millis(500);
 
 /// Starts the task, which looks around whatever else keeps this node busy; it ends when told. `people` are the connections of
 /// the own agency's people.
-pub(super) fn start(core: Arc<Core>, cutting: Cutting, people: Live, stopped: watch::Receiver<bool>) -> JoinHandle<()> {
+pub(super) fn start(
+    core: Arc<Core>,
+    mut cutting: Cutting,
+    people: Live,
+    stopped: watch::Receiver<bool>,
+) -> JoinHandle<()> {
     tokio::spawn(async move {
         let mut rounds = Rounds::every(CUT, stopped);
         let mut leaving = BTreeMap::new();
@@ -42,18 +49,33 @@ pub(super) fn start(core: Arc<Core>, cutting: Cutting, people: Live, stopped: wa
 /// What trust depends on, and the connections that depend on it.
 pub(super) struct Cutting {
     pub(super) roots: TrustRoots,
+    /// The lines to other nodes: they come and go with the ledger.
+    pub(super) peers: Arc<Peers>,
+    pub(super) post: Arc<PostOffice>,
+    /// Removed nodes that were cut off.
+    pub(super) removed: BTreeSet<NodeId>,
     /// Of every listener, and of the dialer.
     pub(super) live: Vec<Live>,
 }
 
+/// What the audit log is told: whose, of which node, what changed, and whether it is let in.
+type Change = (AgencyId, Object, &'static str, Verdict);
 /// A connection that was cut, and why.
 type Ended = (VerifiedPeer, &'static str);
 
 impl Cutting {
-    /// Brings the roots in line with the ledger; answers what changed, and whether that agency stands. The own agency's
-    /// stays: its people are served by their own node.
-    pub(super) fn align(&self, state: &State, own: &AgencyId) -> Vec<(AgencyId, bool)> {
+    /// Brings roots and lines in line with the ledger: whoever comes is trusted and dialled, whoever is suspended or removed
+    /// is not. Answers what changed. The own agency's root stays: its people are served by their own node.
+    pub(super) fn align(&mut self, state: &State, own: &AgencyId) -> Vec<Change> {
         let mut changed = Vec::new();
+        for (id, gone) in state.all_retired() {
+            if !self.removed.insert(*id) {
+                continue;
+            }
+            let cut: usize = self.live.iter().map(|live| live.close_node(&gone.agency, &gone.local)).sum();
+            tracing::info!(agency = %gone.agency, node = %gone.local, cut, "open connections of a removed node are cut");
+            changed.push((gone.agency.clone(), Object::Text(gone.local.clone()), "removed", Verdict::Deny));
+        }
         for (agency, a) in state.agencies().filter(|(id, _)| *id != own) {
             let (trusted, stands) = (self.roots.root_for(agency).is_some(), a.suspended.is_none());
             if trusted == stands {
@@ -61,14 +83,18 @@ impl Cutting {
             }
             if stands {
                 if let Err(error) = self.roots.set(agency.clone(), &a.descriptor.root) {
-                    tracing::error!(%agency, %error, "a reinstated agency's authority cannot be read");
+                    tracing::error!(%agency, %error, "an agency's authority cannot be read");
                     continue;
                 }
+                let rule = if a.standing == 1 { "admitted" } else { "reinstated" };
+                changed.push((agency.clone(), Object::None, rule, Verdict::Allow));
             } else {
                 self.roots.remove(agency);
+                changed.push((agency.clone(), Object::None, "suspended", Verdict::Deny));
             }
-            changed.push((agency.clone(), stands));
         }
+        self.peers.follow(state);
+        self.post.follow(state);
         changed
     }
 
@@ -118,12 +144,10 @@ fn due(leaving: &mut BTreeMap<u64, Instant>, gone: impl Iterator<Item = u64>, no
     leaving.iter().filter(|(_, since)| over(since)).map(|(place, _)| *place).collect()
 }
 
-async fn tell_standing(core: &Core, changed: Vec<(AgencyId, bool)>) {
-    for (agency, stands) in changed {
-        let rule = if stands { "reinstated" } else { "suspended" };
-        tracing::warn!(%agency, rule, "the federation changed an agency's standing");
-        let verdict = if stands { Verdict::Allow } else { Verdict::Deny };
-        let logged = core.log_node(AuditAction::Membership, &agency, Object::None, verdict, rule).await;
+async fn tell_standing(core: &Core, changed: Vec<Change>) {
+    for (agency, object, rule, verdict) in changed {
+        tracing::warn!(%agency, rule, "the federation changed who takes part");
+        let logged = core.log_node(AuditAction::Membership, &agency, object, verdict, rule).await;
         if let Err(error) = logged {
             tracing::error!(%error, %agency, "a change of standing could not be audited");
         }

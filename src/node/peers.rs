@@ -5,15 +5,18 @@ use crate::config::NodeConfig;
 use crate::domain::fault::Fault;
 use crate::domain::ids::{AgencyId, NodeId};
 use crate::domain::limits;
-use crate::identity::{Dialer, Line, Protocol, TrustRoots};
-use crate::ledger::node_id;
+use crate::identity::{Dialer, IdentityError, Line, Protocol, TrustRoots};
+use crate::ledger::{NodeState, Place, State, node_id};
 use crate::service::{PeerComplaints, PeerReports, Position, Positions};
 use crate::vault::{Parts, PeerVault, PushState};
 use crate::wire::fault_of;
 use crate::wire::pb::peer;
 use std::collections::BTreeMap;
 use std::future::Future;
+use std::net::SocketAddr;
 use std::pin::Pin;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
 use std::time::Duration;
 use tonic::transport::Channel;
 use tonic::{Code, Request};
@@ -27,13 +30,18 @@ const BULK: Line = Line { patience: Some(Duration::from_secs(6)), ..CONSENSUS };
 const ASK: Duration = Duration::from_secs(1);
 const TRANSFER: Duration = Duration::from_secs(10);
 
-/// The other nodes of the configuration.
+/// The other nodes: those of the configuration, and those of whom the ledger says where they are.
 pub(super) struct Peers {
-    channels: BTreeMap<NodeId, Links>,
+    own: NodeId,
+    links: RwLock<BTreeMap<NodeId, Links>>,
+    dialer: Arc<Dialer>,
     roots: TrustRoots,
+    /// Whether the log says already that this node was removed.
+    told: Arc<AtomicBool>,
 }
 
 /// Consensus has a connection of its own, so that bulk transfer never stands in front of a heartbeat.
+#[derive(Clone)]
 struct Links {
     agency: AgencyId,
     consensus: Channel,
@@ -41,28 +49,53 @@ struct Links {
 }
 
 impl Peers {
-    pub(super) fn new(config: &NodeConfig, dialer: &Dialer, roots: TrustRoots) -> Result<Peers, Fault> {
-        let mut channels = BTreeMap::new();
+    pub(super) fn new(config: &NodeConfig, dialer: Arc<Dialer>, roots: TrustRoots) -> Result<Peers, Fault> {
+        let mut links = BTreeMap::new();
         for p in &config.peers {
-            let dial = |line| dialer.channel(p.address, &p.agency, &p.node, line);
-            let links = Links { agency: p.agency.clone(), consensus: dial(CONSENSUS)?, bulk: dial(BULK)? };
-            channels.insert(node_id(&p.agency, &p.node), links);
+            links.insert(node_id(&p.agency, &p.node), Links::dial(&dialer, (&p.agency, &p.node), p.address)?);
         }
-        Ok(Peers { channels, roots })
+        let own = node_id(&config.agency, &config.node);
+        Ok(Peers { own, links: RwLock::new(links), dialer, roots, told: Arc::default() })
     }
 
-    /// Numbers of the configured peers.
+    /// Numbers of the peers.
     pub(super) fn ids(&self) -> Vec<NodeId> {
-        self.channels.keys().copied().collect()
+        self.all().keys().copied().collect()
+    }
+
+    /// Dials those who came, where the ledger says that they are, and lets go of those who were removed. What the
+    /// configuration says of a node goes before. Call it inside a runtime.
+    pub(super) fn follow(&self, state: &State) {
+        let gone = |id: &NodeId| state.retired(*id).is_some();
+        let came: Vec<(NodeId, &NodeState, Place)> = {
+            let known = self.all();
+            let new = state.nodes().filter(|(id, _)| **id != self.own && !known.contains_key(*id));
+            new.filter_map(|(id, n)| Some((*id, n, state.place(*id)?))).collect()
+        };
+        if came.is_empty() && !self.all().keys().any(gone) {
+            return;
+        }
+        let mut links = self.links.write().unwrap_or_else(PoisonError::into_inner);
+        links.retain(|id, _| !gone(id));
+        for (id, n, place) in came {
+            match Links::dial(&self.dialer, (&n.agency, &n.local), place.nodes) {
+                Ok(new) => _ = links.insert(id, new),
+                Err(error) => tracing::error!(agency = %n.agency, node = %n.local, %error, "a node cannot be dialled"),
+            }
+        }
+    }
+
+    fn all(&self) -> RwLockReadGuard<'_, BTreeMap<NodeId, Links>> {
+        self.links.read().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// A node's connections, unless its agency is trusted no more: what is open towards it is not used either.
-    fn links(&self, node: NodeId) -> Option<&Links> {
-        self.channels.get(&node).filter(|l| self.roots.root_for(&l.agency).is_some())
+    fn links(&self, node: NodeId) -> Option<Links> {
+        self.all().get(&node).filter(|l| self.roots.root_for(&l.agency).is_some()).cloned()
     }
 
     fn bulk(&self, node: NodeId) -> Option<Channel> {
-        self.links(node).map(|l| l.bulk.clone())
+        self.links(node).map(|l| l.bulk)
     }
 
     fn vault(&self, node: NodeId) -> Result<peer::vault_client::VaultClient<Channel>, String> {
@@ -74,6 +107,13 @@ impl Peers {
     }
 }
 
+impl Links {
+    fn dial(dialer: &Dialer, (agency, node): (&AgencyId, &str), address: SocketAddr) -> Result<Links, IdentityError> {
+        let dial = |line| dialer.channel(address, agency, node, line);
+        Ok(Links { agency: agency.clone(), consensus: dial(CONSENSUS)?, bulk: dial(BULK)? })
+    }
+}
+
 impl PeerCalls for Peers {
     fn call(
         &self,
@@ -82,7 +122,8 @@ impl PeerCalls for Peers {
         bytes: Vec<u8>,
         timeout: Duration,
     ) -> Pin<Box<dyn Future<Output = Result<Vec<u8>, CallError>> + Send>> {
-        let channel = self.links(NodeId(target)).map(|l| l.consensus.clone());
+        let channel = self.links(NodeId(target)).map(|l| l.consensus);
+        let told = Arc::clone(&self.told);
         Box::pin(async move {
             let channel = channel.ok_or_else(|| CallError::Unreachable("not configured, or suspended".into()))?;
             let mut client = peer::consensus_client::ConsensusClient::new(channel)
@@ -93,7 +134,12 @@ impl PeerCalls for Peers {
             match tokio::time::timeout(timeout, client.call(request)).await {
                 Err(_) => Err(CallError::Timeout),
                 Ok(Ok(reply)) => Ok(reply.into_inner().body),
-                Ok(Err(status)) => Err(CallError::Unreachable(status.message().to_owned())),
+                Ok(Err(status)) => {
+                    if fault_of(&status).reason == "NODE_REMOVED" && !told.swap(true, Ordering::Relaxed) {
+                        tracing::error!("this node was removed from the federation: the others refuse its calls");
+                    }
+                    Err(CallError::Unreachable(status.message().to_owned()))
+                }
             }
         })
     }

@@ -15,7 +15,7 @@ use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::watch;
-use tokio::task::JoinHandle;
+use tokio::task::{JoinHandle, JoinSet};
 use tokio::time::{Instant, Interval, MissedTickBehavior, interval};
 
 /// How often it looks around when nothing happens.
@@ -148,16 +148,21 @@ pub(super) fn complain(
     })
 }
 
-/// Tells originators of accesses, each node by a task of its own: one that answers slowly holds nothing up.
-pub(super) fn report(
-    core: &Arc<Core>,
-    peers: &Arc<dyn PeerReports>,
-    stopped: &watch::Receiver<bool>,
-) -> Vec<JoinHandle<()>> {
-    let state = core.state();
-    let others = state.nodes().filter(|(_, n)| n.agency != core.agency);
-    let others = others.map(|(node, n)| (*node, n.agency.clone()));
-    others.map(|to| tokio::spawn(report_to(Arc::clone(core), Arc::clone(peers), to, stopped.clone()))).collect()
+/// Tells originators of accesses, each node by a task of its own: one that answers slowly holds nothing up. Nodes come and go.
+pub(super) fn report(core: Arc<Core>, peers: Arc<dyn PeerReports>, stopped: watch::Receiver<bool>) -> JoinHandle<()> {
+    tokio::spawn(async move {
+        let mut rounds = Rounds::every(ROUND, stopped.clone());
+        let (mut known, mut telling) = (BTreeSet::new(), JoinSet::new());
+        while rounds.next().await {
+            let state = core.state();
+            for (node, n) in state.nodes().filter(|(_, n)| n.agency != core.agency) {
+                if known.insert(*node) {
+                    let to = (*node, n.agency.clone());
+                    telling.spawn(report_to(Arc::clone(&core), Arc::clone(&peers), to, stopped.clone()));
+                }
+            }
+        }
+    })
 }
 
 async fn report_to(
@@ -169,6 +174,9 @@ async fn report_to(
     let mut rounds = Rounds::every(ROUND, stopped);
     let mut told = None;
     while rounds.next().await {
+        if core.state().retired(node).is_some() {
+            return;
+        }
         if let Err(why) = core.report_accesses(&mut told, peers.as_ref(), node, &agency).await {
             tracing::debug!(%agency, %why, "an originator is not told yet");
         }

@@ -25,6 +25,7 @@ mod holders;
 mod import;
 mod inbox;
 mod letters;
+mod members;
 mod notices;
 mod persons;
 mod proposals;

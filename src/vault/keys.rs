@@ -133,10 +133,10 @@ impl Keys {
         Ok(key)
     }
 
-    /// Own pair key towards a recipient as introduced for `month`. It is derived from the ring, so that it
-    /// needs no file of its own; the recipient gets it sealed in an `introduce` command (P13).
+    /// This agency's pair key towards a recipient as introduced for `month`. It is derived from the ring, so that it
+    /// needs no file of its own, and every node of the agency has the same (P22); the recipient gets it sealed in an `introduce` command (P13).
     pub fn pair_key(&self, recipient: &AgencyId, month: u32) -> PairKey {
-        PairKey::from_parts(self.ring.derive(&format!("pair-key/{recipient}/{month}")), month)
+        PairKey::from_parts(self.ring.derive_shared(&format!("pair-key/{recipient}/{month}")), month)
     }
 
     /// Seals the pair key to its recipient, for the `introduce` command.

@@ -34,17 +34,17 @@ impl Opened {
 pub(super) fn open(keys: &Keys, state: &State, object: &SealedObject) -> Result<Opened, VaultError> {
     let rule = VaultError::Rule;
     let header = object.envelope.header();
-    let node = state.node(header.node).ok_or(rule("the sealing node is unknown"))?;
-    if node.agency != header.originator {
+    let (agency, key) = state.signer(header.node).ok_or(rule("the sealing node is unknown"))?;
+    if *agency != header.originator {
         return Err(rule("the sealing node is not of the originator's agency"));
     }
     if state.origin_of(&header.id) != Some(&header.originator) {
         return Err(rule("the record id carries another origin"));
     }
-    object.envelope.verify(&node.key)?;
+    object.envelope.verify(key)?;
     let scope = object.audience.scope();
     for (origin, signer) in [(object.grant.origin(), object.grant.node()), (&scope.origin, scope.node)] {
-        if *origin != header.originator || state.node(signer).is_none_or(|n| n.agency != *origin) {
+        if *origin != header.originator || state.signer(signer).is_none_or(|(agency, _)| agency != origin) {
             return Err(rule("a part comes from another origin"));
         }
     }
@@ -157,5 +157,5 @@ fn check_terms(t: &Terms, label: &Label, at: At) -> Result<(), VaultError> {
 }
 
 fn node_key(state: &State, node: crate::domain::ids::NodeId) -> Result<crate::seal::PublicKey, VaultError> {
-    state.node(node).map(|n| n.key).ok_or(VaultError::Rule("a signing node is unknown"))
+    state.signer(node).map(|(_, key)| *key).ok_or(VaultError::Rule("a signing node is unknown"))
 }

@@ -58,7 +58,7 @@ impl Party {
             ceiling,
             compartments: Default::default(),
             root: id.as_str().into(),
-            nodes: vec![NodeEntry { local: "1".into(), key: node_key.public() }],
+            nodes: vec![NodeEntry { local: "1".into(), key: node_key.public(), place: None }],
             grade_keys: grades.map(|g| ring.grade_public(g).unwrap()).collect(),
             authorities: vec![authority(&officer), authority(&second)],
         };

@@ -9,6 +9,7 @@ mod finds;
 mod lanes;
 mod leaks;
 mod lines;
+mod membership;
 mod netns;
 mod notices;
 mod peers;

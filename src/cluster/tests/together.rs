@@ -1,6 +1,6 @@
 //! Several nodes of one federation in one process: elections, certificates, snapshots.
 
-use super::harness::{Nodes, cut_log, leader, start, until};
+use super::harness::{Nodes, cut_log, folder, leader, start, until};
 use super::*;
 use crate::domain::canon::Canon;
 use crate::domain::time::Millis;
@@ -101,14 +101,17 @@ async fn a_newcomer_is_fed_a_certified_snapshot() {
             })
             .await;
             assert_eq!(third.state().digest(), leader.state().digest());
-            assert!(dir.path().join("cyberspace").join("snapshot").exists(), "by a snapshot, and not by the log");
+            assert!(
+                dir.path().join(format!("cyberspace-{}", f.third.node)).join("snapshot").exists(),
+                "by a snapshot, and not by the log"
+            );
             third.shutdown().await;
         }
         for node in [police, customs] {
             node.shutdown().await;
         }
         for agency in [&f.police, &f.customs] {
-            let kept = dir.path().join(agency.id.as_str()).join("snapshot.certificates");
+            let kept = folder(&dir, agency).join("snapshot.certificates");
             let there = kept.exists();
             // Who lost the folder's certificates and does not lead has none again.
             assert!(there || restarted);
@@ -189,7 +192,7 @@ async fn a_snapshot_keeps_its_certificate_when_who_gave_it_is_gone() {
     until("the ledger goes on", || third.applied() > at && third.applied() == police.applied()).await;
     assert_eq!(third.state().digest(), police.state().digest());
     for agency in [&f.police, &f.third] {
-        let folder = dir.path().join(agency.id.as_str());
+        let folder = folder(&dir, agency);
         assert!(folder.join("snapshot").exists() && folder.join("snapshot.certificates").exists());
     }
     for node in [police, third] {
@@ -227,7 +230,7 @@ async fn without_a_certificate_the_log_is_kept_and_bounded() {
         let metrics = leads.raft.metrics().borrow().clone();
         assert_eq!((metrics.snapshot, metrics.purged, metrics.last_log_index), (None, None, last));
     }
-    assert!(!dir.path().join(agency.id.as_str()).join("snapshot").exists());
+    assert!(!folder(&dir, agency).join("snapshot").exists());
 
     nodes.lose(None);
     let (proposer, deadline) = (Arc::clone(&leads), Instant::now() + Duration::from_secs(25));
