@@ -12,7 +12,7 @@ use crate::domain::ids::{AgencyId, FederationId, Handle, NodeId};
 use crate::domain::label::Grade;
 use crate::domain::person::Role;
 use crate::domain::time::Millis;
-use crate::seal::{GradeSecret, SigningKey};
+use crate::seal::{GradeSecret, Signature, SigningKey};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -99,10 +99,15 @@ fn voted_by(voters: &[&str]) -> Federation {
     let mut signed = SignedGenesis { body: genesis.to_bytes(), signatures: Default::default() };
     for x in [&customs, &cyberspace, &police] {
         let (handle, key) = &x.officers[0];
-        let signature = key.sign(SIGN_GENESIS, &signed.body);
+        let signature = sign_genesis(key, &signed.body);
         signed.add(x.id.clone(), *handle, signature).unwrap();
     }
     Federation { id: genesis.federation, police, customs, third: cyberspace, genesis: signed.to_canon(), signed }
+}
+
+/// An officer's signature of a genesis.
+pub(crate) fn sign_genesis(key: &SigningKey, body: &[u8]) -> Signature {
+    key.sign(SIGN_GENESIS, body)
 }
 
 /// The state in which an agency is suspended.
@@ -172,7 +177,7 @@ pub(crate) fn signed_genesis(founders: &[(&Descriptor, Handle, &SigningKey)]) ->
     genesis.check().unwrap();
     let mut signed = SignedGenesis { body: genesis.to_bytes(), signatures: Default::default() };
     for (d, handle, key) in founders {
-        let signature = key.sign(SIGN_GENESIS, &signed.body);
+        let signature = sign_genesis(key, &signed.body);
         signed.add(d.agency.clone(), *handle, signature).unwrap();
     }
     signed.to_canon()

@@ -11,12 +11,13 @@ use super::logs;
 use super::monitor::Monitor;
 use super::peers::Peers;
 use super::post::PostOffice;
-use super::reload::{Reload, Shown, settings};
+use super::reload::{Reload, Shown};
+use super::rooms::{self, Ground, Own, Plugs, Records};
 use super::system::{SystemClock, SystemEntropy, end_with_parent, harden, yield_to_notices};
 use super::upkeep;
 use crate::api::{Apart, NodeGate, NodeServices, People, PostServices};
-use crate::audit::{Action as AuditAction, Anchors, AuditLog, Decision as Verdict, Object, ReceivedReports};
-use crate::cluster::{Cluster, ClusterOptions, Committer, Materialise, Timings};
+use crate::audit::{Action as AuditAction, Decision as Verdict, Object};
+use crate::cluster::{Cluster, ClusterOptions, Materialise, Timings};
 use crate::config::{FirstPerson, NodeConfig, read_charter, read_genesis, read_text};
 use crate::domain::canon::Canon;
 use crate::domain::fault::Fault;
@@ -30,20 +31,17 @@ use crate::identity::{
 };
 use crate::journal::{Host, System};
 use crate::ledger::{Genesis, State, node_id};
-use crate::notice::{Identity, Office};
-use crate::policy::Engine;
 use crate::seal::KeyRing;
 use crate::search::Indexes;
-use crate::service::{Core, InForce};
-use crate::vault::{Complaints, Intake, Keys, Vault};
+use crate::service::{Core, PeerPost};
 use crate::wire::pb::{peer, v1};
 use std::collections::BTreeSet;
 use std::path::Path;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::Duration;
 use tokio::runtime::Handle;
 use tokio::signal::unix::{SignalKind, signal};
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tonic::transport::Server;
 
@@ -60,8 +58,6 @@ const SMALL_BYTES: usize = 64 << 10;
 const REPLY_BYTES: usize = 16 << 20;
 const PEOPLE: Limits = Limits { connections: 1024, per_address: 512, handshake_ms: 5_000 };
 const NODES: Limits = Limits { connections: 1024, per_address: 256, handshake_ms: 5_000 };
-/// How many may read the whole audit log at a time.
-const SCANS: usize = 2;
 /// A call of people is ended after this: what it waits for at most, and time to do it.
 const PEOPLE_CALL: Duration = Duration::from_millis(limits::LEADER_WAIT_MS + limits::HOLDERS_WAIT_MS + 20_000);
 /// Threads of notices and of the people's connections; what publishes, opens and searches runs elsewhere.
@@ -117,7 +113,6 @@ async fn serve(file: &Path, config: NodeConfig, urgent: Handle) -> Result<(), Fa
     let ring = open_ring(&config)?;
     check_own(&config, &genesis, &ring)?;
     check_agencies(&config, &genesis)?;
-    let signer = ring.signing_key()?;
     // Read once: all connections show the same, also when the file changes in between.
     let certificate = read_text(&config.cert)?;
     let credentials = || Ok::<_, Fault>(Credentials::from_pem(&certificate, &ring.signing_key()?.to_pkcs8_pem()?)?);
@@ -149,16 +144,8 @@ async fn serve(file: &Path, config: NodeConfig, urgent: Handle) -> Result<(), Fa
         }
     }
 
-    let audit = Arc::new(
-        AuditLog::open(host.as_ref(), &config.data.join("audit"))
-            .map_err(|e| Fault::integrity("AUDIT_FAILED", e.to_string()))?,
-    );
-    let anchors = Anchors::open(host.as_ref(), &config.data, &audit)?;
-    let reports = ReceivedReports::open(host.as_ref(), &config.data.join("reports"))
-        .map_err(|e| Fault::integrity("AUDIT_FAILED", e.to_string()))?;
-    let complaints = Complaints::open(host.as_ref(), &config.data.join("complaints")).map_err(Fault::from)?;
-    let directory = Arc::new(Directory::open(host.as_ref(), &config.data.join("people"))?);
-    first_people(&config, &directory, &mut SystemEntropy).await?;
+    let records = Records::open(&config, host.as_ref())?;
+    first_people(&config, &records.directory, &mut SystemEntropy).await?;
     let dialer = Arc::new(Dialer::new(credentials()?, roots.clone(), Arc::clone(&clock)));
     let peers = Arc::new(Peers::new(&config, Arc::clone(&dialer), roots.clone())?);
     let post = Arc::new(PostOffice::new(&config, Arc::clone(&dialer), roots.clone(), urgent.clone())?);
@@ -215,82 +202,17 @@ async fn serve(file: &Path, config: NodeConfig, urgent: Handle) -> Result<(), Fa
         .add_service(limited!(peer::vault_server::VaultServer::new(services), big, big));
     let node_server = tokio::spawn(router.serve_with_incoming_shutdown(nodes, told(stopped.clone())));
 
-    let keys = Keys::new(config.agency.clone(), federation.clone(), node, open_ring(&config)?).map_err(Fault::from)?;
-    let intake =
-        Intake::open(host.as_ref(), &config.data.join("vault"), Box::new(SystemEntropy)).map_err(Fault::from)?;
-    let vault = Arc::new(Vault::new(keys, intake));
-    let (federation_id, agency) = (federation.clone(), config.agency.clone());
-    let identity = Identity { federation: federation_id, agency, node };
-    let office = Office::open(
-        host.as_ref(),
-        &config.data.join("notices"),
-        identity,
-        open_ring(&config)?,
-        config.notices.deadlines(),
-    )
-    .map_err(Fault::from)?;
     let (indexes, anew) = open_indexes(&config, &ring)?;
     let (bells, rung) = Bells::start(&config.notices)?;
-    let incarnation = clock.now().0;
-    let committer = Committer::start(
-        Arc::clone(&cluster),
-        federation.clone(),
-        node,
-        ring.signing_key()?,
-        incarnation,
-        Arc::clone(&clock),
-    );
-    let (policy, broken) = Engine::built_in_or_deny_all();
-    if let Some(e) = broken {
-        tracing::error!(error = %e, "the policy set is not valid; everything is denied");
-    }
     let authority = match &config.ca_key {
         Some(key) => Some(Authority::from_pem(&read_text(&config.ca)?, &read_text(key)?)?),
         None => None,
     };
-    let core = Arc::new(Core {
-        agency: config.agency.clone(),
-        federation: federation.clone(),
-        node,
-        cluster: Arc::clone(&cluster),
-        committer,
-        directory,
-        policy: Arc::new(policy),
-        audit,
-        anchors,
-        scans: Semaphore::new(SCANS),
-        genesis: read_text(&config.genesis)?.into_bytes(),
-        reports,
-        complaints,
-        indexes,
-        vault,
-        office,
-        relayed: Default::default(),
-        logged: Default::default(),
-        quota: Mutex::default(),
-        bell: Arc::new(bells),
-        settings: InForce::new(settings(&config)),
-        host,
-        data: config.data.clone(),
-        watching: Default::default(),
-        authority,
-        signer,
-        pseudonym_key: *ring.derive("pseudonym"),
-        positions: peers.clone(),
-        folded: Default::default(),
-        in_progress: Default::default(),
-        clock: Arc::clone(&clock),
-        entropy: Mutex::new(Box::new(SystemEntropy)),
-    });
-    let _logged = core
-        .log_node(
-            AuditAction::Start,
-            &config.agency,
-            Object::Text(crate::seal::Suite::Evaluation.to_string()),
-            Verdict::Allow,
-            "start",
-        )
-        .await?;
+    let ground = Ground { host, clock: Arc::clone(&clock), entropy: Box::new(|| Box::new(SystemEntropy)) };
+    let (opens, genesis_file) = (config.clone(), read_text(&config.genesis)?.into_bytes());
+    let own = Own { node, genesis: (genesis, genesis_file), ring: Box::new(move || open_ring(&opens)) };
+    let plugs = Plugs { positions: peers.clone(), bell: Arc::new(bells), indexes, authority };
+    let core = rooms::core(&config, &ground, own, records, Arc::clone(&cluster), plugs).await?;
     for one in known {
         one.tell(&core).await;
     }
@@ -300,16 +222,11 @@ async fn serve(file: &Path, config: NodeConfig, urgent: Handle) -> Result<(), Fa
             core.log_node(AuditAction::Rebuild, &config.agency, object, Verdict::Allow, "search-index").await?;
     }
     gate.open(Arc::clone(&core));
-    let upkeep = upkeep::start(Arc::clone(&core), peers.clone(), stopped.clone());
     let indexing = upkeep::index(Arc::clone(&core), stopped.clone());
-    let complaining = upkeep::complain(Arc::clone(&core), peers.clone(), stopped.clone());
-    let mut telling = vec![complaining, upkeep::report(Arc::clone(&core), peers.clone(), stopped.clone())];
-    telling.push(upkeep::recommit(Arc::clone(&core), stopped.clone()));
-    telling.push(upkeep::retire(Arc::clone(&core), stopped.clone()));
+    let mut telling = rooms::rounds(&core, &peers, &stopped);
 
-    let mut couriers = vec![courier::keep_warm(&urgent, Arc::clone(&core), post.clone(), stopped.clone())];
-    couriers.push(courier::start(&urgent, Arc::clone(&core), post.clone(), stopped.clone()));
-    couriers.push(courier::alarms(&urgent, Arc::clone(&core), stopped.clone()));
+    let mut couriers = rooms::couriers(&urgent, &core, &(post.clone() as Arc<dyn PeerPost>), &stopped);
+    couriers.push(courier::keep_warm(&urgent, Arc::clone(&core), post.clone(), stopped.clone()));
     couriers.push(courier::calls(&urgent, Arc::clone(&core), rung));
 
     let exchange = match config.listen.require_post_quantum {
@@ -359,7 +276,6 @@ async fn serve(file: &Path, config: NodeConfig, urgent: Handle) -> Result<(), Fa
     let _ = stop.send(true);
     let deadline = tokio::time::Instant::now() + STOP_WITHIN;
     let _ = tokio::time::timeout_at(deadline, people_server).await;
-    upkeep.abort();
     indexing.abort();
     telling.iter().for_each(JoinHandle::abort);
     couriers.iter().for_each(JoinHandle::abort);

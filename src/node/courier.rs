@@ -4,7 +4,6 @@ use super::bell::Rung;
 use super::post::PostOffice;
 use crate::domain::ids::{AgencyId, NodeId};
 use crate::domain::notice::Precedence;
-use crate::node::system::SystemEntropy;
 use crate::notice::LetterDigest;
 use crate::service::{Core, PeerPost};
 use std::collections::{BTreeMap, BTreeSet};
@@ -129,7 +128,11 @@ pub(super) fn calls(urgent: &Handle, core: Arc<Core>, mut rung: mpsc::UnboundedR
 fn send_due(core: &Arc<Core>, post: &Arc<dyn PeerPost>, under_way: &Arc<Mutex<UnderWay>>) {
     let busy = || under_way.lock().unwrap_or_else(PoisonError::into_inner);
     let steady = core.clock.steady();
-    for due in core.office.tries(core.clock.now(), steady, &mut SystemEntropy) {
+    let tries = {
+        let mut entropy = core.entropy.lock().unwrap_or_else(PoisonError::into_inner);
+        core.office.tries(core.clock.now(), steady, entropy.as_mut())
+    };
+    for due in tries {
         let place =
             core.office.read(|b| b.out(&due.letter).map(|o| (o.letter.header.to.clone(), o.letter.header.exercise)));
         let Some(place) = place else { continue };

@@ -21,6 +21,7 @@ mod peers;
 mod post;
 mod ready;
 mod reload;
+pub(crate) mod rooms;
 mod system;
 mod upkeep;
 mod webhook;

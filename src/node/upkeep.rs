@@ -5,14 +5,13 @@ use crate::audit::{Action as AuditAction, Decision as Verdict, Object, anchor_di
 use crate::cluster::Finding;
 use crate::domain::ids::{AgencyId, NodeId};
 use crate::ledger::Command;
-use crate::node::system::SystemEntropy;
 use crate::seal::month_of;
 use crate::service::{Core, Indexing, PeerComplaints, PeerReports};
 use crate::vault::{Complained, PeerVault};
 use data_encoding::HEXLOWER;
 use std::collections::BTreeSet;
 use std::ops::Range;
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 use tokio::sync::watch;
 use tokio::task::{JoinHandle, JoinSet};
@@ -252,7 +251,11 @@ async fn introduce(core: &Core) {
     let month = month_of(core.clock.now());
     let unknown = |to: &AgencyId| !own.introductions.keys().any(|(a, _)| a == to);
     for (to, _) in state.agencies().filter(|(a, _)| **a != core.agency && unknown(a)) {
-        let sealed = match core.vault.keys().introduce(&state, to, month, &mut SystemEntropy) {
+        let sealed = {
+            let mut entropy = core.entropy.lock().unwrap_or_else(PoisonError::into_inner);
+            core.vault.keys().introduce(&state, to, month, entropy.as_mut())
+        };
+        let sealed = match sealed {
             Ok(sealed) => sealed,
             Err(error) => {
                 tracing::error!(%to, %error, "cannot seal a pair key");
