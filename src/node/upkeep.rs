@@ -72,7 +72,7 @@ pub(super) fn start(core: Arc<Core>, peers: Arc<dyn PeerVault>, stopped: watch::
                 tracing::error!(%error, "refusals could not be audited");
             }
             introduce(&core).await;
-            core.vault.scan(&core.state(), core.clock.now());
+            core.vault.scan(&core.state(), core.clock.now(), core.clock.steady());
             pull(&core, &peers);
             if anchored.0.elapsed() >= ANCHOR {
                 anchored = (Instant::now(), anchor(&core, anchored.1, &mut notices).await);
@@ -83,7 +83,7 @@ pub(super) fn start(core: Arc<Core>, peers: Arc<dyn PeerVault>, stopped: watch::
 
 /// Pulls what is due, each origin beside the others: one that answers slowly holds nothing up.
 fn pull(core: &Arc<Core>, peers: &Arc<dyn PeerVault>) {
-    for origin in core.vault.due(core.clock.now()) {
+    for origin in core.vault.due(core.clock.steady()) {
         let (core, peers) = (Arc::clone(core), Arc::clone(peers));
         tokio::spawn(async move {
             let Some(turn) = core.vault.begin_pulling(&origin) else { return };

@@ -230,7 +230,7 @@ impl Core {
         }
         Ok(match late {
             None if proposed => waits(record, version, &holders),
-            None => published(record, version, index, &holders, wait),
+            None => published(record, version, self.committed_at(&record, version).or(index), &holders, wait),
             Some(why) => accepted(record, version, &holders, &why),
         })
     }
@@ -363,16 +363,21 @@ impl Core {
     /// The index of a version that is journaled here; one that missed the ledger is proposed again.
     pub(super) async fn settle(&self, record: RecordId, version: u32, timeout: Duration) -> Result<u64, Fault> {
         let state = self.state();
-        let committed = state.record(&record).and_then(|v| v.iter().find(|x| x.version == version));
-        if let Some(c) = committed {
-            return Ok(c.index);
+        if let Some(index) = self.committed_at(&record, version) {
+            return Ok(index);
         }
         let command = self.vault.recommit(&state, &record, version, self.clock.now(), &mut RandomOf(self))?;
         let command = command.ok_or_else(|| gone(&record))?;
         match self.committer.submit(command, timeout).await? {
             (_, CommandReply::Refused(why)) => Err(refused(why)),
-            (index, _) => Ok(index),
+            (index, _) => Ok(self.committed_at(&record, version).unwrap_or(index)),
         }
+    }
+
+    /// Where the ledger took a version, as far as it is applied here. Who proposed it a second time is answered from a later
+    /// index.
+    fn committed_at(&self, record: &RecordId, version: u32) -> Option<u64> {
+        self.state().record(record)?.iter().find(|v| v.version == version).map(|v| v.index)
     }
 
     /// The records that the lower portions of what was just published became, highest first. The publish stands whatever

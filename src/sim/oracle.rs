@@ -105,7 +105,8 @@ impl World {
                             let core = &s.up().unwrap().core;
                             core.vault.card(&core.state(), record, *version).is_ok_and(|card| card.is_some())
                         })
-                    })?;
+                    })
+                    .map_err(|why| format!("{why}\n{}", self.where_it_is(record, *version)))?;
                 }
                 Claim::Sent { notice, site, to } => {
                     for agency in to {
@@ -121,6 +122,17 @@ impl World {
         })?;
         self.ask()?;
         self.each_notice_once(&claims)
+    }
+
+    /// What each node says of a record, for a failure.
+    fn where_it_is(&self, record: &RecordId, version: u32) -> String {
+        let of = |s: &Site| {
+            let core = &s.up().unwrap().core;
+            let card = core.vault.card(&core.state(), record, version);
+            let card = card.map(|c| c.is_some()).map_err(|e| e.to_string());
+            format!("{}: held {card:?}, owed {:?}", s.member.id, core.vault.owed())
+        };
+        self.sites.iter().map(of).collect::<Vec<_>>().join("\n")
     }
 
     fn nothing_where_it_may_not_be(&self, claims: &[Claim]) -> Result<(), String> {

@@ -95,6 +95,7 @@ pub(super) struct Wanted {
     pub(super) origin: AgencyId,
     pub(super) token: [u8; 32],
     pub(super) since: Millis,
+    /// When it is asked for next, by the steady clock.
     pub(super) next: Millis,
     pub(super) attempts: u32,
     pub(super) reason: String,
@@ -105,8 +106,9 @@ pub(super) struct Wanted {
 }
 
 impl Vault {
-    /// Looks at what the ledger gained since the last scan, and at what has arrived meanwhile.
-    pub fn scan(&self, state: &State, now: Millis) {
+    /// Looks at what the ledger gained since the last scan, and at what has arrived meanwhile. Pauses go by the steady clock:
+    /// one that was set back must not put anything off.
+    pub fn scan(&self, state: &State, now: Millis, steady: Millis) {
         let mut sync = self.sync.lock().unwrap_or_else(PoisonError::into_inner);
         let feed = state.feed();
         let new: BTreeSet<(RecordId, u32)> = feed.iter().skip(sync.cursor).copied().collect();
@@ -115,7 +117,7 @@ impl Vault {
             let Some(origin) = state.origin_of(&record).filter(|o| *o != self.keys.agency()) else { continue };
             let Some(committed) = committed(state, &record, version) else { continue };
             let Some(token) = self.recognise(state, origin, &record, committed) else { continue };
-            let next = now.plus_ms(GRACE_MS);
+            let next = steady.plus_ms(GRACE_MS);
             let reason = "not arrived yet".to_owned();
             let wanted = new_wanted(origin.clone(), token, now, next, reason);
             sync.wanted.entry((record, version)).or_insert(wanted);

@@ -204,7 +204,7 @@ fn a_good_object_is_held_once_committed_and_not_exposed_before() {
     let (t, _) = t.committed(prepared);
     let held = t.customs.vault.held(&t.state, &id, 0, NOW).unwrap().unwrap();
     assert!(held.covered && held.label.grade == Grade::Secret);
-    t.customs.vault.scan(&t.state, NOW);
+    t.customs.vault.scan(&t.state, NOW, NOW);
     assert!(t.customs.vault.owed()[&t.police.id].missing.is_empty());
 }
 
@@ -283,7 +283,7 @@ fn r_an_agreement_in_force_at_the_commitment_must_cover_it() {
         );
         assert!(t.customs.vault.refusals().is_empty());
         let (t, object) = t.committed(prepared);
-        t.customs.vault.scan(&t.state, NOW);
+        t.customs.vault.scan(&t.state, NOW, NOW);
         assert!(block(t.customs.vault.accept(&t.state, object, NOW)).is_err());
         t.is_unopenable(id, "agreement");
     }
@@ -346,7 +346,7 @@ fn r_an_agreement_that_ended_before_the_commitment_covers_nothing() {
     t.police.apply(&mut t.state, 15, Command::Act(end));
     assert!(t.police.vault.recommit(&t.state, &id, 1, NOW, &mut Counter::at(3)).is_err(), "nor is it proposed again");
     let (t, _) = t.committed(prepared);
-    t.customs.vault.scan(&t.state, NOW);
+    t.customs.vault.scan(&t.state, NOW, NOW);
     assert!(t.customs.vault.card(&t.state, &id, 0).is_err());
     assert!(t.customs.vault.held(&t.state, &id, 0, NOW).unwrap().is_none(), "set aside");
     t.is_unopenable(id, "agreement");
@@ -386,9 +386,9 @@ fn r_a_kind_outside_the_agreement_is_refused_when_it_is_opened() {
     let prepared = t.seal(bad);
     let (t, object) = t.committed(prepared);
     let vault = &t.customs.vault;
-    vault.scan(&t.state, NOW);
+    vault.scan(&t.state, NOW, NOW);
     block(vault.accept(&t.state, object.clone(), NOW)).unwrap();
-    vault.scan(&t.state, NOW);
+    vault.scan(&t.state, NOW, NOW);
     assert_eq!(vault.owed()[&t.police.id].held, 1);
     let held = vault.held(&t.state, &id, 0, NOW).unwrap().unwrap();
     let dir = tempfile::tempdir().unwrap();
@@ -417,14 +417,14 @@ fn r_a_complaint_stands_until_a_good_copy_is_here() {
     let prepared = t.seal(draft(id, Grade::Secret, &["customs"]));
     let (t, object) = t.committed(prepared);
     let vault = &t.customs.vault;
-    vault.scan(&t.state, NOW);
+    vault.scan(&t.state, NOW, NOW);
     let mut grant = object.grant.to_bytes();
     let last = grant.len() - 1;
     grant[last] ^= 1;
     let (envelope, audience) = (object.envelope.to_bytes(), object.audience.to_bytes());
     let spoilt = SealedObject::from_parts(&envelope, &grant, &audience).unwrap();
     assert!(block(vault.accept(&t.state, spoilt, NOW)).is_err());
-    vault.scan(&t.state, NOW);
+    vault.scan(&t.state, NOW, NOW);
     t.is_unopenable(id, "");
     let mut told = Complained::default();
     let left = told.left(vault.refusals());
@@ -432,7 +432,7 @@ fn r_a_complaint_stands_until_a_good_copy_is_here() {
     told.told(left[0].0, &left[0].1);
     assert!(told.left(vault.refusals()).is_empty(), "once");
     block(vault.accept(&t.state, object, NOW)).unwrap();
-    vault.scan(&t.state, NOW);
+    vault.scan(&t.state, NOW, NOW);
     assert!(vault.refusals().is_empty());
     let owed = &vault.owed()[&t.police.id];
     assert_eq!((owed.held, owed.unopenable.len()), (1, 0));

@@ -38,8 +38,8 @@ fn make_newcomer(demo: &Demo) {
     config.insert("agency".into(), text(NEW));
     config.insert("peer".into(), toml::Value::Array(peers));
     let listen = config["listen"].as_table_mut().unwrap();
-    for (n, name) in ["people", "nodes", "notices"].into_iter().enumerate() {
-        listen.insert(name.into(), text(&at(n as u16)));
+    for (n, name) in [(0, "people"), (1, "nodes"), (2, "notices"), (4, "metrics")] {
+        listen.insert(name.into(), text(&at(n)));
     }
     std::fs::write(dir.join("hufu.toml"), toml::to_string(&config).unwrap()).unwrap();
     std::fs::write(dir.join("log"), "").unwrap();
@@ -226,8 +226,8 @@ fn a_node_is_replaced_by_another_of_its_agency() {
     config.insert("peer".into(), toml::Value::Array(peers));
     config.remove("ca_key");
     let listen = config["listen"].as_table_mut().unwrap();
-    for (n, name) in ["people", "nodes", "notices"].into_iter().enumerate() {
-        listen.insert(name.into(), text(at(n as u16)));
+    for (n, name) in [(0, "people"), (1, "nodes"), (2, "notices"), (4, "metrics")] {
+        listen.insert(name.into(), text(at(n)));
     }
     std::fs::write(dir.join("hufu.toml"), toml::to_string(&config).unwrap()).unwrap();
     std::fs::write(dir.join("log"), "").unwrap();

@@ -9,7 +9,7 @@ fn r_a_copied_pull_check_hides_nothing() {
     let (first, second) = (t.seal(draft(record(16), Grade::Secret, &["customs"])), record(17));
     let (mut t, first) = t.committed(first);
     let customs = t.customs.id.clone();
-    t.customs.vault.scan(&t.state, NOW);
+    t.customs.vault.scan(&t.state, NOW, NOW);
     let token = t.customs.vault.sync.lock().unwrap().wanted[&(record(16), 1)].token;
     let other = t.seal(draft(second, Grade::Secret, &["customs"]));
     // As a forged grant would have it: both under one check.
@@ -104,7 +104,7 @@ fn owed() -> Two {
         ));
         t.police.apply(&mut t.state, 20 + n, prepared.unwrap().command);
     }
-    t.customs.vault.scan(&t.state, NOW);
+    t.customs.vault.scan(&t.state, NOW, NOW);
     t
 }
 
