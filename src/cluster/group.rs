@@ -490,6 +490,8 @@ impl Cluster {
         if matches!(error, DoorError::Rollback(_)) {
             step_back(&self.raft);
             let kept = self.evidence.keep(of.sender, of.kind, &error.to_string(), of.body).await;
+            // Once more: whoever gave up a hand-over in between may not have seen the evidence yet.
+            step_back(&self.raft);
             if let Err(failed) = kept {
                 // A disk that takes no evidence takes no log either: the node stops.
                 self.shutdown().await;
