@@ -347,14 +347,16 @@ impl Certifier {
 
     /// Certifies a snapshot that is here without: of an earlier version of this program, or made when its file was lost.
     pub(super) async fn certify_snapshots(self: Arc<Self>, raft: Raft) {
-        if !self.voters.contains(self.node) {
-            return;
-        }
         let mut metrics = raft.metrics();
         loop {
             let bare = |index: u64| self.file.upgrade().is_none_or(|f| f.certificate(index).is_none());
             let made = metrics.wait_for(|m| m.snapshot.is_some_and(|id| bare(id.index))).await.map(|m| m.snapshot);
             let Ok(Some(id)) = made else { return };
+            // Who does not vote sends nobody a snapshot; it may vote later.
+            if !self.voters.contains(self.node) {
+                tokio::time::sleep(WITHHELD).await;
+                continue;
+            }
             let kept = match self.collect(id.index).await {
                 Some(certificate) => self.file.upgrade().map_or(Ok(false), |f| f.certify(&certificate)),
                 None => Ok(false),

@@ -72,7 +72,7 @@ impl Elections {
     pub(super) fn admits(&self, vote: &Vote, shown: &[Grant]) -> bool {
         let Some(leader) = vote.leader_id.voted_for() else { return false };
         let of = (vote.leader_id.term, leader);
-        if *self.seen() == Some(of) {
+        if self.has_seen(of) {
             return true;
         }
         // Not under the lock, which the heartbeats of the leader that is known need.
@@ -82,6 +82,11 @@ impl Elections {
             *seen = (*seen).max(Some(of));
         }
         elected
+    }
+
+    /// Whether this leader, by term and node, was shown to be elected.
+    pub(super) fn has_seen(&self, of: (u64, u64)) -> bool {
+        *self.seen() == Some(of)
     }
 
     fn seen(&self) -> MutexGuard<'_, Option<(u64, u64)>> {

@@ -210,7 +210,7 @@ impl Cluster {
         let raft = Raft::new(o.node.0, Arc::new(config), network, log.clone(), machine)
             .await
             .map_err(|e| fatal(e.to_string()))?;
-        tokio::spawn(mark_begun(raft.clone(), begun));
+        tokio::spawn(begun.once_voted(raft.clone()));
         if voters.contains(&o.node) && !raft.is_initialized().await.map_err(|e| fatal(e.to_string()))? {
             // Every voter starts with the same membership, which openraft allows: they elect one leader.
             let members: BTreeMap<u64, EmptyNode> = voters.iter().map(|n| (n.0, EmptyNode::new())).collect();
@@ -368,7 +368,7 @@ impl Cluster {
         match kind {
             CallKind::Append => {
                 let (mut shown, mut m) = codec::parse(&body, |r| Ok((read_grants(r)?, codec::read_append(r)?)))?;
-                shown.extend(self.own_grant(&state, &vote, (m.vote.leader_id.term, sender)));
+                shown.extend(self.own_grant(&vote, (m.vote.leader_id.term, sender.0)));
                 let reply = match door.append(sender, &m, &shown) {
                     Err(DoorError::Gap) => AppendEntriesResponse::Conflict,
                     checked => {
@@ -395,7 +395,7 @@ impl Cluster {
             CallKind::Snapshot => {
                 let read = |r: &mut Reader<'_>| Ok((read_grants(r)?, r.value()?, codec::read_snapshot(r)?));
                 let (mut shown, certificate, m): (Vec<Grant>, Certificate, _) = codec::parse(&body, read)?;
-                shown.extend(self.own_grant(&state, &vote, (m.vote.leader_id.term, sender)));
+                shown.extend(self.own_grant(&vote, (m.vote.leader_id.term, sender.0)));
                 self.admit(&of, door.snapshot(sender, &m, (&shown, &certificate))).await?;
                 let mut reply = InstallSnapshotResponse { vote };
                 // A replaced leader hears of its successor. What is applied here already is not taken again; its sender
@@ -471,16 +471,17 @@ impl Cluster {
         sets.first().is_none_or(|set| set.contains(&self.node.0))
     }
 
-    /// While the voters change, what this node itself knows of a leader whom it gave its vote. By its own log it is yet to
-    /// vote, so it signs nothing for others; and what makes it vote is what that leader sends.
-    fn own_grant(&self, state: &State, vote: &Vote, of: (u64, NodeId)) -> Option<Grant> {
-        if state.voters_are_settled() {
+    /// What this node itself knows of a leader whom it gave its vote, until it has seen it elected. A leader shows a majority
+    /// of the voters that it knows. Who was away while they changed, or is yet to vote by its own log and so signs nothing for
+    /// others, knows other ones, and counts its own vote with them: what tells it of the change is what that leader sends.
+    fn own_grant(&self, vote: &Vote, of: (u64, u64)) -> Option<Grant> {
+        if self.elections.has_seen(of) {
             return None;
         }
         let metrics = self.raft.metrics().borrow().clone();
         let sets = metrics.membership_config.membership().get_joint_config();
         let joins = sets.iter().any(|set| set.contains(&self.node.0));
-        self.mandate.grant(vote, (of.0, of.1.0)).filter(|_| joins)
+        self.mandate.grant(vote, of).filter(|_| joins)
     }
 
     /// What the door said of a message; one that would undo what was applied is evidence (P6).
@@ -490,6 +491,8 @@ impl Cluster {
         if matches!(error, DoorError::Rollback(_)) {
             step_back(&self.raft);
             let kept = self.evidence.keep(of.sender, of.kind, &error.to_string(), of.body).await;
+            // Once more: whoever gave up a hand-over in between may not have seen the evidence yet.
+            step_back(&self.raft);
             if let Err(failed) = kept {
                 // A disk that takes no evidence takes no log either: the node stops.
                 self.shutdown().await;
@@ -589,13 +592,5 @@ impl Cluster {
                 w.value(r);
             });
         }))
-    }
-}
-
-/// Sets the mark once a vote is durable here.
-async fn mark_begun(raft: Raft, begun: Begun) {
-    let voted = raft.metrics().wait_for(|m| m.vote.leader_id.term > 0).await.is_ok();
-    if voted && let Err(error) = begun.set() {
-        tracing::error!(%error, "that this node takes part could not be marked");
     }
 }

@@ -4,6 +4,7 @@
 //! silent; after a lease the voters are free, and the other is asked to stand for election before anybody else does. If it
 //! does not win, the old leader goes on, or whoever wins instead: nothing that was written depends on it.
 
+use super::certificate::step_back;
 use super::codec;
 use super::evidence::Evidence;
 use super::group::{Cluster, ClusterError};
@@ -33,10 +34,12 @@ impl Silence {
 
 impl Drop for Silence {
     fn drop(&mut self) {
-        // A node that writes nothing leads nobody.
-        if self.evidence.halted().is_none() {
-            self.raft.runtime_config().heartbeat(true);
-            self.raft.runtime_config().elect(true);
+        self.raft.runtime_config().heartbeat(true);
+        self.raft.runtime_config().elect(true);
+        // A node that writes nothing leads nobody. Looked at afterwards: evidence that comes just now makes it step back by
+        // itself, and must not be undone here.
+        if self.evidence.halted().is_some() {
+            step_back(&self.raft);
         }
     }
 }

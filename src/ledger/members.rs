@@ -242,7 +242,10 @@ impl State {
         if signed.expected != 0 {
             return Err(Refusal::VersionConflict);
         }
-        let full = self.nodes.values().filter(|n| n.agency == *agency).count() >= limits::AGENCY_NODES
+        let standing = self.nodes.values().filter(|n| n.agency == *agency).count();
+        let removed = self.members.retired.values().filter(|r| r.agency == *agency).count();
+        let full = standing >= limits::AGENCY_NODES
+            || standing.saturating_add(removed) >= limits::AGENCY_NUMBERS
             || self.pending.len() >= limits::PENDING_ACTS;
         if full || !is_local(&entry.local) || self.is_number_used(id) || self.is_key_used(&entry.key) {
             return Err(Refusal::Invalid);
@@ -276,11 +279,12 @@ impl State {
         if signed.expected != ADDED {
             return Err(Refusal::VersionConflict);
         }
-        let full = self.members.retired.len() >= limits::RETIRED || self.pending.len() >= limits::PENDING_ACTS;
-        if full || self.voter_sets().iter().any(|set| set.contains(&id)) {
+        let own = !self.signers(signed, agency, Role::SecurityOfficer).is_empty();
+        // Acts that wait for their second officer keep nobody from being removed by the others.
+        let crowded = own && self.pending.len() >= limits::PENDING_ACTS;
+        if crowded || self.voter_sets().iter().any(|set| set.contains(&id)) {
             return Err(Refusal::Invalid);
         }
-        let own = !self.signers(signed, agency, Role::SecurityOfficer).is_empty();
         let enough = match own {
             true => self.two_officers(signed, agency, None)?,
             false => self.enough_of_the_whole(signed, act, &[agency.clone()].into())?,

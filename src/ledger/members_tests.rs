@@ -130,6 +130,34 @@ fn l_a_removed_node_never_comes_back() {
     assert!(l.s.node(third.node).is_none());
 }
 
+/// Numbers that are never used again are bounded for each agency by itself: one that comes and goes without end takes no
+/// room from those who must remove a node.
+#[test]
+fn l_an_agency_uses_up_its_own_numbers_alone() {
+    let (mut l, (police, customs, third)) = (Ledger::new(), founders());
+    let added = |n: usize| {
+        let mut seed = [7; 32];
+        seed[0] = n as u8;
+        let entry = NodeEntry {
+            local: format!("n{n}"),
+            key: crate::seal::SigningKey::from_seed(&seed).unwrap().public(),
+            place: None,
+        };
+        Act::AddNode { agency: police.id.clone(), node: entry, place: None }
+    };
+    for n in 1..crate::domain::limits::AGENCY_NUMBERS {
+        let remove = Act::RemoveNode { agency: police.id.clone(), node: format!("n{n}") };
+        for (act, expected) in [(added(n), 0), (remove, 1)] {
+            assert_eq!(l.act(&police, 0, &act, expected), CommandReply::Pending);
+            assert_eq!(l.act(&police, 1, &act, expected), CommandReply::Done);
+        }
+    }
+    assert_eq!(l.act(&police, 0, &added(200), 0), INVALID);
+    let out = Act::RemoveNode { agency: third.id.clone(), node: "1".into() };
+    assert_eq!(l.act(&police, 0, &out, 1), CommandReply::Pending);
+    assert_eq!(l.act(&customs, 0, &out, 1), CommandReply::Done);
+}
+
 #[test]
 fn l_voters_change_one_set_at_a_time() {
     let (mut l, (police, customs, third)) = (Ledger::new(), founders());

@@ -5,7 +5,7 @@ use super::courier;
 use super::cutting::{self, Cutting};
 use super::figures::Watched;
 use super::lanes;
-use super::lists::{Lists, Told, check_agencies};
+use super::lists::{Lists, Told};
 use super::lock::{DataLock, check_owner};
 use super::logs;
 use super::monitor::Monitor;
@@ -38,6 +38,7 @@ use crate::wire::pb::{peer, v1};
 use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 use tokio::runtime::Handle;
 use tokio::signal::unix::{SignalKind, signal};
@@ -112,7 +113,6 @@ async fn serve(file: &Path, config: NodeConfig, urgent: Handle) -> Result<(), Fa
     }
     let ring = open_ring(&config)?;
     check_own(&config, &genesis, &ring)?;
-    check_agencies(&config, &genesis)?;
     // Read once: all connections show the same, also when the file changes in between.
     let certificate = read_text(&config.cert)?;
     let credentials = || Ok::<_, Fault>(Credentials::from_pem(&certificate, &ring.signing_key()?.to_pkcs8_pem()?)?);
@@ -120,24 +120,26 @@ async fn serve(file: &Path, config: NodeConfig, urgent: Handle) -> Result<(), Fa
     for d in &genesis.founders {
         roots.set(d.agency.clone(), &d.root)?;
     }
-    // Whoever was admitted later is not in the genesis, and knows itself.
-    if roots.root_for(&config.agency).is_none() {
-        roots.set(config.agency.clone(), &certificate_facts(&read_text(&config.ca)?)?.der)?;
-    }
     let federation = genesis.federation.clone();
-    // Whoever was revoked is not let in by the first handshake either.
-    let lists = Lists::new(&genesis, &config.data, roots.clone());
-    let known: Vec<Told> =
-        config.crl.iter().flat_map(|(agency, file)| lists.begin(agency, file, clock.now())).collect();
-    let without: Vec<String> = lists.without(&config).iter().map(ToString::to_string).collect();
-    if !without.is_empty() {
-        let agencies = without.join(", ");
-        tracing::warn!(%agencies, "no revocation lists are configured: revoked certificates count until they are over");
-    }
     let charter = config.charter.as_ref().map(|file| read_charter(file)).transpose()?;
     if charter.as_ref().is_some_and(|c| c.federation != federation) {
         return Err(Fault::usage("BAD_CONFIG", "`charter` is of another federation"));
     }
+    let mut lists = Lists::new(&genesis, &config.data, roots.clone());
+    // Whoever was admitted later is not in the genesis, and knows itself.
+    if roots.root_for(&config.agency).is_none() {
+        let own = certificate_facts(&read_text(&config.ca)?)?.der;
+        lists.learn(std::iter::once((&config.agency, own.as_slice())));
+        roots.set(config.agency.clone(), &own)?;
+    }
+    let charted = charter.iter().flat_map(|c| &c.agencies).filter(|(agency, _)| roots.root_for(agency).is_none());
+    lists.learn(charted.map(|(agency, root)| (agency, root.as_slice())));
+    // Whoever was revoked is not let in by the first handshake either. Whose authority the ledger alone knows has no list
+    // before the ledger is open, and until then no certificate that counts.
+    let (named, unnamed): (Vec<_>, Vec<_>) = config.crl.iter().partition(|(agency, _)| lists.knows(agency));
+    unnamed.iter().for_each(|(agency, _)| roots.require_list(agency));
+    let mut known: Vec<Told> =
+        named.into_iter().flat_map(|(agency, file)| lists.begin(agency, file, clock.now())).collect();
     for (agency, root) in charter.iter().flat_map(|c| &c.agencies) {
         if roots.root_for(agency).is_none() {
             roots.set(agency.clone(), root)?;
@@ -171,10 +173,18 @@ async fn serve(file: &Path, config: NodeConfig, urgent: Handle) -> Result<(), Fa
     );
 
     check_known(&cluster.state(), node, &ring)?;
+    lists.learn(cluster.state().agencies().map(|(agency, a)| (agency, a.descriptor.root.as_slice())));
+    known.extend(unnamed.into_iter().flat_map(|(agency, file)| lists.begin(agency, file, clock.now())));
+    let without: Vec<String> = lists.without(&config).iter().map(ToString::to_string).collect();
+    if !without.is_empty() {
+        let agencies = without.join(", ");
+        tracing::warn!(%agencies, "no revocation lists are configured: revoked certificates count until they are over");
+    }
 
     // Who is suspended is not listened to from the first connection on.
-    let (live, removed) = (vec![dialer.live()], BTreeSet::new());
-    let mut cutting = Cutting { roots: roots.clone(), peers: peers.clone(), post: post.clone(), live, removed };
+    let (live, removed, unreadable) = (vec![dialer.live()], BTreeSet::new(), BTreeSet::new());
+    let (lines, letters) = (peers.clone(), post.clone());
+    let mut cutting = Cutting { roots: roots.clone(), peers: lines, post: letters, removed, unreadable, live };
     let _known = cutting.align(&cluster.state(), &config.agency);
 
     // Nodes are served before people: consensus needs it to get anywhere.
@@ -242,8 +252,8 @@ async fn serve(file: &Path, config: NodeConfig, urgent: Handle) -> Result<(), Fa
     let people = urgent.spawn(bind(config.listen.people, people_tls.clone(), PEOPLE)).await;
     let people = people.map_err(|e| Fault::internal("RUNTIME", e.to_string()))??;
     let live = vec![("people", vec![people.live()]), ("nodes", vec![of_nodes]), ("notices", notices.live)];
-    let certified_until = certificate_facts(&certificate)?.not_after;
-    monitor.open(Watched { core: Arc::clone(&core), live, certified_until });
+    let until = Arc::new(AtomicU64::new(certificate_facts(&certificate)?.not_after.0));
+    monitor.open(Watched { core: Arc::clone(&core), live, certified_until: Arc::clone(&until) });
     cutting.live.push(people.live());
     telling.push(cutting::start(Arc::clone(&core), cutting, people.live(), stopped.clone()));
     let itself = Expected::Node { agency: config.agency.clone(), id: config.node.clone() };
@@ -253,6 +263,7 @@ async fn serve(file: &Path, config: NodeConfig, urgent: Handle) -> Result<(), Fa
         key: ring.signing_key()?,
         own: AgencyVerifier::new(federation, roots, itself),
         leaf: credentials()?.leaf().to_vec(),
+        until,
     };
     let reload = Reload::new(Arc::clone(&core), file.to_owned(), config.clone(), lists, shown);
     telling.push(reload.start(hangups, stopped.clone()));
@@ -359,7 +370,6 @@ fn open_indexes(config: &NodeConfig, ring: &KeyRing) -> Result<(Arc<Indexes>, Ve
 pub fn check_config(config: &NodeConfig) -> Result<Millis, Fault> {
     let genesis = read_genesis(&config.genesis)?.verified()?;
     check_own(config, &genesis, &open_ring(config)?)?;
-    check_agencies(config, &genesis)?;
     Ok(certificate_facts(&read_text(&config.cert)?)?.not_after)
 }
 

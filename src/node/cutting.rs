@@ -54,6 +54,8 @@ pub(super) struct Cutting {
     pub(super) post: Arc<PostOffice>,
     /// Removed nodes that were cut off.
     pub(super) removed: BTreeSet<NodeId>,
+    /// Agencies whose authority cannot be read, which was told.
+    pub(super) unreadable: BTreeSet<AgencyId>,
     /// Of every listener, and of the dialer.
     pub(super) live: Vec<Live>,
 }
@@ -76,23 +78,7 @@ impl Cutting {
             tracing::info!(agency = %gone.agency, node = %gone.local, cut, "open connections of a removed node are cut");
             changed.push((gone.agency.clone(), Object::Text(gone.local.clone()), "removed", Verdict::Deny));
         }
-        for (agency, a) in state.agencies().filter(|(id, _)| *id != own) {
-            let (trusted, stands) = (self.roots.root_for(agency).is_some(), a.suspended.is_none());
-            if trusted == stands {
-                continue;
-            }
-            if stands {
-                if let Err(error) = self.roots.set(agency.clone(), &a.descriptor.root) {
-                    tracing::error!(%agency, %error, "an agency's authority cannot be read");
-                    continue;
-                }
-                let rule = if a.standing == 1 { "admitted" } else { "reinstated" };
-                changed.push((agency.clone(), Object::None, rule, Verdict::Allow));
-            } else {
-                self.roots.remove(agency);
-                changed.push((agency.clone(), Object::None, "suspended", Verdict::Deny));
-            }
-        }
+        changed.extend(align_roots(&self.roots, &mut self.unreadable, state, own));
         self.peers.follow(state);
         self.post.follow(state);
         changed
@@ -111,6 +97,35 @@ impl Cutting {
         }
         ended
     }
+}
+
+/// Brings the roots of other agencies in line with the ledger. What a charter said of one goes no further than that.
+fn align_roots(roots: &TrustRoots, unreadable: &mut BTreeSet<AgencyId>, state: &State, own: &AgencyId) -> Vec<Change> {
+    let mut changed = Vec::new();
+    for (agency, a) in state.agencies().filter(|(id, _)| *id != own) {
+        let in_force = roots.root_for(agency);
+        if a.suspended.is_some() {
+            if in_force.is_some() {
+                roots.remove(agency);
+                changed.push((agency.clone(), Object::None, "suspended", Verdict::Deny));
+            }
+            continue;
+        }
+        if in_force.as_deref() == Some(a.descriptor.root.as_slice()) || unreadable.contains(agency) {
+            continue;
+        }
+        if let Err(error) = roots.set(agency.clone(), &a.descriptor.root) {
+            roots.remove(agency);
+            unreadable.insert(agency.clone());
+            tracing::error!(%agency, %error, "an agency's authority cannot be read: none of its certificates is taken");
+            continue;
+        }
+        if in_force.is_none() {
+            let rule = if a.standing == 1 { "admitted" } else { "reinstated" };
+            changed.push((agency.clone(), Object::None, rule, Verdict::Allow));
+        }
+    }
+    changed
 }
 
 /// What the log calls it.
@@ -176,6 +191,25 @@ async fn tell_ended(core: &Core, ended: Vec<Ended>) {
 #[allow(clippy::unwrap_used, reason = "test")]
 mod tests {
     use super::*;
+    use crate::identity::Authority;
+    use crate::ledger::fixture::{federation, suspended};
+
+    /// The fixture's authorities are none that could be read, so nobody of them is taken, whatever was said before.
+    #[test]
+    fn what_the_ledger_says_of_an_authority_goes_before_what_a_charter_said() {
+        let (f, now) = (federation(), Millis(1_772_323_200_000));
+        let state = State::genesis(&f.genesis).unwrap();
+        let charted = Authority::create(&f.customs.id, &f.id, "customs", now, false).unwrap();
+        let (roots, mut unreadable) = (TrustRoots::new(), BTreeSet::new());
+        roots.set(f.customs.id.clone(), charted.certificate_der()).unwrap();
+        assert!(align_roots(&roots, &mut unreadable, &state, &f.police.id).is_empty());
+        assert!(roots.root_for(&f.customs.id).is_none());
+        assert_eq!(unreadable, BTreeSet::from([f.customs.id.clone(), f.third.id.clone()]), "and never the own one");
+        roots.set(f.customs.id.clone(), charted.certificate_der()).unwrap();
+        let cut_off = align_roots(&roots, &mut unreadable, &suspended(&state, &f.customs.id), &f.police.id);
+        assert_eq!(cut_off.iter().map(|(.., rule, _)| *rule).collect::<Vec<_>>(), ["suspended"]);
+        assert!(roots.root_for(&f.customs.id).is_none());
+    }
 
     #[test]
     fn who_goes_has_a_last_word_and_no_more() {

@@ -15,6 +15,7 @@ use crate::service::{Core, Position};
 use crate::vault::Owed;
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 /// What is looked at.
 pub(super) struct Watched {
@@ -22,8 +23,8 @@ pub(super) struct Watched {
     pub(super) core: Arc<Core>,
     /// Open connections by listener.
     pub(super) live: Vec<(&'static str, Vec<Live>)>,
-    /// Until when the node's certificate is valid.
-    pub(super) certified_until: Millis,
+    /// Until when the certificate is valid that the node shows, in milliseconds; it may change meanwhile.
+    pub(super) certified_until: Arc<AtomicU64>,
 }
 
 /// Another node, and where it says it is.
@@ -140,7 +141,7 @@ impl Watched {
         for (listener, live) in &self.live {
             open.sample(&[("listener", *listener)], live.iter().map(Live::open).sum::<usize>());
         }
-        let until = self.certified_until.0 / 1000;
+        let until = self.certified_until.load(Ordering::Relaxed) / 1000;
         page.gauge("hufu_certificate_expiry_seconds", "When the node's certificate ends, in Unix time.", until);
     }
 }

@@ -230,7 +230,9 @@ async fn tell_damaged(core: &Core) {
 /// Evidence against a member is an event of the audit log, and an alarm in the node's.
 async fn tell_evidence(core: &Core) {
     for Finding { sender, why, rule, closes } in core.cluster.take_evidence() {
-        let agency = core.state().node_agency(sender).unwrap_or_else(|| core.agency.clone());
+        let state = core.state();
+        // Of a node that was removed meanwhile, too.
+        let agency = state.signer(sender).map_or_else(|| core.agency.clone(), |(agency, _)| agency.clone());
         if closes {
             tracing::error!(%sender, %agency, %why, "ALARM: a member tried to undo the ledger; this node writes nothing to it");
         } else {

@@ -134,6 +134,34 @@ impl Honest {
     }
 }
 
+/// Of a leader that shows fewer grants than this node's voters ask for, since others vote by its own log, the vote that this
+/// node gave counts; without it nobody is believed.
+#[tokio::test]
+async fn a_voter_counts_the_vote_that_it_gave() {
+    let h = Honest::start(three_voters()).await;
+    let term = |c: &Arc<Cluster>| c.raft.metrics().borrow().vote.leader_id.term;
+    until("each asked for votes itself", || h.both().into_iter().all(|c| term(c) == TERM - 1)).await;
+    let asks = VoteRequest { vote: Vote::new(TERM, h.f.police.node.0), last_log_id: Some(h.first().log_id) };
+    let body = codec::message(|w| codec::write_vote_request(w, &asks));
+    let reply = h.send(&h.third, CallKind::Vote, body).await.unwrap();
+    assert!(codec::parse(&reply, codec::read_vote_reply).unwrap().vote_granted);
+    let leads = AppendEntriesRequest::<TypeConfig> {
+        vote: Vote::new_committed(TERM, h.f.police.node.0),
+        prev_log_id: None,
+        entries: vec![h.first()],
+        leader_commit: None,
+    };
+    let [own, _] = h.grants(TERM);
+    let body = codec::message(|w| {
+        write_grants(w, &[own]);
+        codec::write_append(w, &leads);
+    });
+    h.send(&h.third, CallKind::Append, body.clone()).await.unwrap();
+    let refused = h.send(&h.customs, CallKind::Append, body).await.unwrap_err();
+    assert!(refused.to_string().contains("was elected"), "{refused}");
+    h.stop().await;
+}
+
 fn terms() -> Terms {
     Terms {
         id: "border-2026".parse().unwrap(),
