@@ -15,6 +15,8 @@ use super::merkle::{Hash, Tree, empty_root, leaf_hash};
 use super::note::{Checkpoint, Note};
 use super::tiles::{CHECKPOINT, Resource, encode_bundle, encode_tile, resources};
 use crate::domain::ids::{AgencyId, NoticeId, RecordId};
+#[cfg(test)]
+use crate::domain::planted::{Planted, is_planted};
 use crate::domain::time::Millis;
 use crate::journal::{Host, Journal, JournalError, JournalOptions, Written};
 use crate::seal::SigningKey;
@@ -247,6 +249,13 @@ impl AuditLog {
     pub async fn record(&self, drafts: Vec<EventDraft>) -> Result<Vec<AuditReceipt>, AuditError> {
         if drafts.is_empty() {
             return Ok(Vec::new());
+        }
+        #[cfg(test)]
+        if is_planted(Planted::SkipAuditEntry) {
+            let pretended: Vec<_> = drafts.iter().map(|d| receipt(self.size(), &d.clone().at(self.size()))).collect();
+            if pretended.iter().any(|r| r.disclosing && r.notice.is_none()) {
+                return Ok(pretended);
+            }
         }
         let (receipts, durable) = self.enqueue(drafts)?;
         match durable.await {

@@ -3,7 +3,8 @@
 //! One batch of a node is under way at a time, so sequences arrive in order. A batch whose outcome is unknown
 //! is sent again as the same bytes; the ledger answers a repeat with the stored reply (P3).
 
-use super::group::Cluster;
+use super::group::{Cluster, ClusterError};
+use super::incarnation::Incarnation;
 use crate::domain::canon::Canon;
 use crate::domain::fault::Fault;
 use crate::domain::ids::{FederationId, NodeId};
@@ -36,13 +37,13 @@ pub struct Committer {
 }
 
 impl Committer {
-    /// Starts the task. `incarnation` should be above every earlier start's; one that is not is raised.
+    /// Starts the task, which signs as this start of the node.
     pub fn start(
         cluster: Arc<Cluster>,
         federation: FederationId,
         node: NodeId,
         key: SigningKey,
-        incarnation: u64,
+        incarnation: Incarnation,
         clock: Arc<dyn Clock>,
     ) -> Committer {
         let (jobs, queue) = mpsc::channel(4096);
@@ -99,7 +100,7 @@ struct Signer {
     federation: FederationId,
     node: NodeId,
     key: SigningKey,
-    incarnation: u64,
+    incarnation: Incarnation,
     sequence: u64,
     clock: Arc<dyn Clock>,
 }
@@ -108,7 +109,10 @@ impl Signer {
     /// The stored reply to the batch just sent, once this node applied it.
     fn applied_reply(&self) -> Option<BatchReply> {
         let state = self.cluster.state();
-        state.node(self.node).filter(|n| n.last == (self.incarnation, self.sequence)).and_then(|n| n.reply.clone())
+        state
+            .node(self.node)
+            .filter(|n| n.last == (self.incarnation.number(), self.sequence))
+            .and_then(|n| n.reply.clone())
     }
 
     async fn run(mut self, mut queue: mpsc::Receiver<Job>) {
@@ -136,8 +140,8 @@ impl Signer {
         }
     }
 
-    /// A batch of jobs somebody still waits for. Sequences of an earlier start are passed over once: a clock that was
-    /// set back made this start's incarnation too low.
+    /// A batch of jobs somebody still waits for. Numbers of an earlier start are passed over once: the file that keeps them
+    /// was lost.
     async fn commit(&mut self, jobs: Vec<Job>) {
         let now = Instant::now();
         let jobs: Vec<Job> = jobs.into_iter().filter(|j| j.deadline > now && !j.answer.is_closed()).collect();
@@ -145,14 +149,21 @@ impl Signer {
             return;
         }
         let (last, _) = self.cluster.state().node(self.node).map(|n| n.last).unwrap_or_default();
-        if last > self.incarnation {
-            (self.incarnation, self.sequence) = (last.saturating_add(1), 0);
+        if last > self.incarnation.number() || (last == self.incarnation.number() && self.sequence == 0) {
+            if let Err(why) = self.incarnation.rise_above(last) {
+                tracing::error!(%why, "nothing can be signed for the ledger");
+                for job in jobs {
+                    let _ = job.answer.send(Err(Fault::from(ClusterError::Fatal(why.clone()))));
+                }
+                return;
+            }
+            self.sequence = 0;
         }
         self.sequence += 1;
         let batch = SignedBatch {
             federation: self.federation.clone(),
             node: self.node,
-            incarnation: self.incarnation,
+            incarnation: self.incarnation.number(),
             sequence: self.sequence,
             not_after: self.cluster.applied().saturating_add(VALID_ENTRIES),
             time: self.clock.now(),

@@ -20,5 +20,7 @@ pub mod label;
 pub mod limits;
 pub mod notice;
 pub mod person;
+#[cfg(test)]
+pub(crate) mod planted;
 pub mod record;
 pub mod time;

@@ -4,7 +4,7 @@ use super::courier;
 use super::reload::settings;
 use super::upkeep;
 use crate::audit::{Action as AuditAction, Anchors, AuditLog, Decision as Verdict, Object, ReceivedReports};
-use crate::cluster::{Cluster, Committer};
+use crate::cluster::{Cluster, Committer, Incarnation};
 use crate::config::NodeConfig;
 use crate::domain::fault::Fault;
 use crate::domain::ids::NodeId;
@@ -96,12 +96,15 @@ pub(crate) async fn core(
     let office = Office::open(host, &config.data.join("notices"), identity, ring()?, config.notices.deadlines())?;
     let secrets = ring()?;
     let clock = Arc::clone(&ground.clock);
+    let incarnation = Incarnation::begin(host, &config.data, clock.now()).map_err(|why| {
+        Fault::integrity("BAD_DATA_DIR", why).hint("look at the disk; the ledger knows the last number")
+    })?;
     let committer = Committer::start(
         Arc::clone(&cluster),
         federation.clone(),
         node,
         secrets.signing_key()?,
-        clock.now().0,
+        incarnation,
         Arc::clone(&clock),
     );
     let (policy, broken) = Engine::built_in_or_deny_all();

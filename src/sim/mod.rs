@@ -18,7 +18,8 @@
 //! - a notice is delivered once to each agency, or its sender knows that it was not;
 //! - what is owed arrives once faults stop.
 //!
-//! `HUFU_SIM_SEEDS=N` runs N seeds, `HUFU_SIM_SEED=S` one, `HUFU_SIM_PLANT=NAME` with a planted fault that must be found.
+//! `HUFU_SIM_SEEDS=N cargo test --lib sim::` runs N seeds, `HUFU_SIM_SEED=S` one. Three faults that tests plant into the
+//! product (`domain::planted`) must each be found, or the oracles are worth nothing.
 
 mod dice;
 mod host;

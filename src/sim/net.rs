@@ -241,7 +241,13 @@ fn said<T>(reply: Result<Response<T>, Status>) -> Result<T, String> {
 }
 
 impl PeerCalls for Link {
-    fn call(&self, to: u64, kind: CallKind, body: Vec<u8>, limit: Duration) -> Boxed<'static, Result<Vec<u8>, CallError>> {
+    fn call(
+        &self,
+        to: u64,
+        kind: CallKind,
+        body: Vec<u8>,
+        limit: Duration,
+    ) -> Boxed<'static, Result<Vec<u8>, CallError>> {
         let (net, own) = (self.net.clone(), self.own.node);
         let request = self.request(peer::ConsensusCall { kind: kind.code(), body }, Protocol::Calls);
         let what = match kind {

@@ -134,8 +134,7 @@ impl Member {
         let nodes = NodeServices::new(Arc::clone(&cluster), gate.clone());
         let post = PostServices::new(nodes.clone(), Arc::clone(&link) as Arc<dyn PeerPost>);
         let entropy = dice.clone();
-        let ground =
-            Ground { host, clock: machine.clock(), entropy: Box::new(move || Box::new(entropy.split())) };
+        let ground = Ground { host, clock: machine.clock(), entropy: Box::new(move || Box::new(entropy.split())) };
         let seed = self.seed;
         let ring = move || KeyRing::create(CEILING, &mut Counter::at(seed)).map_err(Fault::from);
         let own = Own { node: self.node, genesis: (verified, Vec::new()), ring: Box::new(ring) };

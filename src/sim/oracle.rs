@@ -2,7 +2,7 @@
 
 use super::node::PERSON;
 use super::world::{Site, World};
-use crate::audit::Actor;
+use crate::audit::{Actor, Stage};
 use crate::domain::ids::{AgencyId, NoticeId, RecordId};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex};
@@ -158,7 +158,8 @@ impl World {
     fn what_was_held_is_held(&self, claims: &[Claim]) -> Result<(), String> {
         for claim in claims {
             let Claim::Published { record, version, index, held_by, .. } = claim else { continue };
-            for site in self.sites.iter().filter(|s| held_by.contains(&s.member.id) && s.member.id.as_str() != "third") {
+            for site in self.sites.iter().filter(|s| held_by.contains(&s.member.id) && s.member.id.as_str() != "third")
+            {
                 if site.up().is_some_and(|up| !up.core.vault.records().contains(record)) {
                     return Err(format!("{} held {record} and does not any more", site.member.id));
                 }
@@ -167,7 +168,11 @@ impl World {
                 let state = up.core.state();
                 let committed = state.record(record).and_then(|all| all.iter().find(|v| v.version == *version));
                 if committed.map(|c| c.index) != *index {
-                    return Err(format!("{record} was committed at {index:?} and is not"));
+                    return Err(format!(
+                        "{record} was committed at {index:?}, and at {:?} for {}",
+                        committed.map(|c| c.index),
+                        up.core.agency
+                    ));
                 }
             }
         }
@@ -187,7 +192,7 @@ impl World {
             let event = up.core.audit.read(*seq, 1).map_err(|e| e.to_string())?.into_iter().next();
             let named = event.is_some_and(|e| {
                 let by = matches!(&e.actor, Actor::Person { name, .. } if name == PERSON);
-                by && e.object.records().iter().any(|(id, _)| id == record)
+                by && e.stage == Stage::Intent && e.object.records().iter().any(|(id, _)| id == record)
             });
             if !named {
                 return Err(format!("{record} was shown at {} without its entry {seq}", self.sites[*site].member.id));
