@@ -1,6 +1,6 @@
 //! One Raft group on one node: start, propose, answer peers, report.
 
-use super::batcher::{Batcher, Job};
+use super::batcher::{Batcher, Origin};
 use super::begun::{Begun, LOG_LOST};
 use super::certificate::{Certificate, Certifier, step_back};
 use super::codec;
@@ -18,17 +18,17 @@ use crate::domain::canon::{Canon, CanonError, Reader};
 use crate::domain::fault::Fault;
 use crate::domain::ids::NodeId;
 use crate::domain::limits;
-use crate::journal::{Host, Written};
+use crate::journal::{Host, Place, Waiting, Written};
 use crate::ledger::{BatchReply, State};
 use crate::seal::SigningKey;
 use openraft::raft::InstallSnapshotResponse;
 use openraft::{Config, EmptyNode, SnapshotPolicy};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use thiserror::Error;
-use tokio::sync::{oneshot, watch};
+use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep};
 
@@ -37,6 +37,8 @@ const ATTEST_WAIT: Duration = Duration::from_secs(1);
 /// One attempt to ask a leader how far it is: whoever is elected meanwhile is asked next.
 const ASK_LEADER: Duration = Duration::from_secs(3);
 const ASK_AGAIN: Duration = Duration::from_millis(50);
+/// Calls of one node that forward, at a time. An honest one has one, and those that it gave up.
+const FORWARDS: usize = 8;
 
 /// Raft timings in milliseconds.
 #[derive(Debug, Clone, Copy)]
@@ -92,6 +94,9 @@ pub enum ClusterError {
     /// A message that no honest member sends.
     #[error("refused at the door: {0}")]
     Door(String),
+    /// As much waits for the ledger as may: nothing was sent.
+    #[error("too much waits for the ledger")]
+    Overloaded,
     /// Somebody tried to undo what was applied.
     #[error("the ledger is closed for writing: {0}")]
     Halted(String),
@@ -105,6 +110,7 @@ impl From<ClusterError> for Fault {
         match e {
             ClusterError::Unavailable(_) => Fault::unavailable("NO_LEADER", e.to_string())
                 .hint("`hufu cluster status` shows who is reachable; asking again is safe"),
+            ClusterError::Overloaded => Fault::overloaded(e.to_string()),
             ClusterError::Malformed(_) => Fault::usage("INVALID", e.to_string()),
             ClusterError::Door(_) => Fault::refused("NOT_ALLOWED", e.to_string()),
             ClusterError::Halted(_) => Fault::integrity("LEDGER_HALTED", e.to_string())
@@ -144,6 +150,8 @@ pub struct Cluster {
     /// The tasks that ask for certificates; they end with this.
     certifying: tokio::sync::Mutex<JoinSet<()>>,
     batcher: Batcher,
+    /// Calls under way that forward, by sender: the door lets only nodes of the ledger here.
+    forwarding: Mutex<BTreeMap<NodeId, Waiting>>,
     calls: Arc<dyn PeerCalls>,
     election: Duration,
     pieces: tokio::sync::Mutex<Pieces>,
@@ -231,6 +239,7 @@ impl Cluster {
             certifier,
             certifying,
             batcher,
+            forwarding: Mutex::default(),
             calls,
             election,
             pieces,
@@ -323,8 +332,7 @@ impl Cluster {
             return Err(ClusterError::Malformed(CanonError::TooLong));
         }
         self.writable()?;
-        let (answer, outcome) = oneshot::channel();
-        self.batcher.push(Job { batch, deadline, answer, forwarded: false }).await?;
+        let outcome = self.batcher.push(batch, deadline, Origin::Own)?;
         let reply = outcome.await.map_err(|_| ClusterError::Unavailable(": the node is stopping".into()))??;
         // The leader may be ahead: what was answered must be readable here.
         self.wait_applied(reply.index, deadline).await?;
@@ -505,6 +513,12 @@ impl Cluster {
             .map_err(|e| ClusterError::Fatal(e.to_string()))
     }
 
+    /// A place for one call that forwards: whoever sends many leaves the others theirs.
+    fn forwards(&self, sender: NodeId) -> Option<Place> {
+        let mut all = self.forwarding.lock().unwrap_or_else(PoisonError::into_inner);
+        all.entry(sender).or_insert_with(|| Waiting::new(FORWARDS)).take(1)
+    }
+
     /// Batches that another node forwards to the leader; they join the leader's own queue. A node forwards what it
     /// signed itself: anything else would be room in the log for nothing.
     async fn forwarded(&self, sender: NodeId, body: &[u8]) -> Result<Vec<u8>, ClusterError> {
@@ -512,6 +526,7 @@ impl Cluster {
             Ok((r.u64()?, r.list(Entry::BATCHES, |r| r.bytes(limits::BATCH_BYTES + 128).map(<[u8]>::to_vec))?))
         })?;
         self.writable()?;
+        let _place = self.forwards(sender).ok_or(ClusterError::Overloaded)?;
         let state = self.state();
         if !batches.iter().all(|b| state.is_signed_by(b, sender)) {
             return Err(ClusterError::Door("a forwarded batch is not its sender's own".into()));
@@ -519,9 +534,7 @@ impl Cluster {
         let deadline = Instant::now() + Duration::from_millis(left_ms.min(60_000));
         let mut waiting = Vec::with_capacity(batches.len());
         for batch in batches {
-            let (answer, outcome) = oneshot::channel();
-            self.batcher.push(Job { batch, deadline, answer, forwarded: true }).await?;
-            waiting.push(outcome);
+            waiting.push(self.batcher.push(batch, deadline, Origin::Forwarded)?);
         }
         let mut replies = Vec::with_capacity(waiting.len());
         for outcome in waiting {

@@ -10,6 +10,6 @@ mod people;
 mod profile;
 
 pub use files::{Secrecy, read_descriptor, read_genesis, read_text, write_descriptor, write_file, write_genesis};
-pub use node::{CHANGEABLE, Listen, LogForm, LogLevel, NodeConfig, Notices, PeerConfig, Raft, Webhook};
+pub use node::{CHANGEABLE, Listen, Load, LogForm, LogLevel, NodeConfig, Notices, PeerConfig, Raft, Webhook};
 pub use people::FirstPerson;
 pub use profile::Profile;

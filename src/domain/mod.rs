@@ -21,4 +21,5 @@ pub mod limits;
 pub mod notice;
 pub mod person;
 pub mod record;
+pub mod reserve;
 pub mod time;

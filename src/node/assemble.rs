@@ -14,7 +14,9 @@ use super::post::PostOffice;
 use super::reload::{Reload, Shown, settings};
 use super::system::{SystemClock, SystemEntropy, end_with_parent, harden, yield_to_notices};
 use super::upkeep;
-use crate::api::{Apart, NodeGate, NodeServices, People, PostServices};
+use crate::api::{
+    Admitted, Apart, Budgeted, Calls, NodeGate, NodeServices, People, Places, PostServices, Shares, Until,
+};
 use crate::audit::{Action as AuditAction, Anchors, AuditLog, Decision as Verdict, Object, ReceivedReports};
 use crate::cluster::{Cluster, ClusterOptions, Committer, Materialise, Timings};
 use crate::config::{FirstPerson, NodeConfig, read_genesis, read_text};
@@ -22,6 +24,7 @@ use crate::domain::canon::Canon;
 use crate::domain::fault::Fault;
 use crate::domain::label::Grade;
 use crate::domain::limits;
+use crate::domain::reserve::Work;
 use crate::domain::time::{Clock, Entropy, Millis};
 use crate::identity::{
     Acceptor, AgencyVerifier, Authority, Credentials, Dialer, Directory, Exchange, Expected, Limits, Person, Protocol,
@@ -33,7 +36,7 @@ use crate::notice::{Identity, Office};
 use crate::policy::Engine;
 use crate::seal::KeyRing;
 use crate::search::Indexes;
-use crate::service::{Core, InForce, PeerReports};
+use crate::service::{Core, DiskRoom, InForce, PeerReports};
 use crate::vault::{Complaints, Intake, Keys, Vault};
 use crate::wire::pb::{peer, v1};
 use std::path::Path;
@@ -58,6 +61,15 @@ const SMALL_BYTES: usize = 64 << 10;
 const REPLY_BYTES: usize = 16 << 20;
 const PEOPLE: Limits = Limits { connections: 1024, per_address: 512, handshake_ms: 5_000 };
 const NODES: Limits = Limits { connections: 1024, per_address: 256, handshake_ms: 5_000 };
+/// What the calls of nodes may hold of each service: as many of one agency as a connection takes, and sixteen in reserve.
+const NODE_SHARES: Shares = Shares {
+    call_bytes: limits::PEER_MESSAGE_BYTES,
+    all_bytes: 128 * limits::PEER_MESSAGE_BYTES,
+    agency_bytes: 64 * limits::PEER_MESSAGE_BYTES,
+    reserved_bytes: 16 * limits::PEER_MESSAGE_BYTES,
+};
+/// How often a node looks whether it must stop for want of room.
+const LOOK_AT_DISK: Duration = Duration::from_secs(1);
 /// How many may read the whole audit log at a time.
 const SCANS: usize = 2;
 /// A call of people is ended after this: what it waits for at most, and time to do it.
@@ -106,6 +118,11 @@ async fn serve(file: &Path, config: NodeConfig, urgent: Handle) -> Result<(), Fa
     let genesis = signed.verified()?;
     let node = node_id(&config.agency, &config.node);
     let _lock = DataLock::take(&config.data, node, &genesis.fingerprint())?;
+    // A start writes too; nothing of it is begun where it could not end.
+    let free = host.free_bytes(&config.data).map_err(|e| Fault::unavailable("JOURNAL_FAILED", e.to_string()))?;
+    if !Work::Ledger.fits(0, free) {
+        return Err(Work::Ledger.refusal());
+    }
     let (stop, stopped) = watch::channel(false);
     // Early, so that a node that recovers for long is seen to live.
     let monitor = Arc::new(Monitor::new(clock.now(), urgent.clone(), stopped.clone()));
@@ -193,10 +210,16 @@ async fn serve(file: &Path, config: NodeConfig, urgent: Handle) -> Result<(), Fa
     cutting.live.extend(notices.live.iter().cloned());
     let big = limits::PEER_MESSAGE_BYTES;
     let router = harden_server(Server::builder())
-        .add_service(limited!(peer::consensus_server::ConsensusServer::new(services.clone()), big, big))
+        .add_service(Budgeted::new(
+            limited!(peer::consensus_server::ConsensusServer::new(services.clone()), big, big),
+            NODE_SHARES,
+        ))
         .add_service(limited!(peer::position_server::PositionServer::new(services.clone()), SMALL_BYTES, SMALL_BYTES))
-        .add_service(limited!(peer::access_server::AccessServer::new(services.clone()), big, SMALL_BYTES))
-        .add_service(limited!(peer::vault_server::VaultServer::new(services), big, big));
+        .add_service(Budgeted::new(
+            limited!(peer::access_server::AccessServer::new(services.clone()), big, SMALL_BYTES),
+            NODE_SHARES,
+        ))
+        .add_service(Budgeted::new(limited!(peer::vault_server::VaultServer::new(services), big, big), NODE_SHARES));
     let node_server = tokio::spawn(router.serve_with_incoming_shutdown(nodes, told(stopped.clone())));
 
     let keys = Keys::new(config.agency.clone(), federation.clone(), node, open_ring(&config)?).map_err(Fault::from)?;
@@ -214,6 +237,9 @@ async fn serve(file: &Path, config: NodeConfig, urgent: Handle) -> Result<(), Fa
     )
     .map_err(Fault::from)?;
     let (indexes, anew) = open_indexes(&config, &ring)?;
+    let ledger = host.files(&config.data.join("ledger"));
+    let ledger = ledger.map_err(|e| Fault::unavailable("JOURNAL_FAILED", e.to_string()))?;
+    let disk = DiskRoom::new(host, config.data.clone(), ledger, Arc::clone(&clock));
     let (bells, rung) = Bells::start(&config.notices)?;
     let incarnation = clock.now().0;
     let committer = Committer::start(
@@ -254,8 +280,8 @@ async fn serve(file: &Path, config: NodeConfig, urgent: Handle) -> Result<(), Fa
         quota: Mutex::default(),
         bell: Arc::new(bells),
         settings: InForce::new(settings(&config)),
-        host,
-        data: config.data.clone(),
+        disk,
+        pushes: Default::default(),
         watching: Default::default(),
         authority,
         signer,
@@ -326,21 +352,29 @@ async fn serve(file: &Path, config: NodeConfig, urgent: Handle) -> Result<(), Fa
     telling.push(reload.start(hangups, stopped.clone()));
     let api = People::new(Arc::clone(&core), peers, urgent.clone());
     let bulk = Handle::current();
+    // Notices have places of their own: whoever publishes and searches takes none of them.
+    let most = Calls { all: config.load.calls as usize, of_person: config.load.calls_per_person as usize };
+    let (heavy, light) = (Places::new(most), Places::new(most));
+    macro_rules! few {
+        ($service:expr) => {
+            Admitted::new($service, &light, Until::Answered)
+        };
+    }
     let records = limited!(v1::records_server::RecordsServer::new(api.clone()), PEOPLE_MESSAGE_BYTES, REPLY_BYTES);
     let audit = limited!(v1::audit_server::AuditServer::new(api.clone()), SMALL_BYTES, REPLY_BYTES);
     let router = harden_server(Server::builder())
         .timeout(PEOPLE_CALL)
-        .add_service(limited!(v1::federation_server::FederationServer::new(api.clone()), ASK_BYTES, REPLY_BYTES))
-        .add_service(limited!(v1::persons_server::PersonsServer::new(api.clone()), ASK_BYTES, REPLY_BYTES))
-        .add_service(Apart::new(records, bulk.clone()))
-        .add_service(Apart::new(audit, bulk))
-        .add_service(limited!(v1::policy_server::PolicyServer::new(api.clone()), ASK_BYTES, REPLY_BYTES))
-        .add_service(limited!(v1::notices_server::NoticesServer::new(api.clone()), ASK_BYTES, REPLY_BYTES))
-        .add_service(limited!(v1::cluster_server::ClusterServer::new(api), SMALL_BYTES, REPLY_BYTES));
+        .add_service(few!(limited!(v1::federation_server::FederationServer::new(api.clone()), ASK_BYTES, REPLY_BYTES)))
+        .add_service(few!(limited!(v1::persons_server::PersonsServer::new(api.clone()), ASK_BYTES, REPLY_BYTES)))
+        .add_service(Admitted::new(Apart::new(records, bulk.clone()), &heavy, Until::Sent))
+        .add_service(Admitted::new(Apart::new(audit, bulk), &heavy, Until::Sent))
+        .add_service(few!(limited!(v1::policy_server::PolicyServer::new(api.clone()), ASK_BYTES, REPLY_BYTES)))
+        .add_service(few!(limited!(v1::notices_server::NoticesServer::new(api.clone()), ASK_BYTES, REPLY_BYTES)))
+        .add_service(few!(limited!(v1::cluster_server::ClusterServer::new(api), SMALL_BYTES, REPLY_BYTES)));
     let people_server = urgent.spawn(router.serve_with_incoming_shutdown(people, told(stopped)));
     tracing::info!(agency = %config.agency, people = %config.listen.people, nodes = %config.listen.nodes, "serving; {}", crate::seal::SUITE_NOTICE);
 
-    wait_for_end(&cluster, &core.office).await?;
+    let full = wait_for_end(&core).await?;
     let _ = stop.send(true);
     let deadline = tokio::time::Instant::now() + STOP_WITHIN;
     let _ = tokio::time::timeout_at(deadline, people_server).await;
@@ -356,19 +390,37 @@ async fn serve(file: &Path, config: NodeConfig, urgent: Handle) -> Result<(), Fa
     for server in notices.servers {
         let _ = tokio::time::timeout_at(deadline, server).await;
     }
-    Ok(())
+    full.map_or(Ok(()), Err)
 }
 
-/// SIGINT, SIGTERM, or the end of consensus or of the journal of notices, which is an error.
-async fn wait_for_end(cluster: &Cluster, office: &Office) -> Result<(), Fault> {
+/// SIGINT or SIGTERM; or a disk that is full, which is answered for an end in order, before a write fails. The end of
+/// consensus or of the journal of notices is an error at once.
+async fn wait_for_end(core: &Core) -> Result<Option<Fault>, Fault> {
+    let (cluster, office) = (&core.cluster, &core.office);
     let fail = |e: std::io::Error| Fault::internal("SIGNALS", e.to_string());
     let mut int = signal(SignalKind::interrupt()).map_err(fail)?;
     let mut term = signal(SignalKind::terminate()).map_err(fail)?;
     tokio::select! {
-        _ = int.recv() => Ok(()),
-        _ = term.recv() => Ok(()),
+        _ = int.recv() => Ok(None),
+        _ = term.recv() => Ok(None),
+        full = exhausted(&core.disk) => Ok(Some(full)),
         () = office.failed() => Err(Fault::unavailable("JOURNAL_FAILED", "the journal of notices failed").hint("look at the disk, then start the node again")),
         why = cluster.failed() => Err(Fault::unavailable("JOURNAL_FAILED", format!("consensus stopped: {why}")).hint("look at the disk, then start the node again")),
+    }
+}
+
+/// Ends when not even the ledger has room any more.
+async fn exhausted(disk: &DiskRoom) -> Fault {
+    let mut looks = tokio::time::interval(LOOK_AT_DISK);
+    loop {
+        looks.tick().await;
+        // A disk that does not answer fails the next write, which says more.
+        if disk.free().is_some()
+            && let Err(full) = disk.check(Work::Ledger)
+        {
+            tracing::error!(room = disk.room(), "ALARM: the disk is full; the node stops before a write fails");
+            return full;
+        }
     }
 }
 

@@ -36,7 +36,7 @@ impl Vault {
     /// Origins of which something is due to be pulled, and of which nothing is being pulled.
     pub fn due(&self, now: Millis) -> Vec<AgencyId> {
         let sync = self.sync.lock().unwrap_or_else(PoisonError::into_inner);
-        let due = sync.wanted.values().filter(|w| w.next <= now && !w.lost && !sync.pulling.contains(&w.origin));
+        let due = sync.wanted.values().filter(|w| w.is_due(now) && !w.lost && !sync.pulling.contains(&w.origin));
         due.map(|w| w.origin.clone()).collect::<BTreeSet<_>>().into_iter().collect()
     }
 
@@ -72,7 +72,7 @@ impl Vault {
     /// What the content itself keeps out is not pulled again: the ledger commits to that content and no other.
     fn due_of(&self, origin: &AgencyId, now: Millis) -> Vec<((RecordId, u32), Wanted)> {
         let sync = self.sync.lock().unwrap_or_else(PoisonError::into_inner);
-        let wanted = sync.wanted.iter().filter(|(_, w)| w.origin == *origin && w.next <= now && !w.lost);
+        let wanted = sync.wanted.iter().filter(|(_, w)| w.origin == *origin && w.is_due(now) && !w.lost);
         let mut due: Vec<_> = wanted.filter(|(k, _)| sync.refused.get(k).is_none_or(|r| !r.content)).collect();
         due.sort_by_key(|(_, w)| (!w.passed_over, w.next));
         due.into_iter().take(ROUND).map(|(k, w)| (*k, w.clone())).collect()
@@ -131,6 +131,14 @@ impl Vault {
             self.refuse((record, version), refusal);
         }
         Err(reason)
+    }
+}
+
+impl Wanted {
+    /// Whether it may be asked for. Nothing waits longer than the longest pause: a clock that was set back made the next
+    /// attempt look far away.
+    fn is_due(&self, now: Millis) -> bool {
+        self.next <= now || self.next.0.abs_diff(now.0) > RETRY_MS
     }
 }
 
