@@ -238,8 +238,9 @@ impl Office {
     /// the more urgent a notice must be.
     ///
     /// # Errors
-    /// [`NoticeError::Full`] or [`NoticeError::Disk`] when there is room for none, [`NoticeError::TooLarge`], [`NoticeError::Rule`] for an addressee
-    /// without a key of the grade, or a failed journal. Nothing is accepted then.
+    /// [`NoticeError::Full`] or [`NoticeError::Disk`] when there is room for none, [`NoticeError::TooLarge`],
+    /// [`NoticeError::Rule`] for an addressee without a key of the grade, [`NoticeError::Busy`], or a failed journal. Nothing
+    /// is accepted then.
     pub async fn accept(
         &self,
         state: &State,

@@ -23,8 +23,8 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::task::{JoinError, JoinSet};
 
-/// What a record takes on the disk besides its texts, at most of usual ones, in bytes.
-const PARTS_BYTES: usize = 64 << 10;
+/// About what a record takes on the disk besides its texts: header, grant, audience, frames, in bytes.
+const PARTS_BYTES: usize = 8 << 10;
 
 /// How much a publish waits for (P17).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
