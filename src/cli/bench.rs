@@ -15,7 +15,7 @@ use tokio::time::Instant;
 pub(super) const WARM_UP: Duration = Duration::from_secs(1);
 
 /// A node that refuses at once is not asked at once again.
-const AFTER_ERROR: Duration = Duration::from_millis(10);
+const AFTER_ERROR: Duration = Duration::from_millis(100);
 
 #[derive(clap::Subcommand)]
 pub(super) enum Command {

@@ -7,7 +7,7 @@ use serde_json::json;
 use std::io::{BufRead, BufReader, Write};
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 const MIB: u64 = 1 << 20;
 /// Makes a file system in memory of so many MiB where a folder is, with what is in it, and keeps it until its input ends.
@@ -182,9 +182,11 @@ fn ten_times_the_load_is_shed_by_name_and_over_when_it_is_over() {
     let refused = figures["refused"].as_object().unwrap();
     assert!(refused.keys().all(|reason| reason == "OVERLOADED") && !refused.is_empty(), "{figures}");
 
-    let began = Instant::now();
-    demo.publish("police-analyst", "演练：之后", "过载之后。", &["--grade", "secret", "--wait", "none"]).ok();
-    assert!(began.elapsed() < Duration::from_secs(5), "{:?}", began.elapsed());
+    until("it takes what comes", Duration::from_secs(15), || {
+        let after =
+            demo.publish("police-analyst", "演练：之后", "过载之后。", &["--grade", "secret", "--wait", "none"]);
+        (after.code == 0).then_some(())
+    });
     demo.equal_digests("cyberspace-clerk", 4);
     assert_eq!(demo.pid("police"), pid, "the same process");
     let grown = kilobytes(&pid, "VmHWM") - before;
