@@ -9,6 +9,7 @@ use crate::domain::fault::Fault;
 use crate::domain::ids::{AgencyId, NodeId};
 use crate::domain::label::Label;
 use crate::domain::limits;
+use crate::domain::reserve::Work;
 use crate::identity::{Subject, VerifiedPeer};
 use crate::ledger::node_id;
 use crate::policy::Resource;
@@ -132,6 +133,8 @@ impl peer::vault_server::Vault for NodeServices {
     async fn pull(&self, request: Request<peer::PullRequest>) -> Result<Response<peer::PullReply>, Status> {
         let sender = self.sender(&request)?;
         let core = self.core()?;
+        // What is served is audited here, at a peer's pleasure.
+        core.disk.check(Work::Act).map_err(refuse)?;
         let peer::PullRequest { token, attempt } = request.into_inner();
         let token: [u8; 32] = token.try_into().map_err(|_| refuse(Fault::not_found()))?;
         // The predicate of the people's door: what is withheld looks like what is not there.
@@ -158,8 +161,9 @@ impl peer::vault_server::Vault for NodeServices {
 
     async fn complain(&self, request: Request<peer::ComplainRequest>) -> Result<Response<peer::ComplainReply>, Status> {
         let sender = self.sender(&request)?;
-        let complaint = request.into_inner().complaint;
-        self.core()?.take_complaint(sender.node, &sender.agency, &complaint).await.map_err(refuse)?;
+        let (core, complaint) = (self.core()?, request.into_inner().complaint);
+        core.disk.check(Work::Act).map_err(refuse)?;
+        core.take_complaint(sender.node, &sender.agency, &complaint).await.map_err(refuse)?;
         Ok(Response::new(peer::ComplainReply {}))
     }
 }
@@ -170,6 +174,7 @@ impl peer::access_server::Access for NodeServices {
         let sender = self.sender(&request)?;
         let core = self.core()?;
         let report = request.into_inner().report;
+        core.disk.check(Work::Act).map_err(refuse)?;
         let next = core.take_report(sender.node, &sender.agency, &report).await.map_err(refuse)?;
         Ok(Response::new(peer::AccessReportReply { next }))
     }
@@ -200,10 +205,16 @@ async fn take(core: &Core, sender: &Sender, o: &peer::Sealed) -> Result<Vec<u8>,
     if core.cluster.has_diverged() {
         return Err((LATER, "this node takes nothing while its ledger is not the majority's".to_owned()));
     }
+    let header = object.envelope.header();
+    // What is here already is held, however full the disk is.
+    if core.vault.newest_version(&header.id).is_none_or(|newest| newest < header.version) {
+        let bytes = u64::try_from(envelope.len() + grant.len() + audience.len()).unwrap_or(u64::MAX);
+        core.disk.take(Work::Content, bytes).map_err(|full| (LATER, full.message))?;
+    }
     let hash = object.envelope.hash().to_vec();
     core.vault.accept(&core.state(), object, core.clock.now()).await.map_err(|e| {
         let state = match e {
-            VaultError::NotYet(_) => LATER,
+            VaultError::NotYet(_) | VaultError::Busy => LATER,
             _ if e.blames_object() => "unopenable",
             _ => "refused",
         };

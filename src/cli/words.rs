@@ -46,7 +46,7 @@ pub(super) const REASONS: &str = "
     BAD_OBJECT STIX对象无效 BAD_REASON 原因无效（1至200字） BAD_REQUEST 证书申请无效 BAD_SOURCE 来源无效 BAD_SUBJECT 主题无效 BAD_TERMS 协议条款无效 BAD_TITLE 标题无效
     BAD_TLS 证书与密钥不符 BAD_WARNING 预警无效 BODY_TOO_LARGE 内容过大 CERTIFICATE 证书出错
     COMPARTMENT_NOT_HELD 您不在该专项知悉范围内 CONFLICT 与他人的操作冲突 DATA_IN_USE 数据目录正被另一节点使用
-    DEADLINE 超过等待时限 DIR_NOT_EMPTY 目录不为空 EXISTS 已存在 EXPIRED 已过期 FLASH_QUOTA 特提通报过于频繁
+    DEADLINE 超过等待时限 DISK_FULL 节点磁盘将满 DIR_NOT_EMPTY 目录不为空 EXISTS 已存在 EXPIRED 已过期 FLASH_QUOTA 特提通报过于频繁
     FOREIGN_DATA 数据目录属于其他节点或联盟 FOREIGN_ORIGINATOR 只有原发机构的人员可以标密 INTEGRITY 完整性校验失败
     INTERNAL 程序内部错误 INVALID 输入无效 IN_PROGRESS 同一操作正在进行 JOURNAL_FAILED 节点无法写盘
     LEDGER_HALTED 账本停写 MARKING_AUTHORITY 超出本机构定密权限 NODE_UNREACHABLE 节点无应答 NOT_READY 节点未就绪 NOT_ALLOWED 不允许此操作
@@ -120,6 +120,22 @@ pub(super) const SENTENCES: &str = "
     no profile given => 未指定个人配置文件
     use --profile FILE or set HUFU_PROFILE => 请用 --profile 指定文件，或设置 HUFU_PROFILE
     a command is missing => 缺少子命令
+    nothing was done; ask again in a moment => 未做任何操作，请稍后重试
+    too many calls of yours are under way => 您同时进行的请求过多
+    the node has as many calls under way as it takes => 节点同时处理的请求已达上限
+    too many calls are under way on one connection => 同一连接上的请求过多
+    too many records wait for the node's disk => 等待写盘的情报过多
+    too many notices wait for the node's disk => 等待写盘的通报过多
+    too many events wait for the disk of the audit log => 等待写盘的审计记录过多
+    too many commands wait for the ledger => 等待登记账本的操作过多
+    too much waits for the ledger => 等待登记账本的操作过多
+    the node's disk is nearly full, so it takes no content in => 节点磁盘将满，不再接收内容
+    reading and notices go on; whoever runs the node makes room, and it goes on by itself => 查阅和通报不受影响；请运维员腾出空间，之后自动恢复
+    the node's disk is so full that only notices are taken => 节点磁盘已满，只接收通报
+    the node's disk is too full for a notice of this precedence => 节点磁盘已满，不再接收该等级的通报
+    a flash is taken to the last; whoever runs the node makes room => 特提通报仍可发送；请运维员腾出空间
+    the node's disk is full, so the node stops before a write fails => 节点磁盘已满，节点在写盘失败之前停止运行
+    make room outside the data folder, or enlarge the disk, and start the node again => 请在数据目录之外腾出空间或扩大磁盘，再启动节点
     nothing to change => 没有指定要更改的内容
     no key to sign with => 没有签名用的密钥
     give --key FILE or --profile FILE => 请用 --key 或 --profile 指定文件

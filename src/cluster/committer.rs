@@ -3,22 +3,28 @@
 //! One batch of a node is under way at a time, so sequences arrive in order. A batch whose outcome is unknown
 //! is sent again as the same bytes; the ledger answers a repeat with the stored reply (P3).
 
-use super::group::{Cluster, ClusterError};
+use super::error::ClusterError;
+use super::group::Cluster;
 use super::incarnation::Incarnation;
 use crate::domain::canon::Canon;
 use crate::domain::fault::Fault;
 use crate::domain::ids::{FederationId, NodeId};
 use crate::domain::limits;
 use crate::domain::time::Clock;
+use crate::journal::{Place, Waiting};
 use crate::ledger::{BatchReply, Command, CommandReply, Refusal, SignedBatch};
 use crate::seal::SigningKey;
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
 
 /// A batch is not valid this many entries after it was signed.
 const VALID_ENTRIES: u64 = 100_000;
+/// Most commands that wait, those on their way included, and their bytes.
+const WAITING: usize = 4_096;
+const WAITING_BYTES: usize = 8 << 20;
 
 /// What became of a command.
 pub type Outcome = Result<(u64, CommandReply), Fault>;
@@ -28,12 +34,14 @@ struct Job {
     bytes: usize,
     deadline: Instant,
     answer: oneshot::Sender<Outcome>,
+    _place: Place,
 }
 
 /// Handle to the signing task.
 #[derive(Clone)]
 pub struct Committer {
     jobs: mpsc::Sender<Job>,
+    waiting: Waiting,
 }
 
 impl Committer {
@@ -46,25 +54,31 @@ impl Committer {
         incarnation: Incarnation,
         clock: Arc<dyn Clock>,
     ) -> Committer {
-        let (jobs, queue) = mpsc::channel(4096);
+        let (jobs, queue) = mpsc::channel(WAITING);
         let signer = Signer { cluster, federation, node, key, incarnation, sequence: 0, clock };
         tokio::spawn(signer.run(queue));
-        Committer { jobs }
+        Committer { jobs, waiting: Waiting::new(WAITING_BYTES) }
     }
 
     /// Puts a command on the ledger. Answers its index and reply once applied here.
     ///
     /// # Errors
-    /// Unavailable when no leader took it within `wait`; the outcome is then unknown and asking again is safe.
+    /// Unavailable when no leader took it within `wait`; the outcome is then unknown and asking again is safe. Overloaded,
+    /// at once, when too many wait already; then nothing was sent.
     pub async fn submit(&self, command: Command, wait: Duration) -> Outcome {
         let bytes = command.to_canon().len();
         if bytes > limits::BATCH_BYTES / 2 {
             return Err(Fault::usage("BAD_ACT", "the command is over the size that a ledger entry takes"));
         }
         let (answer, outcome) = oneshot::channel();
-        let job = Job { command, bytes, deadline: Instant::now() + wait, answer };
-        let deadline = job.deadline;
-        self.jobs.send(job).await.map_err(|_| stopping())?;
+        let overloaded = || Fault::overloaded("too many commands wait for the ledger");
+        let place = self.waiting.take(bytes).ok_or_else(overloaded)?;
+        let deadline = Instant::now() + wait;
+        let job = Job { command, bytes, deadline, answer, _place: place };
+        self.jobs.try_send(job).map_err(|e| match e {
+            TrySendError::Full(_) => overloaded(),
+            TrySendError::Closed(_) => stopping(),
+        })?;
         // A batch waits as long as its most patient command; each caller as long as it said.
         let outcome = tokio::time::timeout_at(deadline, outcome).await.map_err(|_| unknown())?;
         outcome.map_err(|_| stopping())?

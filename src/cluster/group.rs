@@ -1,11 +1,12 @@
 //! One Raft group on one node: start, propose, answer peers, report.
 
-use super::batcher::{Batcher, Job};
+use super::batcher::{Batcher, Origin};
 use super::begun::{Begun, LOG_LOST};
 use super::certificate::{Certificate, Certifier, step_back};
 use super::codec;
 use super::door::{Door, DoorError};
 use super::elections::{Elections, Grant, Mandate, read_grants};
+use super::error::ClusterError;
 use super::evidence::{Evidence, Finding};
 use super::log::LogStore;
 use super::machine::{Machine, Published};
@@ -16,20 +17,18 @@ use super::saver::Incidents;
 use super::types::{Entry, Membership, Raft, Vote};
 use super::voters::Voters;
 use crate::domain::canon::{Canon, CanonError, Reader};
-use crate::domain::fault::Fault;
 use crate::domain::ids::{AgencyId, NodeId};
 use crate::domain::limits;
-use crate::journal::{Host, Written};
+use crate::journal::{Host, Place, Waiting, Written};
 use crate::ledger::{BatchReply, Charter, State};
 use crate::seal::{PublicKey, SigningKey};
 use openraft::raft::{AppendEntriesResponse, InstallSnapshotResponse};
 use openraft::{Config, EmptyNode, SnapshotPolicy};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
-use thiserror::Error;
-use tokio::sync::{oneshot, watch};
+use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep};
 
@@ -38,6 +37,8 @@ const ATTEST_WAIT: Duration = Duration::from_secs(1);
 /// One attempt to ask a leader how far it is: whoever is elected meanwhile is asked next.
 const ASK_LEADER: Duration = Duration::from_secs(3);
 const ASK_AGAIN: Duration = Duration::from_millis(50);
+/// Calls of one node that forward, at a time. An honest one has one, and those that it gave up.
+const FORWARDS: usize = 8;
 
 /// Raft timings in milliseconds.
 #[derive(Debug, Clone, Copy)]
@@ -83,40 +84,6 @@ pub struct ClusterOptions {
     pub charter: Option<Charter>,
 }
 
-/// What goes wrong with consensus.
-#[derive(Debug, Clone, PartialEq, Eq, Error)]
-pub enum ClusterError {
-    /// Nobody leads, or the leader did not take it before the deadline. The outcome is unknown.
-    #[error("no quorum took it in time{0}")]
-    Unavailable(String),
-    /// A message does not parse.
-    #[error("a message does not parse: {0}")]
-    Malformed(#[from] CanonError),
-    /// A message that no honest member sends.
-    #[error("refused at the door: {0}")]
-    Door(String),
-    /// Somebody tried to undo what was applied.
-    #[error("the ledger is closed for writing: {0}")]
-    Halted(String),
-    /// Storage or configuration failed; the node stops.
-    #[error("consensus stopped: {0}")]
-    Fatal(String),
-}
-
-impl From<ClusterError> for Fault {
-    fn from(e: ClusterError) -> Fault {
-        match e {
-            ClusterError::Unavailable(_) => Fault::unavailable("NO_LEADER", e.to_string())
-                .hint("`hufu cluster status` shows who is reachable; asking again is safe"),
-            ClusterError::Malformed(_) => Fault::usage("INVALID", e.to_string()),
-            ClusterError::Door(_) => Fault::refused("NOT_ALLOWED", e.to_string()),
-            ClusterError::Halted(_) => Fault::integrity("LEDGER_HALTED", e.to_string())
-                .hint("evidence is in `ledger/evidence` of the node's data; agree with the other agencies, move it away, start the node again"),
-            ClusterError::Fatal(_) => Fault::unavailable("JOURNAL_FAILED", e.to_string()),
-        }
-    }
-}
-
 /// Position of the group as this node sees it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Status {
@@ -147,6 +114,8 @@ pub struct Cluster {
     /// The tasks that ask for certificates; they end with this.
     certifying: tokio::sync::Mutex<JoinSet<()>>,
     batcher: Batcher,
+    /// Calls under way that forward, by sender: the door lets only nodes of the ledger here.
+    forwarding: Mutex<BTreeMap<NodeId, Waiting>>,
     pub(super) turn: Turn,
     /// Written while leadership is handed over; read by whoever asks the voters whether this node leads.
     pub(super) calm: tokio::sync::RwLock<()>,
@@ -242,6 +211,7 @@ impl Cluster {
             batcher,
             turn,
             calm: tokio::sync::RwLock::default(),
+            forwarding: Mutex::default(),
             calls,
             election,
             pieces,
@@ -347,8 +317,7 @@ impl Cluster {
             return Err(ClusterError::Malformed(CanonError::TooLong));
         }
         self.writable()?;
-        let (answer, outcome) = oneshot::channel();
-        self.batcher.push(Job { batch, deadline, answer, forwarded: false }).await?;
+        let outcome = self.batcher.push(batch, deadline, Origin::Own)?;
         let reply = outcome.await.map_err(|_| ClusterError::Unavailable(": the node is stopping".into()))??;
         // The leader may be ahead: what was answered must be readable here.
         self.wait_applied(reply.index, deadline).await?;
@@ -565,6 +534,12 @@ impl Cluster {
             .map_err(|e| ClusterError::Fatal(e.to_string()))
     }
 
+    /// A place for one call that forwards: whoever sends many leaves the others theirs.
+    fn forwards(&self, sender: NodeId) -> Option<Place> {
+        let mut all = self.forwarding.lock().unwrap_or_else(PoisonError::into_inner);
+        all.entry(sender).or_insert_with(|| Waiting::new(FORWARDS)).take(1)
+    }
+
     /// Batches that another node forwards to the leader; they join the leader's own queue. A node forwards what it
     /// signed itself: anything else would be room in the log for nothing.
     async fn forwarded(&self, sender: NodeId, body: &[u8]) -> Result<Vec<u8>, ClusterError> {
@@ -572,6 +547,7 @@ impl Cluster {
             Ok((r.u64()?, r.list(Entry::BATCHES, |r| r.bytes(limits::BATCH_BYTES + 128).map(<[u8]>::to_vec))?))
         })?;
         self.writable()?;
+        let _place = self.forwards(sender).ok_or(ClusterError::Overloaded)?;
         let state = self.state();
         if !batches.iter().all(|b| state.is_signed_by(b, sender)) {
             return Err(ClusterError::Door("a forwarded batch is not its sender's own".into()));
@@ -579,9 +555,7 @@ impl Cluster {
         let deadline = Instant::now() + Duration::from_millis(left_ms.min(60_000));
         let mut waiting = Vec::with_capacity(batches.len());
         for batch in batches {
-            let (answer, outcome) = oneshot::channel();
-            self.batcher.push(Job { batch, deadline, answer, forwarded: true }).await?;
-            waiting.push(outcome);
+            waiting.push(self.batcher.push(batch, deadline, Origin::Forwarded)?);
         }
         let mut replies = Vec::with_capacity(waiting.len());
         for outcome in waiting {

@@ -6,8 +6,9 @@
 
 use super::certificate::step_back;
 use super::codec;
+use super::error::ClusterError;
 use super::evidence::Evidence;
-use super::group::{Cluster, ClusterError};
+use super::group::Cluster;
 use super::network::CallKind;
 use super::types::Raft;
 use crate::domain::ids::NodeId;

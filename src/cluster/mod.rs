@@ -34,6 +34,7 @@ mod codec;
 mod committer;
 mod door;
 mod elections;
+mod error;
 mod evidence;
 mod group;
 mod hand_over;
@@ -52,8 +53,9 @@ mod types;
 mod voters;
 
 pub use committer::{Committer, Outcome, refused};
+pub use error::ClusterError;
 pub use evidence::Finding;
-pub use group::{Cluster, ClusterError, ClusterOptions, Materialise, Status, Timings};
+pub use group::{Cluster, ClusterOptions, Materialise, Status, Timings};
 pub use incarnation::Incarnation;
 pub use network::{CallError, CallKind, PeerCalls};
 pub use types::{Entry, EntryReply, TypeConfig};

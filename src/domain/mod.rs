@@ -23,4 +23,5 @@ pub mod person;
 #[cfg(test)]
 pub(crate) mod planted;
 pub mod record;
+pub mod reserve;
 pub mod time;

@@ -281,8 +281,10 @@ impl State {
         signed.get(governs..).unwrap_or_default().to_vec()
     }
 
-    /// The version that is in force now: the newest signed one that has begun, and no earlier one when that is over.
+    /// The version that is in force now: the newest signed one that has begun, and no earlier one when that is over. `now` is
+    /// a node's own clock; one that was set back brings nothing back that is over by the ledger's time (P4).
     pub fn agreement_now(&self, id: &AgreementId, now: Millis) -> Option<&AgreementState> {
+        let now = now.max(self.time);
         let begun = |a: &&AgreementState| a.in_force.is_some() && a.terms.start <= now;
         self.agreements.get(id)?.iter().rev().find(begun).filter(|a| a.in_force_now(now))
     }

@@ -131,7 +131,7 @@ fn l_grants_of_a_version_are_bounded() {
 fn l_an_agreement_that_is_over_stays_over() {
     let f = federation();
     let mut s = State::genesis(&f.genesis).unwrap();
-    let second = Terms { version: 2, end: Millis(5_000), start: Millis(1_000), ..terms() };
+    let second = Terms { version: 2, end: Millis(5_000_000), start: Millis(3_000_000), ..terms() };
     for (n, (terms, expected)) in [(terms(), 0), (second, 1)].into_iter().enumerate() {
         let act = Act::Agreement(terms);
         let n = n as u64 + 1;
@@ -139,12 +139,16 @@ fn l_an_agreement_that_is_over_stays_over() {
         s.apply_batch(n, &batch(&f, &f.customs, n, vec![signed(&f, &f.customs, 0, &act, expected)]));
     }
     let version = |at| s.agreement_now(&"border-2026".parse().unwrap(), Millis(at)).map(|a| a.terms.version);
-    assert_eq!((version(500), version(1_500), version(6_000)), (Some(1), Some(2), None));
+    assert_eq!((version(2_500_000), version(4_000_000), version(6_000_000)), (Some(1), Some(2), None));
     // What is committed falls under the one that has begun by the ledger's time, or one that is signed for later.
     let id = "border-2026".parse().unwrap();
     let at =
         |index, time| s.agreements_at(&id, index, Millis(time)).iter().map(|a| a.terms.version).collect::<Vec<_>>();
-    assert_eq!((at(1, 500), at(2, 500), at(2, 1_500)), (vec![1], vec![1, 2], vec![2]));
+    assert_eq!((at(1, 500), at(2, 500), at(2, 3_500_000)), (vec![1], vec![1, 2], vec![2]));
+    // A clock that was set back brings nothing back that is over by the ledger's time.
+    assert_eq!((s.time(), version(500)), (Millis(2_000_000), Some(1)));
+    let over = super::fixture::agreed(&s, Terms { end: Millis(2_000_000), ..terms() });
+    assert!(over.agreement_now(&id, Millis(500)).is_none());
 }
 
 #[test]

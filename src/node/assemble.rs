@@ -15,7 +15,9 @@ use super::reload::{Reload, Shown};
 use super::rooms::{self, Ground, Own, Plugs, Records};
 use super::system::{SystemClock, SystemEntropy, end_with_parent, harden, yield_to_notices};
 use super::upkeep;
-use crate::api::{Apart, NodeGate, NodeServices, People, PostServices};
+use crate::api::{
+    Admitted, Apart, Budgeted, Calls, NodeGate, NodeServices, People, Places, PostServices, Shares, Until,
+};
 use crate::audit::{Action as AuditAction, Decision as Verdict, Object};
 use crate::cluster::{Cluster, ClusterOptions, Materialise, Timings};
 use crate::config::{FirstPerson, NodeConfig, read_charter, read_genesis, read_text};
@@ -24,6 +26,7 @@ use crate::domain::fault::Fault;
 use crate::domain::ids::NodeId;
 use crate::domain::label::Grade;
 use crate::domain::limits;
+use crate::domain::reserve::Work;
 use crate::domain::time::{Clock, Entropy, Millis};
 use crate::identity::{
     Acceptor, AgencyVerifier, Authority, Credentials, Dialer, Directory, Exchange, Expected, Limits, Person, Protocol,
@@ -33,7 +36,7 @@ use crate::journal::{Host, System};
 use crate::ledger::{Genesis, State, node_id};
 use crate::seal::KeyRing;
 use crate::search::Indexes;
-use crate::service::{Core, PeerPost};
+use crate::service::{Core, DiskRoom, PeerPost};
 use crate::wire::pb::{peer, v1};
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -59,6 +62,15 @@ const SMALL_BYTES: usize = 64 << 10;
 const REPLY_BYTES: usize = 16 << 20;
 const PEOPLE: Limits = Limits { connections: 1024, per_address: 512, handshake_ms: 5_000 };
 const NODES: Limits = Limits { connections: 1024, per_address: 256, handshake_ms: 5_000 };
+/// What the calls of nodes may hold of each service: as many of one agency as a connection takes, and sixteen in reserve.
+const NODE_SHARES: Shares = Shares {
+    call_bytes: limits::PEER_MESSAGE_BYTES,
+    all_bytes: 128 * limits::PEER_MESSAGE_BYTES,
+    agency_bytes: 64 * limits::PEER_MESSAGE_BYTES,
+    reserved_bytes: 16 * limits::PEER_MESSAGE_BYTES,
+};
+/// How often a node looks whether it must stop for want of room.
+const LOOK_AT_DISK: Duration = Duration::from_secs(1);
 /// A call of people is ended after this: what it waits for at most, and time to do it.
 const PEOPLE_CALL: Duration = Duration::from_millis(limits::LEADER_WAIT_MS + limits::HOLDERS_WAIT_MS + 20_000);
 /// Threads of notices and of the people's connections; what publishes, opens and searches runs elsewhere.
@@ -105,6 +117,11 @@ async fn serve(file: &Path, config: NodeConfig, urgent: Handle) -> Result<(), Fa
     let genesis = signed.verified()?;
     let node = node_id(&config.agency, &config.node);
     let _lock = DataLock::take(&config.data, node, &genesis.fingerprint())?;
+    // A start writes too; nothing of it is begun where it could not end.
+    let free = host.free_bytes(&config.data).map_err(|e| Fault::unavailable("JOURNAL_FAILED", e.to_string()))?;
+    if !Work::Ledger.fits(0, free) {
+        return Err(Work::Ledger.refusal());
+    }
     let (stop, stopped) = watch::channel(false);
     // Early, so that a node that recovers for long is seen to live.
     let monitor = Arc::new(Monitor::new(clock.now(), urgent.clone(), stopped.clone()));
@@ -206,10 +223,16 @@ async fn serve(file: &Path, config: NodeConfig, urgent: Handle) -> Result<(), Fa
     cutting.live.extend(notices.live.iter().cloned());
     let big = limits::PEER_MESSAGE_BYTES;
     let router = harden_server(Server::builder())
-        .add_service(limited!(peer::consensus_server::ConsensusServer::new(services.clone()), big, big))
+        .add_service(Budgeted::new(
+            limited!(peer::consensus_server::ConsensusServer::new(services.clone()), big, big),
+            NODE_SHARES,
+        ))
         .add_service(limited!(peer::position_server::PositionServer::new(services.clone()), SMALL_BYTES, SMALL_BYTES))
-        .add_service(limited!(peer::access_server::AccessServer::new(services.clone()), big, SMALL_BYTES))
-        .add_service(limited!(peer::vault_server::VaultServer::new(services), big, big));
+        .add_service(Budgeted::new(
+            limited!(peer::access_server::AccessServer::new(services.clone()), big, SMALL_BYTES),
+            NODE_SHARES,
+        ))
+        .add_service(Budgeted::new(limited!(peer::vault_server::VaultServer::new(services), big, big), NODE_SHARES));
     let node_server = tokio::spawn(router.serve_with_incoming_shutdown(nodes, told(stopped.clone())));
 
     let (indexes, anew) = open_indexes(&config, &ring)?;
@@ -234,6 +257,7 @@ async fn serve(file: &Path, config: NodeConfig, urgent: Handle) -> Result<(), Fa
     gate.open(Arc::clone(&core));
     let indexing = upkeep::index(Arc::clone(&core), stopped.clone());
     let mut telling = rooms::rounds(&core, &peers, &stopped);
+    telling.push(upkeep::retire(Arc::clone(&core), stopped.clone()));
 
     let mut couriers = rooms::couriers(&urgent, &core, &(post.clone() as Arc<dyn PeerPost>), &stopped);
     couriers.push(courier::keep_warm(&urgent, Arc::clone(&core), post.clone(), stopped.clone()));
@@ -269,21 +293,29 @@ async fn serve(file: &Path, config: NodeConfig, urgent: Handle) -> Result<(), Fa
     telling.push(reload.start(hangups, stopped.clone()));
     let api = People::new(Arc::clone(&core), peers, urgent.clone());
     let bulk = Handle::current();
+    // Notices have places of their own: whoever publishes and searches takes none of them.
+    let most = Calls { all: config.load.calls as usize, of_person: config.load.calls_per_person as usize };
+    let (heavy, light) = (Places::new(most), Places::new(most));
+    macro_rules! few {
+        ($service:expr) => {
+            Admitted::new($service, &light, Until::Answered)
+        };
+    }
     let records = limited!(v1::records_server::RecordsServer::new(api.clone()), PEOPLE_MESSAGE_BYTES, REPLY_BYTES);
     let audit = limited!(v1::audit_server::AuditServer::new(api.clone()), SMALL_BYTES, REPLY_BYTES);
     let router = harden_server(Server::builder())
         .timeout(PEOPLE_CALL)
-        .add_service(limited!(v1::federation_server::FederationServer::new(api.clone()), ASK_BYTES, REPLY_BYTES))
-        .add_service(limited!(v1::persons_server::PersonsServer::new(api.clone()), ASK_BYTES, REPLY_BYTES))
-        .add_service(Apart::new(records, bulk.clone()))
-        .add_service(Apart::new(audit, bulk))
-        .add_service(limited!(v1::policy_server::PolicyServer::new(api.clone()), ASK_BYTES, REPLY_BYTES))
-        .add_service(limited!(v1::notices_server::NoticesServer::new(api.clone()), ASK_BYTES, REPLY_BYTES))
-        .add_service(limited!(v1::cluster_server::ClusterServer::new(api), SMALL_BYTES, REPLY_BYTES));
+        .add_service(few!(limited!(v1::federation_server::FederationServer::new(api.clone()), ASK_BYTES, REPLY_BYTES)))
+        .add_service(few!(limited!(v1::persons_server::PersonsServer::new(api.clone()), ASK_BYTES, REPLY_BYTES)))
+        .add_service(Admitted::new(Apart::new(records, bulk.clone()), &heavy, Until::Sent))
+        .add_service(Admitted::new(Apart::new(audit, bulk), &heavy, Until::Sent))
+        .add_service(few!(limited!(v1::policy_server::PolicyServer::new(api.clone()), ASK_BYTES, REPLY_BYTES)))
+        .add_service(few!(limited!(v1::notices_server::NoticesServer::new(api.clone()), ASK_BYTES, REPLY_BYTES)))
+        .add_service(few!(limited!(v1::cluster_server::ClusterServer::new(api), SMALL_BYTES, REPLY_BYTES)));
     let people_server = urgent.spawn(router.serve_with_incoming_shutdown(people, told(stopped)));
     tracing::info!(agency = %config.agency, people = %config.listen.people, nodes = %config.listen.nodes, "serving; {}", crate::seal::SUITE_NOTICE);
 
-    wait_for_end(&cluster, &core).await?;
+    let full = wait_for_end(&core).await?;
     let _ = stop.send(true);
     let deadline = tokio::time::Instant::now() + STOP_WITHIN;
     let _ = tokio::time::timeout_at(deadline, people_server).await;
@@ -298,19 +330,21 @@ async fn serve(file: &Path, config: NodeConfig, urgent: Handle) -> Result<(), Fa
     for server in notices.servers {
         let _ = tokio::time::timeout_at(deadline, server).await;
     }
-    Ok(())
+    full.map_or(Ok(()), Err)
 }
 
-/// SIGINT, SIGTERM, or the end of consensus, of the journal of notices or of this node's part in the federation, which is
-/// an error.
-async fn wait_for_end(cluster: &Cluster, core: &Core) -> Result<(), Fault> {
+/// SIGINT or SIGTERM; or a disk that is full, which is answered for an end in order, before a write fails. The end of
+/// consensus, of the journal of notices or of this node's part in the federation is an error at once.
+async fn wait_for_end(core: &Core) -> Result<Option<Fault>, Fault> {
+    let (cluster, office) = (&core.cluster, &core.office);
     let fail = |e: std::io::Error| Fault::internal("SIGNALS", e.to_string());
     let mut int = signal(SignalKind::interrupt()).map_err(fail)?;
     let mut term = signal(SignalKind::terminate()).map_err(fail)?;
     tokio::select! {
-        _ = int.recv() => Ok(()),
-        _ = term.recv() => Ok(()),
-        () = core.office.failed() => Err(Fault::unavailable("JOURNAL_FAILED", "the journal of notices failed").hint("look at the disk, then start the node again")),
+        _ = int.recv() => Ok(None),
+        _ = term.recv() => Ok(None),
+        full = exhausted(&core.disk) => Ok(Some(full)),
+        () = office.failed() => Err(Fault::unavailable("JOURNAL_FAILED", "the journal of notices failed").hint("look at the disk, then start the node again")),
         () = was_removed(cluster, core.node) => Err(removed()),
         why = cluster.failed() => Err(Fault::unavailable("JOURNAL_FAILED", format!("consensus stopped: {why}")).hint("look at the disk, then start the node again")),
     }
@@ -326,6 +360,21 @@ async fn was_removed(cluster: &Cluster, node: NodeId) {
         if applied.changed().await.is_err() {
             // Consensus ended, which is told by itself.
             return std::future::pending().await;
+        }
+    }
+}
+
+/// Ends when not even the ledger has room any more.
+async fn exhausted(disk: &DiskRoom) -> Fault {
+    let mut looks = tokio::time::interval(LOOK_AT_DISK);
+    loop {
+        looks.tick().await;
+        // A disk that does not answer fails the next write, which says more.
+        if disk.free().is_some()
+            && let Err(full) = disk.check(Work::Ledger)
+        {
+            tracing::error!(room = disk.room(), "ALARM: the disk is full; the node stops before a write fails");
+            return full;
         }
     }
 }

@@ -114,7 +114,7 @@ async fn keep_one_warm(
 }
 
 /// Tells the book of calls that were made, after ringing again for those that a stop left uncertain.
-pub(super) fn calls(urgent: &Handle, core: Arc<Core>, mut rung: mpsc::UnboundedReceiver<Rung>) -> JoinHandle<()> {
+pub(super) fn calls(urgent: &Handle, core: Arc<Core>, mut rung: mpsc::Receiver<Rung>) -> JoinHandle<()> {
     urgent.spawn(async move {
         core.ring_again();
         while let Some((letter, step)) = rung.recv().await {

@@ -6,11 +6,12 @@ use super::exposition::{Kind, Page};
 use crate::api::refused_calls;
 use crate::domain::ids::{AgencyId, NodeId};
 use crate::domain::notice::Precedence;
+use crate::domain::reserve::Work;
 use crate::domain::time::Millis;
 use crate::identity::Live;
 use crate::journal::{COMMIT_BOUNDS_US, Written};
 use crate::ledger::State;
-use crate::notice::{Book, disk_reserve};
+use crate::notice::Book;
 use crate::service::{Core, Position};
 use crate::vault::Owed;
 use std::collections::BTreeMap;
@@ -123,11 +124,13 @@ impl Watched {
                 ("vault", core.vault.written()),
             ],
         );
-        if let Ok(free) = core.host.free_bytes(&core.data) {
+        if let Some(free) = core.disk.free() {
             page.gauge("hufu_disk_free_bytes", "Room on the disk of the node's data.", free);
         }
-        let reserve = disk_reserve(Precedence::Routine);
-        page.gauge("hufu_disk_reserve_bytes", "With less, notices are refused, routine ones first.", reserve);
+        let help = "Of it, what may be written: without the ledger's next snapshot, and what was promised.";
+        page.gauge("hufu_disk_room_bytes", help, core.disk.room());
+        let reserve = Work::Content.reserve();
+        page.gauge("hufu_disk_reserve_bytes", "With less room, content and routine notices are refused.", reserve);
     }
 
     fn rest(&self, page: &mut Page) {
@@ -137,6 +140,8 @@ impl Watched {
         for (kind, count) in refused_calls() {
             refused.sample(&[("kind", kind)], count);
         }
+        let help = "Pushes left out because too much was on its way to their node; it pulls them.";
+        page.family("hufu_pushes_left_out_total", Kind::Counter, help).sample(&[], self.core.pushes.left_out());
         let mut open = page.family("hufu_connections", Kind::Gauge, "Open connections, by listener.");
         for (listener, live) in &self.live {
             open.sample(&[("listener", *listener)], live.iter().map(Live::open).sum::<usize>());
@@ -169,6 +174,11 @@ fn journals(page: &mut Page, all: &[(&str, Written)]) {
     let mut failed = page.family("hufu_journal_failed", Kind::Gauge, "1 after a failed write or sync.");
     for (journal, written) in all {
         failed.sample(&[("journal", *journal)], u8::from(written.failed));
+    }
+    let help = "Commits of over a second, each told in the log.";
+    let mut slow = page.family("hufu_journal_slow_commits_total", Kind::Counter, help);
+    for (journal, written) in all {
+        slow.sample(&[("journal", *journal)], written.slow());
     }
     let seconds = |micros: u64| micros as f64 / 1e6;
     let bounds = COMMIT_BOUNDS_US.map(seconds);

@@ -16,7 +16,7 @@ use crate::notice::{Identity, Office};
 use crate::policy::Engine;
 use crate::seal::{KeyRing, Suite};
 use crate::search::Indexes;
-use crate::service::{Bell, Core, InForce, PeerComplaints, PeerPost, PeerReports, Positions};
+use crate::service::{Bell, Core, DiskRoom, InForce, PeerComplaints, PeerPost, PeerReports, Positions};
 use crate::vault::{Complaints, Intake, Keys, PeerVault, Vault};
 use std::sync::{Arc, Mutex};
 use tokio::runtime::Handle;
@@ -111,6 +111,9 @@ pub(crate) async fn core(
     if let Some(e) = broken {
         tracing::error!(error = %e, "the policy set is not valid; everything is denied");
     }
+    let ledger = host.files(&config.data.join("ledger"));
+    let ledger = ledger.map_err(|e| Fault::unavailable("JOURNAL_FAILED", e.to_string()))?;
+    let disk = DiskRoom::new(Arc::clone(&ground.host), config.data.clone(), ledger, Arc::clone(&clock));
     let core = Arc::new(Core {
         agency,
         federation,
@@ -133,8 +136,8 @@ pub(crate) async fn core(
         quota: Mutex::default(),
         bell: plugs.bell,
         settings: InForce::new(settings(config)),
-        host: Arc::clone(&ground.host),
-        data: config.data.clone(),
+        disk,
+        pushes: Default::default(),
         watching: Default::default(),
         authority: plugs.authority,
         signer: secrets.signing_key()?,
@@ -150,7 +153,7 @@ pub(crate) async fn core(
     Ok(core)
 }
 
-/// Starts what a node does by itself, indexing apart.
+/// Starts what a node does by itself, but for what blocks on threads of its own: indexing, and deleting old notices.
 pub(crate) fn rounds<P>(core: &Arc<Core>, peers: &Arc<P>, stopped: &watch::Receiver<bool>) -> Vec<JoinHandle<()>>
 where
     P: PeerVault + PeerReports + PeerComplaints + 'static,
@@ -159,7 +162,6 @@ where
     all.push(upkeep::start(Arc::clone(core), Arc::clone(peers) as Arc<dyn PeerVault>, stopped.clone()));
     all.push(upkeep::complain(Arc::clone(core), Arc::clone(peers) as Arc<dyn PeerComplaints>, stopped.clone()));
     all.push(upkeep::recommit(Arc::clone(core), stopped.clone()));
-    all.push(upkeep::retire(Arc::clone(core), stopped.clone()));
     all
 }
 

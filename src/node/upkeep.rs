@@ -4,6 +4,7 @@
 use crate::audit::{Action as AuditAction, Decision as Verdict, Object, anchor_digest};
 use crate::cluster::Finding;
 use crate::domain::ids::{AgencyId, NodeId};
+use crate::domain::reserve::Work;
 use crate::ledger::Command;
 use crate::seal::month_of;
 use crate::service::{Core, Indexing, PeerComplaints, PeerReports};
@@ -83,6 +84,10 @@ pub(super) fn start(core: Arc<Core>, peers: Arc<dyn PeerVault>, stopped: watch::
 
 /// Pulls what is due, each origin beside the others: one that answers slowly holds nothing up.
 fn pull(core: &Arc<Core>, peers: &Arc<dyn PeerVault>) {
+    // What is owed stays owed, and is pulled when there is room.
+    if core.disk.check(Work::Content).is_err() {
+        return;
+    }
     for origin in core.vault.due(core.clock.steady()) {
         let (core, peers) = (Arc::clone(core), Arc::clone(peers));
         tokio::spawn(async move {

@@ -2,11 +2,13 @@
 
 use super::core::Core;
 use crate::audit::{
-    Action as AuditAction, Actor, AuditReceipt, Decision as Verdict, EventDraft, Object, Stage, pseudonym,
+    Action as AuditAction, Actor, AuditError, AuditReceipt, Decision as Verdict, EventDraft, Object, Stage, pseudonym,
 };
 use crate::domain::fault::Fault;
 use crate::domain::ids::AgencyId;
 use crate::domain::label::{Clearance, Label};
+use crate::domain::notice::Precedence;
+use crate::domain::reserve::Work;
 use crate::domain::time::Millis;
 use crate::identity::{Person, Subject as CertificateSubject, VerifiedPeer};
 use crate::policy::{Action, Decision, DenyKind, Question, Resource, Subject};
@@ -169,7 +171,8 @@ impl Core {
         done
     }
 
-    /// Writes one event, durable when it answers. What cannot be audited is not done.
+    /// Writes one event, durable when it answers. What cannot be audited is not done, and so is what the disk has no room
+    /// for; how an act ended is told all the same.
     pub(super) async fn log(
         &self,
         caller: &Caller,
@@ -177,6 +180,9 @@ impl Core {
         stage: Stage,
         decision: &Decision,
     ) -> Result<AuditReceipt, Fault> {
+        if stage != Stage::Outcome {
+            self.disk.check(room_of(act.action))?;
+        }
         let allow = decision.is_allow();
         let draft = EventDraft {
             time: self.clock.now(),
@@ -258,8 +264,24 @@ impl Core {
             Fault::unavailable("AUDIT_FAILED", "the audit log cannot be written, so nothing is done")
                 .hint("the node must be looked at: disk full or failed")
         };
-        let receipts = self.audit.record(vec![draft]).await.map_err(|e| failed(e.to_string()))?;
+        let receipts = self.audit.record(vec![draft]).await.map_err(|e| match e {
+            AuditError::Busy => e.into(),
+            e => failed(e.to_string()),
+        })?;
         receipts.into_iter().next().ok_or_else(|| failed("no receipt".into()))
+    }
+}
+
+/// Which room on the disk an act has. About notices there is more to be said to the last.
+fn room_of(action: Action) -> Work {
+    match action {
+        Action::NoticeSend
+        | Action::NoticeFlash
+        | Action::NoticeRead
+        | Action::NoticeAck
+        | Action::NoticeTrack
+        | Action::NoticeConfirm => Work::Notice(Precedence::Flash),
+        _ => Work::Act,
     }
 }
 

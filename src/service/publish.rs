@@ -5,6 +5,7 @@ use super::core::Core;
 use super::door::{Act, Caller};
 use super::draft::Drafts;
 use super::holders::Holders;
+use super::pushes::Pushes;
 use crate::audit::{Action as AuditAction, Object, Stage};
 use crate::cluster::refused;
 use crate::domain::fault::{Fault, FaultKind};
@@ -13,6 +14,7 @@ use crate::domain::label::{Caveat, Compartment, Grade, Label, Period};
 #[cfg(test)]
 use crate::domain::planted::{Planted, is_planted};
 use crate::domain::record::{Kind, Reference};
+use crate::domain::reserve::Work;
 use crate::domain::time::Millis;
 use crate::ledger::{CommandReply, State};
 use crate::policy::{Action, Decision, DenyKind, Resource};
@@ -22,6 +24,9 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::task::{JoinError, JoinSet};
+
+/// About what a record takes on the disk besides its texts: header, grant, audience, frames, in bytes.
+const PARTS_BYTES: usize = 8 << 10;
 
 /// How much a publish waits for (P17).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -167,7 +172,7 @@ impl Core {
         self.publish_as(caller, ask, target, peers).await
     }
 
-    /// Publishes as this version of this record.
+    /// Publishes as this version of this record. A disk that is nearly full refuses it before anything is written.
     pub(super) async fn publish_as(
         &self,
         caller: &Caller,
@@ -175,6 +180,7 @@ impl Core {
         target: Target,
         peers: Arc<dyn PeerVault>,
     ) -> Result<Published, Fault> {
+        self.disk.take(Work::Content, weight(&ask))?;
         let state = self.state();
         let now = self.clock.now();
         let Patience { wait, wait_for, timeout } = ask.patience;
@@ -204,7 +210,7 @@ impl Core {
                 continue;
             }
             let parts = (object.envelope.to_bytes(), object.grant.to_bytes(), object.audience.to_bytes());
-            spawn_pushes(&mut pushes, part, &peers, parts, targets);
+            spawn_pushes(&mut pushes, part, (&self.pushes, &peers), parts, targets);
             commands.push(command);
         }
         let mut index = None;
@@ -304,7 +310,8 @@ impl Core {
             let state = self.state();
             let (audience, object) = self.vault.outgoing(&state, part, *of)?.ok_or_else(|| gone(part))?;
             let number = holders.part(audience.clone(), &self.agency);
-            spawn_pushes(&mut pushes, number, peers, object, targets(&state, &audience, &self.agency));
+            let targets = targets(&state, &audience, &self.agency);
+            spawn_pushes(&mut pushes, number, (&self.pushes, peers), object, targets);
         }
         for (part, of) in parts {
             index = match self.settle(part, of, patience.timeout).await {
@@ -437,22 +444,32 @@ fn is_owed(owed: &BTreeSet<AgencyId>, agency: &AgencyId) -> bool {
     owed.contains(agency)
 }
 
-/// Pushes go on after the answer: they are tasks of their own, and what fails is pulled later.
+/// Pushes go on after the answer: they are tasks of their own, and what fails or has no room is pulled later.
 fn spawn_pushes(
     pushes: &mut JoinSet<Pushed>,
     part: usize,
-    peers: &Arc<dyn PeerVault>,
+    (room, peers): (&Pushes, &Arc<dyn PeerVault>),
     parts: Parts,
     targets: Vec<(AgencyId, NodeId)>,
 ) {
+    let bytes = parts.0.len() + parts.1.len() + parts.2.len();
     let parts = Arc::new(parts);
     for (agency, node) in targets {
+        let Some(push) = room.begin(node, bytes) else { continue };
         let (peers, parts) = (Arc::clone(peers), Arc::clone(&parts));
         pushes.spawn(async move {
+            let _turn = push.turn().await;
             let outcome = peers.push(node, &parts).await;
             (part, agency, outcome)
         });
     }
+}
+
+/// About what a publish writes here: its texts, sealed, with keys, index entry and the command for the ledger.
+fn weight(ask: &PublishAsk) -> u64 {
+    let texts = ask.portions.iter().map(|p| p.text.len()).fold(ask.body.len(), usize::saturating_add);
+    let with_keys = texts.saturating_add(PARTS_BYTES);
+    u64::try_from(with_keys.saturating_mul(2)).unwrap_or(u64::MAX)
 }
 
 fn published(record: RecordId, version: u32, index: Option<u64>, holders: &Holders, wait: Wait) -> Published {

@@ -103,7 +103,7 @@ impl Host for Machine {
     }
 
     fn start(&self, _: &str, work: Work) -> io::Result<Box<dyn Waker>> {
-        Ok(Box::new(Task { work: Arc::new(Mutex::new(work)), called: Arc::default(), dice: self.dice.clone() }))
+        Ok(Box::new(Task { work: Arc::new(Mutex::new(work)), called: Arc::default(), dice: self.dice.split() }))
     }
 }
 

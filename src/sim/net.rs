@@ -58,19 +58,22 @@ enum Arrival {
     Answer(Box<dyn FnOnce() + Send>),
 }
 
+/// From, to, what is asked, and whether this is the answer.
+type Way = (NodeId, NodeId, &'static str, bool);
+
 struct Sent {
-    from: NodeId,
-    to: NodeId,
-    what: &'static str,
+    way: Way,
     arrival: Arrival,
 }
 
 #[derive(Default)]
 struct Lines {
     tick: u64,
-    sent: u64,
-    /// By arrival, then by a number that keeps the order of sending.
-    on_the_way: BTreeMap<(u64, u64), Sent>,
+    /// By arrival, then by the line and kind, then by number: in which order a node's own tasks sent within one tick decides
+    /// nothing, for tokio wakes who waits for the same change in an order of its own.
+    on_the_way: BTreeMap<(u64, Way, u64), Sent>,
+    /// How many messages went each way.
+    sent: BTreeMap<Way, u64>,
     up: BTreeMap<NodeId, Served>,
     cut: BTreeSet<(NodeId, NodeId)>,
     /// One message in so many is lost; none for 0.
@@ -85,13 +88,13 @@ struct Lines {
 #[derive(Clone)]
 pub(super) struct Net {
     lines: Arc<Mutex<Lines>>,
-    dice: Dice,
+    seed: u64,
 }
 
 impl Net {
-    pub(super) fn new(dice: Dice) -> Net {
+    pub(super) fn new(dice: &Dice) -> Net {
         let lines = Lines { slowest_ms: 4, ..Lines::default() };
-        Net { lines: Arc::new(Mutex::new(lines)), dice }
+        Net { lines: Arc::new(Mutex::new(lines)), seed: dice.below(u64::MAX) }
     }
 
     fn lines(&self) -> MutexGuard<'_, Lines> {
@@ -150,19 +153,15 @@ impl Net {
                 let mut lines = self.lines();
                 let due = lines.on_the_way.first_entry().filter(|e| e.key().0 <= tick);
                 let Some(sent) = due.map(|e| e.remove()) else { return };
-                let lost = lines.cut.contains(&(sent.from, sent.to));
-                let line = format!(
-                    "{tick:>7} {} -> {} {}{}",
-                    sent.from,
-                    sent.to,
-                    sent.what,
-                    if lost { " (cut off)" } else { "" }
-                );
+                let (from, to, what, answer) = sent.way;
+                let lost = lines.cut.contains(&(from, to));
+                let (kind, fate) = (if answer { " answered" } else { "" }, if lost { " (cut off)" } else { "" });
+                let line = format!("{tick:>7} {from} -> {to} {what}{kind}{fate}");
                 lines.trace.push(line);
                 if lost {
                     continue;
                 }
-                let target = lines.up.get(&sent.to).cloned();
+                let target = lines.up.get(&to).cloned();
                 (sent, target)
             };
             match sent.arrival {
@@ -172,15 +171,25 @@ impl Net {
         }
     }
 
-    fn send(&self, from: NodeId, to: NodeId, what: &'static str, arrival: Arrival) {
+    /// The number of the next call that goes this way.
+    fn number(&self, way: Way) -> u64 {
         let mut lines = self.lines();
-        if lines.loses_one_in > 0 && self.dice.one_in(lines.loses_one_in) {
+        let number = lines.sent.entry(way).or_default();
+        *number += 1;
+        *number
+    }
+
+    /// An answer has the number of its call.
+    fn send(&self, way: Way, number: u64, arrival: Arrival) {
+        let mut lines = self.lines();
+        let (from, to, what, answer) = way;
+        let salt = what.bytes().fold(u64::from(answer), |all, b| all.wrapping_mul(131).wrapping_add(u64::from(b)));
+        let dice = Dice::of(self.seed ^ from.0 ^ to.0.rotate_left(21) ^ number.rotate_left(42) ^ salt.rotate_left(7));
+        if lines.loses_one_in > 0 && dice.one_in(lines.loses_one_in) {
             return;
         }
-        lines.sent += 1;
-        let at = lines.tick + 1 + self.dice.below(lines.slowest_ms);
-        let key = (at, lines.sent);
-        lines.on_the_way.insert(key, Sent { from, to, what, arrival });
+        let at = lines.tick + 1 + dice.below(lines.slowest_ms);
+        lines.on_the_way.insert((at, way, number), Sent { way, arrival });
     }
 
     /// Asks a node; none if nothing comes back, which a caller bounds by time.
@@ -193,6 +202,7 @@ impl Net {
     ) -> Option<R> {
         let (answer, answered) = oneshot::channel();
         let net = self.clone();
+        let number = self.number((from, to, what, false));
         let call = move |target: Option<Served>| {
             // A machine that is down says nothing; whoever waits gives up by itself. Dropping the answer tells at once,
             // as a refused connection would.
@@ -200,10 +210,10 @@ impl Net {
             target.handle.clone().spawn(async move {
                 let reply = serve(target).await;
                 let take = Box::new(move || drop(answer.send(reply)));
-                net.send(to, from, "answer", Arrival::Answer(take));
+                net.send((to, from, what, true), number, Arrival::Answer(take));
             });
         };
-        self.send(from, to, what, Arrival::Call(Box::new(call)));
+        self.send((from, to, what, false), number, Arrival::Call(Box::new(call)));
         answered.await.ok()
     }
 

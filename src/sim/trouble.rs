@@ -8,7 +8,7 @@ impl World {
     pub(super) fn something_happens(&mut self) {
         let all = self.sites.len();
         let n = self.dice.below(all as u64) as usize;
-        match self.dice.below(12) {
+        match self.dice.below(13) {
             0 | 1 => self.take_down(n, Down::Killed),
             2 | 3 => self.take_down(n, Down::PowerCut),
             4 => {
@@ -47,6 +47,12 @@ impl World {
                 }
             }
             10 => {
+                // From little room for content to room for the ledger alone; sometimes there is room again.
+                let mib = *self.dice.pick(&[9, 20, 70, 300, 100_000]);
+                self.net.tell(format_args!("{}: {mib} MiB of room", self.sites[n].member.id));
+                self.sites[n].machine.leave_free(mib << 20);
+            }
+            11 => {
                 // Far enough to matter, and near enough for what goes by days.
                 let wrong = self.dice.below(240_000) as i64 - 120_000;
                 self.net.tell(format_args!("{}: the clock is wrong by {wrong} ms", self.sites[n].member.id));

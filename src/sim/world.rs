@@ -71,7 +71,7 @@ impl World {
         }
         let site = |member: Member| Site { machine: Machine::new(dice.split()), member, running: None, back: None };
         let sites = members.into_iter().map(site).collect();
-        let net = Net::new(dice.split());
+        let net = Net::new(&dice);
         World { net, sites, oracle: Oracle::default(), tick: 0, genesis: signed, dice }
     }
 

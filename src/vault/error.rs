@@ -41,6 +41,9 @@ pub enum VaultError {
     /// It may be taken later: what it needs is not on the ledger as applied here, or too much waits already.
     #[error("not yet: {0}")]
     NotYet(&'static str),
+    /// More waits for the disk than may.
+    #[error("too much waits for the disk")]
+    Busy,
     /// As many proposals wait for a classifier as may.
     #[error("too many proposals wait for a classifier already")]
     Crowded,
@@ -79,6 +82,7 @@ impl From<VaultError> for Fault {
             VaultError::TooLarge => Fault::usage("BODY_TOO_LARGE", e.to_string()),
             VaultError::Rule(_) => Fault::refused("NOT_ALLOWED", e.to_string()),
             VaultError::Decided => Fault::conflict("REJECTED", e.to_string()).hint("somebody was first; look again"),
+            VaultError::Busy => Fault::overloaded("too many records wait for the node's disk"),
             VaultError::Crowded => Fault::unavailable("TOO_MANY", e.to_string()).hint("see `hufu record proposals`"),
             VaultError::NotYet(_) => Fault::unavailable("NOT_FRESH", e.to_string()),
             VaultError::Receipt => Fault::internal("INTERNAL", e.to_string()),

@@ -107,7 +107,7 @@ impl BodyWriter {
 
     /// Writes blobs, each under a new key; durable when it answers. After an error the files are in doubt, and
     /// nothing more may be written by this writer.
-    pub(super) fn write(&mut self, blobs: &[Vec<u8>], entropy: &mut dyn Entropy) -> Result<Vec<Place>, VaultError> {
+    pub(super) fn write(&mut self, blobs: &[&[u8]], entropy: &mut dyn Entropy) -> Result<Vec<Place>, VaultError> {
         if self.at.end > SEGMENT_BYTES {
             self.begin(self.at.segment.saturating_add(1))?;
         }

@@ -11,7 +11,7 @@ use super::proposal::{Proposal, Stand, WAITING};
 use crate::domain::canon::{Canon, CanonError, Reader, Writer};
 use crate::domain::ids::{Handle, RecordId};
 use crate::domain::time::{Entropy, Millis};
-use crate::journal::{Disk, Host, Journal, JournalOptions, Meter, Recovery, Worker, Written};
+use crate::journal::{Disk, Host, Journal, JournalOptions, Meter, Place as Waits, Recovery, Waiting, Worker, Written};
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -21,6 +21,9 @@ use tokio::sync::oneshot;
 const DOMAIN: &str = "hufu.vault.intake";
 /// Most jobs that share the syncs.
 const BATCH: usize = 256;
+/// Bytes of objects that wait for the disk before more are turned away: as many of the largest as people may publish at
+/// once. In memory each takes about three times its bytes.
+const WAITING_BYTES: usize = 128 << 20;
 /// The first version of a frame had no digest of imports.
 const FIRST: u16 = 1;
 /// Of every object but proposals.
@@ -68,8 +71,15 @@ pub struct Take {
     pub at: Millis,
 }
 
+/// An object on its way to the disk.
+struct Queued {
+    take: Take,
+    blob: Vec<u8>,
+    _place: Waits,
+}
+
 enum Job {
-    Take(Box<Take>, Done),
+    Take(Box<Queued>, Done),
     /// What was decided about a proposal, and the records that its approval lets go.
     Decide((RecordId, u32), Stand, Vec<RecordId>, Done),
 }
@@ -125,6 +135,7 @@ pub struct Intake {
     bodies: Arc<dyn Disk>,
     index: Arc<RwLock<Index>>,
     jobs: Arc<Worker<Job>>,
+    waiting: Waiting,
     meter: Arc<Meter>,
     closed: Arc<AtomicBool>,
 }
@@ -169,12 +180,14 @@ impl Intake {
         let mut clerk = Clerk { journal, writer, entropy, index: Arc::clone(&index), closed: Arc::clone(&closed) };
         let jobs = Worker::start(host, "vault-intake", BATCH, move |jobs| clerk.work(jobs))
             .map_err(VaultError::io("start the intake's worker"))?;
-        Ok(Intake { bodies, index, jobs: Arc::new(jobs), meter, closed })
+        Ok(Intake { bodies, index, jobs: Arc::new(jobs), waiting: Waiting::new(WAITING_BYTES), meter, closed })
     }
 
-    /// Takes an object in; durable when it answers.
+    /// Takes an object in; durable when it answers. [`VaultError::Busy`] when the disk is far behind: nothing was taken.
     pub async fn take(&self, take: Take) -> Result<(), VaultError> {
-        self.run(|done| Job::Take(Box::new(take), done)).await
+        let blob = take.object.to_blob();
+        let place = self.waiting.take(blob.len()).ok_or(VaultError::Busy)?;
+        self.run(|done| Job::Take(Box::new(Queued { take, blob, _place: place }), done)).await
     }
 
     /// Decides on a proposal, if nobody has; durable when it answers. `parts` are looked at again when it is approved.
@@ -191,6 +204,11 @@ impl Intake {
         let (done, answer) = oneshot::channel();
         self.jobs.send(job(done)).map_err(|_| VaultError::Poisoned)?;
         answer.await.map_err(|_| VaultError::Poisoned)?
+    }
+
+    #[cfg(test)]
+    pub(super) fn hold_at_most(&mut self, bytes: usize) {
+        self.waiting = Waiting::new(bytes);
     }
 
     /// Held objects of a version.
@@ -286,13 +304,14 @@ impl Clerk {
         let (mut takes, mut decisions) = (Vec::new(), Vec::new());
         for job in jobs {
             match job {
-                Job::Take(take, done) => takes.push((*take, done)),
+                Job::Take(queued, done) => takes.push((*queued, done)),
                 Job::Decide(key, stand, parts, done) => decisions.push((key, stand, parts, done)),
             }
         }
-        let (takes, answers): (Vec<Take>, Vec<Done>) = self.admitted(takes).into_iter().unzip();
-        if !takes.is_empty() {
-            let outcome = self.guarded(|t| t.write(&takes));
+        let (queued, answers): (Vec<Queued>, Vec<Done>) = self.admitted(takes).into_iter().unzip();
+        if !queued.is_empty() {
+            let outcome = self.guarded(|t| t.write(&queued));
+            drop(queued);
             for done in answers {
                 let _ = done.send(outcome.clone());
             }
@@ -304,23 +323,23 @@ impl Clerk {
 
     /// Tells proposals that there is no room for them, of those that wait and of this batch. Nobody but this worker lets one
     /// wait, so that the bound holds however many are made at once.
-    fn admitted(&self, asked: Vec<(Take, Done)>) -> Vec<(Take, Done)> {
-        let author = |t: &Take| t.proposal.as_ref().filter(|p| p.stand == Stand::Waiting).map(|p| p.author);
-        if asked.iter().all(|(t, _)| author(t).is_none()) {
+    fn admitted(&self, asked: Vec<(Queued, Done)>) -> Vec<(Queued, Done)> {
+        let author = |q: &Queued| q.take.proposal.as_ref().filter(|p| p.stand == Stand::Waiting).map(|p| p.author);
+        if asked.iter().all(|(q, _)| author(q).is_none()) {
             return asked;
         }
         let mut waiting = self.index.read().unwrap_or_else(PoisonError::into_inner).waiting.clone();
         let mut admitted = Vec::with_capacity(asked.len());
-        for (take, done) in asked {
-            let record = take.object.envelope.header().id;
-            if let Some(author) = author(&take) {
+        for (queued, done) in asked {
+            let record = queued.take.object.envelope.header().id;
+            if let Some(author) = author(&queued) {
                 if !waiting.contains_key(&record) && !has_room(&waiting, author) {
                     let _ = done.send(Err(VaultError::Crowded));
                     continue;
                 }
                 waiting.insert(record, author);
             }
-            admitted.push((take, done));
+            admitted.push((queued, done));
         }
         admitted
     }
@@ -364,11 +383,11 @@ impl Clerk {
         Ok(())
     }
 
-    fn write(&mut self, takes: &[Take]) -> Result<(), VaultError> {
-        let blobs: Vec<_> = takes.iter().map(|t| t.object.to_blob()).collect();
+    fn write(&mut self, queued: &[Queued]) -> Result<(), VaultError> {
+        let blobs: Vec<&[u8]> = queued.iter().map(|q| q.blob.as_slice()).collect();
         let places = self.writer.write(&blobs, self.entropy.as_mut())?;
-        let mut entries = Vec::with_capacity(takes.len());
-        for (t, place) in takes.iter().zip(places) {
+        let mut entries = Vec::with_capacity(queued.len());
+        for (t, place) in queued.iter().map(|q| &q.take).zip(places) {
             let header = t.object.envelope.header();
             let entry = Entry {
                 header_hash: t.object.envelope.hash(),

@@ -35,6 +35,8 @@ struct ErrorInfo {
     metadata: std::collections::BTreeMap<String, String>,
 }
 
+/// Reasons for which a node has no room, which is another status than a node that is not there.
+const SHORT_OF: [&str; 2] = ["OVERLOADED", "DISK_FULL"];
 const ERROR_INFO: &str = "type.googleapis.com/google.rpc.ErrorInfo";
 const DOMAIN: &str = "hufu";
 
@@ -44,6 +46,7 @@ pub fn status_of(fault: &Fault) -> Status {
         FaultKind::Usage => Code::InvalidArgument,
         FaultKind::Refused => Code::PermissionDenied,
         FaultKind::NotFound => Code::NotFound,
+        FaultKind::Unavailable if SHORT_OF.contains(&fault.reason) => Code::ResourceExhausted,
         FaultKind::Unavailable => Code::Unavailable,
         FaultKind::Integrity => Code::DataLoss,
         FaultKind::Conflict => Code::FailedPrecondition,
@@ -70,6 +73,10 @@ pub fn fault_of(status: &Status) -> Fault {
         Code::Aborted | Code::AlreadyExists | Code::FailedPrecondition => FaultKind::Conflict,
         _ => FaultKind::Internal,
     };
+    // A limit of the transport: it knows no reasons of ours.
+    if status.code() == Code::ResourceExhausted && status.details().is_empty() {
+        return Fault::overloaded("too many calls are under way on one connection");
+    }
     let info = RpcStatus::decode(status.details())
         .ok()
         .and_then(|s| s.details.into_iter().find(|d| d.type_url == ERROR_INFO))
@@ -130,6 +137,7 @@ const REASONS: &[&str] = &[
     "OUTBOX_FULL",
     "BAD_COMPLAINT",
     "DEADLINE",
+    "DISK_FULL",
     "UNKNOWN_GRADE",
     "UNKNOWN_KIND",
     "UNKNOWN_ROLE",
@@ -228,6 +236,7 @@ const REASONS: &[&str] = &[
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::domain::reserve::Work;
 
     #[test]
     fn a_fault_survives_the_trip() {
@@ -235,5 +244,18 @@ mod tests {
         assert_eq!(fault_of(&status_of(&f)), f);
         let odd = Fault::refused("SOMETHING_NEW", "x");
         assert_eq!(fault_of(&status_of(&odd)).kind, FaultKind::Refused);
+    }
+
+    /// Whatever is at its bound, in this program or in the transport below it, has one name for people.
+    #[test]
+    fn what_is_at_its_bound_is_named() {
+        let ours = Fault::overloaded("too many calls");
+        assert_eq!(status_of(&ours).code(), Code::ResourceExhausted);
+        assert_eq!(fault_of(&status_of(&ours)), ours);
+        let full = Work::Content.refusal();
+        assert_eq!((status_of(&full).code(), fault_of(&status_of(&full))), (Code::ResourceExhausted, full));
+        let shed = fault_of(&Status::resource_exhausted("Too many active requests for the connection"));
+        assert_eq!((shed.reason, shed.kind), ("OVERLOADED", FaultKind::Unavailable));
+        assert!(shed.hint.is_some());
     }
 }

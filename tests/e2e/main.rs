@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "test")]
 
 mod amends;
+mod bad_days;
 mod contract;
 mod copies;
 mod demo;

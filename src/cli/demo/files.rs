@@ -4,7 +4,7 @@ use crate::cli::agency::{At, Init, init};
 use crate::cli::federation::{draw_up, sign};
 use crate::cli::output::Out;
 use crate::config::{
-    Listen, LogForm, LogLevel, NodeConfig, Notices, PeerConfig, Profile, Raft, Secrecy, read_text, write_file,
+    Listen, Load, LogForm, LogLevel, NodeConfig, Notices, PeerConfig, Profile, Raft, Secrecy, read_text, write_file,
     write_genesis,
 };
 use crate::domain::agency::Tier;
@@ -230,6 +230,7 @@ fn config(plan: &Plan, index: usize, agency: AgencyId) -> Result<NodeConfig, Fau
         peers,
         raft: Raft::default(),
         notices: Notices::default(),
+        load: Load::default(),
     })
 }
 
