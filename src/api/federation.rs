@@ -159,21 +159,8 @@ mod tests {
 
     #[test]
     fn an_agreement_whose_end_has_come_is_over() {
-        let terms = Terms {
-            id: "border-2026".parse().unwrap(),
-            version: 1,
-            parties: ["police", "customs"].map(|a| a.parse().unwrap()).into(),
-            publishers: Default::default(),
-            kinds: Default::default(),
-            grade: crate::domain::label::Grade::Secret,
-            compartments: Default::default(),
-            purpose: "演练".into(),
-            default_period_years: 10,
-            legal_basis: "演练方案".into(),
-            retention_years: 5,
-            start: Millis(0),
-            end: Millis(1_000),
-        };
+        let terms =
+            Terms { end: Millis(1_000), ..crate::ledger::fixture::terms("border-2026", &["police", "customs"]) };
         let signed = AgreementState { terms, signatures: Default::default(), in_force: Some(3), ended: None };
         let state = |now| agreement(&signed, Millis(now)).state;
         assert_eq!((state(999).as_str(), state(1_000).as_str()), ("in-force", "ended"));

@@ -15,6 +15,20 @@ use std::process::ExitCode;
 use std::time::Duration;
 use tonic::transport::Channel;
 
+/// Under what records of a bench are published.
+#[derive(clap::Args)]
+pub(super) struct Under {
+    /// Agreement under which the records are published.
+    #[arg(long)]
+    pub(super) agreement: AgreementId,
+    /// Grade of the records: internal, confidential, secret or top-secret.
+    #[arg(long, default_value = "secret")]
+    pub(super) grade: Grade,
+    /// none: committed; one: replicated; all: complete.
+    #[arg(long, default_value = "none", value_parser = ["none", "one", "all"])]
+    pub(super) wait: String,
+}
+
 #[derive(clap::Args)]
 pub(super) struct Publish {
     #[command(flatten)]
@@ -22,15 +36,8 @@ pub(super) struct Publish {
     /// Size of each body in bytes, up to 1 MiB.
     #[arg(long, default_value_t = 1024, value_parser = clap::value_parser!(u32).range(1..=1_048_576))]
     bytes: u32,
-    /// Agreement under which the records are published.
-    #[arg(long)]
-    agreement: AgreementId,
-    /// Grade of the records: internal, confidential, secret or top-secret.
-    #[arg(long, default_value = "secret")]
-    grade: Grade,
-    /// none: committed; one: replicated; all: complete.
-    #[arg(long, default_value = "none", value_parser = ["none", "one", "all"])]
-    wait: String,
+    #[command(flatten)]
+    under: Under,
 }
 
 pub(super) fn run(ask: &Publish, g: &Globals, out: &Out) -> Result<ExitCode, Fault> {
@@ -38,7 +45,7 @@ pub(super) fn run(ask: &Publish, g: &Globals, out: &Out) -> Result<ExitCode, Fau
         let clients = connect(g, ask.span.clients).await?;
         let publishing = |client: Client| Publishing {
             records: client.records(),
-            request: request(&client, ask.grade, &ask.agreement, &ask.wait),
+            request: request(&client, ask.under.grade, &ask.under.agreement, &ask.under.wait),
             bytes: ask.bytes,
         };
         let mut all = measure(clients.into_iter().map(publishing).collect(), ask.span.seconds).await?;

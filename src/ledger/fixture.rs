@@ -11,6 +11,7 @@ use crate::domain::canon::Canon;
 use crate::domain::ids::{AgencyId, FederationId, Handle, NodeId};
 use crate::domain::label::Grade;
 use crate::domain::person::Role;
+use crate::domain::record::Kind;
 use crate::domain::time::Millis;
 use crate::seal::{GradeSecret, Signature, SigningKey};
 use std::collections::BTreeMap;
@@ -110,6 +111,36 @@ pub(crate) fn sign_genesis(key: &SigningKey, body: &[u8]) -> Signature {
     key.sign(SIGN_GENESIS, body)
 }
 
+/// Terms between these agencies, up to secret and without end; a test says what differs.
+pub(crate) fn terms(id: &str, parties: &[&str]) -> Terms {
+    Terms {
+        id: id.parse().unwrap(),
+        version: 1,
+        parties: parties.iter().map(|a| a.parse().unwrap()).collect(),
+        publishers: Default::default(),
+        kinds: Kind::ALL.into(),
+        grade: Grade::Secret,
+        compartments: Default::default(),
+        purpose: "演练".into(),
+        default_period_years: 10,
+        legal_basis: "演练方案".into(),
+        retention_years: 5,
+        start: Millis(0),
+        end: Millis(u64::MAX),
+    }
+}
+
+/// The bytes of a batch that an agency's node signed.
+pub(crate) fn batch(
+    f: &Federation,
+    by: &Agency,
+    (incarnation, sequence): (u64, u64),
+    commands: Vec<Command>,
+) -> Vec<u8> {
+    let (federation, node, time) = (f.id.clone(), by.node, Millis(2_000_000));
+    SignedBatch { federation, node, incarnation, sequence, not_after: u64::MAX, time, commands }.seal(&by.node_key)
+}
+
 /// The state in which an agency is suspended.
 pub(crate) fn suspended(state: &State, agency: &AgencyId) -> State {
     let mut state = state.clone();
@@ -150,16 +181,8 @@ pub(crate) fn approve(f: &Federation, state: &State, voters: &[&Agency]) -> Stat
         }
         let (handle, key) = &by.officers[0];
         let signed = SignedAct::sign(&f.id, &seats, version, Millis(u64::MAX), *handle, key);
-        let batch = SignedBatch {
-            federation: f.id.clone(),
-            node: f.police.node,
-            incarnation: u64::from(version) + 100,
-            sequence: n,
-            not_after: u64::MAX,
-            time: Millis(2_000_000),
-            commands: vec![Command::Act(signed)],
-        };
-        state.apply_batch(1, &batch.seal(&f.police.node_key));
+        let number = (u64::from(version) + 100, n);
+        state.apply_batch(1, &batch(f, &f.police, number, vec![Command::Act(signed)]));
     }
     assert!(state.voters_version() > version, "approved");
     state

@@ -185,7 +185,7 @@ fn l_voters_change_one_set_at_a_time() {
     let pair = seats(&[(&police.id, "1"), (&third.id, "1")]);
     assert_eq!(l.act(&customs, 0, &pair, 2), INVALID);
     l.s.take_voters(vec![two.clone(), three.clone()]);
-    assert!(l.s.may_vote(&[two.clone()]) && l.s.may_vote(&[three.clone()]));
+    assert!(l.s.may_vote(std::slice::from_ref(&two)) && l.s.may_vote(std::slice::from_ref(&three)));
     assert_eq!(l.act(&customs, 0, &pair, 2), INVALID);
     assert_eq!(l.act(&police, 0, &both, 2), CommandReply::Pending);
     l.s.take_voters(vec![three.clone()]);

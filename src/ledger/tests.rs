@@ -6,9 +6,7 @@ use super::*;
 use crate::domain::agreement::Terms;
 use crate::domain::canon::Canon;
 use crate::domain::ids::{AgencyId, Handle, RecordId};
-use crate::domain::label::Grade;
 use crate::domain::person::Role;
-use crate::domain::record::Kind;
 use crate::domain::time::{Entropy, Millis};
 use crate::seal::SigningKey;
 
@@ -47,21 +45,7 @@ fn commit(f: &Federation, a: &Agency, seed: u8, version: u32) -> Command {
 }
 
 fn terms() -> Terms {
-    Terms {
-        id: "border-2026".parse().unwrap(),
-        version: 1,
-        parties: ["police".parse().unwrap(), "customs".parse().unwrap()].into(),
-        publishers: Default::default(),
-        kinds: Kind::ALL.into(),
-        grade: Grade::Secret,
-        compartments: Default::default(),
-        purpose: "exercise".into(),
-        default_period_years: 10,
-        legal_basis: String::new(),
-        retention_years: 5,
-        start: Millis(0),
-        end: Millis(u64::MAX),
-    }
+    super::fixture::terms("border-2026", &["police", "customs"])
 }
 
 pub(super) fn signed(f: &Federation, a: &Agency, officer: usize, act: &Act, expected: u32) -> Command {

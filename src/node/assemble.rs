@@ -12,7 +12,7 @@ use super::monitor::Monitor;
 use super::peers::Peers;
 use super::post::PostOffice;
 use super::reload::{Reload, Shown};
-use super::rooms::{self, Ground, Own, Plugs, Records};
+use super::rooms::{self, Ground, Own, Plugs, Registers};
 use super::system::{SystemClock, SystemEntropy, end_with_parent, harden, yield_to_notices};
 use super::upkeep;
 use crate::api::{
@@ -163,8 +163,8 @@ async fn serve(file: &Path, config: NodeConfig, urgent: Handle) -> Result<(), Fa
         }
     }
 
-    let records = Records::open(&config, host.as_ref())?;
-    first_people(&config, &records.directory, &mut SystemEntropy).await?;
+    let registers = Registers::open(&config, host.as_ref())?;
+    first_people(&config, &registers.directory, &mut SystemEntropy).await?;
     let dialer = Arc::new(Dialer::new(credentials()?, roots.clone(), Arc::clone(&clock)));
     let peers = Arc::new(Peers::new(&config, Arc::clone(&dialer), roots.clone())?);
     let post = Arc::new(PostOffice::new(&config, Arc::clone(&dialer), roots.clone(), urgent.clone())?);
@@ -245,7 +245,7 @@ async fn serve(file: &Path, config: NodeConfig, urgent: Handle) -> Result<(), Fa
     let (opens, genesis_file) = (config.clone(), read_text(&config.genesis)?.into_bytes());
     let own = Own { node, genesis: (genesis, genesis_file), ring: Box::new(move || open_ring(&opens)) };
     let plugs = Plugs { positions: peers.clone(), bell: Arc::new(bells), indexes, authority };
-    let core = rooms::core(&config, &ground, own, records, Arc::clone(&cluster), plugs).await?;
+    let core = rooms::core(&config, &ground, own, registers, Arc::clone(&cluster), plugs).await?;
     for one in known {
         one.tell(&core).await;
     }

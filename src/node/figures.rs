@@ -36,6 +36,9 @@ struct Other {
     position: Option<Position>,
 }
 
+/// What is counted of what one originator owes.
+type Count = fn(&Owed) -> u64;
+
 impl Watched {
     /// Adds the node's figures to a page. It asks the other nodes where they are, all at once and for a second at most.
     pub(super) async fn write(&self, page: &mut Page) {
@@ -81,7 +84,7 @@ impl Watched {
 
     fn vault(&self, page: &mut Page) {
         let owed = self.core.vault.owed();
-        let counts: [(&str, &str, fn(&Owed) -> u64); 5] = [
+        let counts: [(&str, &str, Count); 5] = [
             ("hufu_vault_owed", "Versions that the ledger says are for this agency, by originator.", |o| o.owed),
             ("hufu_vault_held", "Of these, held and openable.", |o| o.held),
             ("hufu_vault_missing", "Of these, not here yet.", |o| o.missing.len() as u64),

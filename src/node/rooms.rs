@@ -47,7 +47,7 @@ pub(crate) struct Own {
 }
 
 /// What must be there before consensus is: the log of everything, and who the people are.
-pub(crate) struct Records {
+pub(crate) struct Registers {
     pub(crate) audit: Arc<AuditLog>,
     pub(crate) anchors: Anchors,
     pub(crate) reports: ReceivedReports,
@@ -55,12 +55,12 @@ pub(crate) struct Records {
     pub(crate) directory: Arc<Directory>,
 }
 
-impl Records {
+impl Registers {
     /// Opens them, and holds the audit log against what was anchored.
-    pub(crate) fn open(config: &NodeConfig, host: &dyn Host) -> Result<Records, Fault> {
+    pub(crate) fn open(config: &NodeConfig, host: &dyn Host) -> Result<Registers, Fault> {
         let failed = |e: crate::audit::AuditError| Fault::integrity("AUDIT_FAILED", e.to_string());
         let audit = Arc::new(AuditLog::open(host, &config.data.join("audit")).map_err(failed)?);
-        Ok(Records {
+        Ok(Registers {
             anchors: Anchors::open(host, &config.data, &audit)?,
             reports: ReceivedReports::open(host, &config.data.join("reports")).map_err(failed)?,
             complaints: Complaints::open(host, &config.data.join("complaints"))?,
@@ -83,7 +83,7 @@ pub(crate) async fn core(
     config: &NodeConfig,
     ground: &Ground,
     own: Own,
-    records: Records,
+    registers: Registers,
     cluster: Arc<Cluster>,
     plugs: Plugs,
 ) -> Result<Arc<Core>, Fault> {
@@ -120,14 +120,14 @@ pub(crate) async fn core(
         node,
         cluster,
         committer,
-        directory: records.directory,
+        directory: registers.directory,
         policy: Arc::new(policy),
-        audit: records.audit,
-        anchors: records.anchors,
+        audit: registers.audit,
+        anchors: registers.anchors,
         scans: Semaphore::new(SCANS),
         genesis: genesis_file,
-        reports: records.reports,
-        complaints: records.complaints,
+        reports: registers.reports,
+        complaints: registers.complaints,
         indexes: plugs.indexes,
         vault: Arc::new(Vault::new(keys, intake)),
         office,

@@ -14,7 +14,7 @@ use crate::domain::person::Role;
 use crate::identity::{Person, SpiffeName, VerifiedPeer};
 use crate::journal::Host;
 use crate::ledger::{Authority, Descriptor, NodeEntry, SignedGenesis, node_id};
-use crate::node::rooms::{self, Ground, Own, Plugs, Records};
+use crate::node::rooms::{self, Ground, Own, Plugs, Registers};
 use crate::seal::{Counter, KeyRing, SigningKey, digest};
 use crate::search::Indexes;
 use crate::service::{Bell, Caller, Core, PeerPost, Ring};
@@ -109,9 +109,9 @@ impl Member {
         let own = Card { node: self.node, name, key: *signer.public().as_bytes() };
         let link = Arc::new(Link { own, net: net.clone() });
         let host: Arc<dyn Host> = Arc::clone(machine) as Arc<dyn Host>;
-        let records = Records::open(&config, host.as_ref())?;
-        if records.directory.list().is_empty() {
-            records.directory.put(self.person(), 0).await?;
+        let registers = Registers::open(&config, host.as_ref())?;
+        if registers.directory.list().is_empty() {
+            registers.directory.put(self.person(), 0).await?;
         }
         // The draw of an election's timeout is the seed's, not openraft's.
         let election = 300 + dice.below(300);
@@ -145,7 +145,7 @@ impl Member {
             indexes: Arc::new(indexes),
             authority: None,
         };
-        let core = rooms::core(&config, &ground, own, records, cluster, plugs).await?;
+        let core = rooms::core(&config, &ground, own, registers, cluster, plugs).await?;
         gate.open(Arc::clone(&core));
         let (stop, stopped) = watch::channel(false);
         drop(rooms::rounds(&core, &link, &stopped));

@@ -9,9 +9,8 @@ use crate::domain::agreement::Terms;
 use crate::domain::fault::Fault;
 use crate::domain::ids::AgencyId;
 use crate::domain::label::Grade;
-use crate::domain::record::Kind;
 use crate::domain::time::Millis;
-use crate::ledger::fixture::sign_genesis;
+use crate::ledger::fixture::{sign_genesis, terms};
 use crate::ledger::{Act, Command, Genesis, SignedAct, SignedGenesis};
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -170,7 +169,8 @@ impl World {
                     continue;
                 }
                 let (handle, key) = &site.member.officer;
-                let act = Act::Agreement(terms(id, &parties));
+                let names: Vec<&str> = parties.iter().map(AgencyId::as_str).collect();
+                let act = Act::Agreement(Terms { grade: Grade::Internal, ..terms(id, &names) });
                 let act = SignedAct::sign(&"test".parse().unwrap(), &act, 0, Millis(u64::MAX), *handle, key);
                 let core = Arc::clone(&site.up().unwrap().core);
                 site.runtime().unwrap().spawn(async move {
@@ -198,24 +198,6 @@ impl World {
 pub(super) fn agreements() -> [(&'static str, BTreeSet<AgencyId>); 2] {
     let set = |ids: &[&str]| ids.iter().map(|id| id.parse().unwrap()).collect();
     [("all-2026", set(&["customs", "police", "third"])), ("two-2026", set(&["customs", "police"]))]
-}
-
-fn terms(id: &str, parties: &BTreeSet<AgencyId>) -> Terms {
-    Terms {
-        id: id.parse().unwrap(),
-        version: 1,
-        parties: parties.clone(),
-        publishers: Default::default(),
-        kinds: Kind::ALL.into_iter().filter(|k| *k != Kind::Fund).collect(),
-        grade: Grade::Internal,
-        compartments: Default::default(),
-        purpose: "演练".into(),
-        default_period_years: 10,
-        legal_basis: "演练方案".into(),
-        retention_years: 5,
-        start: Millis(0),
-        end: Millis(u64::MAX),
-    }
 }
 
 /// One thread, and a clock that stands.

@@ -16,7 +16,7 @@ use crate::domain::person::Role;
 use crate::domain::record::{Kind, Meta};
 use crate::domain::time::{At, Millis};
 use crate::journal::{FaultDisk, Journal, JournalOptions, Leaves, System};
-use crate::ledger::fixture::signed_genesis;
+use crate::ledger::fixture::{signed_genesis, terms};
 use crate::ledger::{
     Act, Authority, Command, CommandReply, Descriptor, NodeEntry, SignedAct, SignedBatch, State, node_id, origin_mark,
 };
@@ -96,21 +96,9 @@ fn two() -> Two {
 }
 
 fn border_terms() -> Terms {
-    Terms {
-        id: "border-2026".parse().unwrap(),
-        version: 1,
-        parties: ["police", "customs"].map(|a| a.parse().unwrap()).into(),
-        publishers: Default::default(),
-        kinds: Kind::ALL.into_iter().filter(|k| *k != Kind::Fund).collect(),
-        grade: Grade::Secret,
-        compartments: Default::default(),
-        purpose: "演练".into(),
-        default_period_years: 10,
-        legal_basis: "演练方案".into(),
-        retention_years: 5,
-        start: Millis(0),
-        end: Millis(u64::MAX),
-    }
+    // Without fund: a kind that it does not cover.
+    let kinds = Kind::ALL.into_iter().filter(|k| *k != Kind::Fund).collect();
+    Terms { kinds, ..terms("border-2026", &["police", "customs"]) }
 }
 
 fn two_with(tier: Tier, customs_disk: FaultDisk) -> Two {

@@ -6,11 +6,9 @@ use super::harness::{Nodes, follow, until};
 use super::*;
 use crate::cluster::snapshot::encode_snapshot;
 use crate::domain::agreement::Terms;
-use crate::domain::label::Grade;
-use crate::domain::record::Kind;
 use crate::domain::time::Millis;
 use crate::ledger::fixture::{Federation, suspended, three_voters};
-use crate::ledger::{Act, Command, SignedAct, SignedBatch};
+use crate::ledger::{Act, Command, SignedAct, fixture};
 use openraft::StoredMembership;
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -63,16 +61,7 @@ impl Honest {
     }
 
     fn batch(&self, a: &Agency, sequence: u64, commands: Vec<Command>) -> Vec<u8> {
-        SignedBatch {
-            federation: self.f.id.clone(),
-            node: a.node,
-            incarnation: 1,
-            sequence,
-            not_after: 1_000,
-            time: Millis(2_000_000),
-            commands,
-        }
-        .seal(&a.node_key)
+        fixture::batch(&self.f, a, (1, sequence), commands)
     }
 
     fn signed(&self, a: &Agency, act: &Act, expected: u32) -> Command {
@@ -163,21 +152,7 @@ async fn a_voter_counts_the_vote_that_it_gave() {
 }
 
 fn terms() -> Terms {
-    Terms {
-        id: "border-2026".parse().unwrap(),
-        version: 1,
-        parties: ["police".parse().unwrap(), "customs".parse().unwrap()].into(),
-        publishers: Default::default(),
-        kinds: Kind::ALL.into(),
-        grade: Grade::Secret,
-        compartments: Default::default(),
-        purpose: "exercise".into(),
-        default_period_years: 10,
-        legal_basis: String::new(),
-        retention_years: 5,
-        start: Millis(0),
-        end: Millis(u64::MAX),
-    }
+    fixture::terms("border-2026", &["police", "customs"])
 }
 
 /// An agreement was ended; its other party, elected once more, sends a log in which it was not.

@@ -5,8 +5,8 @@ use super::harness::{Nodes, start, start_told, until};
 use super::*;
 use crate::domain::ids::RecordId;
 use crate::domain::time::{Entropy, Millis};
-use crate::ledger::fixture::{Federation, newcomer, second_node};
-use crate::ledger::{Act, Command, CommandReply, SignedAct, SignedBatch, origin_mark};
+use crate::ledger::fixture::{Federation, batch, newcomer, second_node};
+use crate::ledger::{Act, Command, CommandReply, SignedAct, origin_mark};
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -21,11 +21,6 @@ impl Entropy for Count {
             *b = (self.0 >> 56) as u8;
         }
     }
-}
-
-fn batch(f: &Federation, a: &Agency, sequence: u64, commands: Vec<Command>) -> Vec<u8> {
-    let (federation, node, time) = (f.id.clone(), a.node, Millis(2_000_000));
-    SignedBatch { federation, node, incarnation: 1, sequence, not_after: u64::MAX, time, commands }.seal(&a.node_key)
 }
 
 fn voice(f: &Federation, by: &Agency, act: &Act, expected: u32) -> Command {
@@ -65,7 +60,7 @@ async fn load(f: Arc<Federation>, node: Arc<Cluster>, enough: Arc<AtomicBool>) -
         let record = RecordId::new(Millis(sequence), origin_mark(&f.id, &f.police.id), &mut Count(sequence));
         let tags = (0..4).map(|n| [n; 16]).collect();
         let commit = Command::Commit { record, version: 1, commitment: [1; 32], grant: [2; 32], tags };
-        let reply = node.propose(batch(&f, &f.police, sequence, vec![commit]), in_time()).await.unwrap();
+        let reply = node.propose(batch(&f, &f.police, (1, sequence), vec![commit]), in_time()).await.unwrap();
         assert_eq!((reply.refused, reply.replies), (None, vec![CommandReply::Done]));
         acknowledged.push(record);
     }
@@ -86,7 +81,7 @@ async fn voters_come_and_go_under_load() {
     let mut sequence = 0;
     let mut sign = |voices: Vec<Command>| {
         sequence += 1;
-        let (node, bytes) = (Arc::clone(&third), batch(&f, &f.third, sequence, voices));
+        let (node, bytes) = (Arc::clone(&third), batch(&f, &f.third, (1, sequence), voices));
         async move { node.propose(bytes, in_time()).await.unwrap().replies }
     };
     let both = [CommandReply::Pending, CommandReply::Done];
@@ -166,11 +161,11 @@ async fn leadership_is_handed_over() {
     })
     .await;
     let own = if old.node() == f.police.node { &f.police } else { &f.customs };
-    let reply = old.propose(batch(&f, own, 1, vec![]), in_time()).await.unwrap();
+    let reply = old.propose(batch(&f, own, (1, 1), vec![]), in_time()).await.unwrap();
     assert_eq!(reply.refused, None);
     // It may come back.
     new.hand_over(old.node()).await.unwrap();
-    let reply = old.propose(batch(&f, own, 2, vec![]), in_time()).await.unwrap();
+    let reply = old.propose(batch(&f, own, (1, 2), vec![]), in_time()).await.unwrap();
     assert_eq!(reply.refused, None);
     for node in [police, customs, third] {
         node.shutdown().await;
@@ -186,7 +181,7 @@ async fn an_agency_that_was_admitted_catches_up_by_snapshot() {
     let (new, descriptor) = newcomer();
     let admit = Act::Admit(Box::new(descriptor));
     let voices = vec![voice(&f, &f.police, &admit, 0), voice(&f, &f.customs, &admit, 0)];
-    let reply = police.propose(batch(&f, &f.police, 1, voices), in_time()).await.unwrap();
+    let reply = police.propose(batch(&f, &f.police, (1, 1), voices), in_time()).await.unwrap();
     assert_eq!(reply.replies, [CommandReply::Pending, CommandReply::Done]);
     let both = [&police, &customs];
     until("both know it", || both.iter().all(|c| c.state().node(new.node).is_some())).await;
@@ -212,11 +207,11 @@ async fn an_agency_that_was_admitted_catches_up_by_snapshot() {
 
     let more = seats(&[&f.police, &f.customs, &new]);
     let voices = vec![voice(&f, &f.police, &more, 1), voice(&f, &f.customs, &more, 1)];
-    police.propose(batch(&f, &f.police, 2, voices), in_time()).await.unwrap();
+    police.propose(batch(&f, &f.police, (1, 2), voices), in_time()).await.unwrap();
     until("it votes", || by_the_log(&finance).is_some_and(|set| set.contains(&new.node.0) && set.len() == 3)).await;
     customs.shutdown().await;
     nodes.lose_node(f.customs.node);
-    let reply = finance.propose(batch(&f, &new, 1, vec![]), in_time()).await.unwrap();
+    let reply = finance.propose(batch(&f, &new, (1, 1), vec![]), in_time()).await.unwrap();
     assert_eq!(reply.refused, None, "police and the newcomer are a majority");
     for node in [police, finance] {
         node.shutdown().await;
@@ -235,7 +230,7 @@ async fn the_door_holds_memberships_against_the_ledger() {
     let (vote, elections) = (Vote::new(10, voter.0), Elections::new(Voters::of(&state).into()));
     let door = Door { state: &state, log: &log, applied: 2, at: 2, vote, elections: &elections };
     let all = seats(&[&f.police, &f.customs, &f.third]);
-    let act = |sequence, by: &Agency| batch(&f, &f.police, sequence, vec![voice(&f, by, &all, 1)]);
+    let act = |sequence, by: &Agency| batch(&f, &f.police, (1, sequence), vec![voice(&f, by, &all, 1)]);
     let approved = |index| {
         let entry = Entry { batches: vec![act(1, &f.police), act(2, &f.customs)] };
         LogEntry { log_id: id(1, index), payload: EntryPayload::Normal(entry) }

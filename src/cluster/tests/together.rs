@@ -7,7 +7,7 @@ use crate::cluster::Incarnation;
 use crate::domain::canon::Canon;
 use crate::domain::time::{At, Millis};
 use crate::ledger::fixture::three_voters;
-use crate::ledger::{Command, CommandReply, SignedBatch};
+use crate::ledger::{Command, CommandReply, fixture};
 use crate::seal::SigningKey;
 use std::sync::Arc;
 use std::time::Duration;
@@ -216,16 +216,7 @@ async fn without_a_certificate_the_log_is_kept_and_bounded() {
     nodes.lose(Some(CallKind::Attest));
     leads.log.hold_at_most(1);
     let agency = if leads.node() == f.police.node { &f.police } else { &f.customs };
-    let batch = SignedBatch {
-        federation: f.id.clone(),
-        node: agency.node,
-        incarnation: 1,
-        sequence: 1,
-        not_after: 1_000,
-        time: Millis(2_000_000),
-        commands: Vec::new(),
-    };
-    let batch = batch.seal(&agency.node_key);
+    let batch = fixture::batch(&f, agency, (1, 1), Vec::new());
     let last = leads.raft.metrics().borrow().last_log_index;
     let refused = leads.propose(batch.clone(), Instant::now() + Duration::from_secs(2)).await.unwrap_err();
     assert!(refused.to_string().contains("log is full"), "{refused}");
