@@ -18,6 +18,9 @@ use super::whole::Standing;
 
 use CommandReply::{Done, Refused};
 
+/// Most acts of one agency that wait for its second officer.
+const BEGUN: usize = 64;
+
 impl State {
     /// Applies one signed batch. Pure: the same state, index and bytes give the same state and reply.
     pub fn apply_batch(&mut self, index: u64, bytes: &[u8]) -> BatchReply {
@@ -338,8 +341,7 @@ impl State {
         if let Some((known, _)) = state.authorities.get(&authority.handle) {
             return if *known == authority { Ok(Done) } else { Err(Refusal::Exists) };
         }
-        let key_taken = self.agencies.values().any(|a| a.authorities.values().any(|(x, _)| x.key == authority.key))
-            || self.nodes.values().any(|n| n.key == authority.key);
+        let key_taken = self.is_key_used(&authority.key);
         let full = state.authorities.len() >= limits::AUTHORITIES || self.pending.len() >= limits::PENDING_ACTS;
         if key_taken || authority.roles.is_empty() || full || state.barred.contains(&authority.handle) {
             return Err(Refusal::Invalid);
@@ -366,6 +368,15 @@ impl State {
         }
         let hash = act_hash(&self.federation, &signed.act);
         let now = self.time;
+        // The places are everybody's: one officer who begins acts without end fills those of the own agency, and what is over
+        // makes room.
+        let own = |p: &Pending| p.signers.iter().any(|h| self.is_authority(agency, *h));
+        let begun: Vec<([u8; 32], bool)> =
+            self.pending.iter().filter(|(_, p)| own(p)).map(|(hash, p)| (*hash, now < p.expires)).collect();
+        if !self.pending.contains_key(&hash) && begun.iter().filter(|(_, waits)| *waits).count() >= BEGUN {
+            return Err(Refusal::Invalid);
+        }
+        begun.iter().filter(|(_, waits)| !waits).for_each(|(hash, _)| drop(self.pending.remove(hash)));
         let mut pending = self.pending.get(&hash).cloned().filter(|p| now < p.expires).unwrap_or(Pending {
             signers: Default::default(),
             expires: signed.expires,
@@ -382,6 +393,10 @@ impl State {
             self.pending.insert(hash, pending);
         }
         Ok(enough)
+    }
+
+    fn is_authority(&self, agency: &AgencyId, handle: Handle) -> bool {
+        self.agency(agency).is_some_and(|a| a.authorities.contains_key(&handle))
     }
 
     fn suspend(&mut self, signed: &SignedAct, agency: &AgencyId, handle: Handle) -> Result<CommandReply, Refusal> {

@@ -130,6 +130,9 @@ pub(crate) fn terms(id: &str, parties: &[&str]) -> Terms {
     }
 }
 
+/// The last index at which a batch of [`batch`] counts.
+pub(crate) const NOT_AFTER: u64 = 100_000;
+
 /// The bytes of a batch that an agency's node signed.
 pub(crate) fn batch(
     f: &Federation,
@@ -138,7 +141,8 @@ pub(crate) fn batch(
     commands: Vec<Command>,
 ) -> Vec<u8> {
     let (federation, node, time) = (f.id.clone(), by.node, Millis(2_000_000));
-    SignedBatch { federation, node, incarnation, sequence, not_after: u64::MAX, time, commands }.seal(&by.node_key)
+    let not_after = NOT_AFTER;
+    SignedBatch { federation, node, incarnation, sequence, not_after, time, commands }.seal(&by.node_key)
 }
 
 /// The state in which an agency is suspended.

@@ -218,7 +218,8 @@ impl State {
         self.nodes.contains_key(&id) || self.members.retired.contains_key(&id)
     }
 
-    fn is_key_used(&self, key: &PublicKey) -> bool {
+    /// Whether somebody signs with a key, or a removed node did: a key has one meaning for ever.
+    pub(super) fn is_key_used(&self, key: &PublicKey) -> bool {
         self.agencies.values().any(|a| a.authorities.values().any(|(x, _)| x.key == *key))
             || self.nodes.values().any(|n| n.key == *key)
             || self.members.retired.values().any(|r| r.key == *key)

@@ -5,7 +5,8 @@ use super::fixture::{Agency, Federation, federation, newcomer, second_node, susp
 use super::tests::{batch, signed};
 use super::*;
 use crate::domain::canon::{Canon, Reader};
-use crate::domain::ids::{AgencyId, NodeId};
+use crate::domain::ids::{AgencyId, Handle, NodeId};
+use crate::domain::person::Role;
 use std::collections::{BTreeMap, BTreeSet};
 
 const INVALID: CommandReply = CommandReply::Refused(Refusal::Invalid);
@@ -124,6 +125,9 @@ fn l_a_removed_node_never_comes_back() {
     assert_eq!(l.act(&police, 0, &add(&entry), 0), INVALID, "its number is used");
     let renamed = NodeEntry { local: "3".into(), ..entry };
     assert_eq!(l.act(&police, 0, &add(&renamed), 0), INVALID, "its key is used");
+    let (handle, roles) = (Handle::from_bytes([88; 16]), [Role::Classifier].into());
+    let reuse = Authority { handle, roles, key: renamed.key };
+    assert_eq!(l.act(&police, 0, &Act::Register { agency: police.id.clone(), authority: reuse }, 0), INVALID);
     // Others take a node out together, of which its own agency is none.
     assert_eq!(l.act(&police, 0, &remove(&third, "1"), 1), CommandReply::Pending);
     assert_eq!(l.act(&customs, 0, &remove(&third, "1"), 1), CommandReply::Done);

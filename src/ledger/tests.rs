@@ -9,6 +9,7 @@ use crate::domain::ids::{AgencyId, Handle, RecordId};
 use crate::domain::person::Role;
 use crate::domain::time::{Entropy, Millis};
 use crate::seal::SigningKey;
+use std::collections::BTreeMap;
 
 struct Count(u8);
 impl Entropy for Count {
@@ -21,16 +22,7 @@ impl Entropy for Count {
 }
 
 pub(super) fn batch(f: &Federation, a: &Agency, sequence: u64, commands: Vec<Command>) -> Vec<u8> {
-    SignedBatch {
-        federation: f.id.clone(),
-        node: a.node,
-        incarnation: 1,
-        sequence,
-        not_after: 1000,
-        time: Millis(2_000_000),
-        commands,
-    }
-    .seal(&a.node_key)
+    super::fixture::batch(f, a, (1, sequence), commands)
 }
 
 fn commit(f: &Federation, a: &Agency, seed: u8, version: u32) -> Command {
@@ -83,7 +75,7 @@ fn l_a_batch_counts_once() {
     assert_eq!(late.refused, Some(Refusal::Replayed));
     assert_eq!(s.apply_batch(5, &first).refused, Some(Refusal::Replayed));
     let expired = batch(&f, &f.police, 9, vec![]);
-    assert_eq!(s.apply_batch(1001, &expired).refused, Some(Refusal::Expired));
+    assert_eq!(s.apply_batch(super::fixture::NOT_AFTER + 1, &expired).refused, Some(Refusal::Expired));
 }
 
 /// What `apply` makes can be read again: a state that cannot would stop every node at its next start.
@@ -294,6 +286,31 @@ fn l_who_is_suspended_before_being_registered_is_not_registered() {
     }
     assert!(s.authority(&f.police.id, handle).is_none());
     assert_eq!(State::decode(&s.encode()).unwrap().digest(), s.digest());
+}
+
+/// One officer who begins registrations without end fills the places of the own agency, and nobody else's.
+#[test]
+fn l_an_agency_fills_its_own_places_for_acts_that_wait() {
+    let f = federation();
+    let mut s = State::genesis(&f.genesis).unwrap();
+    let act = |a: &Agency, n: u8| {
+        let (handle, key) = (Handle::from_bytes([n; 16]), SigningKey::from_seed(&[n; 32]).unwrap().public());
+        Act::Register { agency: a.id.clone(), authority: Authority { handle, roles: [Role::Classifier].into(), key } }
+    };
+    let (mut at, mut sequences) = (0, BTreeMap::new());
+    let mut apply = |a: &Agency, officer, n| {
+        at += 1;
+        let sequence = sequences.entry(a.id.clone()).and_modify(|s| *s += 1).or_insert(1u64);
+        s.apply_batch(at, &batch(&f, a, *sequence, vec![signed(&f, a, officer, &act(a, n), 0)])).replies[0]
+    };
+    let refused = CommandReply::Refused(Refusal::Invalid);
+    for n in 130..194 {
+        assert_eq!(apply(&f.police, 0, n), CommandReply::Pending);
+    }
+    assert_eq!(apply(&f.police, 0, 200), refused);
+    assert_eq!(apply(&f.customs, 0, 201), CommandReply::Pending, "another agency has its own");
+    assert_eq!(apply(&f.police, 1, 130), CommandReply::Done, "what waits can be signed");
+    assert_eq!(apply(&f.police, 0, 200), CommandReply::Pending, "and makes room");
 }
 
 /// Without a majority of those who vote nothing could be put on the ledger, not even a reinstatement.
