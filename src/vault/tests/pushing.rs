@@ -2,6 +2,25 @@
 
 use super::*;
 
+/// Objects under one audience key cost its signature once, and header and grant of each the one of their batch; what is
+/// read again costs none.
+#[test]
+fn r_a_signature_is_checked_once_for_all_that_it_covers() {
+    let mut t = two();
+    let sealed: Vec<Prepared> = (80..83).map(|n| t.seal(draft(record(n), Grade::Secret, &["customs"]))).collect();
+    let checked = |t: &Two| t.customs.vault.keys().verified().checked();
+    for (n, prepared) in (1..).zip(&sealed) {
+        block(t.customs.vault.accept(&t.state, prepared.object.clone(), NOW)).unwrap();
+        assert_eq!(checked(&t), 1 + n, "the audience's, and one for each batch");
+    }
+    for (index, prepared) in (20..).zip(sealed) {
+        let id = prepared.object.envelope.header().id;
+        t.police.apply(&mut t.state, index, prepared.command);
+        t.customs.vault.held(&t.state, &id, 0, NOW).unwrap().unwrap();
+    }
+    assert_eq!(checked(&t), 4);
+}
+
 /// One bad object is refused with its reason, wherever it stands among good ones, and the good ones are held.
 #[test]
 fn r_a_bad_object_stops_no_other_of_its_push() {
