@@ -1,6 +1,6 @@
 //! Taking sealed objects in: body and shred key durable, then the intake frame, then the answer.
 //!
-//! One worker writes; it takes everything queued, so concurrent publishes and pushes share three syncs.
+//! One worker writes; it takes everything queued, so concurrent publishes and pushes share two syncs.
 //! Crash stories: before the frame, the object does not exist and its sender asks again; after the frame, it
 //! is held. A failed write or sync closes the vault (fail closed), because nobody knows what the disk has.
 
