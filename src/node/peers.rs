@@ -1,5 +1,6 @@
 //! Calls to other nodes: one channel each, every call with a deadline.
 
+use super::pushes::{self, Pushes};
 use crate::cluster::{CallError, CallKind, PeerCalls};
 use crate::config::NodeConfig;
 use crate::domain::fault::Fault;
@@ -14,6 +15,7 @@ use crate::wire::pb::peer;
 use std::collections::BTreeMap;
 use std::future::Future;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::time::Duration;
 use tonic::transport::Channel;
 use tonic::{Code, Request};
@@ -38,6 +40,7 @@ struct Links {
     agency: AgencyId,
     consensus: Channel,
     bulk: Channel,
+    pushes: Pushes,
 }
 
 impl Peers {
@@ -45,7 +48,9 @@ impl Peers {
         let mut channels = BTreeMap::new();
         for p in &config.peers {
             let dial = |line| dialer.channel(p.address, &p.agency, &p.node, line);
-            let links = Links { agency: p.agency.clone(), consensus: dial(CONSENSUS)?, bulk: dial(BULK)? };
+            let (consensus, bulk) = (dial(CONSENSUS)?, dial(BULK)?);
+            let pushes = Pushes::over(pushing(&bulk, &p.agency, &roots));
+            let links = Links { agency: p.agency.clone(), consensus, bulk, pushes };
             channels.insert(node_id(&p.agency, &p.node), links);
         }
         Ok(Peers { channels, roots })
@@ -66,12 +71,33 @@ impl Peers {
     }
 
     fn vault(&self, node: NodeId) -> Result<peer::vault_client::VaultClient<Channel>, String> {
-        let channel =
-            self.bulk(node).ok_or_else(|| "it is not in this node's configuration, or suspended".to_owned())?;
-        Ok(peer::vault_client::VaultClient::new(channel)
-            .max_decoding_message_size(limits::PEER_MESSAGE_BYTES)
-            .max_encoding_message_size(limits::PEER_MESSAGE_BYTES))
+        self.bulk(node).map(vault_on).ok_or_else(not_there)
     }
+}
+
+fn not_there() -> String {
+    "it is not in this node's configuration, or suspended".to_owned()
+}
+
+fn vault_on(channel: Channel) -> peer::vault_client::VaultClient<Channel> {
+    peer::vault_client::VaultClient::new(channel)
+        .max_decoding_message_size(limits::PEER_MESSAGE_BYTES)
+        .max_encoding_message_size(limits::PEER_MESSAGE_BYTES)
+}
+
+/// Pushes over a channel, unless its agency is trusted no more when it is to go.
+fn pushing(channel: &Channel, agency: &AgencyId, roots: &TrustRoots) -> pushes::Line {
+    let (channel, agency, roots) = (channel.clone(), agency.clone(), roots.clone());
+    Arc::new(move |objects| {
+        let trusted = roots.root_for(&agency).is_some();
+        Box::pin(push_over(trusted.then(|| channel.clone()), objects))
+    })
+}
+
+async fn push_over(channel: Option<Channel>, objects: Vec<peer::Sealed>) -> Result<Vec<peer::PushResult>, String> {
+    let mut client = vault_on(channel.ok_or_else(not_there)?);
+    let reply = client.push(peer::PushRequest { objects }).await.map_err(|s| fault_of(&s).message)?;
+    Ok(reply.into_inner().results)
 }
 
 impl PeerCalls for Peers {
@@ -117,21 +143,7 @@ impl PeerVault for Peers {
         node: NodeId,
         parts: &'a Parts,
     ) -> Pin<Box<dyn Future<Output = Result<PushState, String>> + Send + 'a>> {
-        Box::pin(async move {
-            let mut client = self.vault(node)?;
-            let (envelope, grant, audience) = parts.clone();
-            let request = peer::PushRequest { objects: vec![peer::Sealed { envelope, grant, audience }] };
-            let reply = tokio::time::timeout(TRANSFER, client.push(request))
-                .await
-                .map_err(|_| "no answer in time".to_owned())?;
-            let reply = reply.map_err(|s| fault_of(&s).message)?.into_inner();
-            let result = reply.results.into_iter().next().ok_or_else(|| "an empty answer".to_owned())?;
-            Ok(match result.state.as_str() {
-                "held" => PushState::Held,
-                "unopenable" => PushState::Unopenable(result.reason),
-                _ => PushState::Refused(result.reason),
-            })
-        })
+        Box::pin(async move { self.links(node).ok_or_else(not_there)?.pushes.push(parts.clone()).await })
     }
 
     fn pull(
@@ -173,7 +185,7 @@ impl PeerReports for Peers {
     fn report(&self, node: NodeId, report: Vec<u8>) -> Pin<Box<dyn Future<Output = Result<u64, String>> + Send + '_>> {
         let channel = self.bulk(node);
         Box::pin(async move {
-            let channel = channel.ok_or_else(|| "it is not in this node's configuration, or suspended".to_owned())?;
+            let channel = channel.ok_or_else(not_there)?;
             let mut client =
                 peer::access_client::AccessClient::new(channel).max_encoding_message_size(limits::PEER_MESSAGE_BYTES);
             let asked = tokio::time::timeout(TRANSFER, client.report(peer::AccessReport { report }));
