@@ -36,6 +36,7 @@ mod proposal;
 mod record;
 mod revocation;
 mod sealed;
+mod stream;
 mod warning;
 mod who_can;
 mod words;

@@ -19,6 +19,7 @@ mod revocation;
 mod shares;
 mod standing;
 mod stix;
+mod streams;
 mod survives;
 mod timing;
 mod watched;
