@@ -215,6 +215,13 @@ impl Intake {
         self.read(|i| i.by_version.range(of).next_back().map(|((_, version), _)| *version))
     }
 
+    /// The versions of a record of which a copy is in use, lowest first.
+    pub(super) fn versions(&self, record: &RecordId) -> Vec<u32> {
+        let of = (*record, 0)..=(*record, u32::MAX);
+        let usable = |e: &Vec<Entry>| e.iter().any(|e| !e.damaged);
+        self.read(|i| i.by_version.range(of).filter(|(_, e)| usable(e)).map(|((_, v), _)| *v).collect())
+    }
+
     /// Records whose proposals nobody decided yet, in the order of their ids, with their authors.
     pub(super) fn waiting(&self) -> Vec<(RecordId, Handle)> {
         self.read(|i| i.waiting.iter().map(|(record, author)| (*record, *author)).collect())

@@ -109,7 +109,8 @@ impl Vault {
     pub fn scan(&self, state: &State, now: Millis) {
         let mut sync = self.sync.lock().unwrap_or_else(PoisonError::into_inner);
         let feed = state.feed();
-        let new: BTreeSet<(RecordId, u32)> = feed.iter().skip(sync.cursor).copied().collect();
+        // A part of the vector: passing over what was seen would cost more with every record.
+        let new: BTreeSet<(RecordId, u32)> = feed.skip(sync.cursor).into_iter().collect();
         sync.cursor = feed.len();
         for (record, version) in new {
             let Some(origin) = state.origin_of(&record).filter(|o| *o != self.keys.agency()) else { continue };
