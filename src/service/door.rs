@@ -177,8 +177,13 @@ impl Core {
         stage: Stage,
         decision: &Decision,
     ) -> Result<AuditReceipt, Fault> {
+        self.write(self.event(caller, act, stage, decision)).await
+    }
+
+    /// The event of an act; nothing is written.
+    pub(super) fn event(&self, caller: &Caller, act: &Act<'_>, stage: Stage, decision: &Decision) -> EventDraft {
         let allow = decision.is_allow();
-        let draft = EventDraft {
+        EventDraft {
             time: self.clock.now(),
             actor: Actor::Person {
                 agency: caller.agency.clone(),
@@ -196,8 +201,7 @@ impl Core {
             ledger_index: self.cluster.applied(),
             request: act.request,
             origin: act.origin.clone(),
-        };
-        self.write(draft).await
+        }
     }
 
     /// Writes an event of the node itself.
@@ -253,14 +257,20 @@ impl Core {
     }
 
     async fn write(&self, draft: EventDraft) -> Result<AuditReceipt, Fault> {
-        let failed = |why: String| {
-            tracing::error!(%why, "the audit log takes nothing; everything is refused");
-            Fault::unavailable("AUDIT_FAILED", "the audit log cannot be written, so nothing is done")
-                .hint("the node must be looked at: disk full or failed")
-        };
-        let receipts = self.audit.record(vec![draft]).await.map_err(|e| failed(e.to_string()))?;
-        receipts.into_iter().next().ok_or_else(|| failed("no receipt".into()))
+        let receipts = self.write_all(vec![draft]).await?;
+        receipts.into_iter().next().ok_or_else(|| audit_failed("no receipt"))
     }
+
+    /// Writes several events in their order, durable together when it answers.
+    pub(super) async fn write_all(&self, drafts: Vec<EventDraft>) -> Result<Vec<AuditReceipt>, Fault> {
+        self.audit.record(drafts).await.map_err(|e| audit_failed(&e.to_string()))
+    }
+}
+
+fn audit_failed(why: &str) -> Fault {
+    tracing::error!(%why, "the audit log takes nothing; everything is refused");
+    Fault::unavailable("AUDIT_FAILED", "the audit log cannot be written, so nothing is done")
+        .hint("the node must be looked at: disk full or failed")
 }
 
 /// What an event says of a label: a digest of its class.

@@ -220,14 +220,19 @@ impl Core {
                 Err(fault) => return Err(fault),
             }
         }
-        if !proposed {
-            gather(&mut holders, pushes, wait, wait_for).await;
-        }
         let waiting = Decision::Allow { policies: vec!["proposed".into()] };
-        for (act, decision) in &intents {
-            let outcome = if proposed { &waiting } else { decision };
-            let _outcome = self.log(caller, act, Stage::Outcome, outcome).await?;
-        }
+        let outcome = |(act, decision): &(Act<'_>, Decision)| {
+            self.event(caller, act, Stage::Outcome, if proposed { &waiting } else { decision })
+        };
+        let outcomes = intents.iter().map(outcome).collect();
+        let gathered = async {
+            if !proposed {
+                gather(&mut holders, pushes, wait, wait_for).await;
+            }
+        };
+        // What it became is known, whoever holds it: the log does not wait for the holders.
+        let (told, ()) = tokio::join!(self.write_all(outcomes), gathered);
+        let _outcomes = told?;
         Ok(match late {
             None if proposed => waits(record, version, &holders),
             None => published(record, version, index, &holders, wait),
@@ -281,9 +286,8 @@ impl Core {
             }
             intents.push((act, decision));
         }
-        for (act, decision) in &intents {
-            let _intent = self.log(caller, act, Stage::Intent, decision).await?;
-        }
+        let events = intents.iter().map(|(act, decision)| self.event(caller, act, Stage::Intent, decision)).collect();
+        let _intents = self.write_all(events).await?;
         Ok(intents)
     }
 
