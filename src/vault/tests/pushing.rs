@@ -69,3 +69,20 @@ fn r_a_bad_object_stops_no_other_of_its_push() {
         assert!(!t.customs.vault.records().contains(&bad), "{kind} at {place}");
     }
 }
+
+/// The bound on copies of one version holds for those that come at once, too.
+#[test]
+fn r_copies_that_come_at_once_are_bounded() {
+    let t = two();
+    let id = record(75);
+    let copy = |seed: u64| {
+        let mut entropy = Counter::at((1 << 32) + (seed << 20));
+        block(t.police.vault.prepare(&t.state, draft(id, Grade::Secret, &["customs"]), NOW, &mut entropy)).unwrap()
+    };
+    let copies: Vec<SealedObject> = (0..20).map(|n| copy(n).object).collect();
+    let at_once = copies.into_iter().map(|object| t.customs.vault.accept(&t.state, object, NOW)).collect::<Vec<_>>();
+    let answers = block(futures_util::future::join_all(at_once));
+    assert_eq!(answers.iter().filter(|a| a.is_ok()).count(), 8);
+    assert!(answers.iter().all(|a| matches!(a, Ok(()) | Err(VaultError::NotYet(_)))));
+    assert_eq!(t.customs.vault.intake.entries(&id, 1).len(), 8);
+}
