@@ -17,7 +17,7 @@ use std::pin::Pin;
 use std::sync::PoisonError;
 
 /// A push usually arrives with the commitment: only what is still missing after this long is pulled ([`super::pull`]).
-const GRACE_MS: u64 = 500;
+const GRACE_MS: u64 = 1_000;
 /// Objects of one origin that wait here for their commitment; more are told to come later.
 const ASIDE: usize = 4_096;
 /// Copies of one version with different commitments, before it is known which one counts.
