@@ -10,6 +10,7 @@ mod budget;
 mod cluster;
 mod decode;
 mod federation;
+mod many;
 mod notices;
 mod peer;
 mod persons;

@@ -16,6 +16,7 @@ use crate::policy::Resource;
 use crate::service::Core;
 use crate::vault::{SealedObject, VaultError};
 use crate::wire::pb::peer;
+use futures_util::future::join_all;
 use std::sync::{Arc, OnceLock};
 use tonic::{Request, Response, Status};
 
@@ -111,10 +112,12 @@ impl peer::vault_server::Vault for NodeServices {
         if objects.len() > PUSH_MOST {
             return Err(refuse(Fault::usage("INVALID", format!("at most {PUSH_MOST} objects a push"))));
         }
-        let mut results = Vec::with_capacity(objects.len());
-        for o in objects {
-            // One bad object never stops the rest.
-            results.push(match take(core, &sender, &o).await {
+        // One bad object never stops the rest, and none waits for another's turn at the disk: they share it.
+        let taking: Vec<_> = objects.iter().map(|o| take(core, &sender, o)).collect();
+        let taken = join_all(taking).await;
+        let mut results = Vec::with_capacity(taken.len());
+        for outcome in taken {
+            results.push(match outcome {
                 Ok(header_hash) => peer::PushResult { header_hash, state: "held".into(), reason: String::new() },
                 Err((state, reason)) => {
                     if state != LATER {

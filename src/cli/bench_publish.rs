@@ -1,9 +1,11 @@
-//! `hufu bench publish`: from request to committed answer, with text that does not repeat.
+//! `hufu bench publish`: from request to committed answer, with text that does not repeat; in calls of their own, or on one
+//! stream.
 
 use super::args::Globals;
 use super::bench::{Operation, Span, connect, measure, report};
 use super::client::{Client, block_on, fault};
 use super::output::Out;
+use super::stream::PublishStream;
 use crate::domain::fault::Fault;
 use crate::domain::ids::AgreementId;
 use crate::domain::label::Grade;
@@ -38,17 +40,27 @@ pub(super) struct Publish {
     bytes: u32,
     #[command(flatten)]
     under: Under,
+    /// All clients on one connection and one stream of publishes. A node takes 64 of them at a time.
+    #[arg(long)]
+    stream: bool,
 }
 
 pub(super) fn run(ask: &Publish, g: &Globals, out: &Out) -> Result<ExitCode, Fault> {
     block_on(async {
-        let clients = connect(g, ask.span.clients).await?;
-        let publishing = |client: Client| Publishing {
-            records: client.records(),
-            request: request(&client, ask.under.grade, &ask.under.agreement, &ask.under.wait),
+        let asking = |client: &Client| Asking {
+            request: request(client, ask.under.grade, &ask.under.agreement, &ask.under.wait),
             bytes: ask.bytes,
         };
-        let mut all = measure(clients.into_iter().map(publishing).collect(), ask.span.seconds).await?;
+        let mut all = if ask.stream {
+            let client = Client::connect(g).await?;
+            let stream = PublishStream::open(client.records()).await?;
+            let streaming = |_| Streaming { stream: stream.clone(), asking: asking(&client) };
+            measure((0..ask.span.clients).map(streaming).collect(), ask.span.seconds).await?
+        } else {
+            let calling = |client: Client| Calling { records: client.records(), asking: asking(&client) };
+            let clients = connect(g, ask.span.clients).await?;
+            measure(clients.into_iter().map(calling).collect(), ask.span.seconds).await?
+        };
         Ok(report("publish", &mut all, Duration::from_secs(ask.span.seconds), out))
     })
 }
@@ -81,19 +93,47 @@ pub(super) fn fill(body: &mut Vec<u8>, bytes: u32) {
     body.iter_mut().for_each(|b| *b = b' ' + *b % 94);
 }
 
-struct Publishing {
-    records: RecordsClient<Channel>,
+/// What one client asks for again and again.
+struct Asking {
     request: v1::PublishRequest,
     bytes: u32,
 }
 
-impl Operation for Publishing {
-    fn prepare(&mut self) {
+impl Asking {
+    fn anew(&mut self) {
         fresh(&mut self.request);
         fill(&mut self.request.body, self.bytes);
     }
+}
+
+/// A call for each publish.
+struct Calling {
+    records: RecordsClient<Channel>,
+    asking: Asking,
+}
+
+impl Operation for Calling {
+    fn prepare(&mut self) {
+        self.asking.anew();
+    }
 
     async fn send(&mut self) -> Result<(), Fault> {
-        self.records.publish(self.request.clone()).await.map(drop).map_err(fault)
+        self.records.publish(self.asking.request.clone()).await.map(drop).map_err(fault)
+    }
+}
+
+/// All publishes on one stream.
+struct Streaming {
+    stream: PublishStream,
+    asking: Asking,
+}
+
+impl Operation for Streaming {
+    fn prepare(&mut self) {
+        self.asking.anew();
+    }
+
+    async fn send(&mut self) -> Result<(), Fault> {
+        self.stream.publish(self.asking.request.clone()).await.map(drop)
     }
 }

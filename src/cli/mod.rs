@@ -37,6 +37,7 @@ mod proposal;
 mod record;
 mod revocation;
 mod sealed;
+mod stream;
 mod warning;
 mod who_can;
 mod words;

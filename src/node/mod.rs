@@ -19,6 +19,7 @@ mod logs;
 mod monitor;
 mod peers;
 mod post;
+mod pushes;
 mod ready;
 mod reload;
 pub(crate) mod rooms;

@@ -1,5 +1,6 @@
 //! Calls to other nodes: one channel each, every call with a deadline.
 
+use super::pushes::{self, Pushes};
 use crate::cluster::{CallError, CallKind, PeerCalls};
 use crate::config::NodeConfig;
 use crate::domain::fault::Fault;
@@ -46,13 +47,14 @@ struct Links {
     agency: AgencyId,
     consensus: Channel,
     bulk: Channel,
+    pushes: Pushes,
 }
 
 impl Peers {
     pub(super) fn new(config: &NodeConfig, dialer: Arc<Dialer>, roots: TrustRoots) -> Result<Peers, Fault> {
         let mut links = BTreeMap::new();
         for p in &config.peers {
-            links.insert(node_id(&p.agency, &p.node), Links::dial(&dialer, (&p.agency, &p.node), p.address)?);
+            links.insert(node_id(&p.agency, &p.node), Links::dial(&dialer, &roots, (&p.agency, &p.node), p.address)?);
         }
         let own = node_id(&config.agency, &config.node);
         Ok(Peers { own, links: RwLock::new(links), dialer, roots, told: Arc::default() })
@@ -78,7 +80,7 @@ impl Peers {
         let mut links = self.links.write().unwrap_or_else(PoisonError::into_inner);
         links.retain(|id, _| !gone(id));
         for (id, n, place) in came {
-            match Links::dial(&self.dialer, (&n.agency, &n.local), place.nodes) {
+            match Links::dial(&self.dialer, &self.roots, (&n.agency, &n.local), place.nodes) {
                 Ok(new) => _ = links.insert(id, new),
                 Err(error) => tracing::error!(agency = %n.agency, node = %n.local, %error, "a node cannot be dialled"),
             }
@@ -99,19 +101,47 @@ impl Peers {
     }
 
     fn vault(&self, node: NodeId) -> Result<peer::vault_client::VaultClient<Channel>, String> {
-        let channel =
-            self.bulk(node).ok_or_else(|| "it is not in this node's configuration, or suspended".to_owned())?;
-        Ok(peer::vault_client::VaultClient::new(channel)
-            .max_decoding_message_size(limits::PEER_MESSAGE_BYTES)
-            .max_encoding_message_size(limits::PEER_MESSAGE_BYTES))
+        self.bulk(node).map(vault_on).ok_or_else(not_there)
     }
 }
 
 impl Links {
-    fn dial(dialer: &Dialer, (agency, node): (&AgencyId, &str), address: SocketAddr) -> Result<Links, IdentityError> {
+    fn dial(
+        dialer: &Dialer,
+        roots: &TrustRoots,
+        (agency, node): (&AgencyId, &str),
+        address: SocketAddr,
+    ) -> Result<Links, IdentityError> {
         let dial = |line| dialer.channel(address, agency, node, line);
-        Ok(Links { agency: agency.clone(), consensus: dial(CONSENSUS)?, bulk: dial(BULK)? })
+        let (consensus, bulk) = (dial(CONSENSUS)?, dial(BULK)?);
+        let pushes = Pushes::over(pushing(&bulk, agency, roots));
+        Ok(Links { agency: agency.clone(), consensus, bulk, pushes })
     }
+}
+
+fn not_there() -> String {
+    "it is not in this node's configuration, or suspended".to_owned()
+}
+
+fn vault_on(channel: Channel) -> peer::vault_client::VaultClient<Channel> {
+    peer::vault_client::VaultClient::new(channel)
+        .max_decoding_message_size(limits::PEER_MESSAGE_BYTES)
+        .max_encoding_message_size(limits::PEER_MESSAGE_BYTES)
+}
+
+/// Pushes over a channel, unless its agency is trusted no more when it is to go.
+fn pushing(channel: &Channel, agency: &AgencyId, roots: &TrustRoots) -> pushes::Line {
+    let (channel, agency, roots) = (channel.clone(), agency.clone(), roots.clone());
+    Arc::new(move |objects| {
+        let trusted = roots.root_for(&agency).is_some();
+        Box::pin(push_over(trusted.then(|| channel.clone()), objects))
+    })
+}
+
+async fn push_over(channel: Option<Channel>, objects: Vec<peer::Sealed>) -> Result<Vec<peer::PushResult>, String> {
+    let mut client = vault_on(channel.ok_or_else(not_there)?);
+    let reply = client.push(peer::PushRequest { objects }).await.map_err(|s| fault_of(&s).message)?;
+    Ok(reply.into_inner().results)
 }
 
 impl PeerCalls for Peers {
@@ -163,21 +193,7 @@ impl PeerVault for Peers {
         node: NodeId,
         parts: &'a Parts,
     ) -> Pin<Box<dyn Future<Output = Result<PushState, String>> + Send + 'a>> {
-        Box::pin(async move {
-            let mut client = self.vault(node)?;
-            let (envelope, grant, audience) = parts.clone();
-            let request = peer::PushRequest { objects: vec![peer::Sealed { envelope, grant, audience }] };
-            let reply = tokio::time::timeout(TRANSFER, client.push(request))
-                .await
-                .map_err(|_| "no answer in time".to_owned())?;
-            let reply = reply.map_err(|s| fault_of(&s).message)?.into_inner();
-            let result = reply.results.into_iter().next().ok_or_else(|| "an empty answer".to_owned())?;
-            Ok(match result.state.as_str() {
-                "held" => PushState::Held,
-                "unopenable" => PushState::Unopenable(result.reason),
-                _ => PushState::Refused(result.reason),
-            })
-        })
+        Box::pin(async move { self.links(node).ok_or_else(not_there)?.pushes.push(parts.clone()).await })
     }
 
     fn pull(
@@ -219,7 +235,7 @@ impl PeerReports for Peers {
     fn report(&self, node: NodeId, report: Vec<u8>) -> Pin<Box<dyn Future<Output = Result<u64, String>> + Send + '_>> {
         let channel = self.bulk(node);
         Box::pin(async move {
-            let channel = channel.ok_or_else(|| "it is not in this node's configuration, or suspended".to_owned())?;
+            let channel = channel.ok_or_else(not_there)?;
             let mut client =
                 peer::access_client::AccessClient::new(channel).max_encoding_message_size(limits::PEER_MESSAGE_BYTES);
             let asked = tokio::time::timeout(TRANSFER, client.report(peer::AccessReport { report }));

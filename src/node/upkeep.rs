@@ -7,7 +7,7 @@ use crate::domain::ids::{AgencyId, NodeId};
 use crate::domain::reserve::Work;
 use crate::ledger::Command;
 use crate::seal::month_of;
-use crate::service::{Core, Indexing, PeerComplaints, PeerReports};
+use crate::service::{Core, Indexing, PeerComplaints, PeerReports, Recommits};
 use crate::vault::{Complained, PeerVault};
 use data_encoding::HEXLOWER;
 use std::collections::BTreeSet;
@@ -20,7 +20,7 @@ use tokio::time::{Instant, Interval, MissedTickBehavior, interval};
 
 /// How often it looks around when nothing happens.
 const ROUND: Duration = Duration::from_millis(250);
-/// New records are found this much later at most: fewer, larger commits of the index.
+/// New records are found this much later, or later where the machine has no time for it: fewer, larger commits of the index.
 const INDEX_ROUND: Duration = Duration::from_millis(1000);
 /// Each attempt to index is audited: a disk that stays full must not fill the log with them.
 const INDEX_AGAIN: Duration = Duration::from_secs(30);
@@ -101,11 +101,9 @@ fn pull(core: &Arc<Core>, peers: &Arc<dyn PeerVault>) {
 pub(super) fn recommit(core: Arc<Core>, stopped: watch::Receiver<bool>) -> JoinHandle<()> {
     tokio::spawn(async move {
         let mut rounds = Rounds::every(RECOMMIT, stopped);
-        let mut stuck = BTreeSet::new();
+        let mut known = Recommits::default();
         while rounds.next().await {
-            if core.cluster.status().leader.is_some() {
-                core.recommit(&mut stuck, WAIT).await;
-            }
+            core.recommit(&mut known, WAIT).await;
         }
     })
 }

@@ -39,6 +39,7 @@ mod pad;
 mod sign;
 mod suite;
 mod tags;
+mod verified;
 
 pub use aead::{CHUNK_BYTES, TAG_BYTES, key_commitment, open_chunks, open_one, seal_chunks, seal_one, sealed_len};
 pub use audience::{AudienceKey, AudienceObject, AudienceScope, WrappedKey};
@@ -58,3 +59,4 @@ pub use pad::{PADDED_BYTES, bucket, pad, unpad};
 pub use sign::{PublicKey, Signature, SigningKey};
 pub use suite::{SUITE_NOTICE, Suite};
 pub use tags::{PairKey, PairNames, TaggedVersion, month_of, padded_tags, pull_check};
+pub use verified::Verified;

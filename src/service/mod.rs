@@ -56,7 +56,7 @@ pub use letters::{Logged, PeerPost, Posted, Relayed};
 pub use notices::{Groups, NoticeAsk};
 pub use persons::{Change, Entering};
 pub use proposals::{ProposalLine, ProposalsAsk};
-pub use publish::{Patience, PortionAsk, PublishAsk, Published, Wait};
+pub use publish::{Patience, PortionAsk, PublishAsk, Published, Recommits, Wait};
 pub use pushes::Pushes;
 pub use reach::{Reach, ReachLine};
 pub use records::{HistoryLine, Listed, Opened};

@@ -119,6 +119,23 @@ pub struct Patience {
     pub timeout: Duration,
 }
 
+/// What the rounds of proposing again know of those before.
+#[derive(Default)]
+pub struct Recommits {
+    /// Cannot go on the ledger.
+    stuck: BTreeSet<(RecordId, u32)>,
+    /// Was not there at the last look.
+    lacked: BTreeSet<(RecordId, u32)>,
+}
+
+impl Recommits {
+    /// Of what is not on the ledger now, what was not there at the last look: the rest is most likely on its way.
+    fn left_over(&mut self, now: Vec<(RecordId, u32)>) -> Vec<(RecordId, u32)> {
+        let before = std::mem::replace(&mut self.lacked, now.iter().copied().collect());
+        now.into_iter().filter(|part| before.contains(part) && !self.stuck.contains(part)).collect()
+    }
+}
+
 /// Which version of which record a publish makes.
 pub(super) struct Target {
     pub(super) record: RecordId,
@@ -228,14 +245,19 @@ impl Core {
                 Err(fault) => return Err(fault),
             }
         }
-        if !proposed {
-            gather(&mut holders, pushes, wait, wait_for).await;
-        }
         let waiting = Decision::Allow { policies: vec!["proposed".into()] };
-        for (act, decision) in &intents {
-            let outcome = if proposed { &waiting } else { decision };
-            let _outcome = self.log(caller, act, Stage::Outcome, outcome).await?;
-        }
+        let outcome = |(act, decision): &(Act<'_>, Decision)| {
+            self.event(caller, act, Stage::Outcome, if proposed { &waiting } else { decision })
+        };
+        let outcomes = intents.iter().map(outcome).collect();
+        let gathered = async {
+            if !proposed {
+                gather(&mut holders, pushes, wait, wait_for).await;
+            }
+        };
+        // What it became is known, whoever holds it: the log does not wait for the holders.
+        let (told, ()) = tokio::join!(self.write_all(outcomes), gathered);
+        let _outcomes = told?;
         Ok(match late {
             None if proposed => waits(record, version, &holders),
             None => published(record, version, self.committed_at(&record, version).or(index), &holders, wait),
@@ -289,9 +311,7 @@ impl Core {
             }
             intents.push((act, decision));
         }
-        for (act, decision) in &intents {
-            let _intent = self.log(caller, act, Stage::Intent, decision).await?;
-        }
+        self.log_intents(caller, &intents).await?;
         Ok(intents)
     }
 
@@ -338,20 +358,21 @@ impl Core {
         Ok(waits(record, version, &holders))
     }
 
-    /// Proposes again what is journaled here and not on the ledger, lower parts before the records that name them. What is
-    /// being published at this moment may be among it: the ledger takes the same commitment once. What cannot go there is
-    /// told once and left until the next start.
-    pub async fn recommit(&self, stuck: &mut BTreeSet<(RecordId, u32)>, timeout: Duration) {
+    /// Proposes again what is journaled here and was not on the ledger at the last look either, lower parts before the
+    /// records that name them. What is still being published may be among it: the ledger takes the same commitment once.
+    /// What cannot go there is told once and left until the next start.
+    pub async fn recommit(&self, known: &mut Recommits, timeout: Duration) {
         let state = self.state();
-        for (record, version) in self.vault.uncommitted(&state) {
-            if stuck.contains(&(record, version)) {
-                continue;
-            }
+        let left_over = known.left_over(self.vault.uncommitted(&state));
+        if self.cluster.status().leader.is_none() {
+            return;
+        }
+        for (record, version) in left_over {
             let parts = match self.vault.lower(&state, &record, version) {
                 Ok(lower) => lower.into_iter().chain([(record, version)]).collect(),
                 Err(error) => {
                     tracing::error!(%record, version, %error, "what was accepted here cannot be read");
-                    stuck.insert((record, version));
+                    known.stuck.insert((record, version));
                     Vec::new()
                 }
             };
@@ -361,7 +382,7 @@ impl Core {
                     Err(fault) if fault.kind == FaultKind::Unavailable => return,
                     Err(fault) => {
                         tracing::error!(record = %part, version = of, %fault, "what was accepted here cannot go on the ledger");
-                        stuck.insert((record, version));
+                        known.stuck.insert((record, version));
                         break;
                     }
                 }
@@ -503,5 +524,20 @@ pub(super) struct RandomOf<'a>(pub(super) &'a Core);
 impl crate::domain::time::Entropy for RandomOf<'_> {
     fn fill(&mut self, out: &mut [u8]) {
         self.0.entropy.lock().unwrap_or_else(std::sync::PoisonError::into_inner).fill(out);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_on_its_way_is_left_alone() {
+        let part = |n: u8| (RecordId::from_bytes([n; 16]), 1);
+        let mut known = Recommits::default();
+        assert!(known.left_over(vec![part(1), part(2)]).is_empty(), "seen for the first time");
+        assert_eq!(known.left_over(vec![part(2), part(3)]), [part(2)]);
+        known.stuck.insert(part(3));
+        assert_eq!(known.left_over(vec![part(2), part(3)]), [part(2)], "what cannot go there is not tried again");
     }
 }

@@ -2,7 +2,8 @@
 //!
 //! A blob is `ciphertext` at (segment, offset, length); its 32-byte shred key stands in slot n of `shred`.
 //! Erasing a blob is overwriting its slot: the segment's bytes then mean nothing and are dropped when the
-//! segment is rewritten. The intake journal says which blob is where; without a frame there a blob does not
+//! segment is rewritten. Keys are made durable ahead of their use, so that a blob waits for the sync of its segment alone;
+//! those that no blob has used when the node stops are cut off at the next start. The intake journal says which blob is where; without a frame there a blob does not
 //! exist, so a crash between the files leaves garbage and never a half record.
 
 use super::error::VaultError;
@@ -10,6 +11,7 @@ use crate::domain::canon::Writer;
 use crate::domain::time::Entropy;
 use crate::journal::Disk;
 use crate::seal::{open_chunks, seal_chunks};
+use std::collections::VecDeque;
 use std::sync::Arc;
 use zeroize::Zeroizing;
 
@@ -17,6 +19,10 @@ const KEY: u64 = 32;
 const SHRED: &str = "shred";
 /// A new segment is begun above this size, in bytes.
 const SEGMENT_BYTES: u64 = 64 << 20;
+/// Keys made at a time.
+const AHEAD: usize = 1024;
+/// Bytes gathered for one write.
+const WRITE_BYTES: usize = 1 << 20;
 
 /// Where a blob lies.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -54,6 +60,8 @@ impl Known {
 pub(super) struct BodyWriter {
     disk: Arc<dyn Disk>,
     at: Known,
+    /// Durable keys of the slots from `at.slots` on.
+    keys: VecDeque<Zeroizing<[u8; KEY as usize]>>,
 }
 
 impl BodyWriter {
@@ -61,7 +69,7 @@ impl BodyWriter {
     /// is left as it is, for its whole blobs, and a new one begun; lost keys become zeros, which open nothing.
     pub(super) fn open(disk: Arc<dyn Disk>, known: Known) -> Result<BodyWriter, VaultError> {
         let io = VaultError::io("open bodies");
-        let mut writer = BodyWriter { disk, at: known };
+        let mut writer = BodyWriter { disk, at: known, keys: VecDeque::new() };
         let names = writer.disk.list().map_err(io)?;
         let size = |name: &str| names.iter().any(|n| n == name).then(|| writer.disk.size(name)).transpose();
         let keys = known.slots.saturating_mul(KEY);
@@ -111,24 +119,41 @@ impl BodyWriter {
         if self.at.end > SEGMENT_BYTES {
             self.begin(self.at.segment.saturating_add(1))?;
         }
+        if self.keys.len() < blobs.len() {
+            self.make_keys(blobs.len().max(AHEAD), entropy)?;
+        }
         let name = segment_name(self.at.segment);
-        let mut keys = Zeroizing::new(Vec::with_capacity(blobs.len() * KEY as usize));
+        let append = |bytes: &[u8]| self.disk.append(&name, bytes).map_err(VaultError::io("write a body"));
+        let mut gathered = Vec::new();
         let mut places = Vec::with_capacity(blobs.len());
         for blob in blobs {
-            let mut key = Zeroizing::new([0u8; KEY as usize]);
-            entropy.fill(key.as_mut_slice());
+            let key = self.keys.pop_front().ok_or(VaultError::Cut)?;
             let sealed = seal_chunks(&key, &context(self.at.slots), 0, blob)?;
             let length = u32::try_from(sealed.len()).map_err(|_| VaultError::TooLarge)?;
-            self.disk.append(&name, &sealed).map_err(VaultError::io("write a body"))?;
-            keys.extend_from_slice(key.as_slice());
+            gathered.extend_from_slice(&sealed);
+            if gathered.len() >= WRITE_BYTES {
+                append(&std::mem::take(&mut gathered))?;
+            }
             let place = Place { segment: self.at.segment, offset: self.at.end, length, slot: self.at.slots };
             self.at.add(&place);
             places.push(place);
         }
+        if !gathered.is_empty() {
+            append(&gathered)?;
+        }
         self.disk.sync(&name).map_err(VaultError::io("sync bodies"))?;
-        self.disk.append(SHRED, &keys).map_err(VaultError::io("write shred keys"))?;
-        self.disk.sync(SHRED).map_err(VaultError::io("sync shred keys"))?;
         Ok(places)
+    }
+
+    /// Makes keys for the slots behind those that have one; durable when it answers.
+    fn make_keys(&mut self, count: usize, entropy: &mut dyn Entropy) -> Result<(), VaultError> {
+        let mut bytes = Zeroizing::new(vec![0u8; count.saturating_mul(KEY as usize)]);
+        entropy.fill(bytes.as_mut_slice());
+        self.disk.append(SHRED, &bytes).map_err(VaultError::io("write shred keys"))?;
+        self.disk.sync(SHRED).map_err(VaultError::io("sync shred keys"))?;
+        let (keys, _) = bytes.as_chunks::<{ KEY as usize }>();
+        self.keys.extend(keys.iter().map(|key| Zeroizing::new(*key)));
+        Ok(())
     }
 }
 

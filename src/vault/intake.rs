@@ -1,6 +1,6 @@
 //! Taking sealed objects in: body and shred key durable, then the intake frame, then the answer.
 //!
-//! One worker writes; it takes everything queued, so concurrent publishes and pushes share three syncs.
+//! One worker writes; it takes everything queued, so concurrent publishes and pushes share two syncs.
 //! Crash stories: before the frame, the object does not exist and its sender asks again; after the frame, it
 //! is held. A failed write or sync closes the vault (fail closed), because nobody knows what the disk has.
 
@@ -231,6 +231,13 @@ impl Intake {
     pub(super) fn newest_version(&self, record: &RecordId) -> Option<u32> {
         let of = (*record, 0)..=(*record, u32::MAX);
         self.read(|i| i.by_version.range(of).next_back().map(|((_, version), _)| *version))
+    }
+
+    /// The versions of a record of which a copy is in use, lowest first.
+    pub(super) fn versions(&self, record: &RecordId) -> Vec<u32> {
+        let of = (*record, 0)..=(*record, u32::MAX);
+        let usable = |e: &Vec<Entry>| e.iter().any(|e| !e.damaged);
+        self.read(|i| i.by_version.range(of).filter(|(_, e)| usable(e)).map(|((_, v), _)| *v).collect())
     }
 
     /// Records whose proposals nobody decided yet, in the order of their ids, with their authors.

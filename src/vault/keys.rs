@@ -5,7 +5,9 @@ use crate::domain::ids::{AgencyId, FederationId, NodeId};
 use crate::domain::label::{Compartment, Grade};
 use crate::domain::time::{Entropy, Millis};
 use crate::ledger::State;
-use crate::seal::{AudienceKey, AudienceObject, AudienceScope, KeyRing, PairKey, PairNames, SigningKey, sha256};
+use crate::seal::{
+    AudienceKey, AudienceObject, AudienceScope, KeyRing, PairKey, PairNames, SigningKey, Verified, sha256,
+};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -31,6 +33,8 @@ pub struct Keys {
     opened: Mutex<BTreeMap<[u8; 32], Arc<AudienceKey>>>,
     /// Pair keys introduced to this agency: (origin, month of introduction) -> (digest of the sealed key, key).
     introduced: Mutex<BTreeMap<(AgencyId, u32), Introduced>>,
+    /// Of objects that were looked at.
+    verified: Verified,
 }
 
 impl Keys {
@@ -46,6 +50,7 @@ impl Keys {
             audiences: Mutex::default(),
             opened: Mutex::default(),
             introduced: Mutex::default(),
+            verified: Verified::default(),
         })
     }
 
@@ -71,6 +76,11 @@ impl Keys {
 
     pub(super) fn signer(&self) -> &SigningKey {
         &self.signer
+    }
+
+    /// Signatures of others that verified here before.
+    pub(super) fn verified(&self) -> &Verified {
+        &self.verified
     }
 
     /// The audience key for a grade and set of agencies in today's epoch; made and sealed once.

@@ -41,15 +41,15 @@ pub(super) fn open(keys: &Keys, state: &State, object: &SealedObject) -> Result<
     if state.origin_of(&header.id) != Some(&header.originator) {
         return Err(rule("the record id carries another origin"));
     }
-    object.envelope.verify(key)?;
+    object.envelope.verify_once(key, keys.verified())?;
     let scope = object.audience.scope();
     for (origin, signer) in [(object.grant.origin(), object.grant.node()), (&scope.origin, scope.node)] {
         if *origin != header.originator || state.signer(signer).is_none_or(|(agency, _)| agency != origin) {
             return Err(rule("a part comes from another origin"));
         }
     }
-    object.grant.verify(&node_key(state, object.grant.node())?)?;
-    object.audience.verify(&node_key(state, scope.node)?)?;
+    object.grant.verify_once(&node_key(state, object.grant.node())?, keys.verified())?;
+    object.audience.verify_once(&node_key(state, scope.node)?, keys.verified())?;
     let audience = keys.open_audience(&object.audience)?;
     let body = object.grant.open(&audience)?;
     if body.envelope != header.id || body.version != header.version || body.header_hash != object.envelope.hash() {

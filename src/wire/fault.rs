@@ -1,5 +1,6 @@
 //! Fault <-> gRPC status. The one table of kinds and codes.
 
+use super::pb::v1::PublishFailure;
 use crate::domain::fault::{Fault, FaultKind};
 use prost::Message;
 use tonic::{Code, Status};
@@ -92,6 +93,18 @@ pub fn fault_of(status: &Status) -> Fault {
             .hint("is it running? see `hufu doctor`, and the profile's endpoint");
     }
     fault
+}
+
+/// A status as part of an answer, for a stream that goes on.
+pub fn failure_of(status: &Status) -> PublishFailure {
+    let (code, message) = (status.code() as i32, status.message().to_owned());
+    PublishFailure { code, message, details: status.details().to_vec() }
+}
+
+/// The fault that such a part of an answer carries.
+pub fn fault_of_failure(failure: PublishFailure) -> Fault {
+    let PublishFailure { code, message, details } = failure;
+    fault_of(&Status::with_details(Code::from(code), message, details.into()))
 }
 
 /// Reasons are static words in this process; a word that is not known here becomes its kind's own.
@@ -242,6 +255,7 @@ mod tests {
     fn a_fault_survives_the_trip() {
         let f = Fault::refused("ABOVE_CLEARANCE", "the grade is above your clearance").hint("ask somebody cleared");
         assert_eq!(fault_of(&status_of(&f)), f);
+        assert_eq!(fault_of_failure(failure_of(&status_of(&f))), f);
         let odd = Fault::refused("SOMETHING_NEW", "x");
         assert_eq!(fault_of(&status_of(&odd)).kind, FaultKind::Refused);
     }

@@ -21,6 +21,7 @@ mod revocation;
 mod shares;
 mod standing;
 mod stix;
+mod streams;
 mod survives;
 mod timing;
 mod watched;
