@@ -24,6 +24,7 @@ mod command;
 #[cfg(test)]
 #[allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "test")]
 pub(crate) mod fixture;
+mod form;
 mod genesis;
 mod members;
 #[cfg(test)]
