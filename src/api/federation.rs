@@ -48,6 +48,7 @@ impl v1::federation_server::Federation for People {
             voters_version: state.voters_version(),
             voters_settled: state.voters_are_settled(),
             charter: charter.to_canon(),
+            level: u32::from(state.level()),
         }))
     }
 

@@ -9,7 +9,7 @@ use crate::domain::canon::Canon;
 use crate::domain::fault::Fault;
 use crate::domain::ids::AgencyId;
 use crate::domain::time::{Clock, Millis};
-use crate::ledger::{Act, Charter, Descriptor, Genesis, SignedGenesis};
+use crate::ledger::{Act, Charter, Descriptor, Genesis, LEVEL, SignedGenesis};
 use crate::node::SystemClock;
 use crate::seal::{SigningKey, sha256};
 use crate::wire::pb;
@@ -122,7 +122,7 @@ pub(super) fn run(command: Command, g: &Globals, out: &Out) -> Result<ExitCode, 
                 .iter()
                 .map(|p| json!({"act": p.act, "agency": p.agency, "signed_by": p.signed_by, "needed": r.threshold, "until": Millis(p.expires).to_rfc3339()}))
                 .collect();
-            let json = json!({"federation": r.federation, "threshold": r.threshold, "ledger_index": r.ledger_index,
+            let json = json!({"federation": r.federation, "threshold": r.threshold, "ledger_index": r.ledger_index, "level": r.level,
                 "ledger_time": Millis(r.ledger_time).to_rfc3339(), "agencies": agencies, "waiting": waiting});
             if out.is_json() {
                 out.answer(&json, String::new);
@@ -228,7 +228,8 @@ pub(super) fn draw_up(
         .ok_or_else(|| Fault::usage("NO_FOUNDER", "no descriptor given"))?;
     let default = u16::try_from(founders.len() / 2 + 1).unwrap_or(u16::MAX).max(2);
     let voters = voters.unwrap_or_else(|| founders.iter().map(|d| d.agency.clone()).collect());
-    let genesis = Genesis { federation, threshold: threshold.unwrap_or(default), created: now, founders, voters };
+    let threshold = threshold.unwrap_or(default);
+    let genesis = Genesis { federation, threshold, created: now, founders, voters, level: LEVEL };
     genesis.check()?;
     Ok(SignedGenesis { body: genesis.to_bytes(), signatures: Default::default() })
 }

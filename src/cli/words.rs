@@ -55,7 +55,7 @@ pub(super) const REASONS: &str = "
     NO_AUTHORITY 没有签署权限 NO_GUIDE 没有适用的定密细目 NO_LEADER 当前没有主节点 NO_PROFILE 未指定个人配置文件
     OUTBOX_FULL 待发通报已满 OUTSIDE_AGREEMENT 超出协议范围 OVERLOADED 节点繁忙 PEER_REFUSED 连接被拒绝
     PERIOD_TOO_LONG 保密期限超过法定上限 PERSON_CHANGED 人员信息已被他人更改 POLICY_REFUSED 策略不允许
-    PORT_IN_USE 端口已被占用 REFUSED 被拒绝 RELABEL_NEEDED 须变更标密 REJECTED 已被退回 REFUSED_BY_LEDGER 账本不接受 SAME_PERSON 同一人不能充当两人
+    PORT_IN_USE 端口已被占用 PROGRAM_TOO_OLD 程序版本过旧，须先升级 REFUSED 被拒绝 RELABEL_NEEDED 须变更标密 REJECTED 已被退回 REFUSED_BY_LEDGER 账本不接受 SAME_PERSON 同一人不能充当两人
     SEARCH_FAILED 检索失败 SUSPENDED 您的权限已被停用 TOO_LONG 内容过长 TOO_MANY 数量过多 UNAVAILABLE 暂不可用
     UNKNOWN_AGENCY 没有这个机构 UNKNOWN_NODE 没有这个节点 NODE_REMOVED 该节点已被移出联盟 BAD_NODE 节点名称无效 UNKNOWN_AGREEMENT 没有这个有效协议 UNKNOWN_GRADE 没有这个密级 UNKNOWN_GROUP 没有这个收件组
     UNKNOWN_PERSON 本节点不认识您，或您的权限已被收回 UNOPENABLE 密封数据损坏或打不开 UNREACHABLE 收件方暂不可达

@@ -22,7 +22,9 @@ impl State {
     /// Applies one signed batch. Pure: the same state, index and bytes give the same state and reply.
     pub fn apply_batch(&mut self, index: u64, bytes: &[u8]) -> BatchReply {
         let refuse = |why| BatchReply { index, refused: Some(why), replies: Vec::new() };
-        let Ok((batch, body, signature)) = SignedBatch::open(bytes) else { return refuse(Refusal::Malformed) };
+        let Ok((batch, body, signature)) = SignedBatch::open(bytes, self.level()) else {
+            return refuse(Refusal::Malformed);
+        };
         let Some(node) = self.nodes.get(&batch.node) else { return refuse(Refusal::UnknownNode) };
         if batch.federation != self.federation || !SignedBatch::signed_by(&node.key, body, &signature) {
             return refuse(Refusal::BadSignature);
@@ -54,7 +56,7 @@ impl State {
 
     /// Whether these bytes are a batch that this node signed.
     pub fn is_signed_by(&self, bytes: &[u8], node: NodeId) -> bool {
-        let Ok((batch, body, signature)) = SignedBatch::open(bytes) else { return false };
+        let Ok((batch, body, signature)) = SignedBatch::open(bytes, self.level()) else { return false };
         batch.node == node && self.nodes.get(&node).is_some_and(|n| SignedBatch::signed_by(&n.key, body, &signature))
     }
 
@@ -94,6 +96,8 @@ impl State {
             }
             Command::Grant { record, version, grant, tags } => self.grant(agency, *record, *version, *grant, tags),
             Command::Anchor { checkpoint } => self.anchor(index, node, *checkpoint),
+            Command::Supports { level } => self.supports(node, *level),
+            Command::Later(_) => Err(Refusal::Level),
         };
         result.unwrap_or_else(Refused)
     }
@@ -189,6 +193,8 @@ impl State {
             Act::RemoveNode { ref agency, ref node } => self.remove_node(index, signed, &act, (agency, node.as_str())),
             Act::Voters(ref seats) => self.change_voters(signed, &act, seats),
         }?;
+        // Whoever is gone, or is let in again, changes what all know.
+        self.raise_level();
         self.settle();
         Ok(reply)
     }

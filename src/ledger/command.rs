@@ -51,6 +51,13 @@ pub enum Command {
         /// Digest of the checkpoint.
         checkpoint: [u8; 32],
     },
+    /// Up to which level the node knows the rules (P5).
+    Supports {
+        /// That level.
+        level: u16,
+    },
+    /// One that the ledger's level does not have, by its number. It is refused.
+    Later(u8),
 }
 
 impl Canon for Command {
@@ -78,6 +85,12 @@ impl Canon for Command {
             Command::Anchor { checkpoint } => {
                 w.u8(4).array(checkpoint);
             }
+            Command::Supports { level } => {
+                w.u8(5).u16(*level);
+            }
+            Command::Later(code) => {
+                w.u8(*code);
+            }
         }
     }
     fn read(r: &mut Reader<'_>) -> Result<Self, CanonError> {
@@ -93,9 +106,26 @@ impl Canon for Command {
             },
             3 => Command::Grant { record: r.value()?, version: r.u32()?, grant: r.array()?, tags: read_tags(r)? },
             4 => Command::Anchor { checkpoint: r.array()? },
+            5 => Command::Supports { level: r.u16()? },
             _ => return Err(CanonError::Invalid("command")),
         })
     }
+}
+
+impl Command {
+    /// As it stands in a batch, by the rules of a level. What a level does not have is looked at no further, so that no
+    /// program, however new, calls the batch malformed for what another one cannot read.
+    pub(super) fn open(bytes: &[u8], level: u16) -> Result<Command, CanonError> {
+        match bytes.first() {
+            Some(code) if *code > last_of(level) => Ok(Command::Later(*code)),
+            _ => Command::from_canon(bytes),
+        }
+    }
+}
+
+/// The highest number of a command that a level has.
+fn last_of(_level: u16) -> u8 {
+    5
 }
 
 pub(super) fn read_tags(r: &mut Reader<'_>) -> Result<Vec<[u8; 16]>, CanonError> {

@@ -94,6 +94,7 @@ fn voted_by(voters: &[&str]) -> Federation {
         created: Millis(1_000_000),
         founders: vec![a, b, c],
         voters: voters.iter().map(|id| id.parse().unwrap()).collect(),
+        level: 1,
     };
     genesis.check().unwrap();
     let mut signed = SignedGenesis { body: genesis.to_bytes(), signatures: Default::default() };
@@ -168,6 +169,7 @@ pub(crate) fn signed_genesis(founders: &[(&Descriptor, Handle, &SigningKey)]) ->
         created: Millis(1_000_000),
         voters: ["police".parse().unwrap(), "customs".parse().unwrap()].into(),
         founders: founders.iter().map(|(d, _, _)| (*d).clone()).collect(),
+        level: 1,
     };
     genesis.check().unwrap();
     let mut signed = SignedGenesis { body: genesis.to_bytes(), signatures: Default::default() };

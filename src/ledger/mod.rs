@@ -9,6 +9,7 @@
 //! - A batch counts once (P3): signed by its node, strictly rising (incarnation, sequence), not after its index;
 //!   the last batch sent again gets its stored reply. One refused command never fails its neighbours.
 //! - Nodes publish, anchor and introduce; acts of authority carry persons' signatures (P1).
+//! - Rules have levels: a log is read by the rules of its time, on every node alike (P5).
 //! - A suspended agency's nodes and officers count for nothing (P2).
 //! - Who takes part, and who votes, is what officers of t agencies signed; a node that was removed never comes back.
 //! - The ledger learns no label, title, or audience: a commitment is a hiding hash and blinded tags (P12, P13).
@@ -26,6 +27,9 @@ mod command;
 pub(crate) mod fixture;
 mod form;
 mod genesis;
+mod level;
+#[cfg(test)]
+mod level_tests;
 mod members;
 #[cfg(test)]
 mod members_tests;
@@ -41,6 +45,7 @@ pub use batch::{BatchReply, CommandReply, Refusal, SignedBatch};
 pub use charter::Charter;
 pub use command::Command;
 pub use genesis::{Authority, Descriptor, Genesis, NodeEntry, Place, SignedGenesis, node_id, origin_mark};
+pub use level::LEVEL;
 pub use members::Retired;
 pub use record::{RecordEntry, VersionEntry};
 pub use state::{AgencyState, AgreementState, GuideState, LedgerError, NodeState, State};

@@ -16,14 +16,17 @@ use thiserror::Error;
 use super::batch::BatchReply;
 use super::form::{read_agency, write_agency};
 use super::genesis::{Authority, Descriptor, SignedGenesis, node_id, origin_mark};
+use super::level::{FIRST, Levels};
 use super::members::Members;
 use super::record::{RecordEntry, Records};
 use super::whole::Proposal;
 
 const STATE: &str = "hufu.state";
-/// Of a state whose members are no longer those of the genesis.
-const VERSION: u16 = 3;
-/// Of one whose members are: as it was written before they could change.
+/// Of a state with a level of rules above the first, or reports of what nodes know.
+const VERSION: u16 = 4;
+/// Of one whose members are no longer those of the genesis.
+const CHANGED: u16 = 3;
+/// Of one whose members still are: as it was written before they could change.
 const FOUNDED: u16 = 2;
 
 /// Why a genesis or a stored state was refused.
@@ -46,6 +49,16 @@ pub enum LedgerError {
         /// Which rule.
         why: &'static str,
     },
+    /// Written by, or for, a later version of this program.
+    #[error("this program is too old for the ledger: {what} {found} is needed, and it knows {known}")]
+    TooOld {
+        /// Of what.
+        what: &'static str,
+        /// Which.
+        found: u16,
+        /// The highest that is known.
+        known: u16,
+    },
     /// A founder has not signed.
     #[error("founder `{agency}` has not signed the genesis")]
     Unsigned {
@@ -64,6 +77,9 @@ impl From<LedgerError> for Fault {
     fn from(e: LedgerError) -> Fault {
         match e {
             LedgerError::BadGenesisSignature { .. } => Fault::integrity("BAD_SIGNATURE", e.to_string()),
+            LedgerError::TooOld { .. } => {
+                Fault::conflict("PROGRAM_TOO_OLD", e.to_string()).hint("install the version that the other nodes run")
+            }
             LedgerError::Unsigned { .. } => Fault::conflict("UNSIGNED", e.to_string())
                 .hint("an officer of every founder runs `hufu federation sign FILE`"),
             _ => Fault::usage("BAD_GENESIS", e.to_string()),
@@ -162,6 +178,7 @@ pub struct State {
     /// Agencies that voted by the genesis.
     voters: BTreeSet<AgencyId>,
     pub(super) members: Members,
+    pub(super) levels: Levels,
     pub(super) agencies: OrdMap<AgencyId, AgencyState>,
     pub(super) nodes: OrdMap<NodeId, NodeState>,
     pub(super) agreements: OrdMap<AgreementId, Vec<AgreementState>>,
@@ -197,6 +214,7 @@ impl State {
             threshold: genesis.threshold,
             voters: genesis.voters,
             members,
+            levels: Levels::founded(genesis.level),
             agencies,
             nodes,
             agreements: OrdMap::new(),
@@ -330,7 +348,12 @@ impl State {
 
     /// Canonical bytes of the whole state, for snapshots.
     pub fn encode(&self) -> Vec<u8> {
-        let mut w = Writer::new(STATE, if self.members.is_as_founded() { FOUNDED } else { VERSION });
+        let version = match (self.levels.is_first(), self.members.is_as_founded()) {
+            (false, _) => VERSION,
+            (true, false) => CHANGED,
+            (true, true) => FOUNDED,
+        };
+        let mut w = Writer::new(STATE, version);
         self.write_settled(&mut w);
         self.write_moving(&mut w);
         w.value(&self.records);
@@ -361,7 +384,8 @@ impl State {
     pub fn decode(bytes: &[u8]) -> Result<State, LedgerError> {
         // Version 1 knew no standing, no entries, no proposals and nothing given up.
         let open = |version| Reader::new(bytes, STATE, version).map(|r| (r, version));
-        let (mut r, version) = open(VERSION).or_else(|_| open(FOUNDED)).or_else(|_| open(1))?;
+        let known = open(VERSION).or_else(|_| open(CHANGED)).or_else(|_| open(FOUNDED)).or_else(|_| open(1));
+        let (mut r, version) = known.map_err(|e| later_form(bytes).unwrap_or(e.into()))?;
         let first = version == 1;
         let federation = r.value()?;
         let threshold = r.u16()?;
@@ -379,9 +403,11 @@ impl State {
             lost = r.list(limits::LOST, |r| Ok(((r.value()?, r.u32()?), r.u64()?)))?.into_iter().collect();
         }
         let members = match version {
-            VERSION => r.value()?,
+            VERSION | CHANGED => r.value()?,
             _ => Members::founded(&voters, agencies.values().map(|a| a.descriptor.as_ref())),
         };
+        let levels: Levels = if version == VERSION { r.value()? } else { Levels::founded(FIRST) };
+        levels.check()?;
         let nodes = r.list(1 << 16, |r| Ok((r.value()?, r.value()?)))?.into_iter().collect();
         let reports = r.list(limits::AGENCIES, |r| Ok((r.value()?, r.value()?)))?.into_iter().collect();
         let time = r.value()?;
@@ -392,6 +418,7 @@ impl State {
             threshold,
             voters,
             members,
+            levels,
             agencies,
             nodes,
             agreements,
@@ -436,8 +463,12 @@ impl State {
         w.list(self.lost.iter(), |w, ((id, version), index)| {
             w.value(id).u32(*version).u64(*index);
         });
-        if !self.members.is_as_founded() {
+        let levelled = !self.levels.is_first();
+        if levelled || !self.members.is_as_founded() {
             w.value(&self.members);
+        }
+        if levelled {
+            w.value(&self.levels);
         }
     }
 
@@ -455,4 +486,11 @@ impl State {
     pub(super) fn holds(&self, agency: &AgencyId, handle: Handle, role: Role) -> Option<PublicKey> {
         self.authority(agency, handle).filter(|a| a.roles.contains(&role)).map(|a| a.key)
     }
+}
+
+/// Whether a later version of this program wrote these bytes.
+fn later_form(bytes: &[u8]) -> Option<LedgerError> {
+    let mut r = Reader::bare(bytes);
+    let found = r.str(STATE.len()).ok().filter(|domain| *domain == STATE).and_then(|_| r.u16().ok())?;
+    (found > VERSION).then_some(LedgerError::TooOld { what: "format", found, known: VERSION })
 }

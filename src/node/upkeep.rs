@@ -4,7 +4,7 @@
 use crate::audit::{Action as AuditAction, Decision as Verdict, Object, anchor_digest};
 use crate::cluster::Finding;
 use crate::domain::ids::{AgencyId, NodeId};
-use crate::ledger::Command;
+use crate::ledger::{Command, LEVEL};
 use crate::node::system::SystemEntropy;
 use crate::seal::month_of;
 use crate::service::{Core, Indexing, PeerComplaints, PeerReports};
@@ -72,6 +72,7 @@ pub(super) fn start(core: Arc<Core>, peers: Arc<dyn PeerVault>, stopped: watch::
             if let Err(error) = core.log_counted(core.clock.now()).await {
                 tracing::error!(%error, "refusals could not be audited");
             }
+            report_level(&core).await;
             introduce(&core).await;
             core.vault.scan(&core.state(), core.clock.now());
             pull(&core, &peers);
@@ -264,6 +265,19 @@ async fn introduce(core: &Core) {
             tracing::debug!(%to, %error, "a pair key waits for a leader");
             return;
         }
+    }
+}
+
+/// Says on the ledger up to which level this program knows its rules, if that is more than the ledger's (P5).
+async fn report_level(core: &Core) {
+    let state = core.state();
+    let reported = state.level() >= LEVEL || state.supported(core.node) == Some(LEVEL);
+    // Nothing waits for a leader here: what this round does next needs none.
+    if reported || !state.stands(&core.agency) || core.cluster.status().leader.is_none() {
+        return;
+    }
+    if let Err(error) = core.committer.submit(Command::Supports { level: LEVEL }, WAIT).await {
+        tracing::debug!(%error, "the level that this node knows waits for a leader");
     }
 }
 
