@@ -19,7 +19,7 @@ pub(super) const WORDS: &str = "
     inspector 监督员 operator 运维员
     report 报告 lead 线索 person 人员 item 物品 fund 资金 place 场所 event 事件 case 案件
     admit 接纳 remove-node 移除节点 voters 表决节点 admitted 已接纳 removed 已移除
-    suspend 停权 reinstate 复权 suspended 已停权 lost 已灭失 committed 已提交 proposed 待定密审批 rejected 已退回 accepted 已受理 draft 待签署 in-force 有效 ended 已终止 done 完成 pending 待会签
+    suspend 停权 reinstate 复权 suspended 已停权 lost 已灭失 committed 已提交 proposed 待定密审批 rejected 已退回 accepted 已受理 draft 待签署 in-force 有效 ended 已终止 done 完成 pending 待会签 waiting-for-certificate 等待认证 register 登记 add-node 增加节点
     imported 新导入 updated 已更新 unchanged 未变
     cancelled 已撤回 unknown 未知 expired 已过期 marking-confirmed 定密已确认 undelivered 未按时送达
     unacknowledged 未按时签收 deputy 已呼叫副手 chain 已呼叫值班链 out-of-band 已带外呼叫 reminder 已提醒
@@ -109,6 +109,7 @@ pub(super) const SENTENCES: &str = "
     `{}` is an agency of this federation already => `{}` 已是本联盟机构
     the last change of the voters is not done yet => 上一次表决节点变更尚未完成
     this node was removed from the federation => 本节点已被移出联盟
+    something that was changed meanwhile kept it from taking force => 其间的变更使其未能生效
     an agency has no voice in its own standing => 机构对自身的停权或复权没有表决权
     a person who is suspended is not registered => 已停用的人员不予登记
     `{}` is suspended from the federation => `{}` 已被联盟停权

@@ -140,10 +140,10 @@ pub struct Cluster {
     pub(super) node: NodeId,
     pub(super) raft: Raft,
     pub(super) log: LogStore,
-    published: Arc<Published>,
+    pub(super) published: Arc<Published>,
     incidents: Incidents,
     pub(super) evidence: Arc<Evidence>,
-    certifier: Arc<Certifier>,
+    pub(super) certifier: Arc<Certifier>,
     /// The tasks that ask for certificates; they end with this.
     certifying: tokio::sync::Mutex<JoinSet<()>>,
     batcher: Batcher,
@@ -190,8 +190,7 @@ impl Cluster {
         if log.vote().is_none() && begun.is_set().map_err(fatal)? {
             return Err(fatal(LOG_LOST.to_owned()));
         }
-        let state = published.state();
-        let voters = state.voters();
+        let voters = published.state().voters();
         let (key, known) = (Arc::new(o.key), Arc::new(Voters::following(Arc::clone(&published), o.charter)));
         let elections = Arc::new(Elections::new(Arc::clone(&known)));
         let mandate = Mandate::new(o.node.0, Arc::clone(&key), Arc::clone(&elections), Arc::clone(&o.calls));

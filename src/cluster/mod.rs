@@ -20,16 +20,19 @@
 //! - A snapshot counts only with a certificate of the majority for its very state, and a node whose state is not the
 //!   certified one writes nothing more ([`certificate`], P7).
 //! - A voter's log is cut only up to a snapshot whose certificate is durable beside it ([`snapshot`], [`machine`]).
+//! - What waits on the ledger for a certificate gets one from whoever leads, or from anybody else ([`certifying`]).
 //! - Two words of one voter on one index that differ are kept as evidence against it ([`heard`]).
 //!
 //! Not guaranteed: that an elected leader sends everybody the same entries before the next certificate, about a second
-//! later. What contradicts a fork is kept as evidence; which side was bad, people find out.
+//! later. Nothing takes force by it that opens something. What contradicts a fork is kept as evidence; which side was bad,
+//! people find out.
 
 #![allow(clippy::result_large_err, reason = "openraft's storage error is large, and its traits ask for it")]
 
 mod batcher;
 mod begun;
 mod certificate;
+mod certifying;
 mod codec;
 mod committer;
 mod door;

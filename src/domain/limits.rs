@@ -39,6 +39,8 @@ pub const AGREEMENT_VERSIONS: usize = 1 << 16;
 pub const GUIDES: usize = 1 << 20;
 /// Acts that wait for more signatures.
 pub const PENDING_ACTS: usize = 1 << 16;
+/// Acts that are complete and wait for a certificate, of those that one agency's nodes bring.
+pub const WAITING_OF_AGENCY: usize = 512;
 /// Persons of one agency who sign acts, suspended ones included.
 pub const AUTHORITIES: usize = 1 << 16;
 /// Pair keys that one agency introduced: one for each other agency and month.

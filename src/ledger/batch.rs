@@ -154,6 +154,8 @@ pub enum CommandReply {
     Pending,
     /// Refused; nothing changed.
     Refused(Refusal),
+    /// Written, and complete; in force once a majority of the voters certified it (P7).
+    Waiting,
 }
 
 impl Canon for CommandReply {
@@ -162,6 +164,7 @@ impl Canon for CommandReply {
             CommandReply::Done => w.u8(0),
             CommandReply::Pending => w.u8(1),
             CommandReply::Refused(x) => w.u8(2).value(x),
+            CommandReply::Waiting => w.u8(3),
         };
     }
     fn read(r: &mut Reader<'_>) -> Result<Self, CanonError> {
@@ -169,6 +172,7 @@ impl Canon for CommandReply {
             0 => CommandReply::Done,
             1 => CommandReply::Pending,
             2 => CommandReply::Refused(r.value()?),
+            3 => CommandReply::Waiting,
             _ => return Err(CanonError::Invalid("reply")),
         })
     }

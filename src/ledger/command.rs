@@ -1,12 +1,16 @@
 //! What a node may put on the ledger. Variant order is format.
 
 use crate::domain::canon::{Canon, CanonError, Reader, Writer};
-use crate::domain::ids::{AgencyId, RecordId};
+use crate::domain::ids::{AgencyId, NodeId, RecordId};
+use crate::seal::Signature;
 
 use super::act::SignedAct;
+use super::level::CERTIFIED;
 
 /// Most tags of one commitment (P13: padded to 4, 8, 16 …).
 pub const TAGS: usize = 4096;
+/// Most signatures of a certificate; a voter set is far smaller.
+const SIGNATURES: usize = 64;
 
 /// One command of a batch.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -56,6 +60,15 @@ pub enum Command {
         /// That level.
         level: u16,
     },
+    /// A majority of the voters signed the state after an index (P7).
+    Certified {
+        /// That index.
+        index: u64,
+        /// The state's digest.
+        digest: [u8; 32],
+        /// Voters in the order of their numbers, and what each signed.
+        signatures: Vec<(NodeId, Signature)>,
+    },
     /// One that the ledger's level does not have, by its number. It is refused.
     Later(u8),
 }
@@ -88,6 +101,11 @@ impl Canon for Command {
             Command::Supports { level } => {
                 w.u8(5).u16(*level);
             }
+            Command::Certified { index, digest, signatures } => {
+                w.u8(6).u64(*index).array(digest).list(signatures.iter(), |w, (voter, signature)| {
+                    w.value(voter).value(signature);
+                });
+            }
             Command::Later(code) => {
                 w.u8(*code);
             }
@@ -107,6 +125,11 @@ impl Canon for Command {
             3 => Command::Grant { record: r.value()?, version: r.u32()?, grant: r.array()?, tags: read_tags(r)? },
             4 => Command::Anchor { checkpoint: r.array()? },
             5 => Command::Supports { level: r.u16()? },
+            6 => Command::Certified {
+                index: r.u64()?,
+                digest: r.array()?,
+                signatures: r.list(SIGNATURES, |r| Ok((r.value()?, r.value()?)))?,
+            },
             _ => return Err(CanonError::Invalid("command")),
         })
     }
@@ -124,8 +147,8 @@ impl Command {
 }
 
 /// The highest number of a command that a level has.
-fn last_of(_level: u16) -> u8 {
-    5
+fn last_of(level: u16) -> u8 {
+    if level < CERTIFIED { 5 } else { 6 }
 }
 
 pub(super) fn read_tags(r: &mut Reader<'_>) -> Result<Vec<[u8; 16]>, CanonError> {

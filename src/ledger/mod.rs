@@ -9,6 +9,7 @@
 //! - A batch counts once (P3): signed by its node, strictly rising (incarnation, sequence), not after its index;
 //!   the last batch sent again gets its stored reply. One refused command never fails its neighbours.
 //! - Nodes publish, anchor and introduce; acts of authority carry persons' signatures (P1).
+//! - What widens takes force at the entry that brings a certificate for it, what narrows at once (P7).
 //! - Rules have levels: a log is read by the rules of its time, on every node alike (P5).
 //! - A suspended agency's nodes and officers count for nothing (P2).
 //! - Who takes part, and who votes, is what officers of t agencies signed; a node that was removed never comes back.
@@ -38,6 +39,9 @@ mod state;
 #[cfg(test)]
 mod tests;
 mod whole;
+mod widening;
+#[cfg(test)]
+mod widening_tests;
 
 pub use act::{Act, SignedAct, act_hash};
 pub use apply::guide_id;
@@ -50,3 +54,4 @@ pub use members::Retired;
 pub use record::{RecordEntry, VersionEntry};
 pub use state::{AgencyState, AgreementState, GuideState, LedgerError, NodeState, State};
 pub use whole::Proposal;
+pub use widening::{ATTESTATION, Waiting, attested};

@@ -20,6 +20,7 @@ use super::level::{FIRST, Levels};
 use super::members::Members;
 use super::record::{RecordEntry, Records};
 use super::whole::Proposal;
+use super::widening::Waiting;
 
 const STATE: &str = "hufu.state";
 /// Of a state with a level of rules above the first, or reports of what nodes know.
@@ -130,7 +131,7 @@ pub struct AgreementState {
     pub terms: Terms,
     /// One officer of each party that signed.
     pub signatures: BTreeMap<AgencyId, Handle>,
-    /// Index at which the last party signed.
+    /// Index at which it took force: the last party's signature, or the certificate of it.
     pub in_force: Option<u64>,
     /// Index at which a party ended it, and why.
     pub ended: Option<(u64, String)>,
@@ -179,6 +180,8 @@ pub struct State {
     voters: BTreeSet<AgencyId>,
     pub(super) members: Members,
     pub(super) levels: Levels,
+    /// Acts that wait for a certificate, in the order of their indices (P7).
+    pub(super) waiting: Vector<Waiting>,
     pub(super) agencies: OrdMap<AgencyId, AgencyState>,
     pub(super) nodes: OrdMap<NodeId, NodeState>,
     pub(super) agreements: OrdMap<AgreementId, Vec<AgreementState>>,
@@ -215,6 +218,7 @@ impl State {
             voters: genesis.voters,
             members,
             levels: Levels::founded(genesis.level),
+            waiting: Vector::new(),
             agencies,
             nodes,
             agreements: OrdMap::new(),
@@ -408,6 +412,8 @@ impl State {
         };
         let levels: Levels = if version == VERSION { r.value()? } else { Levels::founded(FIRST) };
         levels.check()?;
+        let most = limits::WAITING_OF_AGENCY.saturating_mul(limits::AGENCIES);
+        let waiting = if version == VERSION { r.list(most, Waiting::read)? } else { Vec::new() };
         let nodes = r.list(1 << 16, |r| Ok((r.value()?, r.value()?)))?.into_iter().collect();
         let reports = r.list(limits::AGENCIES, |r| Ok((r.value()?, r.value()?)))?.into_iter().collect();
         let time = r.value()?;
@@ -419,6 +425,7 @@ impl State {
             voters,
             members,
             levels,
+            waiting: waiting.into_iter().collect(),
             agencies,
             nodes,
             agreements,
@@ -468,7 +475,7 @@ impl State {
             w.value(&self.members);
         }
         if levelled {
-            w.value(&self.levels);
+            w.value(&self.levels).list(self.waiting.iter(), |w, x| x.write(w));
         }
     }
 

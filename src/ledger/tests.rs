@@ -46,7 +46,7 @@ fn commit(f: &Federation, a: &Agency, seed: u8, version: u32) -> Command {
     }
 }
 
-fn terms() -> Terms {
+pub(super) fn terms() -> Terms {
     Terms {
         id: "border-2026".parse().unwrap(),
         version: 1,

@@ -306,6 +306,7 @@ async fn serve(file: &Path, config: NodeConfig, urgent: Handle) -> Result<(), Fa
     let mut telling = vec![complaining, upkeep::report(Arc::clone(&core), peers.clone(), stopped.clone())];
     telling.push(upkeep::recommit(Arc::clone(&core), stopped.clone()));
     telling.push(upkeep::retire(Arc::clone(&core), stopped.clone()));
+    telling.push(upkeep::certify(Arc::clone(&core), stopped.clone()));
 
     let mut couriers = vec![courier::keep_warm(&urgent, Arc::clone(&core), post.clone(), stopped.clone())];
     couriers.push(courier::start(&urgent, Arc::clone(&core), post.clone(), stopped.clone()));

@@ -31,6 +31,10 @@ const RETIRE: Duration = Duration::from_secs(600);
 /// Anchors come at most this often (P27).
 const ANCHOR: Duration = Duration::from_secs(10);
 const WAIT: Duration = Duration::from_secs(5);
+/// Certificates that the ledger waits for come at most this often.
+const CERTIFY: Duration = Duration::from_millis(20);
+/// Pause after one that too few voters signed.
+const CERTIFY_AGAIN: Duration = Duration::from_secs(1);
 
 /// The rounds of a task, until the node is told to stop.
 pub(super) struct Rounds {
@@ -102,6 +106,30 @@ pub(super) fn recommit(core: Arc<Core>, stopped: watch::Receiver<bool>) -> JoinH
         while rounds.next().await {
             if core.cluster.status().leader.is_some() {
                 core.recommit(&mut stuck, WAIT).await;
+            }
+        }
+    })
+}
+
+/// Brings the ledger the certificates that acts wait for there (P7).
+pub(super) fn certify(core: Arc<Core>, stopped: watch::Receiver<bool>) -> JoinHandle<()> {
+    tokio::spawn(async move {
+        let mut rounds = Rounds::every(CERTIFY, stopped);
+        while rounds.next().await {
+            match core.cluster.certificate_due().await {
+                Ok(Some(command)) => match core.committer.submit(command, WAIT).await {
+                    // Refused when somebody else was first, or when entries went on; it is looked at anew.
+                    Ok(_) => {}
+                    Err(error) => tracing::debug!(%error, "a certificate waits for a leader"),
+                },
+                Ok(None) => {
+                    tracing::warn!("acts wait for a certificate that too few voters sign");
+                    tokio::time::sleep(CERTIFY_AGAIN).await;
+                }
+                Err(error) => {
+                    tracing::error!(%error, "no certificates are gathered for the ledger any more");
+                    return;
+                }
             }
         }
     })

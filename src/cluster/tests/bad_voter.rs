@@ -134,7 +134,7 @@ impl Honest {
     }
 }
 
-fn terms() -> Terms {
+pub(super) fn terms() -> Terms {
     Terms {
         id: "border-2026".parse().unwrap(),
         version: 1,
