@@ -1,17 +1,18 @@
 //! Many signed batches share one log entry; answers are fanned out.
 //!
 //! One entry is under way at a time, since the leader of this openraft waits for its own disk with each;
-//! whatever arrives meanwhile goes into the next. A non-leader hands what it has to the leader. Batches are
+//! whatever arrives meanwhile goes into the next, of each agency in turn. A non-leader hands what it has to the leader. Batches are
 //! idempotent by their sequence, so an unknown outcome is simply tried again until the deadline.
 
 use super::codec;
+use super::fair::Fair;
 use super::group::ClusterError;
 use super::log::Gauge;
 use super::members::Turn;
 use super::network::{CallKind, PeerCalls};
 use super::types::{Entry, Raft};
 use crate::domain::canon::Canon;
-use crate::domain::ids::NodeId;
+use crate::domain::ids::{AgencyId, NodeId};
 use crate::domain::limits;
 use crate::ledger::BatchReply;
 use std::sync::Arc;
@@ -20,17 +21,24 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, sleep};
 
 const RETRY: Duration = Duration::from_millis(50);
+/// Most batches of one agency that wait here.
+const LINE: usize = 1_024;
 /// One attempt with the leader.
 const ATTEMPT: Duration = Duration::from_secs(3);
 
 /// One signed batch on its way.
 pub(super) struct Job {
     pub(super) batch: Vec<u8>,
+    /// The agency of the node that brings it.
+    pub(super) of: Option<AgencyId>,
     pub(super) deadline: Instant,
     pub(super) answer: oneshot::Sender<Result<BatchReply, ClusterError>>,
     /// Came from another node: it is not forwarded again.
     pub(super) forwarded: bool,
 }
+
+/// What waits for its turn.
+type Lines = Fair<Option<AgencyId>, Job>;
 
 /// The queue in front of the proposing task.
 pub(super) struct Batcher {
@@ -60,27 +68,16 @@ struct Proposer {
 
 impl Proposer {
     async fn run(self, mut queue: mpsc::Receiver<Job>) {
-        let mut left: Option<Job> = None;
+        let mut waiting: Lines = Fair::of_at_most(LINE);
         loop {
-            let first = match left.take() {
-                Some(job) => job,
-                None => match queue.recv().await {
-                    Some(job) => job,
-                    None => return,
-                },
-            };
-            let mut bytes = first.batch.len();
-            let mut jobs = vec![first];
-            while jobs.len() < Entry::BATCHES {
-                let Ok(job) = queue.try_recv() else { break };
-                if bytes + job.batch.len() > limits::ENTRY_BYTES {
-                    left = Some(job);
-                    break;
-                }
-                bytes += job.batch.len();
-                jobs.push(job);
+            if waiting.is_empty() {
+                let Some(job) = queue.recv().await else { return };
+                line_up(&mut waiting, job);
             }
-            self.place(jobs).await;
+            while let Ok(job) = queue.try_recv() {
+                line_up(&mut waiting, job);
+            }
+            self.place(entry(&mut waiting)).await;
         }
     }
 
@@ -155,6 +152,25 @@ impl Proposer {
         let bytes = self.calls.call(leader, CallKind::Forward, body, left + RETRY).await.map_err(|e| e.to_string())?;
         codec::parse(&bytes, |r| r.list(Entry::BATCHES, BatchReply::read)).map_err(|e| e.to_string())
     }
+}
+
+fn line_up(waiting: &mut Lines, job: Job) {
+    if let Err(job) = waiting.push(job.of.clone(), job) {
+        let full = ": too many batches of one agency wait".to_owned();
+        let _ = job.answer.send(Err(ClusterError::Unavailable(full)));
+    }
+}
+
+/// What goes into one entry: of each agency in turn.
+fn entry(waiting: &mut Lines) -> Vec<Job> {
+    let (mut bytes, mut jobs) = (0usize, Vec::<Job>::new());
+    while jobs.len() < Entry::BATCHES {
+        let fits = |job: &Job| jobs.is_empty() || bytes + job.batch.len() <= limits::ENTRY_BYTES;
+        let Some(job) = waiting.take(fits) else { break };
+        bytes += job.batch.len();
+        jobs.push(job);
+    }
+    jobs
 }
 
 /// Forwarded batches go back to their nodes, which know the next leader as soon as we do; the rest is answered.

@@ -33,6 +33,8 @@ struct Job {
 #[derive(Clone)]
 pub struct Committer {
     jobs: mpsc::Sender<Job>,
+    cluster: Arc<Cluster>,
+    node: NodeId,
 }
 
 impl Committer {
@@ -46,9 +48,10 @@ impl Committer {
         clock: Arc<dyn Clock>,
     ) -> Committer {
         let (jobs, queue) = mpsc::channel(4096);
+        let budgets = Arc::clone(&cluster);
         let signer = Signer { cluster, federation, node, key, incarnation, sequence: 0, clock };
         tokio::spawn(signer.run(queue));
-        Committer { jobs }
+        Committer { jobs, cluster: budgets, node }
     }
 
     /// Puts a command on the ledger. Answers its index and reply once applied here.
@@ -59,6 +62,12 @@ impl Committer {
         let bytes = command.to_canon().len();
         if bytes > limits::BATCH_BYTES / 2 {
             return Err(Fault::usage("BAD_ACT", "the command is over the size that a ledger entry takes"));
+        }
+        // Whatever the budget says, the clock is told by which its minute ends, and the certificate brought that others wait for.
+        let is_free = matches!(command, Command::Supports { .. } | Command::Certified { .. });
+        let state = self.cluster.state();
+        if !is_free && state.node(self.node).is_some_and(|n| state.is_over_budget(&n.agency)) {
+            return Err(refused(Refusal::Budget));
         }
         let (answer, outcome) = oneshot::channel();
         let job = Job { command, bytes, deadline: Instant::now() + wait, answer };
@@ -84,6 +93,8 @@ pub fn refused(refusal: Refusal) -> Fault {
         Refusal::Exists => Fault::conflict("EXISTS", text),
         Refusal::Expired => Fault::conflict("EXPIRED", text),
         Refusal::NoAuthority => Fault::refused("NO_AUTHORITY", text),
+        Refusal::Budget => Fault::unavailable("BUDGET", text)
+            .hint("it counts anew with the next minute of the ledger's time; asking again is safe"),
         Refusal::Unknown => Fault::not_found(),
         Refusal::Malformed | Refusal::Invalid => Fault::usage("BAD_ACT", text),
         _ => Fault::refused("REFUSED_BY_LEDGER", text),

@@ -4,6 +4,7 @@ use super::batcher::{Batcher, Job};
 use super::begun::{Begun, LOG_LOST};
 use super::certificate::{Certificate, Certifier, step_back};
 use super::codec;
+use super::committer::refused;
 use super::door::{Door, DoorError};
 use super::elections::{Elections, Grant, Mandate, read_grants};
 use super::evidence::{Evidence, Finding};
@@ -13,14 +14,14 @@ use super::members::{Members, Turn};
 use super::network::{CallError, CallKind, Network, PeerCalls};
 use super::pieces::Pieces;
 use super::saver::Incidents;
-use super::types::{Entry, Membership, Raft, Vote};
+use super::types::{Membership, Raft, Vote};
 use super::voters::Voters;
 use crate::domain::canon::{Canon, CanonError, Reader};
 use crate::domain::fault::Fault;
 use crate::domain::ids::{AgencyId, NodeId};
 use crate::domain::limits;
 use crate::journal::{Host, Written};
-use crate::ledger::{BatchReply, Charter, State};
+use crate::ledger::{BatchReply, Charter, Refusal, State};
 use crate::seal::{PublicKey, SigningKey};
 use openraft::raft::{AppendEntriesResponse, InstallSnapshotResponse};
 use openraft::{Config, EmptyNode, SnapshotPolicy};
@@ -98,6 +99,9 @@ pub enum ClusterError {
     /// Somebody tried to undo what was applied.
     #[error("the ledger is closed for writing: {0}")]
     Halted(String),
+    /// The agency put on the ledger what it may in this minute.
+    #[error("it is over what the agency may put on the ledger in a minute")]
+    Budget,
     /// Storage or configuration failed; the node stops.
     #[error("consensus stopped: {0}")]
     Fatal(String),
@@ -112,6 +116,7 @@ impl From<ClusterError> for Fault {
             ClusterError::Door(_) => Fault::refused("NOT_ALLOWED", e.to_string()),
             ClusterError::Halted(_) => Fault::integrity("LEDGER_HALTED", e.to_string())
                 .hint("evidence is in `ledger/evidence` of the node's data; agree with the other agencies, move it away, start the node again"),
+            ClusterError::Budget => refused(Refusal::Budget),
             ClusterError::Fatal(_) => Fault::unavailable("JOURNAL_FAILED", e.to_string()),
         }
     }
@@ -146,7 +151,7 @@ pub struct Cluster {
     pub(super) certifier: Arc<Certifier>,
     /// The tasks that ask for certificates; they end with this.
     certifying: tokio::sync::Mutex<JoinSet<()>>,
-    batcher: Batcher,
+    pub(super) batcher: Batcher,
     pub(super) turn: Turn,
     /// Written while leadership is handed over; read by whoever asks the voters whether this node leads.
     pub(super) calm: tokio::sync::RwLock<()>,
@@ -306,7 +311,7 @@ impl Cluster {
         self.evidence.halted()
     }
 
-    fn writable(&self) -> Result<(), ClusterError> {
+    pub(super) fn writable(&self) -> Result<(), ClusterError> {
         self.halted().map_or(Ok(()), |why| Err(ClusterError::Halted(why)))
     }
 
@@ -347,7 +352,8 @@ impl Cluster {
         }
         self.writable()?;
         let (answer, outcome) = oneshot::channel();
-        self.batcher.push(Job { batch, deadline, answer, forwarded: false }).await?;
+        let of = self.state().node_agency(self.node);
+        self.batcher.push(Job { batch, of, deadline, answer, forwarded: false }).await?;
         let reply = outcome.await.map_err(|_| ClusterError::Unavailable(": the node is stopping".into()))??;
         // The leader may be ahead: what was answered must be readable here.
         self.wait_applied(reply.index, deadline).await?;
@@ -559,35 +565,6 @@ impl Cluster {
             .map_err(|_| ClusterError::Unavailable(": this node lags behind".into()))?
             .map(|_| ())
             .map_err(|e| ClusterError::Fatal(e.to_string()))
-    }
-
-    /// Batches that another node forwards to the leader; they join the leader's own queue. A node forwards what it
-    /// signed itself: anything else would be room in the log for nothing.
-    async fn forwarded(&self, sender: NodeId, body: &[u8]) -> Result<Vec<u8>, ClusterError> {
-        let (left_ms, batches) = codec::parse(body, |r| {
-            Ok((r.u64()?, r.list(Entry::BATCHES, |r| r.bytes(limits::BATCH_BYTES + 128).map(<[u8]>::to_vec))?))
-        })?;
-        self.writable()?;
-        let state = self.state();
-        if !batches.iter().all(|b| state.is_signed_by(b, sender)) {
-            return Err(ClusterError::Door("a forwarded batch is not its sender's own".into()));
-        }
-        let deadline = Instant::now() + Duration::from_millis(left_ms.min(60_000));
-        let mut waiting = Vec::with_capacity(batches.len());
-        for batch in batches {
-            let (answer, outcome) = oneshot::channel();
-            self.batcher.push(Job { batch, deadline, answer, forwarded: true }).await?;
-            waiting.push(outcome);
-        }
-        let mut replies = Vec::with_capacity(waiting.len());
-        for outcome in waiting {
-            replies.push(outcome.await.map_err(|_| ClusterError::Unavailable(": the leader is stopping".into()))??);
-        }
-        Ok(codec::message(|w| {
-            w.list(replies.iter(), |w, r| {
-                w.value(r);
-            });
-        }))
     }
 }
 

@@ -14,6 +14,7 @@
 //! - A node that took part and lost its votes does not start ([`begun`]).
 //! - A storage error stops openraft, and `node` then stops the process: nothing is served from a log that
 //!   cannot be read (openraft issue 1795).
+//! - Agencies' batches are written in turn, and none over a budget ([`fair`], P8).
 //! - A batch is answered only once it is applied on this node.
 //! - Who takes part by the log is who does by the ledger, as far as whoever leads has brought it ([`members`]).
 //!
@@ -38,6 +39,8 @@ mod committer;
 mod door;
 mod elections;
 mod evidence;
+mod fair;
+mod forwarded;
 mod group;
 mod hand_over;
 mod heard;

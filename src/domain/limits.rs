@@ -20,6 +20,10 @@ pub const ENTRY_BYTES: usize = 256 << 10;
 pub const BATCH_BYTES: usize = 128 << 10;
 /// Most commands of one signed batch.
 pub const BATCH_COMMANDS: usize = 128;
+/// Commands that one agency puts on the ledger in a minute of the ledger's time (P8): 8,000 a second.
+pub const MINUTE_COMMANDS: u64 = 480_000;
+/// Bytes of its batches in that minute: over 4 MiB a second; 3,000 publishes a second take about 1.
+pub const MINUTE_BYTES: u64 = 256 << 20;
 /// Largest message between nodes, in bytes (P8); an envelope with its objects fits.
 pub const PEER_MESSAGE_BYTES: usize = 4 << 20;
 /// Longest query, in characters.

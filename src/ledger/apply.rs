@@ -46,8 +46,13 @@ impl State {
             refuse(Refusal::Expired)
         } else {
             self.report_time(&agency, batch.time);
-            let replies = batch.commands.iter().map(|c| self.command(index, batch.node, &agency, c)).collect();
-            BatchReply { index, refused: None, replies }
+            match self.spend(&agency, batch.commands.len(), bytes.len()) {
+                Err(why) => refuse(why),
+                Ok(()) => {
+                    let replies = batch.commands.iter().map(|c| self.command(index, batch.node, &agency, c)).collect();
+                    BatchReply { index, refused: None, replies }
+                }
+            }
         };
         if let Some(node) = self.nodes.get_mut(&batch.node) {
             node.last = at;

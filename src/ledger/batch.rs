@@ -97,10 +97,12 @@ pub enum Refusal {
     Invalid = 10,
     /// A command that the ledger's level does not have (P5).
     Level = 11,
+    /// Over what its agency may put on the ledger in a minute (P8).
+    Budget = 12,
 }
 
 impl Refusal {
-    const ALL: [Refusal; 12] = [
+    const ALL: [Refusal; 13] = [
         Refusal::Malformed,
         Refusal::UnknownNode,
         Refusal::BadSignature,
@@ -113,6 +115,7 @@ impl Refusal {
         Refusal::ForeignRecord,
         Refusal::Invalid,
         Refusal::Level,
+        Refusal::Budget,
     ];
 }
 
@@ -131,6 +134,7 @@ impl fmt::Display for Refusal {
             Refusal::ForeignRecord => "the record id carries another origin",
             Refusal::Invalid => "its content is not allowed",
             Refusal::Level => "the ledger's level has no such command",
+            Refusal::Budget => "it is over what the agency may put on the ledger in a minute",
         })
     }
 }

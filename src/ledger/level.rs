@@ -5,7 +5,8 @@
 //! falls. A program that does not know it stops and says so.
 //!
 //! - 1: the rules of before there were levels.
-//! - 2: what widens takes force when it is certified ([`super::widening`], P7).
+//! - 2: what widens takes force when it is certified ([`super::widening`], P7), and agencies have budgets ([`super::budget`],
+//!   P8).
 //!
 //! Which commands and acts there are is a rule too: one of a later level is refused by its number before it is read, so
 //! a program that knows it and one that does not answer the same.
@@ -23,6 +24,8 @@ pub const LEVEL: u16 = 2;
 pub(super) const FIRST: u16 = 1;
 /// From here on what widens waits for a certificate (P7).
 pub(super) const CERTIFIED: u16 = 2;
+/// From here on agencies have budgets (P8).
+pub(super) const BUDGETS: u16 = 2;
 
 /// The level, and who knows which.
 #[derive(Debug, Clone, PartialEq, Eq)]

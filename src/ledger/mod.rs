@@ -10,6 +10,7 @@
 //!   the last batch sent again gets its stored reply. One refused command never fails its neighbours.
 //! - Nodes publish, anchor and introduce; acts of authority carry persons' signatures (P1).
 //! - What widens takes force at the entry that brings a certificate for it, what narrows at once (P7).
+//! - No agency puts more on the ledger than its budget of a minute (P8).
 //! - Rules have levels: a log is read by the rules of its time, on every node alike (P5).
 //! - A suspended agency's nodes and officers count for nothing (P2).
 //! - Who takes part, and who votes, is what officers of t agencies signed; a node that was removed never comes back.
@@ -21,6 +22,7 @@
 mod act;
 mod apply;
 mod batch;
+mod budget;
 mod charter;
 mod command;
 #[cfg(test)]

@@ -14,6 +14,7 @@ use std::sync::Arc;
 use thiserror::Error;
 
 use super::batch::BatchReply;
+use super::budget::Spent;
 use super::form::{read_agency, write_agency};
 use super::genesis::{Authority, Descriptor, SignedGenesis, node_id, origin_mark};
 use super::level::{FIRST, Levels};
@@ -193,6 +194,8 @@ pub struct State {
     pub(super) records: Records,
     pub(super) reports: OrdMap<AgencyId, Millis>,
     pub(super) time: Millis,
+    /// What agencies put on the ledger in a minute (P8).
+    pub(super) spent: OrdMap<AgencyId, Spent>,
     /// Digest of the parts that change seldom; recomputed by whoever changes them.
     pub(super) settled: [u8; 32],
 }
@@ -229,6 +232,7 @@ impl State {
             records: Records::default(),
             reports: OrdMap::new(),
             time: genesis.created,
+            spent: OrdMap::new(),
             settled: [0; 32],
         };
         state.settle();
@@ -417,6 +421,10 @@ impl State {
         let nodes = r.list(1 << 16, |r| Ok((r.value()?, r.value()?)))?.into_iter().collect();
         let reports = r.list(limits::AGENCIES, |r| Ok((r.value()?, r.value()?)))?.into_iter().collect();
         let time = r.value()?;
+        let spent: Vec<(AgencyId, Spent)> = match version {
+            VERSION => r.list(limits::AGENCIES, |r| Ok((r.value()?, r.value()?)))?,
+            _ => Vec::new(),
+        };
         let records = r.value()?;
         r.finish()?;
         let mut state = State {
@@ -436,6 +444,7 @@ impl State {
             records,
             reports,
             time,
+            spent: spent.into_iter().collect(),
             settled: [0; 32],
         };
         state.settle();
@@ -487,6 +496,11 @@ impl State {
             w.value(a).value(t);
         });
         w.value(&self.time);
+        if !self.levels.is_first() {
+            w.list(self.spent.iter(), |w, (agency, spent)| {
+                w.value(agency).value(spent);
+            });
+        }
     }
 
     /// Officers' handles that count: registered, not suspended, holding the role.

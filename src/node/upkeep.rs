@@ -296,10 +296,12 @@ async fn introduce(core: &Core) {
     }
 }
 
-/// Says on the ledger up to which level this program knows its rules, if that is more than the ledger's (P5).
+/// Says on the ledger up to which level this program knows its rules, if that is more than the ledger's (P5); and again when
+/// the ledger needs this node's clock, which goes with it (P8).
 async fn report_level(core: &Core) {
     let state = core.state();
-    let reported = state.level() >= LEVEL || state.supported(core.node) == Some(LEVEL);
+    let known = state.level() >= LEVEL || state.supported(core.node) == Some(LEVEL);
+    let reported = known && !state.wants_clock(&core.agency, core.clock.now());
     // Nothing waits for a leader here: what this round does next needs none.
     if reported || !state.stands(&core.agency) || core.cluster.status().leader.is_none() {
         return;

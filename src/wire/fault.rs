@@ -44,6 +44,7 @@ pub fn status_of(fault: &Fault) -> Status {
         FaultKind::Usage => Code::InvalidArgument,
         FaultKind::Refused => Code::PermissionDenied,
         FaultKind::NotFound => Code::NotFound,
+        FaultKind::Unavailable if fault.reason == "BUDGET" => Code::ResourceExhausted,
         FaultKind::Unavailable => Code::Unavailable,
         FaultKind::Integrity => Code::DataLoss,
         FaultKind::Conflict => Code::FailedPrecondition,
@@ -106,6 +107,7 @@ const REASONS: &[&str] = &[
     "NOT_FOUND",
     "NO_LEADER",
     "LEDGER_HALTED",
+    "BUDGET",
     "FLASH_QUOTA",
     "BAD_WARNING",
     "ATTACHMENT_NOT_RELEASED",
@@ -233,6 +235,8 @@ mod tests {
     fn a_fault_survives_the_trip() {
         let f = Fault::refused("ABOVE_CLEARANCE", "the grade is above your clearance").hint("ask somebody cleared");
         assert_eq!(fault_of(&status_of(&f)), f);
+        let full = Fault::unavailable("BUDGET", "it is over").hint("later");
+        assert_eq!((status_of(&full).code(), fault_of(&status_of(&full))), (Code::ResourceExhausted, full));
         let odd = Fault::refused("SOMETHING_NEW", "x");
         assert_eq!(fault_of(&status_of(&odd)).kind, FaultKind::Refused);
     }
