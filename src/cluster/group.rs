@@ -196,6 +196,8 @@ impl Cluster {
             return Err(fatal(LOG_LOST.to_owned()));
         }
         let voters = published.state().voters();
+        // Whoever the others say does not vote stands for nothing here either, whatever the genesis says.
+        let told_not_to = o.charter.as_ref().is_some_and(|c| !c.voters.iter().any(|set| set.contains(&o.node)));
         let (key, known) = (Arc::new(o.key), Arc::new(Voters::following(Arc::clone(&published), o.charter)));
         let elections = Arc::new(Elections::new(Arc::clone(&known)));
         let mandate = Mandate::new(o.node.0, Arc::clone(&key), Arc::clone(&elections), Arc::clone(&o.calls));
@@ -215,7 +217,8 @@ impl Cluster {
             .await
             .map_err(|e| fatal(e.to_string()))?;
         tokio::spawn(mark_begun(raft.clone(), begun));
-        if voters.contains(&o.node) && !raft.is_initialized().await.map_err(|e| fatal(e.to_string()))? {
+        let votes = voters.contains(&o.node) && !told_not_to;
+        if votes && !raft.is_initialized().await.map_err(|e| fatal(e.to_string()))? {
             // Every voter starts with the same membership, which openraft allows: they elect one leader.
             let members: BTreeMap<u64, EmptyNode> = voters.iter().map(|n| (n.0, EmptyNode::new())).collect();
             if let Err(e) = raft.initialize(members).await {

@@ -20,6 +20,7 @@ mod monitor;
 mod peers;
 mod post;
 mod ready;
+mod rebuild;
 mod reload;
 mod system;
 mod upkeep;
@@ -27,4 +28,5 @@ mod webhook;
 
 pub use assemble::{END_WITH_PARENT, check_config, check_data, run};
 pub use lists::{ListState, check_lists};
+pub use rebuild::{SetAside, rebuild};
 pub use system::{SystemClock, SystemEntropy};
