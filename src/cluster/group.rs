@@ -8,6 +8,7 @@ use super::committer::refused;
 use super::door::{Door, DoorError};
 use super::elections::{Elections, Grant, Mandate, read_grants};
 use super::evidence::{Evidence, Finding};
+use super::freshness::Freshness;
 use super::log::LogStore;
 use super::machine::{Machine, Published};
 use super::members::{Members, Turn};
@@ -149,7 +150,8 @@ pub struct Cluster {
     incidents: Incidents,
     pub(super) evidence: Arc<Evidence>,
     pub(super) certifier: Arc<Certifier>,
-    /// The tasks that ask for certificates; they end with this.
+    pub(super) freshness: Arc<Freshness>,
+    /// The tasks that ask other nodes by themselves; they end with this.
     certifying: tokio::sync::Mutex<JoinSet<()>>,
     pub(super) batcher: Batcher,
     pub(super) turn: Turn,
@@ -204,6 +206,8 @@ impl Cluster {
         let mandate = Arc::new(mandate);
         let (calls, shown, kept) =
             (Arc::clone(&o.calls), (Arc::clone(&published), &machine.file()), Arc::clone(&evidence));
+        let (asker, shown_too) = (Arc::clone(&key), Arc::clone(&published));
+        let freshness = Arc::new(Freshness::new(o.node.0, asker, Arc::clone(&known), Arc::clone(&o.calls), shown_too));
         let certifier = Arc::new(Certifier::new(o.node.0, key, Arc::clone(&known), calls, shown, kept));
         machine.certify_with(Arc::clone(&certifier));
         let network = Network {
@@ -228,6 +232,7 @@ impl Cluster {
         let mut certifying = JoinSet::new();
         certifying.spawn(Arc::clone(&certifier).run(raft.clone()));
         certifying.spawn(Arc::clone(&certifier).watch());
+        certifying.spawn(Arc::clone(&freshness).run(log.gauge()));
         certifying.spawn(Arc::clone(&certifier).renew_snapshots(raft.clone()));
         certifying.spawn(Arc::clone(&certifier).certify_snapshots(raft.clone()));
         let certifying = tokio::sync::Mutex::new(certifying);
@@ -245,6 +250,7 @@ impl Cluster {
             incidents,
             evidence,
             certifier,
+            freshness,
             certifying,
             batcher,
             turn,
@@ -455,6 +461,15 @@ impl Cluster {
                 Ok(codec::message(|w| {
                     w.option(granted.as_ref(), |w, g| {
                         w.value(g);
+                    });
+                }))
+            }
+            CallKind::Pulse => {
+                let number = codec::parse(&body, |r| r.u64())?;
+                let pulse = self.freshness.answer(sender.0, number, self.log.gauge().last());
+                Ok(codec::message(|w| {
+                    w.option(pulse.as_ref(), |w, p| {
+                        w.value(p);
                     });
                 }))
             }

@@ -22,6 +22,7 @@
 //!   certified one writes nothing more ([`certificate`], P7).
 //! - A voter's log is cut only up to a snapshot whose certificate is durable beside it ([`snapshot`], [`machine`]).
 //! - What waits on the ledger for a certificate gets one from whoever leads, or from anybody else ([`certifying`]).
+//! - How old the applied state may be is known by the signed word of a majority of the voters ([`freshness`], P9).
 //! - Two words of one voter on one index that differ are kept as evidence against it ([`heard`]).
 //!
 //! Not guaranteed: that an elected leader sends everybody the same entries before the next certificate, about a second
@@ -41,6 +42,7 @@ mod elections;
 mod evidence;
 mod fair;
 mod forwarded;
+mod freshness;
 mod group;
 mod hand_over;
 mod heard;
