@@ -63,10 +63,9 @@ impl Committer {
         if bytes > limits::BATCH_BYTES / 2 {
             return Err(Fault::usage("BAD_ACT", "the command is over the size that a ledger entry takes"));
         }
-        // Whatever the budget says, the clock is told by which its minute ends, and the certificate brought that others wait for.
+        // Whatever the budget says, the clock is told that ends its minute, and the certificate that others wait for.
         let is_free = matches!(command, Command::Supports { .. } | Command::Certified { .. });
-        let state = self.cluster.state();
-        if !is_free && state.node(self.node).is_some_and(|n| state.is_over_budget(&n.agency)) {
+        if !is_free && self.is_over_budget() {
             return Err(refused(Refusal::Budget));
         }
         let (answer, outcome) = oneshot::channel();
@@ -76,6 +75,13 @@ impl Committer {
         // A batch waits as long as its most patient command; each caller as long as it said.
         let outcome = tokio::time::timeout_at(deadline, outcome).await.map_err(|_| unknown())?;
         outcome.map_err(|_| stopping())?
+    }
+}
+
+impl Committer {
+    fn is_over_budget(&self) -> bool {
+        let state = self.cluster.state();
+        state.node(self.node).is_some_and(|n| state.is_over_budget(&n.agency))
     }
 }
 
