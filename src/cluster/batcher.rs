@@ -1,8 +1,8 @@
 //! Many signed batches share one log entry; answers are fanned out.
 //!
 //! One entry is under way at a time, since the leader of this openraft waits for its own disk with each;
-//! whatever arrives meanwhile goes into the next, of each agency in turn. A non-leader hands what it has to the leader. Batches are
-//! idempotent by their sequence, so an unknown outcome is simply tried again until the deadline.
+//! whatever arrives meanwhile goes into the next, of each agency in turn. A non-leader hands what it has to the
+//! leader. Batches are idempotent by their sequence, so an unknown outcome is simply tried again until the deadline.
 
 use super::codec;
 use super::fair::Fair;
