@@ -58,6 +58,8 @@ impl v1::cluster_server::Cluster for People {
             withheld: view.withheld,
             certified: view.certified,
             double_words: view.double_words,
+            fresh: view.fresh,
+            age_ms: view.age_ms,
         }))
     }
 

@@ -3,7 +3,7 @@
 use super::{People, decode, refuse};
 use crate::domain::canon::Canon;
 use crate::domain::time::Millis;
-use crate::ledger::{Act, AgreementState, CommandReply, NodeState, Proposal};
+use crate::ledger::{Act, AgreementState, CommandReply, NodeState, Proposal, State, Waiting};
 use crate::policy::Action;
 use crate::wire::pb::v1;
 use data_encoding::HEXLOWER;
@@ -48,6 +48,8 @@ impl v1::federation_server::Federation for People {
             voters_version: state.voters_version(),
             voters_settled: state.voters_are_settled(),
             charter: charter.to_canon(),
+            level: u32::from(state.level()),
+            uncertified: state.waiting().filter_map(uncertified).collect(),
         }))
     }
 
@@ -55,7 +57,11 @@ impl v1::federation_server::Federation for People {
         let caller = self.caller(&request)?;
         let v1::SubmitActRequest { act, timeout_ms } = request.into_inner();
         let (reply, index) = self.core.submit_act(&caller, &act, decode::wait(timeout_ms)).await.map_err(refuse)?;
-        let state = if reply == CommandReply::Done { "done" } else { "pending" };
+        let state = match reply {
+            CommandReply::Done => "done",
+            CommandReply::Waiting => UNCERTIFIED,
+            CommandReply::Pending | CommandReply::Refused(_) => "pending",
+        };
         Ok(Response::new(v1::SubmitActReply { state: state.into(), index }))
     }
 
@@ -70,7 +76,7 @@ impl v1::federation_server::Federation for People {
         let asked = state.agreements().filter(|(a, _)| id.is_empty() || a.as_str() == id);
         let (page, more) = decode::page(asked.filter(|(a, _)| a.as_str() > after.as_str()), limit);
         let agreements =
-            page.into_iter().flat_map(|(_, versions)| versions.iter().map(|a| agreement(a, now))).collect();
+            page.into_iter().flat_map(|(_, versions)| versions.iter().map(|a| agreement(&state, a, now))).collect();
         Ok(Response::new(v1::ListAgreementsReply { agreements, ledger_index: self.core.cluster.applied(), more }))
     }
 
@@ -99,6 +105,22 @@ impl v1::federation_server::Federation for People {
     }
 }
 
+/// The state of what is complete and waits for a certificate.
+const UNCERTIFIED: &str = "waiting-for-certificate";
+
+fn uncertified(w: &Waiting) -> Option<v1::Uncertified> {
+    let (act, subject) = match &w.act {
+        Act::Agreement(t) => ("agreement", format!("{} v{}", t.id, t.version)),
+        Act::Guide(g) => ("guide", format!("{} {}", g.agency, g.agreement)),
+        Act::Register { agency, authority } => ("register", format!("{agency} {}", authority.handle)),
+        Act::ReinstateAgency { agency } => ("reinstate", agency.to_string()),
+        Act::Admit(d) => ("admit", d.agency.to_string()),
+        Act::AddNode { agency, node, .. } => ("add-node", format!("{agency}/{}", node.local)),
+        _ => return None,
+    };
+    Some(v1::Uncertified { act: act.into(), subject, index: w.index })
+}
+
 fn seat(n: &NodeState) -> v1::Seat {
     v1::Seat { agency: n.agency.to_string(), node: n.local.clone() }
 }
@@ -123,13 +145,15 @@ fn proposal(p: &Proposal) -> Option<v1::Proposal> {
     })
 }
 
-fn agreement(a: &AgreementState, now: Millis) -> v1::Agreement {
+fn agreement(state: &State, a: &AgreementState, now: Millis) -> v1::Agreement {
     let AgreementState { terms, signatures, in_force, ended } = a;
+    let waits = || state.is_waiting(&Act::Agreement(terms.clone()));
     let state = match (in_force, ended) {
         (_, Some(_)) => "ended",
         // Nobody had to end it.
         (Some(_), None) if terms.end <= now => "ended",
         (Some(_), None) => "in-force",
+        (None, None) if waits() => UNCERTIFIED,
         (None, None) => "draft",
     };
     v1::Agreement {
@@ -162,7 +186,8 @@ mod tests {
         let terms =
             Terms { end: Millis(1_000), ..crate::ledger::fixture::terms("border-2026", &["police", "customs"]) };
         let signed = AgreementState { terms, signatures: Default::default(), in_force: Some(3), ended: None };
-        let state = |now| agreement(&signed, Millis(now)).state;
+        let ledger = State::genesis(&crate::ledger::fixture::federation().genesis).unwrap();
+        let state = |now| agreement(&ledger, &signed, Millis(now)).state;
         assert_eq!((state(999).as_str(), state(1_000).as_str()), ("in-force", "ended"));
     }
 }

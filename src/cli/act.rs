@@ -11,6 +11,8 @@ use crate::node::SystemClock;
 use crate::seal::SigningKey;
 use crate::wire::pb::v1;
 
+/// State of an act that is complete and takes force once a majority of the voters certified it.
+pub(super) const UNCERTIFIED: &str = "waiting-for-certificate";
 /// A signature counts this long.
 const VALID_MS: u64 = 24 * 3600 * 1000;
 
@@ -48,7 +50,7 @@ impl Signer {
         crate::vault::Approval::sign(self.federation.clone(), parts, self.handle, expires, &self.key).to_canon()
     }
 
-    /// Signs and submits; the answer is `done` or `pending`, and the ledger index.
+    /// Signs and submits; the answer is `done`, `pending` or [`UNCERTIFIED`], and the ledger index.
     pub(super) async fn submit(&self, client: &Client, act: &Act, expected: u32) -> Result<(String, u64), Fault> {
         let expires = SystemClock.now().plus_ms(VALID_MS);
         let signed = SignedAct::sign(&self.federation, act, expected, expires, self.handle, &self.key);

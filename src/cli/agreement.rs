@@ -1,6 +1,6 @@
 //! `hufu agreement draft|sign|list|show|end`.
 
-use super::act::Signer;
+use super::act::{Signer, UNCERTIFIED};
 use super::args::Globals;
 use super::client::{Client, block_on, fault};
 use super::output::Out;
@@ -30,7 +30,8 @@ const REASON_CHARS: usize = 400;
 pub(super) enum Command {
     /// Draft terms and sign them as the first party's officer.
     Draft(Draft),
-    /// Sign a draft as an officer of a party. It is in force when every party has signed.
+    /// Sign a draft as an officer of a party. It is in force when every party has signed and a majority of the voters
+    /// certified that.
     Sign {
         /// Agreement to sign.
         id: AgreementId,
@@ -157,7 +158,12 @@ pub(super) fn run(command: Command, g: &Globals, out: &Out) -> Result<ExitCode, 
 pub(super) async fn sign_terms(client: &Client, terms: &Terms) -> Result<(String, u64), Fault> {
     let signer = Signer::of(client).await?;
     let (state, index) = signer.submit(client, &Act::Agreement(terms.clone()), terms.version.saturating_sub(1)).await?;
-    Ok((if state == "done" { "in-force".into() } else { "draft".into() }, index))
+    let state = match state.as_str() {
+        "done" => "in-force".to_owned(),
+        UNCERTIFIED => state,
+        _ => "draft".to_owned(),
+    };
+    Ok((state, index))
 }
 
 async fn list(client: &Client, id: &str) -> Result<Vec<v1::Agreement>, Fault> {

@@ -89,7 +89,7 @@ fn status(g: &Globals, out: &Out) -> Result<ExitCode, Fault> {
             .collect();
         if out.is_json() {
             let complaints = (!r.withheld).then_some(&complaints);
-            let json = json!({"leader": leader, "term": r.term, "commit": r.commit, "nodes": nodes, "digest_index": r.digest_index, "sync": sync, "complaints": complaints, "certified": r.certified, "double_words": r.double_words, "halted": (!r.halted.is_empty()).then_some(&r.halted)});
+            let json = json!({"leader": leader, "term": r.term, "commit": r.commit, "nodes": nodes, "digest_index": r.digest_index, "sync": sync, "complaints": complaints, "certified": r.certified, "double_words": r.double_words, "fresh": r.fresh, "age_ms": r.age_ms, "halted": (!r.halted.is_empty()).then_some(&r.halted)});
             out.answer(&json, String::new);
             return Ok(ExitCode::SUCCESS);
         }
@@ -137,6 +137,14 @@ fn status(g: &Globals, out: &Out) -> Result<ExitCode, Fault> {
         }
         if !r.halted.is_empty() {
             outln!("\n{} {}", out.say("账本停写：", "The ledger is closed for writing:"), shown(&r.halted));
+        }
+        if !r.fresh {
+            let age = r.age_ms.map_or_else(|| out.say("未知", "unknown").to_owned(), |ms| format!("{} s", ms / 1000));
+            let told = out.say(
+                "本节点可能未获知最新账本；所知截至：",
+                "This node may not know the newest of the ledger; age of what it knows:",
+            );
+            outln!("\n{told} {age}");
         }
         for why in &r.double_words {
             outln!("\n{} {}", out.say("自相矛盾的表决节点：", "A voter that contradicts itself:"), shown(why));

@@ -1,6 +1,6 @@
 //! `hufu federation genesis|sign|show|charter|admit|suspend|reinstate`.
 
-use super::act::Signer;
+use super::act::{Signer, UNCERTIFIED};
 use super::args::Globals;
 use super::client::{Client, block_on, fault};
 use super::output::{Out, outln};
@@ -9,7 +9,7 @@ use crate::domain::canon::Canon;
 use crate::domain::fault::Fault;
 use crate::domain::ids::AgencyId;
 use crate::domain::time::{Clock, Millis};
-use crate::ledger::{Act, Charter, Descriptor, Genesis, SignedGenesis};
+use crate::ledger::{Act, Charter, Descriptor, Genesis, LEVEL, SignedGenesis};
 use crate::node::SystemClock;
 use crate::seal::{SigningKey, sha256};
 use crate::wire::pb;
@@ -122,8 +122,13 @@ pub(super) fn run(command: Command, g: &Globals, out: &Out) -> Result<ExitCode, 
                 .iter()
                 .map(|p| json!({"act": p.act, "agency": p.agency, "signed_by": p.signed_by, "needed": r.threshold, "until": Millis(p.expires).to_rfc3339()}))
                 .collect();
-            let json = json!({"federation": r.federation, "threshold": r.threshold, "ledger_index": r.ledger_index,
-                "ledger_time": Millis(r.ledger_time).to_rfc3339(), "agencies": agencies, "waiting": waiting});
+            let uncertified: Vec<_> = r
+                .uncertified
+                .iter()
+                .map(|w| json!({"act": w.act, "subject": w.subject, "index": w.index, "state": UNCERTIFIED}))
+                .collect();
+            let json = json!({"federation": r.federation, "threshold": r.threshold, "ledger_index": r.ledger_index, "level": r.level,
+                "ledger_time": Millis(r.ledger_time).to_rfc3339(), "agencies": agencies, "waiting": waiting, "uncertified": uncertified});
             if out.is_json() {
                 out.answer(&json, String::new);
             } else {
@@ -138,6 +143,10 @@ pub(super) fn run(command: Command, g: &Globals, out: &Out) -> Result<ExitCode, 
                 if !waiting.is_empty() {
                     outln!("\n{}", out.say("等待更多机构签署：", "Waiting for more agencies to sign:"));
                     out.table(&["act", "agency", "signed_by", "needed", "until"], &waiting);
+                }
+                if !uncertified.is_empty() {
+                    outln!("\n{}", out.say("签署齐全，等待认证：", "Complete, and waiting for a certificate:"));
+                    out.table(&["act", "subject", "index", "state"], &uncertified);
                 }
             }
             Ok(ExitCode::SUCCESS)
@@ -175,9 +184,10 @@ fn admit(g: &Globals, out: &Out, d: Descriptor) -> Result<ExitCode, Fault> {
             "state": state, "index": index, "needed": shown.threshold});
         out.answer(&json, || {
             let say = out.say("指纹（请口头核对）", "fingerprint (compare by voice)");
-            let told = match state == "done" {
-                true => out.say("已接纳", "admitted").to_owned(),
-                false => format!(
+            let told = match state.as_str() {
+                "done" => out.say("已接纳", "admitted").to_owned(),
+                UNCERTIFIED => out.word(UNCERTIFIED),
+                _ => format!(
                     "{} {}",
                     out.say("已签署；生效所需机构数", "signed; agencies needed for it to be in force:"),
                     shown.threshold
@@ -204,6 +214,9 @@ fn change(g: &Globals, out: &Out, act: &Act, agency: &AgencyId) -> Result<ExitCo
             if state == "done" {
                 return format!("{agency}: {}", out.say("已生效", "in force"));
             }
+            if state == UNCERTIFIED {
+                return format!("{agency}: {}", out.word(UNCERTIFIED));
+            }
             format!(
                 "{agency}: {} {}",
                 out.say("已签署；生效所需机构数", "signed; agencies needed for it to be in force:"),
@@ -228,7 +241,8 @@ pub(super) fn draw_up(
         .ok_or_else(|| Fault::usage("NO_FOUNDER", "no descriptor given"))?;
     let default = u16::try_from(founders.len() / 2 + 1).unwrap_or(u16::MAX).max(2);
     let voters = voters.unwrap_or_else(|| founders.iter().map(|d| d.agency.clone()).collect());
-    let genesis = Genesis { federation, threshold: threshold.unwrap_or(default), created: now, founders, voters };
+    let threshold = threshold.unwrap_or(default);
+    let genesis = Genesis { federation, threshold, created: now, founders, voters, level: LEVEL };
     genesis.check()?;
     Ok(SignedGenesis { body: genesis.to_bytes(), signatures: Default::default() })
 }

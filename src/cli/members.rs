@@ -1,7 +1,7 @@
 //! `hufu cluster add-node|promote|demote|remove-node`: acts on who takes part. Each signer runs the same command. And
 //! `hufu cluster hand-over`.
 
-use super::act::Signer;
+use super::act::{Signer, UNCERTIFIED};
 use super::args::Globals;
 use super::client::{Client, block_on, fault};
 use super::output::Out;
@@ -114,9 +114,10 @@ async fn submit(
 ) -> Result<ExitCode, Fault> {
     let (state, index) = Signer::of(client).await?.submit(client, act, expected).await?;
     let json = json!({"agency": seat.agency, "node": seat.node, "state": state, "index": index, "needed": needed});
-    out.answer(&json, || match state == "done" {
-        true => format!("{seat}: {}", out.say("已生效", "in force")),
-        false => format!("{seat}: {} {needed}", out.say("已签署；所需签署数", "signed; signatures needed:")),
+    out.answer(&json, || match state.as_str() {
+        "done" => format!("{seat}: {}", out.say("已生效", "in force")),
+        UNCERTIFIED => format!("{seat}: {}", out.word(UNCERTIFIED)),
+        _ => format!("{seat}: {} {needed}", out.say("已签署；所需签署数", "signed; signatures needed:")),
     });
     Ok(ExitCode::SUCCESS)
 }

@@ -1,8 +1,9 @@
-//! `hufu node run`, `hufu node health`.
+//! `hufu node run`, `hufu node health`, `hufu node rebuild`.
 
 use super::output::Out;
 use crate::config::NodeConfig;
 use crate::domain::fault::Fault;
+use data_encoding::HEXLOWER;
 use serde_json::json;
 use std::io::{Read, Write};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream};
@@ -32,6 +33,13 @@ pub(super) enum Command {
         #[arg(long)]
         live: bool,
     },
+    /// Set the ledger of a stopped node aside, so that its next start begins anew from what the others certify: for one whose
+    /// state is another than the majority's. It must not vote, by the `charter` of hufu.toml; evidence is kept.
+    Rebuild {
+        /// hufu.toml, with `charter` as another agency wrote it now.
+        #[arg(long)]
+        config: PathBuf,
+    },
 }
 
 pub(super) fn run(command: Command, out: &Out) -> Result<ExitCode, Fault> {
@@ -54,6 +62,16 @@ pub(super) fn run(command: Command, out: &Out) -> Result<ExitCode, Fault> {
             }
             let (word, zh) = if live { ("alive", "在运行") } else { ("ready", "就绪") };
             out.answer(&json!({ "state": word }), || out.say(zh, word).to_owned());
+        }
+        Command::Rebuild { config } => {
+            let done = crate::node::rebuild(&NodeConfig::read(&config)?)?;
+            let fingerprint = HEXLOWER.encode(&done.charter);
+            let aside = done.ledger.map(|p| p.display().to_string());
+            out.answer(&json!({"aside": aside, "charter": fingerprint}), || {
+                let none = out.say("原先没有账本", "there was no ledger");
+                let told = out.say("账本已另存；节点下次启动时重新同步。依据的章程指纹（请口头核对）", "the ledger was set aside; the next start begins anew. Fingerprint of the charter (compare by voice)");
+                format!("{}\n{told} {fingerprint}", aside.as_deref().unwrap_or(none))
+            });
         }
     }
     Ok(ExitCode::SUCCESS)

@@ -19,7 +19,7 @@ pub(super) const WORDS: &str = "
     inspector 监督员 operator 运维员
     report 报告 lead 线索 person 人员 item 物品 fund 资金 place 场所 event 事件 case 案件
     admit 接纳 remove-node 移除节点 voters 表决节点 admitted 已接纳 removed 已移除
-    suspend 停权 reinstate 复权 suspended 已停权 lost 已灭失 committed 已提交 proposed 待定密审批 rejected 已退回 accepted 已受理 draft 待签署 in-force 有效 ended 已终止 done 完成 pending 待会签
+    suspend 停权 reinstate 复权 suspended 已停权 lost 已灭失 committed 已提交 proposed 待定密审批 rejected 已退回 accepted 已受理 draft 待签署 in-force 有效 ended 已终止 done 完成 pending 待会签 waiting-for-certificate 等待认证 register 登记 add-node 增加节点
     imported 新导入 updated 已更新 unchanged 未变
     cancelled 已撤回 unknown 未知 expired 已过期 marking-confirmed 定密已确认 undelivered 未按时送达
     unacknowledged 未按时签收 deputy 已呼叫副手 chain 已呼叫值班链 out-of-band 已带外呼叫 reminder 已提醒
@@ -44,7 +44,7 @@ pub(super) const REASONS: &str = "
     BAD_GENESIS 创世文件无效 BAD_KEY 密钥无效 BAD_NAME 名称无效 BAD_PERSON 人员信息无效 BAD_POLICY_SET 策略集无效
     BAD_PROFILE 个人配置文件无效 BAD_PURPOSE 须填写查阅事由（1至200字） BAD_QUERY 检索式无效 BAD_REFERENCE 关联要素无效
     BAD_OBJECT STIX对象无效 BAD_REASON 原因无效（1至200字） BAD_REQUEST 证书申请无效 BAD_SOURCE 来源无效 BAD_SUBJECT 主题无效 BAD_TERMS 协议条款无效 BAD_TITLE 标题无效
-    BAD_TLS 证书与密钥不符 BAD_WARNING 预警无效 BODY_TOO_LARGE 内容过大 CERTIFICATE 证书出错
+    BAD_TLS 证书与密钥不符 BAD_WARNING 预警无效 BODY_TOO_LARGE 内容过大 BUDGET 本机构本分钟的账本配额已用完 CERTIFICATE 证书出错
     COMPARTMENT_NOT_HELD 您不在该专项知悉范围内 CONFLICT 与他人的操作冲突 DATA_IN_USE 数据目录正被另一节点使用
     DEADLINE 超过等待时限 DISK_FULL 节点磁盘将满 DIR_NOT_EMPTY 目录不为空 EXISTS 已存在 EXPIRED 已过期 FLASH_QUOTA 特提通报过于频繁
     FOREIGN_DATA 数据目录属于其他节点或联盟 FOREIGN_ORIGINATOR 只有原发机构的人员可以标密 INTEGRITY 完整性校验失败
@@ -55,7 +55,7 @@ pub(super) const REASONS: &str = "
     NO_AUTHORITY 没有签署权限 NO_GUIDE 没有适用的定密细目 NO_LEADER 当前没有主节点 NO_PROFILE 未指定个人配置文件
     OUTBOX_FULL 待发通报已满 OUTSIDE_AGREEMENT 超出协议范围 OVERLOADED 节点繁忙 PEER_REFUSED 连接被拒绝
     PERIOD_TOO_LONG 保密期限超过法定上限 PERSON_CHANGED 人员信息已被他人更改 POLICY_REFUSED 策略不允许
-    PORT_IN_USE 端口已被占用 REFUSED 被拒绝 RELABEL_NEEDED 须变更标密 REJECTED 已被退回 REFUSED_BY_LEDGER 账本不接受 SAME_PERSON 同一人不能充当两人
+    PORT_IN_USE 端口已被占用 PROGRAM_TOO_OLD 程序版本过旧，须先升级 REFUSED 被拒绝 RELABEL_NEEDED 须变更标密 REJECTED 已被退回 REFUSED_BY_LEDGER 账本不接受 SAME_PERSON 同一人不能充当两人
     SEARCH_FAILED 检索失败 SUSPENDED 您的权限已被停用 TOO_LONG 内容过长 TOO_MANY 数量过多 UNAVAILABLE 暂不可用
     UNKNOWN_AGENCY 没有这个机构 UNKNOWN_NODE 没有这个节点 NODE_REMOVED 该节点已被移出联盟 BAD_NODE 节点名称无效 UNKNOWN_AGREEMENT 没有这个有效协议 UNKNOWN_GRADE 没有这个密级 UNKNOWN_GROUP 没有这个收件组
     UNKNOWN_PERSON 本节点不认识您，或您的权限已被收回 UNOPENABLE 密封数据损坏或打不开 UNREACHABLE 收件方暂不可达
@@ -109,6 +109,8 @@ pub(super) const SENTENCES: &str = "
     `{}` is an agency of this federation already => `{}` 已是本联盟机构
     the last change of the voters is not done yet => 上一次表决节点变更尚未完成
     this node was removed from the federation => 本节点已被移出联盟
+    something that was changed meanwhile kept it from taking force => 其间的变更使其未能生效
+    it counts anew with the next minute of the ledger's time; asking again is safe => 账本时间进入下一分钟后重新计算，可放心重试
     an agency has no voice in its own standing => 机构对自身的停权或复权没有表决权
     a person who is suspended is not registered => 已停用的人员不予登记
     `{}` is suspended from the federation => `{}` 已被联盟停权

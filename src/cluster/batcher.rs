@@ -1,36 +1,43 @@
 //! Many signed batches share one log entry; answers are fanned out.
 //!
 //! One entry is under way at a time, since the leader of this openraft waits for its own disk with each;
-//! whatever arrives meanwhile goes into the next. A non-leader hands what it has to the leader. Batches are
-//! idempotent by their sequence, so an unknown outcome is simply tried again until the deadline.
+//! whatever arrives meanwhile goes into the next, of each agency in turn. A non-leader hands what it has to the
+//! leader. Batches are idempotent by their sequence, so an unknown outcome is simply tried again until the deadline.
 
 use super::codec;
 use super::error::ClusterError;
+use super::fair::Fair;
 use super::log::Gauge;
 use super::members::Turn;
 use super::network::{CallKind, PeerCalls};
 use super::types::{Entry, Raft};
 use crate::domain::canon::Canon;
-use crate::domain::ids::NodeId;
+use crate::domain::ids::{AgencyId, NodeId};
 use crate::domain::limits;
 use crate::journal::{Place, Waiting};
 use crate::ledger::BatchReply;
-use std::sync::Arc;
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, sleep};
 
-/// Most batches that wait, and their bytes.
-const WAITING: usize = 1_024;
-const WAITING_BYTES: usize = 16 << 20;
+/// Most batches that wait to be lined up.
+const WAITING: usize = 8_192;
+/// Most bytes of one agency that wait: whoever brings much leaves the others theirs.
+const WAITING_BYTES: usize = 4 << 20;
 const RETRY: Duration = Duration::from_millis(50);
+/// Most batches of one agency that wait here.
+const LINE: usize = 1_024;
 /// One attempt with the leader.
 const ATTEMPT: Duration = Duration::from_secs(3);
 
 /// One signed batch on its way.
 struct Job {
     batch: Vec<u8>,
+    /// The agency of the node that brings it.
+    of: Option<AgencyId>,
     deadline: Instant,
     answer: oneshot::Sender<Result<BatchReply, ClusterError>>,
     origin: Origin,
@@ -46,29 +53,39 @@ pub(super) enum Origin {
     Forwarded,
 }
 
+/// What waits for its turn.
+type Lines = Fair<Option<AgencyId>, Job>;
+
 /// The queue in front of the proposing task.
 pub(super) struct Batcher {
     jobs: mpsc::Sender<Job>,
-    waiting: Waiting,
+    /// By agency: those of the ledger, and nobody.
+    waiting: Mutex<BTreeMap<Option<AgencyId>, Waiting>>,
 }
 
 impl Batcher {
     pub(super) fn start(node: NodeId, raft: Raft, log: Gauge, calls: Arc<dyn PeerCalls>, turn: Turn) -> Batcher {
         let (jobs, queue) = mpsc::channel(WAITING);
         tokio::spawn(Proposer { node, raft, log, calls, turn }.run(queue));
-        Batcher { jobs, waiting: Waiting::new(WAITING_BYTES) }
+        Batcher { jobs, waiting: Mutex::default() }
     }
 
-    /// Queues a batch, or refuses it at once. Its answer comes out of what is returned.
+    fn place(&self, of: &Option<AgencyId>, bytes: usize) -> Option<Place> {
+        let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
+        waiting.entry(of.clone()).or_insert_with(|| Waiting::new(WAITING_BYTES)).take(bytes)
+    }
+
+    /// Queues a batch that a node of this agency brings, or refuses it at once. Its answer comes out of what is returned.
     pub(super) fn push(
         &self,
         batch: Vec<u8>,
+        of: Option<AgencyId>,
         deadline: Instant,
         origin: Origin,
     ) -> Result<oneshot::Receiver<Result<BatchReply, ClusterError>>, ClusterError> {
-        let place = self.waiting.take(batch.len()).ok_or(ClusterError::Overloaded)?;
+        let place = self.place(&of, batch.len()).ok_or(ClusterError::Overloaded)?;
         let (answer, outcome) = oneshot::channel();
-        let job = Job { batch, deadline, answer, origin, _place: place };
+        let job = Job { batch, of, deadline, answer, origin, _place: place };
         self.jobs.try_send(job).map_err(|e| match e {
             TrySendError::Full(_) => ClusterError::Overloaded,
             TrySendError::Closed(_) => ClusterError::Unavailable(": the node is stopping".into()),
@@ -88,27 +105,16 @@ struct Proposer {
 
 impl Proposer {
     async fn run(self, mut queue: mpsc::Receiver<Job>) {
-        let mut left: Option<Job> = None;
+        let mut waiting: Lines = Fair::of_at_most(LINE);
         loop {
-            let first = match left.take() {
-                Some(job) => job,
-                None => match queue.recv().await {
-                    Some(job) => job,
-                    None => return,
-                },
-            };
-            let mut bytes = first.batch.len();
-            let mut jobs = vec![first];
-            while jobs.len() < Entry::BATCHES {
-                let Ok(job) = queue.try_recv() else { break };
-                if bytes + job.batch.len() > limits::ENTRY_BYTES {
-                    left = Some(job);
-                    break;
-                }
-                bytes += job.batch.len();
-                jobs.push(job);
+            if waiting.is_empty() {
+                let Some(job) = queue.recv().await else { return };
+                line_up(&mut waiting, job);
             }
-            self.place(jobs).await;
+            while let Ok(job) = queue.try_recv() {
+                line_up(&mut waiting, job);
+            }
+            self.place(entry(&mut waiting)).await;
         }
     }
 
@@ -183,6 +189,24 @@ impl Proposer {
         let bytes = self.calls.call(leader, CallKind::Forward, body, left + RETRY).await.map_err(|e| e.to_string())?;
         codec::parse(&bytes, |r| r.list(Entry::BATCHES, BatchReply::read)).map_err(|e| e.to_string())
     }
+}
+
+fn line_up(waiting: &mut Lines, job: Job) {
+    if let Err(job) = waiting.push(job.of.clone(), job) {
+        let _ = job.answer.send(Err(ClusterError::Overloaded));
+    }
+}
+
+/// What goes into one entry: of each agency in turn.
+fn entry(waiting: &mut Lines) -> Vec<Job> {
+    let (mut bytes, mut jobs) = (0usize, Vec::<Job>::new());
+    while jobs.len() < Entry::BATCHES {
+        let fits = |job: &Job| jobs.is_empty() || bytes + job.batch.len() <= limits::ENTRY_BYTES;
+        let Some(job) = waiting.take(fits) else { break };
+        bytes += job.batch.len();
+        jobs.push(job);
+    }
+    jobs
 }
 
 /// Forwarded batches go back to their nodes, which know the next leader as soon as we do; the rest is answered.

@@ -19,6 +19,7 @@ use super::voters::Voters;
 use crate::domain::canon::{Canon, CanonError, Reader, Writer};
 use crate::domain::ids::{FederationId, NodeId};
 use crate::journal::JournalError;
+use crate::ledger::{ATTESTATION, Command, attested};
 use crate::seal::{Signature, SigningKey};
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
@@ -26,7 +27,6 @@ use std::time::{Duration, Instant};
 use tokio::sync::{Notify, OwnedMutexGuard, watch};
 use tokio::task::{JoinError, JoinSet};
 
-const DOMAIN: &str = "hufu.attestation";
 /// Entries after the last certificate at which the leader asks for the next.
 const ENTRIES: u64 = 256;
 /// Pause after which it asks for fewer.
@@ -57,11 +57,7 @@ pub(super) fn attest(
     key: &SigningKey,
     (index, digest): (u64, [u8; 32]),
 ) -> Attestation {
-    Attestation { voter, index, digest, signature: key.sign(DOMAIN, &words(federation, index, &digest)) }
-}
-
-fn words(federation: &FederationId, index: u64, digest: &[u8; 32]) -> Vec<u8> {
-    Writer::new(DOMAIN, 1).value(federation).u64(index).array(digest).finish()
+    Attestation { voter, index, digest, signature: key.sign(ATTESTATION, &attested(federation, index, &digest)) }
 }
 
 impl Canon for Attestation {
@@ -101,8 +97,8 @@ impl Certificate {
         if !ordered || !known || !voters.is_majority(&self.signatures.iter().map(|(voter, _)| *voter).collect()) {
             return false;
         }
-        let words = words(&voters.federation, self.index, &self.digest);
-        self.signatures.iter().all(|(voter, s)| voters.signed(*voter, DOMAIN, &words, s))
+        let words = attested(&voters.federation, self.index, &self.digest);
+        self.signatures.iter().all(|(voter, s)| voters.signed(*voter, ATTESTATION, &words, s))
     }
 
     /// The words that it is made of.
@@ -198,8 +194,26 @@ impl Certifier {
 
     /// This voter's word on an index that it has applied since its start.
     pub(super) fn attest(&self, index: u64) -> Option<Attestation> {
-        let digest = self.published.digest_at(index).filter(|_| self.voters.contains(self.node))?;
+        let digest = self.digest_at(index).filter(|_| self.voters.contains(self.node))?;
         Some(attest(&self.voters.federation, self.node, &self.key, (index, digest)))
+    }
+
+    /// This node's own digest after an index: as it applied it, or as an act that waits remembers it, also over a restart.
+    fn digest_at(&self, index: u64) -> Option<[u8; 32]> {
+        self.published.digest_at(index).or_else(|| self.published.state().digest_seen(index))
+    }
+
+    /// The command that brings the ledger a certificate of this index, if a majority of the voters signed what this node has
+    /// there (P7).
+    ///
+    /// # Errors
+    /// A journal that takes no evidence.
+    pub(super) async fn for_the_ledger(&self, index: u64) -> Result<Option<Command>, JournalError> {
+        let Some(certificate) = self.collect(index).await else { return Ok(None) };
+        let Certificate { index, digest, signatures } = certificate.clone();
+        self.take(NodeId(self.node), certificate).await?;
+        let signatures = signatures.into_iter().map(|(voter, signature)| (NodeId(voter), signature)).collect();
+        Ok((self.digest_at(index) == Some(digest)).then_some(Command::Certified { index, digest, signatures }))
     }
 
     /// Takes a certificate in, from whomever. False when it is none.
@@ -214,7 +228,7 @@ impl Certifier {
             self.hear(&a).await?;
         }
         // Counted only when compared: else a leader could hand out true certificates ahead of false entries.
-        let Some(own) = self.published.digest_at(c.index) else { return Ok(true) };
+        let Some(own) = self.digest_at(c.index) else { return Ok(true) };
         if own != c.digest {
             let why = format!("the majority certifies another state at index {} than this node has", c.index);
             tracing::error!(%sender, %why);
@@ -385,8 +399,8 @@ impl Certifier {
     }
 
     fn holds(&self, a: &Attestation) -> bool {
-        let words = words(&self.voters.federation, a.index, &a.digest);
-        self.voters.signed(a.voter, DOMAIN, &words, &a.signature)
+        let words = attested(&self.voters.federation, a.index, &a.digest);
+        self.voters.signed(a.voter, ATTESTATION, &words, &a.signature)
     }
 
     /// Asks for certificates as long as the node runs.

@@ -42,6 +42,8 @@ struct Job {
 pub struct Committer {
     jobs: mpsc::Sender<Job>,
     waiting: Waiting,
+    cluster: Arc<Cluster>,
+    node: NodeId,
 }
 
 impl Committer {
@@ -55,9 +57,10 @@ impl Committer {
         clock: Arc<dyn Clock>,
     ) -> Committer {
         let (jobs, queue) = mpsc::channel(WAITING);
+        let budgets = Arc::clone(&cluster);
         let signer = Signer { cluster, federation, node, key, incarnation, sequence: 0, clock };
         tokio::spawn(signer.run(queue));
-        Committer { jobs, waiting: Waiting::new(WAITING_BYTES) }
+        Committer { jobs, waiting: Waiting::new(WAITING_BYTES), cluster: budgets, node }
     }
 
     /// Puts a command on the ledger. Answers its index and reply once applied here.
@@ -69,6 +72,11 @@ impl Committer {
         let bytes = command.to_canon().len();
         if bytes > limits::BATCH_BYTES / 2 {
             return Err(Fault::usage("BAD_ACT", "the command is over the size that a ledger entry takes"));
+        }
+        // Whatever the budget says, the clock is told that ends its minute, and the certificate that others wait for.
+        let is_free = matches!(command, Command::Supports { .. } | Command::Certified { .. });
+        if !is_free && self.is_over_budget() {
+            return Err(refused(Refusal::Budget));
         }
         let (answer, outcome) = oneshot::channel();
         let overloaded = || Fault::overloaded("too many commands wait for the ledger");
@@ -82,6 +90,13 @@ impl Committer {
         // A batch waits as long as its most patient command; each caller as long as it said.
         let outcome = tokio::time::timeout_at(deadline, outcome).await.map_err(|_| unknown())?;
         outcome.map_err(|_| stopping())?
+    }
+}
+
+impl Committer {
+    fn is_over_budget(&self) -> bool {
+        let state = self.cluster.state();
+        state.node(self.node).is_some_and(|n| state.is_over_budget(&n.agency))
     }
 }
 
@@ -99,6 +114,8 @@ pub fn refused(refusal: Refusal) -> Fault {
         Refusal::Exists => Fault::conflict("EXISTS", text),
         Refusal::Expired => Fault::conflict("EXPIRED", text),
         Refusal::NoAuthority => Fault::refused("NO_AUTHORITY", text),
+        Refusal::Budget => Fault::unavailable("BUDGET", text)
+            .hint("it counts anew with the next minute of the ledger's time; asking again is safe"),
         Refusal::Unknown => Fault::not_found(),
         Refusal::Malformed | Refusal::Invalid => Fault::usage("BAD_ACT", text),
         _ => Fault::refused("REFUSED_BY_LEDGER", text),

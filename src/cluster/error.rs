@@ -1,7 +1,9 @@
 //! What goes wrong with consensus, for people and for callers.
 
+use super::committer::refused;
 use crate::domain::canon::CanonError;
 use crate::domain::fault::Fault;
+use crate::ledger::Refusal;
 use thiserror::Error;
 
 /// What goes wrong with consensus.
@@ -22,6 +24,9 @@ pub enum ClusterError {
     /// Somebody tried to undo what was applied.
     #[error("the ledger is closed for writing: {0}")]
     Halted(String),
+    /// The agency put on the ledger what it may in this minute.
+    #[error("it is over what the agency may put on the ledger in a minute")]
+    Budget,
     /// Storage or configuration failed; the node stops.
     #[error("consensus stopped: {0}")]
     Fatal(String),
@@ -37,6 +42,7 @@ impl From<ClusterError> for Fault {
             ClusterError::Door(_) => Fault::refused("NOT_ALLOWED", e.to_string()),
             ClusterError::Halted(_) => Fault::integrity("LEDGER_HALTED", e.to_string())
                 .hint("evidence is in `ledger/evidence` of the node's data; agree with the other agencies, move it away, start the node again"),
+            ClusterError::Budget => refused(Refusal::Budget),
             ClusterError::Fatal(_) => Fault::unavailable("JOURNAL_FAILED", e.to_string()),
         }
     }

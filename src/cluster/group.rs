@@ -8,25 +8,26 @@ use super::door::{Door, DoorError};
 use super::elections::{Elections, Grant, Mandate, read_grants};
 use super::error::ClusterError;
 use super::evidence::{Evidence, Finding};
+use super::freshness::Freshness;
 use super::log::LogStore;
 use super::machine::{Machine, Published};
 use super::members::{Members, Turn};
 use super::network::{CallError, CallKind, Network, PeerCalls};
 use super::pieces::Pieces;
 use super::saver::Incidents;
-use super::types::{Entry, Membership, Raft, Vote};
+use super::types::{Membership, Raft, Vote};
 use super::voters::Voters;
 use crate::domain::canon::{Canon, CanonError, Reader};
 use crate::domain::ids::{AgencyId, NodeId};
 use crate::domain::limits;
-use crate::journal::{Host, Place, Waiting, Written};
+use crate::journal::{Host, Waiting, Written};
 use crate::ledger::{BatchReply, Charter, State};
 use crate::seal::{PublicKey, SigningKey};
 use openraft::raft::{AppendEntriesResponse, InstallSnapshotResponse};
 use openraft::{Config, EmptyNode, SnapshotPolicy};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
@@ -37,8 +38,6 @@ const ATTEST_WAIT: Duration = Duration::from_secs(1);
 /// One attempt to ask a leader how far it is: whoever is elected meanwhile is asked next.
 const ASK_LEADER: Duration = Duration::from_secs(3);
 const ASK_AGAIN: Duration = Duration::from_millis(50);
-/// Calls of one node that forward, at a time. An honest one has one, and those that it gave up.
-const FORWARDS: usize = 8;
 
 /// Raft timings in milliseconds.
 #[derive(Debug, Clone, Copy)]
@@ -107,15 +106,16 @@ pub struct Cluster {
     pub(super) node: NodeId,
     pub(super) raft: Raft,
     pub(super) log: LogStore,
-    published: Arc<Published>,
+    pub(super) published: Arc<Published>,
     incidents: Incidents,
     pub(super) evidence: Arc<Evidence>,
-    certifier: Arc<Certifier>,
-    /// The tasks that ask for certificates; they end with this.
+    pub(super) certifier: Arc<Certifier>,
+    pub(super) freshness: Arc<Freshness>,
+    /// The tasks that ask other nodes by themselves; they end with this.
     certifying: tokio::sync::Mutex<JoinSet<()>>,
-    batcher: Batcher,
+    pub(super) batcher: Batcher,
     /// Calls under way that forward, by sender: the door lets only nodes of the ledger here.
-    forwarding: Mutex<BTreeMap<NodeId, Waiting>>,
+    pub(super) forwarding: Mutex<BTreeMap<NodeId, Waiting>>,
     pub(super) turn: Turn,
     /// Written while leadership is handed over; read by whoever asks the voters whether this node leads.
     pub(super) calm: tokio::sync::RwLock<()>,
@@ -159,14 +159,17 @@ impl Cluster {
         if log.vote().is_none() && begun.is_set().map_err(fatal)? {
             return Err(fatal(LOG_LOST.to_owned()));
         }
-        let state = published.state();
-        let voters = state.voters();
+        let voters = published.state().voters();
+        // Whoever the others say does not vote stands for nothing here either, whatever the genesis says.
+        let told_not_to = o.charter.as_ref().is_some_and(|c| !c.voters.iter().any(|set| set.contains(&o.node)));
         let (key, known) = (Arc::new(o.key), Arc::new(Voters::following(Arc::clone(&published), o.charter)));
         let elections = Arc::new(Elections::new(Arc::clone(&known)));
         let mandate = Mandate::new(o.node.0, Arc::clone(&key), Arc::clone(&elections), Arc::clone(&o.calls));
         let mandate = Arc::new(mandate);
         let (calls, shown, kept) =
             (Arc::clone(&o.calls), (Arc::clone(&published), &machine.file()), Arc::clone(&evidence));
+        let (asker, shown_too) = (Arc::clone(&key), Arc::clone(&published));
+        let freshness = Arc::new(Freshness::new(o.node.0, asker, Arc::clone(&known), Arc::clone(&o.calls), shown_too));
         let certifier = Arc::new(Certifier::new(o.node.0, key, Arc::clone(&known), calls, shown, kept));
         machine.certify_with(Arc::clone(&certifier));
         let network = Network {
@@ -180,7 +183,8 @@ impl Cluster {
             .await
             .map_err(|e| fatal(e.to_string()))?;
         tokio::spawn(begun.once_voted(raft.clone()));
-        if voters.contains(&o.node) && !raft.is_initialized().await.map_err(|e| fatal(e.to_string()))? {
+        let votes = voters.contains(&o.node) && !told_not_to;
+        if votes && !raft.is_initialized().await.map_err(|e| fatal(e.to_string()))? {
             // Every voter starts with the same membership, which openraft allows: they elect one leader.
             let members: BTreeMap<u64, EmptyNode> = voters.iter().map(|n| (n.0, EmptyNode::new())).collect();
             if let Err(e) = raft.initialize(members).await {
@@ -190,6 +194,7 @@ impl Cluster {
         let mut certifying = JoinSet::new();
         certifying.spawn(Arc::clone(&certifier).run(raft.clone()));
         certifying.spawn(Arc::clone(&certifier).watch());
+        certifying.spawn(Arc::clone(&freshness).run(log.gauge()));
         certifying.spawn(Arc::clone(&certifier).renew_snapshots(raft.clone()));
         certifying.spawn(Arc::clone(&certifier).certify_snapshots(raft.clone()));
         let certifying = tokio::sync::Mutex::new(certifying);
@@ -207,6 +212,7 @@ impl Cluster {
             incidents,
             evidence,
             certifier,
+            freshness,
             certifying,
             batcher,
             turn,
@@ -277,7 +283,7 @@ impl Cluster {
         self.evidence.halted()
     }
 
-    fn writable(&self) -> Result<(), ClusterError> {
+    pub(super) fn writable(&self) -> Result<(), ClusterError> {
         self.halted().map_or(Ok(()), |why| Err(ClusterError::Halted(why)))
     }
 
@@ -317,7 +323,8 @@ impl Cluster {
             return Err(ClusterError::Malformed(CanonError::TooLong));
         }
         self.writable()?;
-        let outcome = self.batcher.push(batch, deadline, Origin::Own)?;
+        let of = self.state().node_agency(self.node);
+        let outcome = self.batcher.push(batch, of, deadline, Origin::Own)?;
         let reply = outcome.await.map_err(|_| ClusterError::Unavailable(": the node is stopping".into()))??;
         // The leader may be ahead: what was answered must be readable here.
         self.wait_applied(reply.index, deadline).await?;
@@ -416,6 +423,15 @@ impl Cluster {
                 Ok(codec::message(|w| {
                     w.option(granted.as_ref(), |w, g| {
                         w.value(g);
+                    });
+                }))
+            }
+            CallKind::Pulse => {
+                let number = codec::parse(&body, |r| r.u64())?;
+                let pulse = self.freshness.answer(sender.0, number, self.log.gauge().last());
+                Ok(codec::message(|w| {
+                    w.option(pulse.as_ref(), |w, p| {
+                        w.value(p);
                     });
                 }))
             }
@@ -532,39 +548,5 @@ impl Cluster {
             .map_err(|_| ClusterError::Unavailable(": this node lags behind".into()))?
             .map(|_| ())
             .map_err(|e| ClusterError::Fatal(e.to_string()))
-    }
-
-    /// A place for one call that forwards: whoever sends many leaves the others theirs.
-    fn forwards(&self, sender: NodeId) -> Option<Place> {
-        let mut all = self.forwarding.lock().unwrap_or_else(PoisonError::into_inner);
-        all.entry(sender).or_insert_with(|| Waiting::new(FORWARDS)).take(1)
-    }
-
-    /// Batches that another node forwards to the leader; they join the leader's own queue. A node forwards what it
-    /// signed itself: anything else would be room in the log for nothing.
-    async fn forwarded(&self, sender: NodeId, body: &[u8]) -> Result<Vec<u8>, ClusterError> {
-        let (left_ms, batches) = codec::parse(body, |r| {
-            Ok((r.u64()?, r.list(Entry::BATCHES, |r| r.bytes(limits::BATCH_BYTES + 128).map(<[u8]>::to_vec))?))
-        })?;
-        self.writable()?;
-        let _place = self.forwards(sender).ok_or(ClusterError::Overloaded)?;
-        let state = self.state();
-        if !batches.iter().all(|b| state.is_signed_by(b, sender)) {
-            return Err(ClusterError::Door("a forwarded batch is not its sender's own".into()));
-        }
-        let deadline = Instant::now() + Duration::from_millis(left_ms.min(60_000));
-        let mut waiting = Vec::with_capacity(batches.len());
-        for batch in batches {
-            waiting.push(self.batcher.push(batch, deadline, Origin::Forwarded)?);
-        }
-        let mut replies = Vec::with_capacity(waiting.len());
-        for outcome in waiting {
-            replies.push(outcome.await.map_err(|_| ClusterError::Unavailable(": the leader is stopping".into()))??);
-        }
-        Ok(codec::message(|w| {
-            w.list(replies.iter(), |w, r| {
-                w.value(r);
-            });
-        }))
     }
 }

@@ -118,10 +118,16 @@ impl Live {
     }
 }
 
-/// How full the log is.
+/// How full the log is, and how far it goes.
 pub(super) struct Gauge(Arc<Mutex<Live>>);
 
 impl Gauge {
+    /// Its last index; 0 for none.
+    pub(super) fn last(&self) -> u64 {
+        let live = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        live.last().map_or(0, |id| id.index)
+    }
+
     /// Whether nothing new should be put there before it is cut.
     pub(super) fn is_full(&self) -> bool {
         let live = self.0.lock().unwrap_or_else(PoisonError::into_inner);

@@ -188,6 +188,8 @@ impl RaftStateMachine<TypeConfig> for Machine {
                     self.membership = StoredMembership::new(Some(entry.log_id), m);
                 }
             }
+            // What comes next has rules that this program does not know: it would make another state of it.
+            self.state.check_level().map_err(|e| failed(ErrorVerb::Write, e.to_string()))?;
             self.applied = Some(entry.log_id);
             digests.push((index, self.state.digest()));
             replies.push(reply);

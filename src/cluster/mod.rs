@@ -14,28 +14,36 @@
 //! - A node that took part and lost its votes does not start ([`begun`]).
 //! - A storage error stops openraft, and `node` then stops the process: nothing is served from a log that
 //!   cannot be read (openraft issue 1795).
+//! - Agencies' batches are written in turn, and none over a budget ([`fair`], P8).
 //! - A batch is answered only once it is applied on this node.
 //! - Who takes part by the log is who does by the ledger, as far as whoever leads has brought it ([`members`]).
 //!
 //! - A snapshot counts only with a certificate of the majority for its very state, and a node whose state is not the
 //!   certified one writes nothing more ([`certificate`], P7).
 //! - A voter's log is cut only up to a snapshot whose certificate is durable beside it ([`snapshot`], [`machine`]).
+//! - What waits on the ledger for a certificate gets one from whoever leads, or from anybody else ([`certifying`]).
+//! - How old the applied state may be is known by the signed word of a majority of the voters ([`freshness`], P9).
 //! - Two words of one voter on one index that differ are kept as evidence against it ([`heard`]).
 //!
 //! Not guaranteed: that an elected leader sends everybody the same entries before the next certificate, about a second
-//! later. What contradicts a fork is kept as evidence; which side was bad, people find out.
+//! later. Nothing takes force by it that opens something. What contradicts a fork is kept as evidence; which side was bad,
+//! people find out.
 
 #![allow(clippy::result_large_err, reason = "openraft's storage error is large, and its traits ask for it")]
 
 mod batcher;
 mod begun;
 mod certificate;
+mod certifying;
 mod codec;
 mod committer;
 mod door;
 mod elections;
 mod error;
 mod evidence;
+mod fair;
+mod forwarded;
+mod freshness;
 mod group;
 mod hand_over;
 mod heard;

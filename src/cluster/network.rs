@@ -41,6 +41,8 @@ pub enum CallKind {
     Certificate = 8,
     /// The leader asks its target to stand for election.
     Stand = 9,
+    /// How far a voter's log goes.
+    Pulse = 10,
 }
 
 impl CallKind {
@@ -51,8 +53,8 @@ impl CallKind {
 
     /// The kind of a code.
     pub fn from_code(code: u32) -> Option<CallKind> {
-        use CallKind::{Append, Attest, Certificate, Forward, Grant, ReadIndex, Snapshot, Stand, Vote};
-        let all = [Append, Vote, Snapshot, Forward, ReadIndex, Grant, Attest, Certificate, Stand];
+        use CallKind::{Append, Attest, Certificate, Forward, Grant, Pulse, ReadIndex, Snapshot, Stand, Vote};
+        let all = [Append, Vote, Snapshot, Forward, ReadIndex, Grant, Attest, Certificate, Stand, Pulse];
         all.into_iter().find(|k| k.code() == code)
     }
 }

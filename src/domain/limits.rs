@@ -20,6 +20,10 @@ pub const ENTRY_BYTES: usize = 256 << 10;
 pub const BATCH_BYTES: usize = 128 << 10;
 /// Most commands of one signed batch.
 pub const BATCH_COMMANDS: usize = 128;
+/// Commands that one agency puts on the ledger in a minute of the ledger's time (P8): 8,000 a second.
+pub const MINUTE_COMMANDS: u64 = 480_000;
+/// Bytes of its batches in that minute: over 4 MiB a second; 3,000 publishes a second take about 1.
+pub const MINUTE_BYTES: u64 = 256 << 20;
 /// Largest message between nodes, in bytes (P8); an envelope with its objects fits.
 pub const PEER_MESSAGE_BYTES: usize = 4 << 20;
 /// Longest query, in characters.
@@ -39,6 +43,8 @@ pub const AGREEMENT_VERSIONS: usize = 1 << 16;
 pub const GUIDES: usize = 1 << 20;
 /// Acts that wait for more signatures.
 pub const PENDING_ACTS: usize = 1 << 16;
+/// Acts that are complete and wait for a certificate, of those that one agency's nodes bring.
+pub const WAITING_OF_AGENCY: usize = 512;
 /// Persons of one agency who sign acts, suspended ones included.
 pub const AUTHORITIES: usize = 1 << 16;
 /// Pair keys that one agency introduced: one for each other agency and month.

@@ -15,6 +15,7 @@ use super::genesis::{Authority, origin_mark};
 use super::record::VersionEntry;
 use super::state::{AgreementState, GuideState, Pending, State};
 use super::whole::Standing;
+use super::widening::{Waiting, widens};
 
 use CommandReply::{Done, Refused};
 
@@ -24,8 +25,11 @@ const BEGUN: usize = 64;
 impl State {
     /// Applies one signed batch. Pure: the same state, index and bytes give the same state and reply.
     pub fn apply_batch(&mut self, index: u64, bytes: &[u8]) -> BatchReply {
+        self.look_back(index);
         let refuse = |why| BatchReply { index, refused: Some(why), replies: Vec::new() };
-        let Ok((batch, body, signature)) = SignedBatch::open(bytes) else { return refuse(Refusal::Malformed) };
+        let Ok((batch, body, signature)) = SignedBatch::open(bytes, self.level()) else {
+            return refuse(Refusal::Malformed);
+        };
         let Some(node) = self.nodes.get(&batch.node) else { return refuse(Refusal::UnknownNode) };
         if batch.federation != self.federation || !SignedBatch::signed_by(&node.key, body, &signature) {
             return refuse(Refusal::BadSignature);
@@ -45,8 +49,13 @@ impl State {
             refuse(Refusal::Expired)
         } else {
             self.report_time(&agency, batch.time);
-            let replies = batch.commands.iter().map(|c| self.command(index, batch.node, &agency, c)).collect();
-            BatchReply { index, refused: None, replies }
+            match self.spend(&agency, batch.commands.len(), bytes.len()) {
+                Err(why) => refuse(why),
+                Ok(()) => {
+                    let replies = batch.commands.iter().map(|c| self.command(index, batch.node, &agency, c)).collect();
+                    BatchReply { index, refused: None, replies }
+                }
+            }
         };
         if let Some(node) = self.nodes.get_mut(&batch.node) {
             node.last = at;
@@ -57,7 +66,7 @@ impl State {
 
     /// Whether these bytes are a batch that this node signed.
     pub fn is_signed_by(&self, bytes: &[u8], node: NodeId) -> bool {
-        let Ok((batch, body, signature)) = SignedBatch::open(bytes) else { return false };
+        let Ok((batch, body, signature)) = SignedBatch::open(bytes, self.level()) else { return false };
         batch.node == node && self.nodes.get(&node).is_some_and(|n| SignedBatch::signed_by(&n.key, body, &signature))
     }
 
@@ -81,7 +90,7 @@ impl State {
 
     fn command(&mut self, index: u64, node: NodeId, agency: &AgencyId, command: &Command) -> CommandReply {
         let result = match command {
-            Command::Act(act) => self.act(index, act),
+            Command::Act(act) => self.act(index, agency, act),
             Command::Introduce { to, month, sealed } => self.introduce(agency, to, *month, sealed),
             Command::Commit { record, version, commitment, grant, tags } => {
                 let entry = VersionEntry {
@@ -97,6 +106,9 @@ impl State {
             }
             Command::Grant { record, version, grant, tags } => self.grant(agency, *record, *version, *grant, tags),
             Command::Anchor { checkpoint } => self.anchor(index, node, *checkpoint),
+            Command::Supports { level } => self.supports(node, *level),
+            Command::Certified { index: of, digest, signatures } => self.certified(index, (*of, *digest), signatures),
+            Command::Later(_) => Err(Refusal::Level),
         };
         result.unwrap_or_else(Refused)
     }
@@ -161,13 +173,20 @@ impl State {
         Ok(Done)
     }
 
-    fn act(&mut self, index: u64, signed: &SignedAct) -> Result<CommandReply, Refusal> {
+    fn act(&mut self, index: u64, brought: &AgencyId, signed: &SignedAct) -> Result<CommandReply, Refusal> {
         if self.time >= signed.expires {
             return Err(Refusal::Expired);
         }
         let act = Act::from_canon(&signed.act).map_err(|_| Refusal::Malformed)?;
         if self.forget_expired() {
             self.settle();
+        }
+        let deferred = (self.defers() && widens(&act)).then(|| act.clone());
+        if deferred.as_ref().is_some_and(|act| self.is_waiting(act)) {
+            return Ok(CommandReply::Waiting);
+        }
+        if deferred.is_some() && !self.has_room_for_waiting(brought) {
+            return Err(Refusal::Invalid);
         }
         let expected = |version| if signed.expected == version { Ok(()) } else { Err(Refusal::VersionConflict) };
         let reply = match act {
@@ -192,6 +211,11 @@ impl State {
             Act::RemoveNode { ref agency, ref node } => self.remove_node(index, signed, &act, (agency, node.as_str())),
             Act::Voters(ref seats) => self.change_voters(signed, &act, seats),
         }?;
+        if let (CommandReply::Waiting, Some(act)) = (reply, deferred) {
+            self.put_off(index, brought, signed, act);
+        }
+        // Whoever is gone, or is let in again, changes what all know.
+        self.raise_level();
         self.settle();
         Ok(reply)
     }
@@ -263,11 +287,31 @@ impl State {
             latest.signatures.retain(|a, h| self.holds(a, *h, Role::SecurityOfficer).is_some());
         }
         let complete = terms.parties.iter().all(|p| latest.signatures.contains_key(p));
-        if complete && latest.in_force.is_none() {
+        if complete && latest.in_force.is_none() && !self.defers() {
             latest.in_force = Some(index);
         }
+        let reply = match (complete, latest.in_force) {
+            (false, _) => CommandReply::Pending,
+            (true, None) => CommandReply::Waiting,
+            (true, Some(_)) => Done,
+        };
         self.agreements.insert(terms.id, versions);
-        Ok(if complete { Done } else { CommandReply::Pending })
+        Ok(reply)
+    }
+
+    /// Terms that every party signed are in force from now on, if none ended them and those who signed still may. Where one
+    /// may not any more, they are a draft again.
+    pub(super) fn agree(&mut self, index: u64, terms: &Terms) {
+        let mut versions = self.agreements.get(&terms.id).cloned().unwrap_or_default();
+        let Some(signed) = versions.iter_mut().find(|v| v.terms == *terms) else { return };
+        if signed.ended.is_some() || signed.in_force.is_some() {
+            return;
+        }
+        signed.signatures.retain(|a, h| self.holds(a, *h, Role::SecurityOfficer).is_some());
+        if terms.parties.iter().all(|p| signed.signatures.contains_key(p)) {
+            signed.in_force = Some(index);
+        }
+        self.agreements.insert(terms.id.clone(), versions);
     }
 
     fn end_agreement(
@@ -302,10 +346,16 @@ impl State {
         }
         let by = *self.signers(signed, &guide.agency, Role::Classifier).first().ok_or(Refusal::NoAuthority)?;
         let id = guide_id(&self.federation, &signed.act);
-        if !self.guides.contains_key(&id) && self.guides.len() >= limits::GUIDES {
+        if self.guides.contains_key(&id) {
+            return Ok(Done);
+        }
+        if self.guides.len() >= limits::GUIDES {
             return Err(Refusal::Invalid);
         }
-        self.guides.entry(id).or_insert(GuideState { guide, by, since: index, ended: None });
+        if self.defers() {
+            return Ok(CommandReply::Waiting);
+        }
+        self.guides.insert(id, GuideState { guide, by, since: index, ended: None });
         Ok(Done)
     }
 
@@ -321,6 +371,9 @@ impl State {
         if !may {
             return Err(Refusal::NoAuthority);
         }
+        if signed.expected <= 1 {
+            self.end_waiting_guide(index, agency, id);
+        }
         let guide = self.guides.get_mut(&id).filter(|g| g.guide.agency == *agency).ok_or(Refusal::Unknown)?;
         if signed.expected > 1 {
             return Err(Refusal::VersionConflict);
@@ -328,6 +381,16 @@ impl State {
         // Nothing follows the end: the same again is done already.
         guide.ended.get_or_insert(index);
         Ok(Done)
+    }
+
+    /// A guide that waits for its certificate is over before it took force, and stays so.
+    fn end_waiting_guide(&mut self, index: u64, agency: &AgencyId, id: [u8; 16]) {
+        let federation = self.federation.clone();
+        let named = |act: &Act| {
+            matches!(act, Act::Guide(g) if g.agency == *agency) && guide_id(&federation, &act.to_canon()) == id
+        };
+        let Some(Waiting { act: Act::Guide(guide), by: Some(by), .. }) = self.take_waiting(named) else { return };
+        self.guides.insert(id, GuideState { guide, by, since: index, ended: Some(index) });
     }
 
     /// Two officers of the agency, neither of them the subject (P1). Signatures may come one by one.
@@ -341,18 +404,32 @@ impl State {
         if let Some((known, _)) = state.authorities.get(&authority.handle) {
             return if *known == authority { Ok(Done) } else { Err(Refusal::Exists) };
         }
-        let key_taken = self.is_key_used(&authority.key);
-        let full = state.authorities.len() >= limits::AUTHORITIES || self.pending.len() >= limits::PENDING_ACTS;
-        if key_taken || authority.roles.is_empty() || full || state.barred.contains(&authority.handle) {
+        if !self.may_register(agency, &authority) || self.pending.len() >= limits::PENDING_ACTS {
             return Err(Refusal::Invalid);
         }
         if !self.two_officers(signed, agency, Some(authority.handle))? {
             return Ok(CommandReply::Pending);
         }
+        if self.defers() {
+            return Ok(CommandReply::Waiting);
+        }
+        self.enter(agency, authority);
+        Ok(Done)
+    }
+
+    /// Whether nothing is against a registration.
+    pub(super) fn may_register(&self, agency: &AgencyId, authority: &Authority) -> bool {
+        let Some(state) = self.agencies.get(agency) else { return false };
+        let known = state.authorities.contains_key(&authority.handle) || state.barred.contains(&authority.handle);
+        let full = state.authorities.len() >= limits::AUTHORITIES;
+        !self.is_key_used(&authority.key) && !known && !full && !authority.roles.is_empty()
+    }
+
+    /// Enters a person among those who sign acts.
+    pub(super) fn enter(&mut self, agency: &AgencyId, authority: Authority) {
         if let Some(state) = self.agencies.get_mut(agency) {
             state.authorities.insert(authority.handle, (authority, false));
         }
-        Ok(Done)
     }
 
     /// Adds the signatures to those that came before; whether two officers of the agency have signed.
@@ -412,6 +489,11 @@ impl State {
         for hash in dropped {
             self.pending.remove(&hash);
         }
+        let registers = |act: &Act| match act {
+            Act::Register { agency: of, authority } => of == agency && authority.handle == handle,
+            _ => false,
+        };
+        let _comes_to_nothing = self.take_waiting(registers);
         // Nothing follows a suspension: the same again is done already.
         let state = self.agencies.get_mut(agency).ok_or(Refusal::Unknown)?;
         match state.authorities.get_mut(&handle) {

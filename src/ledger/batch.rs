@@ -45,8 +45,8 @@ impl SignedBatch {
         Writer::bare().bytes(&body).value(&signature).finish()
     }
 
-    /// Splits bytes into body and signature without trusting either.
-    pub(super) fn open(bytes: &[u8]) -> Result<(SignedBatch, &[u8], Signature), CanonError> {
+    /// Splits bytes into body and signature without trusting either, by the rules of a level.
+    pub(super) fn open(bytes: &[u8], level: u16) -> Result<(SignedBatch, &[u8], Signature), CanonError> {
         let mut r = Reader::bare(bytes);
         let body = r.bytes(limits::BATCH_BYTES)?;
         let signature = r.value()?;
@@ -59,7 +59,7 @@ impl SignedBatch {
             sequence: r.u64()?,
             not_after: r.u64()?,
             time: r.value()?,
-            commands: r.list(limits::BATCH_COMMANDS, |r| Command::from_canon(r.bytes(limits::BATCH_BYTES)?))?,
+            commands: r.list(limits::BATCH_COMMANDS, |r| Command::open(r.bytes(limits::BATCH_BYTES)?, level))?,
         };
         r.finish()?;
         Ok((batch, body, signature))
@@ -95,10 +95,14 @@ pub enum Refusal {
     ForeignRecord = 9,
     /// Content that no honest node proposes.
     Invalid = 10,
+    /// A command that the ledger's level does not have (P5).
+    Level = 11,
+    /// Over what its agency may put on the ledger in a minute (P8).
+    Budget = 12,
 }
 
 impl Refusal {
-    const ALL: [Refusal; 11] = [
+    const ALL: [Refusal; 13] = [
         Refusal::Malformed,
         Refusal::UnknownNode,
         Refusal::BadSignature,
@@ -110,6 +114,8 @@ impl Refusal {
         Refusal::Exists,
         Refusal::ForeignRecord,
         Refusal::Invalid,
+        Refusal::Level,
+        Refusal::Budget,
     ];
 }
 
@@ -127,6 +133,8 @@ impl fmt::Display for Refusal {
             Refusal::Exists => "there is another object of this name",
             Refusal::ForeignRecord => "the record id carries another origin",
             Refusal::Invalid => "its content is not allowed",
+            Refusal::Level => "the ledger's level has no such command",
+            Refusal::Budget => "it is over what the agency may put on the ledger in a minute",
         })
     }
 }
@@ -150,6 +158,8 @@ pub enum CommandReply {
     Pending,
     /// Refused; nothing changed.
     Refused(Refusal),
+    /// Written, and complete; in force once a majority of the voters certified it (P7).
+    Waiting,
 }
 
 impl Canon for CommandReply {
@@ -158,6 +168,7 @@ impl Canon for CommandReply {
             CommandReply::Done => w.u8(0),
             CommandReply::Pending => w.u8(1),
             CommandReply::Refused(x) => w.u8(2).value(x),
+            CommandReply::Waiting => w.u8(3),
         };
     }
     fn read(r: &mut Reader<'_>) -> Result<Self, CanonError> {
@@ -165,6 +176,7 @@ impl Canon for CommandReply {
             0 => CommandReply::Done,
             1 => CommandReply::Pending,
             2 => CommandReply::Refused(r.value()?),
+            3 => CommandReply::Waiting,
             _ => return Err(CanonError::Invalid("reply")),
         })
     }

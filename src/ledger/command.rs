@@ -1,12 +1,16 @@
 //! What a node may put on the ledger. Variant order is format.
 
 use crate::domain::canon::{Canon, CanonError, Reader, Writer};
-use crate::domain::ids::{AgencyId, RecordId};
+use crate::domain::ids::{AgencyId, NodeId, RecordId};
+use crate::seal::Signature;
 
 use super::act::SignedAct;
+use super::level::CERTIFIED;
 
 /// Most tags of one commitment (P13: padded to 4, 8, 16 …).
 pub const TAGS: usize = 4096;
+/// Most signatures of a certificate; a voter set is far smaller.
+const SIGNATURES: usize = 64;
 
 /// One command of a batch.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -51,6 +55,22 @@ pub enum Command {
         /// Digest of the checkpoint.
         checkpoint: [u8; 32],
     },
+    /// Up to which level the node knows the rules (P5).
+    Supports {
+        /// That level.
+        level: u16,
+    },
+    /// A majority of the voters signed the state after an index (P7).
+    Certified {
+        /// That index.
+        index: u64,
+        /// The state's digest.
+        digest: [u8; 32],
+        /// Voters in the order of their numbers, and what each signed.
+        signatures: Vec<(NodeId, Signature)>,
+    },
+    /// One that the ledger's level does not have, by its number. It is refused.
+    Later(u8),
 }
 
 impl Canon for Command {
@@ -78,6 +98,17 @@ impl Canon for Command {
             Command::Anchor { checkpoint } => {
                 w.u8(4).array(checkpoint);
             }
+            Command::Supports { level } => {
+                w.u8(5).u16(*level);
+            }
+            Command::Certified { index, digest, signatures } => {
+                w.u8(6).u64(*index).array(digest).list(signatures.iter(), |w, (voter, signature)| {
+                    w.value(voter).value(signature);
+                });
+            }
+            Command::Later(code) => {
+                w.u8(*code);
+            }
         }
     }
     fn read(r: &mut Reader<'_>) -> Result<Self, CanonError> {
@@ -93,9 +124,31 @@ impl Canon for Command {
             },
             3 => Command::Grant { record: r.value()?, version: r.u32()?, grant: r.array()?, tags: read_tags(r)? },
             4 => Command::Anchor { checkpoint: r.array()? },
+            5 => Command::Supports { level: r.u16()? },
+            6 => Command::Certified {
+                index: r.u64()?,
+                digest: r.array()?,
+                signatures: r.list(SIGNATURES, |r| Ok((r.value()?, r.value()?)))?,
+            },
             _ => return Err(CanonError::Invalid("command")),
         })
     }
+}
+
+impl Command {
+    /// As it stands in a batch, by the rules of a level. What a level does not have is looked at no further, so that no
+    /// program, however new, calls the batch malformed for what another one cannot read.
+    pub(super) fn open(bytes: &[u8], level: u16) -> Result<Command, CanonError> {
+        match bytes.first() {
+            Some(code) if *code > last_of(level) => Ok(Command::Later(*code)),
+            _ => Command::from_canon(bytes),
+        }
+    }
+}
+
+/// The highest number of a command that a level has.
+fn last_of(level: u16) -> u8 {
+    if level < CERTIFIED { 5 } else { 6 }
 }
 
 pub(super) fn read_tags(r: &mut Reader<'_>) -> Result<Vec<[u8; 16]>, CanonError> {

@@ -5,6 +5,7 @@ use super::batch::SignedBatch;
 use super::command::Command;
 use super::genesis::{Authority, Descriptor, Genesis, NodeEntry, SIGN_GENESIS, SignedGenesis, node_id};
 use super::state::{AgreementState, State};
+use super::widening::{ATTESTATION, attested};
 use crate::domain::agency::Tier;
 use crate::domain::agreement::Terms;
 use crate::domain::canon::Canon;
@@ -77,15 +78,28 @@ pub(crate) fn second_node(agency: &AgencyId, seed: u8) -> (NodeId, NodeEntry, Si
 }
 
 pub(crate) fn federation() -> Federation {
-    voted_by(&["police", "customs"])
+    voted_by(&["police", "customs"], 1)
 }
 
 /// The same with cyberspace as third voter: one may be gone.
 pub(crate) fn three_voters() -> Federation {
-    voted_by(&["police", "customs", "cyberspace"])
+    voted_by(&["police", "customs", "cyberspace"], 1)
 }
 
-fn voted_by(voters: &[&str]) -> Federation {
+/// The same as [`federation`] at the level at which what widens waits for a certificate.
+pub(crate) fn certifying() -> Federation {
+    voted_by(&["police", "customs"], 2)
+}
+
+/// The command that brings what police and customs signed of a state.
+pub(crate) fn certificate(f: &Federation, (index, digest): (u64, [u8; 32])) -> Command {
+    let words = attested(&f.id, index, &digest);
+    let mut signatures = [&f.police, &f.customs].map(|a| (a.node, a.node_key.sign(ATTESTATION, &words)));
+    signatures.sort_by_key(|(voter, _)| *voter);
+    Command::Certified { index, digest, signatures: signatures.into() }
+}
+
+fn voted_by(voters: &[&str], level: u16) -> Federation {
     let (customs, a) = agency("customs", 20);
     let (cyberspace, b) = agency("cyberspace", 60);
     let (police, c) = agency("police", 100);
@@ -95,6 +109,7 @@ fn voted_by(voters: &[&str]) -> Federation {
         created: Millis(1_000_000),
         founders: vec![a, b, c],
         voters: voters.iter().map(|id| id.parse().unwrap()).collect(),
+        level,
     };
     genesis.check().unwrap();
     let mut signed = SignedGenesis { body: genesis.to_bytes(), signatures: Default::default() };
@@ -200,6 +215,7 @@ pub(crate) fn signed_genesis(founders: &[(&Descriptor, Handle, &SigningKey)]) ->
         created: Millis(1_000_000),
         voters: ["police".parse().unwrap(), "customs".parse().unwrap()].into(),
         founders: founders.iter().map(|(d, _, _)| (*d).clone()).collect(),
+        level: 1,
     };
     genesis.check().unwrap();
     let mut signed = SignedGenesis { body: genesis.to_bytes(), signatures: Default::default() };

@@ -11,6 +11,7 @@ use crate::seal::{GradePublic, PublicKey, Signature, digest};
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 
+use super::level::{FIRST, check_level};
 use super::state::LedgerError;
 
 /// Signature domain of a genesis.
@@ -201,30 +202,41 @@ pub struct Genesis {
     pub founders: Vec<Descriptor>,
     /// Agencies whose first node votes; the others' nodes are learners. At most one voter per agency.
     pub voters: BTreeSet<AgencyId>,
+    /// The level of rules at which it begins (P5).
+    pub level: u16,
 }
 
 impl Genesis {
-    /// The bytes that are signed.
+    /// The bytes that are signed. Version 2 names its level; one that does not begins at the first.
     pub fn to_bytes(&self) -> Vec<u8> {
-        let mut w = Writer::new("hufu.genesis", 1);
+        let levelled = self.level != FIRST;
+        let mut w = Writer::new("hufu.genesis", if levelled { 2 } else { 1 });
         w.value(&self.federation).u16(self.threshold).value(&self.created);
         w.list(self.founders.iter(), |w, d| d.write(w));
         write_set(&mut w, &self.voters);
+        if levelled {
+            w.u16(self.level);
+        }
         w.finish()
     }
 
     /// Parses and checks the bytes.
     pub fn from_bytes(bytes: &[u8]) -> Result<Genesis, LedgerError> {
         let read = || -> Result<Genesis, CanonError> {
-            let mut r = Reader::new(bytes, "hufu.genesis", 1)?;
+            let open = |version| Reader::new(bytes, "hufu.genesis", version).map(|r| (r, version));
+            let (mut r, version) = open(1).or_else(|_| open(2))?;
             let g = Genesis {
                 federation: r.value()?,
                 threshold: r.u16()?,
                 created: r.value()?,
                 founders: r.list(limits::AGENCIES, Descriptor::read)?,
                 voters: read_set(&mut r, limits::AGENCIES)?,
+                level: if version == 1 { FIRST } else { r.u16()? },
             };
             r.finish()?;
+            if version > 1 && g.level <= FIRST {
+                return Err(CanonError::Invalid("level"));
+            }
             Ok(g)
         };
         let g = read()?;
@@ -240,6 +252,10 @@ impl Genesis {
     /// Refuses a genesis that could not work or that breaks P2.
     pub fn check(&self) -> Result<(), LedgerError> {
         let bad = |why: &'static str| Err(LedgerError::Genesis { why });
+        check_level(self.level)?;
+        if self.level < FIRST {
+            return bad("there is no such level of rules");
+        }
         if self.founders.len() < 2 {
             return bad("a federation has at least two founders");
         }

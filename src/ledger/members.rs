@@ -20,7 +20,7 @@ use super::batch::{CommandReply, Refusal};
 use super::genesis::{Authority, Descriptor, NodeEntry, Place, node_id, origin_mark};
 use super::state::{AgencyState, NodeState, State};
 
-use CommandReply::{Done, Pending};
+use CommandReply::{Done, Pending, Waiting};
 
 /// Fewest voters of a set: one alone would be the whole ledger.
 const FEWEST: usize = 2;
@@ -189,17 +189,25 @@ impl State {
         if !self.enough_of_the_whole(signed, act, &[d.agency.clone()].into())? {
             return Ok(Pending);
         }
+        if self.defers() {
+            return Ok(Waiting);
+        }
+        self.take_in(d);
+        Ok(Done)
+    }
+
+    /// An agency is one of the federation from now on.
+    pub(super) fn take_in(&mut self, d: &Descriptor) {
         for n in &d.nodes {
             self.nodes.insert(node_id(&d.agency, &n.local), NodeState::new(&d.agency, n));
         }
         self.members.places.extend(placed(d));
         let authorities = d.authorities.iter().map(|a| (a.handle, (a.clone(), false))).collect();
         self.agencies.insert(d.agency.clone(), AgencyState::admitted(d.clone(), authorities));
-        Ok(Done)
     }
 
     /// Whether nothing of a descriptor is somebody else's.
-    fn has_room_for(&self, d: &Descriptor) -> bool {
+    pub(super) fn has_room_for(&self, d: &Descriptor) -> bool {
         let mark = origin_mark(&self.federation, &d.agency);
         let ids: BTreeSet<NodeId> = d.nodes.iter().map(|n| node_id(&d.agency, &n.local)).collect();
         let mut keys = d.nodes.iter().map(|n| &n.key).chain(d.authorities.iter().map(|a| &a.key));
@@ -243,22 +251,35 @@ impl State {
         if signed.expected != 0 {
             return Err(Refusal::VersionConflict);
         }
-        let standing = self.nodes.values().filter(|n| n.agency == *agency).count();
-        let removed = self.members.retired.values().filter(|r| r.agency == *agency).count();
-        let full = standing >= limits::AGENCY_NODES
-            || standing.saturating_add(removed) >= limits::AGENCY_NUMBERS
-            || self.pending.len() >= limits::PENDING_ACTS;
-        if full || !is_local(&entry.local) || self.is_number_used(id) || self.is_key_used(&entry.key) {
+        if !self.may_add(agency, entry) || self.pending.len() >= limits::PENDING_ACTS {
             return Err(Refusal::Invalid);
         }
         if !self.two_officers(signed, agency, None)? {
             return Ok(Pending);
         }
+        if self.defers() {
+            return Ok(Waiting);
+        }
+        self.place_node(agency, entry, place);
+        Ok(Done)
+    }
+
+    /// Whether an agency may have this node too.
+    pub(super) fn may_add(&self, agency: &AgencyId, entry: &NodeEntry) -> bool {
+        let standing = self.nodes.values().filter(|n| n.agency == *agency).count();
+        let removed = self.members.retired.values().filter(|r| r.agency == *agency).count();
+        let full = standing >= limits::AGENCY_NODES || standing.saturating_add(removed) >= limits::AGENCY_NUMBERS;
+        let used = self.is_number_used(node_id(agency, &entry.local)) || self.is_key_used(&entry.key);
+        !full && !used && is_local(&entry.local)
+    }
+
+    /// A node takes part from now on.
+    pub(super) fn place_node(&mut self, agency: &AgencyId, entry: &NodeEntry, place: Option<Place>) {
+        let id = node_id(agency, &entry.local);
         self.nodes.insert(id, NodeState::new(agency, entry));
         if let Some(place) = place {
             self.members.places.insert(id, place);
         }
-        Ok(Done)
     }
 
     /// Takes a node out for good: two officers of its agency, or officers of t others. One that votes is taken off the

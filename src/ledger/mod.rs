@@ -9,6 +9,9 @@
 //! - A batch counts once (P3): signed by its node, strictly rising (incarnation, sequence), not after its index;
 //!   the last batch sent again gets its stored reply. One refused command never fails its neighbours.
 //! - Nodes publish, anchor and introduce; acts of authority carry persons' signatures (P1).
+//! - What widens takes force at the entry that brings a certificate for it, what narrows at once (P7).
+//! - No agency puts more on the ledger than its budget of a minute (P8).
+//! - Rules have levels: a log is read by the rules of its time, on every node alike (P5).
 //! - A suspended agency's nodes and officers count for nothing (P2).
 //! - Who takes part, and who votes, is what officers of t agencies signed; a node that was removed never comes back.
 //! - The ledger learns no label, title, or audience: a commitment is a hiding hash and blinded tags (P12, P13).
@@ -19,12 +22,17 @@
 mod act;
 mod apply;
 mod batch;
+mod budget;
 mod charter;
 mod command;
 #[cfg(test)]
 #[allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "test")]
 pub(crate) mod fixture;
+mod form;
 mod genesis;
+mod level;
+#[cfg(test)]
+mod level_tests;
 mod members;
 #[cfg(test)]
 mod members_tests;
@@ -33,6 +41,9 @@ mod state;
 #[cfg(test)]
 mod tests;
 mod whole;
+mod widening;
+#[cfg(test)]
+mod widening_tests;
 
 pub use act::{Act, SignedAct, act_hash};
 pub use apply::guide_id;
@@ -40,7 +51,9 @@ pub use batch::{BatchReply, CommandReply, Refusal, SignedBatch};
 pub use charter::Charter;
 pub use command::Command;
 pub use genesis::{Authority, Descriptor, Genesis, NodeEntry, Place, SignedGenesis, node_id, origin_mark};
+pub use level::LEVEL;
 pub use members::Retired;
 pub use record::{RecordEntry, VersionEntry};
 pub use state::{AgencyState, AgreementState, GuideState, LedgerError, NodeState, State};
 pub use whole::Proposal;
+pub use widening::{ATTESTATION, Waiting, attested};

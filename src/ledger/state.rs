@@ -14,15 +14,21 @@ use std::sync::Arc;
 use thiserror::Error;
 
 use super::batch::BatchReply;
+use super::budget::Spent;
+use super::form::{read_agency, write_agency};
 use super::genesis::{Authority, Descriptor, SignedGenesis, node_id, origin_mark};
+use super::level::{FIRST, Levels};
 use super::members::Members;
 use super::record::{RecordEntry, Records};
 use super::whole::Proposal;
+use super::widening::Waiting;
 
 const STATE: &str = "hufu.state";
-/// Of a state whose members are no longer those of the genesis.
-const VERSION: u16 = 3;
-/// Of one whose members are: as it was written before they could change.
+/// Of a state with a level of rules above the first, or reports of what nodes know.
+const VERSION: u16 = 4;
+/// Of one whose members are no longer those of the genesis.
+const CHANGED: u16 = 3;
+/// Of one whose members still are: as it was written before they could change.
 const FOUNDED: u16 = 2;
 
 /// Why a genesis or a stored state was refused.
@@ -45,6 +51,16 @@ pub enum LedgerError {
         /// Which rule.
         why: &'static str,
     },
+    /// Written by, or for, a later version of this program.
+    #[error("this program is too old for the ledger: {what} {found} is needed, and it knows {known}")]
+    TooOld {
+        /// Of what.
+        what: &'static str,
+        /// Which.
+        found: u16,
+        /// The highest that is known.
+        known: u16,
+    },
     /// A founder has not signed.
     #[error("founder `{agency}` has not signed the genesis")]
     Unsigned {
@@ -63,6 +79,9 @@ impl From<LedgerError> for Fault {
     fn from(e: LedgerError) -> Fault {
         match e {
             LedgerError::BadGenesisSignature { .. } => Fault::integrity("BAD_SIGNATURE", e.to_string()),
+            LedgerError::TooOld { .. } => {
+                Fault::conflict("PROGRAM_TOO_OLD", e.to_string()).hint("install the version that the other nodes run")
+            }
             LedgerError::Unsigned { .. } => Fault::conflict("UNSIGNED", e.to_string())
                 .hint("an officer of every founder runs `hufu federation sign FILE`"),
             _ => Fault::usage("BAD_GENESIS", e.to_string()),
@@ -113,7 +132,7 @@ pub struct AgreementState {
     pub terms: Terms,
     /// One officer of each party that signed.
     pub signatures: BTreeMap<AgencyId, Handle>,
-    /// Index at which the last party signed.
+    /// Index at which it took force: the last party's signature, or the certificate of it.
     pub in_force: Option<u64>,
     /// Index at which a party ended it, and why.
     pub ended: Option<(u64, String)>,
@@ -161,6 +180,9 @@ pub struct State {
     /// Agencies that voted by the genesis.
     voters: BTreeSet<AgencyId>,
     pub(super) members: Members,
+    pub(super) levels: Levels,
+    /// Acts that wait for a certificate, in the order of their indices (P7).
+    pub(super) waiting: Vector<Waiting>,
     pub(super) agencies: OrdMap<AgencyId, AgencyState>,
     pub(super) nodes: OrdMap<NodeId, NodeState>,
     pub(super) agreements: OrdMap<AgreementId, Vec<AgreementState>>,
@@ -172,6 +194,8 @@ pub struct State {
     pub(super) records: Records,
     pub(super) reports: OrdMap<AgencyId, Millis>,
     pub(super) time: Millis,
+    /// What agencies put on the ledger in a minute (P8).
+    pub(super) spent: OrdMap<AgencyId, Spent>,
     /// Digest of the parts that change seldom; recomputed by whoever changes them.
     pub(super) settled: [u8; 32],
 }
@@ -196,6 +220,8 @@ impl State {
             threshold: genesis.threshold,
             voters: genesis.voters,
             members,
+            levels: Levels::founded(genesis.level),
+            waiting: Vector::new(),
             agencies,
             nodes,
             agreements: OrdMap::new(),
@@ -206,6 +232,7 @@ impl State {
             records: Records::default(),
             reports: OrdMap::new(),
             time: genesis.created,
+            spent: OrdMap::new(),
             settled: [0; 32],
         };
         state.settle();
@@ -331,7 +358,12 @@ impl State {
 
     /// Canonical bytes of the whole state, for snapshots.
     pub fn encode(&self) -> Vec<u8> {
-        let mut w = Writer::new(STATE, if self.members.is_as_founded() { FOUNDED } else { VERSION });
+        let version = match (self.levels.is_first(), self.members.is_as_founded()) {
+            (false, _) => VERSION,
+            (true, false) => CHANGED,
+            (true, true) => FOUNDED,
+        };
+        let mut w = Writer::new(STATE, version);
         self.write_settled(&mut w);
         self.write_moving(&mut w);
         w.value(&self.records);
@@ -362,7 +394,8 @@ impl State {
     pub fn decode(bytes: &[u8]) -> Result<State, LedgerError> {
         // Version 1 knew no standing, no entries, no proposals and nothing given up.
         let open = |version| Reader::new(bytes, STATE, version).map(|r| (r, version));
-        let (mut r, version) = open(VERSION).or_else(|_| open(FOUNDED)).or_else(|_| open(1))?;
+        let known = open(VERSION).or_else(|_| open(CHANGED)).or_else(|_| open(FOUNDED)).or_else(|_| open(1));
+        let (mut r, version) = known.map_err(|e| later_form(bytes).unwrap_or(e.into()))?;
         let first = version == 1;
         let federation = r.value()?;
         let threshold = r.u16()?;
@@ -380,12 +413,20 @@ impl State {
             lost = r.list(limits::LOST, |r| Ok(((r.value()?, r.u32()?), r.u64()?)))?.into_iter().collect();
         }
         let members = match version {
-            VERSION => r.value()?,
+            VERSION | CHANGED => r.value()?,
             _ => Members::founded(&voters, agencies.values().map(|a| a.descriptor.as_ref())),
         };
+        let levels: Levels = if version == VERSION { r.value()? } else { Levels::founded(FIRST) };
+        levels.check()?;
+        let most = limits::WAITING_OF_AGENCY.saturating_mul(limits::AGENCIES);
+        let waiting = if version == VERSION { r.list(most, Waiting::read)? } else { Vec::new() };
         let nodes = r.list(1 << 16, |r| Ok((r.value()?, r.value()?)))?.into_iter().collect();
         let reports = r.list(limits::AGENCIES, |r| Ok((r.value()?, r.value()?)))?.into_iter().collect();
         let time = r.value()?;
+        let spent: Vec<(AgencyId, Spent)> = match version {
+            VERSION => r.list(limits::AGENCIES, |r| Ok((r.value()?, r.value()?)))?,
+            _ => Vec::new(),
+        };
         let records = r.value()?;
         r.finish()?;
         let mut state = State {
@@ -393,6 +434,8 @@ impl State {
             threshold,
             voters,
             members,
+            levels,
+            waiting: waiting.into_iter().collect(),
             agencies,
             nodes,
             agreements,
@@ -403,6 +446,7 @@ impl State {
             records,
             reports,
             time,
+            spent: spent.into_iter().collect(),
             settled: [0; 32],
         };
         state.settle();
@@ -437,8 +481,12 @@ impl State {
         w.list(self.lost.iter(), |w, ((id, version), index)| {
             w.value(id).u32(*version).u64(*index);
         });
-        if !self.members.is_as_founded() {
+        let levelled = !self.levels.is_first();
+        if levelled || !self.members.is_as_founded() {
             w.value(&self.members);
+        }
+        if levelled {
+            w.value(&self.levels).list(self.waiting.iter(), |w, x| x.write(w));
         }
     }
 
@@ -450,6 +498,11 @@ impl State {
             w.value(a).value(t);
         });
         w.value(&self.time);
+        if !self.levels.is_first() {
+            w.list(self.spent.iter(), |w, (agency, spent)| {
+                w.value(agency).value(spent);
+            });
+        }
     }
 
     /// Officers' handles that count: registered, not suspended, holding the role.
@@ -458,107 +511,9 @@ impl State {
     }
 }
 
-fn write_agency(w: &mut Writer, a: &AgencyState) {
-    w.value(a.descriptor.as_ref());
-    w.list(a.authorities.values(), |w, (x, suspended)| {
-        w.value(x).flag(*suspended);
-    });
-    w.list(a.introductions.iter(), |w, ((to, month), sealed)| {
-        w.value(to).u32(*month).bytes(sealed);
-    });
-    w.u32(a.standing).option(a.suspended, |w, i| {
-        w.u64(i);
-    });
-    w.list(a.entries.iter(), |w, (handle, (version, hash))| {
-        w.value(handle).u32(*version).array(hash);
-    });
-    write_set(w, &a.barred);
-}
-
-fn read_agency(r: &mut Reader<'_>, first: bool) -> Result<(AgencyId, AgencyState), CanonError> {
-    let descriptor: Descriptor = r.value()?;
-    let authorities = r.list(limits::AUTHORITIES, |r| {
-        let a: Authority = r.value()?;
-        Ok((a.handle, (a, r.flag()?)))
-    })?;
-    let mut agency = AgencyState::admitted(descriptor, authorities.into_iter().collect());
-    let introductions = r.list(limits::INTRODUCTIONS, |r| Ok(((r.value()?, r.u32()?), r.bytes(8192)?.to_vec())))?;
-    agency.introductions = introductions.into_iter().collect();
-    if !first {
-        agency.standing = r.u32()?;
-        agency.suspended = r.option(|r| r.u64())?;
-        let entries = r.list(limits::ENTRIES, |r| Ok((r.value()?, (r.u32()?, r.array()?))))?;
-        agency.entries = entries.into_iter().collect();
-        agency.barred = read_set(r, limits::AUTHORITIES)?;
-    }
-    Ok((agency.descriptor.agency.clone(), agency))
-}
-
-impl Canon for NodeState {
-    fn write(&self, w: &mut Writer) {
-        w.value(&self.agency).str(&self.local).value(&self.key).u64(self.last.0).u64(self.last.1);
-        w.option(self.reply.as_ref(), |w, r| r.write(w));
-        w.option(self.anchor.as_ref(), |w, (i, h)| {
-            w.u64(*i).array(h);
-        });
-    }
-    fn read(r: &mut Reader<'_>) -> Result<Self, CanonError> {
-        Ok(NodeState {
-            agency: r.value()?,
-            local: r.str(32)?.to_owned(),
-            key: r.value()?,
-            last: (r.u64()?, r.u64()?),
-            reply: r.option(BatchReply::read)?,
-            anchor: r.option(|r| Ok((r.u64()?, r.array()?)))?,
-        })
-    }
-}
-
-impl Canon for AgreementState {
-    fn write(&self, w: &mut Writer) {
-        w.value(&self.terms);
-        w.list(self.signatures.iter(), |w, (a, h)| {
-            w.value(a).value(h);
-        });
-        w.option(self.in_force, |w, i| {
-            w.u64(i);
-        });
-        w.option(self.ended.as_ref(), |w, (i, why)| {
-            w.u64(*i).str(why);
-        });
-    }
-    fn read(r: &mut Reader<'_>) -> Result<Self, CanonError> {
-        Ok(AgreementState {
-            terms: r.value()?,
-            signatures: r.list(limits::AGENCIES, |r| Ok((r.value()?, r.value()?)))?.into_iter().collect(),
-            in_force: r.option(|r| r.u64())?,
-            ended: r.option(|r| Ok((r.u64()?, r.str(1600)?.to_owned())))?,
-        })
-    }
-}
-
-impl Canon for GuideState {
-    fn write(&self, w: &mut Writer) {
-        w.value(&self.guide).value(&self.by).u64(self.since);
-        w.option(self.ended, |w, i| {
-            w.u64(i);
-        });
-    }
-    fn read(r: &mut Reader<'_>) -> Result<Self, CanonError> {
-        Ok(GuideState { guide: r.value()?, by: r.value()?, since: r.u64()?, ended: r.option(|r| r.u64())? })
-    }
-}
-
-impl Pending {
-    fn write(&self, w: &mut Writer) {
-        write_set(w, &self.signers);
-        w.value(&self.expires).option(self.subject.as_ref(), |w, (agency, handle)| {
-            w.value(agency).value(handle);
-        });
-    }
-    fn read_as(r: &mut Reader<'_>, first: bool) -> Result<Self, CanonError> {
-        let (signers, expires) = (read_set(r, limits::AUTHORITIES)?, r.value()?);
-        let subject = if first { None } else { r.option(|r| Ok((r.value()?, r.value()?)))? };
-        Ok(Pending { signers, expires, subject })
-    }
+/// Whether a later version of this program wrote these bytes.
+fn later_form(bytes: &[u8]) -> Option<LedgerError> {
+    let mut r = Reader::bare(bytes);
+    let found = r.str(STATE.len()).ok().filter(|domain| *domain == STATE).and_then(|_| r.u16().ok())?;
+    (found > VERSION).then_some(LedgerError::TooOld { what: "format", found, known: VERSION })
 }

@@ -36,7 +36,7 @@ fn commit(f: &Federation, a: &Agency, seed: u8, version: u32) -> Command {
     }
 }
 
-fn terms() -> Terms {
+pub(super) fn terms() -> Terms {
     super::fixture::terms("border-2026", &["police", "customs"])
 }
 

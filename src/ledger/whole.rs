@@ -114,13 +114,22 @@ impl State {
         if !self.enough_of_the_whole(signed, act, &[subject.clone()].into())? {
             return Ok(CommandReply::Pending);
         }
+        match to {
+            Standing::InForce if self.defers() => return Ok(CommandReply::Waiting),
+            Standing::InForce => self.stand(subject, None),
+            Standing::Suspended => self.stand(subject, Some(index)),
+        }
+        Ok(CommandReply::Done)
+    }
+
+    /// An agency is suspended from an index on, or stands again.
+    pub(super) fn stand(&mut self, subject: &AgencyId, suspended: Option<u64>) {
         if let Some(agency) = self.agencies.get_mut(subject) {
             agency.standing = agency.standing.saturating_add(1);
-            agency.suspended = matches!(to, Standing::Suspended).then_some(index);
+            agency.suspended = suspended;
         }
         // Whoever was suspended speaks for nothing that waits; reinstated, it speaks anew.
         self.drop_voices(|agency, _| agency == subject);
-        Ok(CommandReply::Done)
     }
 
     /// Adds the signatures to those that came before; whether officers of t agencies but the subjects have signed.

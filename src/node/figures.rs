@@ -60,6 +60,13 @@ impl Watched {
         let leads = status.leader == Some(node);
         page.gauge("hufu_ledger_has_leader", "1 while a leader is known.", u8::from(status.leader.is_some()));
         page.gauge("hufu_ledger_is_leader", "1 while this node leads.", u8::from(leads));
+        let (age, fresh) = cluster.freshness();
+        let help = "1 while all that was committed three seconds ago is applied here.";
+        page.gauge("hufu_fresh", help, u8::from(fresh));
+        if let Some(age) = age {
+            let help = "How long ago all that was committed is known to be applied here.";
+            page.gauge("hufu_ledger_age_seconds", help, age.as_secs());
+        }
         let halted = u8::from(cluster.halted().is_some());
         page.gauge("hufu_ledger_closed", "1 when evidence closed the ledger for writing here.", halted);
         let diverged = u8::from(cluster.has_diverged());

@@ -21,6 +21,7 @@ mod peers;
 mod post;
 mod pushes;
 mod ready;
+mod rebuild;
 mod reload;
 pub(crate) mod rooms;
 mod system;
@@ -29,4 +30,5 @@ mod webhook;
 
 pub use assemble::{END_WITH_PARENT, check_config, check_data, run};
 pub use lists::{ListState, check_lists};
+pub use rebuild::{SetAside, rebuild};
 pub use system::{SystemClock, SystemEntropy};

@@ -162,6 +162,7 @@ where
     all.push(upkeep::start(Arc::clone(core), Arc::clone(peers) as Arc<dyn PeerVault>, stopped.clone()));
     all.push(upkeep::complain(Arc::clone(core), Arc::clone(peers) as Arc<dyn PeerComplaints>, stopped.clone()));
     all.push(upkeep::recommit(Arc::clone(core), stopped.clone()));
+    all.push(upkeep::certify(Arc::clone(core), stopped.clone()));
     all
 }
 

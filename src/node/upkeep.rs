@@ -5,7 +5,7 @@ use crate::audit::{Action as AuditAction, Decision as Verdict, Object, anchor_di
 use crate::cluster::Finding;
 use crate::domain::ids::{AgencyId, NodeId};
 use crate::domain::reserve::Work;
-use crate::ledger::Command;
+use crate::ledger::{Command, LEVEL};
 use crate::seal::month_of;
 use crate::service::{Core, Indexing, PeerComplaints, PeerReports, Recommits};
 use crate::vault::{Complained, PeerVault};
@@ -31,6 +31,10 @@ const RETIRE: Duration = Duration::from_secs(600);
 /// Anchors come at most this often (P27).
 const ANCHOR: Duration = Duration::from_secs(10);
 const WAIT: Duration = Duration::from_secs(5);
+/// Certificates that the ledger waits for come at most this often.
+const CERTIFY: Duration = Duration::from_millis(20);
+/// Pause after one that too few voters signed.
+const CERTIFY_AGAIN: Duration = Duration::from_secs(1);
 
 /// The rounds of a task, until the node is told to stop.
 pub(super) struct Rounds {
@@ -72,6 +76,7 @@ pub(super) fn start(core: Arc<Core>, peers: Arc<dyn PeerVault>, stopped: watch::
             if let Err(error) = core.log_counted(core.clock.now()).await {
                 tracing::error!(%error, "refusals could not be audited");
             }
+            report_level(&core).await;
             introduce(&core).await;
             core.vault.scan(&core.state(), core.clock.now(), core.clock.steady());
             pull(&core, &peers);
@@ -104,6 +109,30 @@ pub(super) fn recommit(core: Arc<Core>, stopped: watch::Receiver<bool>) -> JoinH
         let mut known = Recommits::default();
         while rounds.next().await {
             core.recommit(&mut known, WAIT).await;
+        }
+    })
+}
+
+/// Brings the ledger the certificates that acts wait for there (P7).
+pub(super) fn certify(core: Arc<Core>, stopped: watch::Receiver<bool>) -> JoinHandle<()> {
+    tokio::spawn(async move {
+        let mut rounds = Rounds::every(CERTIFY, stopped);
+        while rounds.next().await {
+            match core.cluster.certificate_due().await {
+                Ok(Some(command)) => match core.committer.submit(command, WAIT).await {
+                    // Refused when somebody else was first, or when entries went on; it is looked at anew.
+                    Ok(_) => {}
+                    Err(error) => tracing::debug!(%error, "a certificate waits for a leader"),
+                },
+                Ok(None) => {
+                    tracing::warn!("acts wait for a certificate that too few voters sign");
+                    tokio::time::sleep(CERTIFY_AGAIN).await;
+                }
+                Err(error) => {
+                    tracing::error!(%error, "no certificates are gathered for the ledger any more");
+                    return;
+                }
+            }
         }
     })
 }
@@ -272,6 +301,21 @@ async fn introduce(core: &Core) {
             tracing::debug!(%to, %error, "a pair key waits for a leader");
             return;
         }
+    }
+}
+
+/// Says on the ledger up to which level this program knows its rules, if that is more than the ledger's (P5); and again when
+/// the ledger needs this node's clock, which goes with it (P8).
+async fn report_level(core: &Core) {
+    let state = core.state();
+    let known = state.level() >= LEVEL || state.supported(core.node) == Some(LEVEL);
+    let reported = known && !state.wants_clock(&core.agency, core.clock.now());
+    // Nothing waits for a leader here: what this round does next needs none.
+    if reported || !state.stands(&core.agency) || core.cluster.status().leader.is_none() {
+        return;
+    }
+    if let Err(error) = core.committer.submit(Command::Supports { level: LEVEL }, WAIT).await {
+        tracing::debug!(%error, "the level that this node knows waits for a leader");
     }
 }
 

@@ -68,6 +68,10 @@ pub struct ClusterView {
     pub certified: u64,
     /// Voters that signed two states for one index, each with the index (P7).
     pub double_words: Vec<String>,
+    /// Whether all that was committed three seconds ago is applied here (P9).
+    pub fresh: bool,
+    /// How long ago all that was committed is known to be applied here, in ms; none if never since the start.
+    pub age_ms: Option<u64>,
 }
 
 /// What a node does by the ledger, and by the log as far as that is behind.
@@ -127,6 +131,7 @@ impl Core {
                 o.lost.clear();
             });
         }
+        let (age, fresh) = self.cluster.freshness();
         Ok(ClusterView {
             leader: status.leader.and_then(|id| state.node_agency(id)),
             term: status.term,
@@ -139,6 +144,8 @@ impl Core {
             halted: self.cluster.halted(),
             certified: self.cluster.certified(),
             double_words: self.cluster.double_words(),
+            fresh,
+            age_ms: age.map(|age| u64::try_from(age.as_millis()).unwrap_or(u64::MAX)),
         })
     }
 

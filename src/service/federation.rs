@@ -15,6 +15,10 @@ use crate::policy::{Action, Resource};
 use data_encoding::HEXLOWER;
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::time::{Instant, timeout_at};
+
+/// How long whoever brings an act waits for its certificate at most.
+const CERTIFIED_WITHIN: Duration = Duration::from_secs(10);
 
 impl Core {
     /// The ledger for showing the federation, its agreements or its guides.
@@ -100,12 +104,33 @@ impl Core {
         };
         let submit = async {
             self.check_act(&act)?;
+            let (expected, until) = (signed.expected, Instant::now() + wait.min(CERTIFIED_WITHIN));
             match self.committer.submit(Command::Act(signed), wait).await? {
                 (_, CommandReply::Refused(why)) => Err(refused(why)),
+                (index, CommandReply::Waiting) => Ok((self.certified(&act, expected, until).await?, index)),
                 (index, reply) => Ok((reply, index)),
             }
         };
         self.through(caller, door, resource, submit).await
+    }
+
+    /// Waits until an act that is complete took force, which takes a certificate (P7). Waiting still when there was none in time.
+    async fn certified(&self, act: &Act, expected: u32, until: Instant) -> Result<CommandReply, Fault> {
+        let mut applied = self.cluster.applied_watch();
+        loop {
+            let _seen = *applied.borrow_and_update();
+            let state = self.state();
+            if state.is_open(act, expected) {
+                return Ok(CommandReply::Done);
+            }
+            if !state.is_waiting(act) {
+                let why = "something that was changed meanwhile kept it from taking force";
+                return Err(Fault::conflict("VERSION_CONFLICT", why).hint("look again and repeat"));
+            }
+            if !matches!(timeout_at(until, applied.changed()).await, Ok(Ok(()))) {
+                return Ok(CommandReply::Waiting);
+            }
+        }
     }
 
     /// What the ledger would refuse, or leave pending for ever, in words that help.

@@ -11,7 +11,7 @@ use crate::domain::ids::AgencyId;
 use crate::domain::label::Grade;
 use crate::domain::time::Millis;
 use crate::ledger::fixture::{sign_genesis, terms};
-use crate::ledger::{Act, Command, Genesis, SignedAct, SignedGenesis};
+use crate::ledger::{Act, Command, Genesis, LEVEL, SignedAct, SignedGenesis};
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
@@ -61,6 +61,7 @@ impl World {
             created: Millis(1_000_000),
             voters: members.iter().map(|m| m.id.clone()).collect(),
             founders: members.iter().map(|m| m.descriptor.clone()).collect(),
+            level: LEVEL,
         };
         genesis.check().unwrap();
         let mut signed = SignedGenesis { body: genesis.to_bytes(), signatures: Default::default() };

@@ -37,7 +37,7 @@ struct ErrorInfo {
 }
 
 /// Reasons for which a node has no room, which is another status than a node that is not there.
-const SHORT_OF: [&str; 2] = ["OVERLOADED", "DISK_FULL"];
+const SHORT_OF: [&str; 3] = ["OVERLOADED", "DISK_FULL", "BUDGET"];
 const ERROR_INFO: &str = "type.googleapis.com/google.rpc.ErrorInfo";
 const DOMAIN: &str = "hufu";
 
@@ -126,6 +126,7 @@ const REASONS: &[&str] = &[
     "NOT_FOUND",
     "NO_LEADER",
     "LEDGER_HALTED",
+    "BUDGET",
     "FLASH_QUOTA",
     "BAD_WARNING",
     "ATTACHMENT_NOT_RELEASED",
@@ -256,6 +257,8 @@ mod tests {
         let f = Fault::refused("ABOVE_CLEARANCE", "the grade is above your clearance").hint("ask somebody cleared");
         assert_eq!(fault_of(&status_of(&f)), f);
         assert_eq!(fault_of_failure(failure_of(&status_of(&f))), f);
+        let full = Fault::unavailable("BUDGET", "it is over").hint("later");
+        assert_eq!((status_of(&full).code(), fault_of(&status_of(&full))), (Code::ResourceExhausted, full));
         let odd = Fault::refused("SOMETHING_NEW", "x");
         assert_eq!(fault_of(&status_of(&odd)).kind, FaultKind::Refused);
     }

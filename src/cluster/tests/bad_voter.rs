@@ -151,7 +151,7 @@ async fn a_voter_counts_the_vote_that_it_gave() {
     h.stop().await;
 }
 
-fn terms() -> Terms {
+pub(super) fn terms() -> Terms {
     fixture::terms("border-2026", &["police", "customs"])
 }
 

@@ -1,13 +1,14 @@
 //! Several nodes of one federation in one process: elections, certificates, snapshots.
 
+use super::bad_voter::terms;
 use super::harness::{Nodes, cut_log, folder, leader, start, until};
 use super::*;
 use crate::cluster::Committer;
 use crate::cluster::Incarnation;
 use crate::domain::canon::Canon;
 use crate::domain::time::{At, Millis};
-use crate::ledger::fixture::three_voters;
-use crate::ledger::{Command, CommandReply, fixture};
+use crate::ledger::fixture::{certifying, three_voters};
+use crate::ledger::{Act, Command, CommandReply, SignedAct, SignedBatch, fixture};
 use crate::seal::SigningKey;
 use std::sync::Arc;
 use std::time::Duration;
@@ -263,6 +264,42 @@ async fn a_voter_that_comes_and_goes_deposes_nobody() {
         third.shutdown().await;
     }
     assert_eq!(seen(), (term, led, last.map(|index| index + 8)));
+    drop(leads);
+    for node in [police, customs] {
+        node.shutdown().await;
+    }
+}
+
+/// What is complete takes force when its certificate came, on every node at the same index; whoever leads brings it at once,
+/// and without a majority's word nobody does.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_waits_takes_force_when_it_is_certified() {
+    let (f, dir, nodes) = (certifying(), tempfile::tempdir().unwrap(), Nodes::default());
+    let police = start(&f, &f.police, 100, &nodes, &dir).await;
+    let customs = start(&f, &f.customs, 20, &nodes, &dir).await;
+    let leads = leader(&[&police, &customs]).await;
+    let mut sequence = 0;
+    let mut batch = |command: Command| {
+        sequence += 1;
+        let (federation, node, time) = (f.id.clone(), f.police.node, Millis(2_000_000));
+        let (incarnation, not_after, commands) = (1, 1_000, vec![command]);
+        SignedBatch { federation, node, incarnation, sequence, not_after, time, commands }.seal(&f.police.node_key)
+    };
+    let agree = Act::Agreement(terms());
+    for (party, reply) in [(&f.police, CommandReply::Pending), (&f.customs, CommandReply::Waiting)] {
+        let (handle, key) = &party.officers[0];
+        let signed = SignedAct::sign(&f.id, &agree, 0, Millis(u64::MAX), *handle, key);
+        let answer = leads.propose(batch(Command::Act(signed)), Instant::now() + Duration::from_secs(10)).await;
+        assert_eq!(answer.unwrap().replies, [reply]);
+    }
+    nodes.lose(Some(CallKind::Attest));
+    assert_eq!(leads.certificate_due().await.unwrap(), None);
+    nodes.lose(None);
+    let command = leads.certificate_due().await.unwrap().unwrap();
+    let answer = leads.propose(batch(command), Instant::now() + Duration::from_secs(10)).await.unwrap();
+    assert_eq!(answer.replies, [CommandReply::Done]);
+    let in_force = |c: &Arc<Cluster>| c.state().agreement(&terms().id).and_then(|v| v[0].in_force);
+    until("both have it in force", || [&police, &customs].iter().all(|c| in_force(c) == Some(answer.index))).await;
     drop(leads);
     for node in [police, customs] {
         node.shutdown().await;

@@ -1,0 +1,104 @@
+//! Feature levels (P5): the rules of `apply` by number, so that nodes of several versions make the same of one log.
+//!
+//! A new rule counts from a level on. What a lower level did stays as it was, since logs of that time are read again. Nodes
+//! report up to which level they know the rules, and the level rises when every node of an agency that stands has; it never
+//! falls. A program that does not know it stops and says so.
+//!
+//! - 1: the rules of before there were levels.
+//! - 2: what widens takes force when it is certified ([`super::widening`], P7), and agencies have budgets ([`super::budget`],
+//!   P8).
+//!
+//! Which commands and acts there are is a rule too: one of a later level is refused by its number before it is read, so
+//! a program that knows it and one that does not answer the same.
+
+use crate::domain::canon::{Canon, CanonError, Reader, Writer};
+use crate::domain::ids::NodeId;
+use imbl::OrdMap;
+
+use super::batch::{CommandReply, Refusal};
+use super::state::{LedgerError, State};
+
+/// The highest level that this program knows.
+pub const LEVEL: u16 = 2;
+/// What counts for whoever reported nothing.
+pub(super) const FIRST: u16 = 1;
+/// From here on what widens waits for a certificate (P7).
+pub(super) const CERTIFIED: u16 = 2;
+/// From here on agencies have budgets (P8).
+pub(super) const BUDGETS: u16 = 2;
+
+/// The level, and who knows which.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Levels {
+    level: u16,
+    supports: OrdMap<NodeId, u16>,
+}
+
+impl Levels {
+    /// As the genesis founds it.
+    pub(super) fn founded(level: u16) -> Levels {
+        Levels { level, supports: OrdMap::new() }
+    }
+
+    /// Whether there is nothing to tell: a state of before there were levels.
+    pub(super) fn is_first(&self) -> bool {
+        self.level == FIRST && self.supports.is_empty()
+    }
+
+    /// Refuses what a later version of this program is needed for.
+    pub(super) fn check(&self) -> Result<(), LedgerError> {
+        check_level(self.level)
+    }
+}
+
+/// Refuses a level that this program does not know.
+pub(super) fn check_level(found: u16) -> Result<(), LedgerError> {
+    let known = LEVEL;
+    if found > known { Err(LedgerError::TooOld { what: "level", found, known }) } else { Ok(()) }
+}
+
+impl State {
+    /// The level of the rules.
+    pub fn level(&self) -> u16 {
+        self.levels.level
+    }
+
+    /// Refuses to go on where this program does not know the rules.
+    pub fn check_level(&self) -> Result<(), LedgerError> {
+        self.levels.check()
+    }
+
+    /// Up to which level a node said that it knows the rules; none if it never did.
+    pub fn supported(&self, node: NodeId) -> Option<u16> {
+        self.levels.supports.get(&node).copied()
+    }
+
+    /// A node's own word on what it knows.
+    pub(super) fn supports(&mut self, node: NodeId, level: u16) -> Result<CommandReply, Refusal> {
+        if level < FIRST {
+            return Err(Refusal::Invalid);
+        }
+        self.levels.supports.insert(node, level);
+        self.raise_level();
+        self.settle();
+        Ok(CommandReply::Done)
+    }
+
+    /// Raises the level to what all know who take part.
+    pub(super) fn raise_level(&mut self) {
+        let standing = self.nodes.iter().filter(|(_, n)| self.stands(&n.agency));
+        let known = standing.map(|(id, _)| self.supported(*id).unwrap_or(FIRST)).min().unwrap_or(FIRST);
+        self.levels.level = self.levels.level.max(known);
+    }
+}
+
+impl Canon for Levels {
+    fn write(&self, w: &mut Writer) {
+        w.u16(self.level).list(self.supports.iter(), |w, (node, level)| {
+            w.value(node).u16(*level);
+        });
+    }
+    fn read(r: &mut Reader<'_>) -> Result<Self, CanonError> {
+        Ok(Levels { level: r.u16()?, supports: r.list(1 << 17, |r| Ok((r.value()?, r.u16()?)))?.into_iter().collect() })
+    }
+}

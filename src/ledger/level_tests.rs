@@ -1,0 +1,84 @@
+//! Levels of rules (P5), named for column L of `docs/rules.md`.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "test")]
+
+use super::fixture::{Agency, federation};
+use super::tests::{batch, signed};
+use super::*;
+use crate::domain::canon::{Canon, Reader, Writer};
+
+#[test]
+fn l_the_level_rises_when_every_node_that_stands_knows_it() {
+    let f = federation();
+    let mut s = State::genesis(&f.genesis).unwrap();
+    let next = s.level() + 1;
+    let mut at = 0;
+    let mut apply = |s: &mut State, a: &Agency, command| {
+        at += 1;
+        s.apply_batch(at, &batch(&f, a, at, vec![command])).replies[0]
+    };
+    let knows = |level| Command::Supports { level };
+    assert_eq!(apply(&mut s, &f.police, knows(0)), CommandReply::Refused(Refusal::Invalid));
+    assert_eq!(apply(&mut s, &f.police, knows(next + 7)), CommandReply::Done);
+    assert_eq!(apply(&mut s, &f.customs, knows(next)), CommandReply::Done);
+    assert_eq!((s.level(), s.supported(f.third.node)), (next - 1, None), "one has not reported");
+    let out = Act::SuspendAgency { agency: f.third.id.clone() };
+    for (by, reply) in [(&f.police, CommandReply::Pending), (&f.customs, CommandReply::Done)] {
+        assert_eq!(apply(&mut s, by, signed(&f, by, 0, &out, 1)), reply);
+    }
+    assert_eq!(s.level(), next, "whoever is cut off holds nobody back");
+    assert_eq!(apply(&mut s, &f.customs, knows(next - 1)), CommandReply::Done);
+    assert_eq!(s.level(), next, "it never falls");
+}
+
+/// A command of a later level is refused, its neighbours are not, and whoever knows it answers the same: its body is read
+/// by nobody.
+#[test]
+fn l_a_command_of_a_later_level_fails_no_neighbour() {
+    let f = federation();
+    let mut s = State::genesis(&f.genesis).unwrap();
+    let commands = vec![Command::Later(200), Command::Anchor { checkpoint: [3; 32] }];
+    let reply = s.apply_batch(1, &batch(&f, &f.police, 1, commands));
+    assert_eq!(reply.replies, [CommandReply::Refused(Refusal::Level), CommandReply::Done]);
+    assert_eq!(State::decode(&s.encode()).unwrap().digest(), s.digest(), "the answer is kept and read");
+    let spoilt = batch(&f, &f.police, 2, vec![Command::Later(1)]);
+    assert_eq!(s.apply_batch(2, &spoilt).refused, Some(Refusal::Malformed), "one that the level has is read");
+}
+
+#[test]
+fn whoever_is_too_old_says_so() {
+    let f = federation();
+    let mut s = State::genesis(&f.genesis).unwrap();
+    for (n, a) in (1..).zip([&f.police, &f.customs, &f.third]) {
+        assert_eq!(s.check_level(), Ok(()));
+        s.apply_batch(n, &batch(&f, a, n, vec![Command::Supports { level: LEVEL + 1 }]));
+    }
+    let too_old = LedgerError::TooOld { what: "level", found: LEVEL + 1, known: LEVEL };
+    assert_eq!(s.check_level(), Err(too_old.clone()));
+    assert_eq!(State::decode(&s.encode()).err(), Some(too_old.clone()));
+    let later = Writer::new("hufu.state", 9).finish();
+    assert!(matches!(State::decode(&later), Err(LedgerError::TooOld { what: "format", found: 9, .. })));
+    assert!(matches!(State::decode(&Writer::new("hufu.else", 9).finish()), Err(LedgerError::Canon(_))));
+    let genesis = Genesis { level: LEVEL + 1, ..Genesis::from_bytes(&f.signed.body).unwrap() };
+    assert_eq!(Genesis::from_bytes(&genesis.to_bytes()), Err(too_old));
+}
+
+/// What begins at the first level, and where nobody reported another, is written as before there were levels.
+#[test]
+fn levels_have_frozen_forms() {
+    let f = federation();
+    let mut s = State::genesis(&f.genesis).unwrap();
+    let genesis = Genesis::from_bytes(&f.signed.body).unwrap();
+    assert!(Reader::new(&f.signed.body, "hufu.genesis", 1).is_ok() && genesis.level == 1);
+    let told = Genesis { level: 2, ..genesis }.to_bytes();
+    let (of_first, of_second) = (&f.signed.body[18..], &told[18..]);
+    assert!(Reader::new(&told, "hufu.genesis", 2).is_ok());
+    assert_eq!(of_second, [of_first, &[0, 2]].concat());
+    assert!(Reader::new(&s.encode(), "hufu.state", 2).is_ok());
+    let supports = Command::Supports { level: 2 };
+    assert_eq!((supports.to_canon(), Command::from_canon(&[5, 0, 2])), (vec![5, 0, 2], Ok(supports.clone())));
+    let digest = s.digest();
+    s.apply_batch(1, &batch(&f, &f.police, 1, vec![supports]));
+    assert!(Reader::new(&s.encode(), "hufu.state", 4).is_ok() && s.digest() != digest);
+    let read = State::decode(&s.encode()).unwrap();
+    assert_eq!((read.digest(), read.encode()), (s.digest(), s.encode()));
+}
