@@ -172,6 +172,7 @@ impl Cluster {
         let freshness = Arc::new(Freshness::new(o.node.0, asker, Arc::clone(&known), Arc::clone(&o.calls), shown_too));
         let certifier = Arc::new(Certifier::new(o.node.0, key, Arc::clone(&known), calls, shown, kept));
         machine.certify_with(Arc::clone(&certifier));
+        machine.keep_with(Arc::clone(&evidence));
         let network = Network {
             calls: Arc::clone(&o.calls),
             log: log.clone(),

@@ -4,6 +4,7 @@ use super::act::{Act, SignedAct};
 use super::batch::SignedBatch;
 use super::command::Command;
 use super::genesis::{Authority, Descriptor, Genesis, NodeEntry, SIGN_GENESIS, SignedGenesis, node_id};
+use super::level::LEVEL;
 use super::state::{AgreementState, State};
 use super::widening::{ATTESTATION, attested};
 use crate::domain::agency::Tier;
@@ -89,6 +90,11 @@ pub(crate) fn three_voters() -> Federation {
 /// The same as [`federation`] at the level at which what widens waits for a certificate.
 pub(crate) fn certifying() -> Federation {
     voted_by(&["police", "customs"], 2)
+}
+
+/// The same as [`three_voters`] at the newest level.
+pub(crate) fn newest() -> Federation {
+    voted_by(&["police", "customs", "cyberspace"], LEVEL)
 }
 
 /// The command that brings what police and customs signed of a state.

@@ -375,7 +375,8 @@ impl NodeState {
     /// One that has signed nothing yet.
     pub(super) fn new(agency: &AgencyId, entry: &NodeEntry) -> NodeState {
         let NodeEntry { local, key, place: _ } = entry;
-        NodeState { agency: agency.clone(), local: local.clone(), key: *key, last: (0, 0), reply: None, anchor: None }
+        let (agency, local) = (agency.clone(), local.clone());
+        NodeState { agency, local, key: *key, last: (0, 0), reply: None, content: None, anchor: None }
     }
 }
 

@@ -210,6 +210,7 @@ const REASONS: &[&str] = &[
     "EXISTS",
     "EXPIRED",
     "REFUSED_BY_LEDGER",
+    "NUMBER_TAKEN",
     "AUDIT_FAILED",
     "JOURNAL_FAILED",
     "RETENTION_NEEDED",
