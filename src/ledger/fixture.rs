@@ -175,6 +175,14 @@ pub(crate) fn suspended(state: &State, agency: &AgencyId) -> State {
     state
 }
 
+/// The state in which a node is removed.
+pub(crate) fn removed(state: &State, node: NodeId) -> State {
+    let mut state = state.clone();
+    state.retire(1, node);
+    state.settle();
+    state
+}
+
 /// The state in which these terms, and no others of their name, are in force.
 pub(crate) fn agreed(state: &State, terms: Terms) -> State {
     let mut state = state.clone();

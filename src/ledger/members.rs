@@ -295,9 +295,9 @@ impl State {
         if self.members.retired.contains_key(&id) {
             return Ok(Done);
         }
-        let node = self.nodes.get(&id).filter(|n| n.agency == *agency).ok_or(Refusal::Unknown)?;
-        let (key, anchor) = (node.key, node.anchor);
-        let gone = Retired { agency: agency.clone(), local: node.local.clone(), key, index, anchor };
+        if self.nodes.get(&id).is_none_or(|n| n.agency != *agency) {
+            return Err(Refusal::Unknown);
+        }
         if signed.expected != ADDED {
             return Err(Refusal::VersionConflict);
         }
@@ -314,10 +314,15 @@ impl State {
         if !enough {
             return Ok(Pending);
         }
-        self.nodes.remove(&id);
-        self.members.places.remove(&id);
-        self.members.retired.insert(id, gone);
+        self.retire(index, id);
         Ok(Done)
+    }
+
+    /// A node takes part no more.
+    pub(super) fn retire(&mut self, index: u64, id: NodeId) {
+        let Some(NodeState { agency, local, key, anchor, .. }) = self.nodes.remove(&id) else { return };
+        self.members.places.remove(&id);
+        self.members.retired.insert(id, Retired { agency, local, key, index, anchor });
     }
 
     /// Approves who votes; officers of t agencies whose own seat stays as it is.
