@@ -12,7 +12,7 @@ use crate::ledger::{Act, Command, CommandReply, SignedAct, SignedBatch, fixture}
 use crate::seal::SigningKey;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn voters_certify_and_a_node_that_differs_stops_writing() {
@@ -372,6 +372,41 @@ async fn a_number_of_an_earlier_start_acknowledges_nothing() {
     assert_eq!((reply, last, anchored.map(|(_, a)| a)), (CommandReply::Done, (NUMBER + 1, 1), Some([3; 32])));
     drop(leads);
     for node in [police, customs, third] {
+        node.shutdown().await;
+    }
+}
+
+/// While somebody else has the log, or the voters are not to be asked, whoever waits is answered at its deadline and no later;
+/// what was not written then never is.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nobody_waits_beyond_the_deadline() {
+    let (f, dir, nodes) = (federation(), tempfile::tempdir().unwrap(), Nodes::default());
+    let police = start(&f, &f.police, 100, &nodes, &dir).await;
+    let customs = start(&f, &f.customs, 20, &nodes, &dir).await;
+    let leads = leader(&[&police, &customs]).await;
+    let within = |ms| Instant::now() + Duration::from_millis(ms);
+    let anchor = |by| fixture::batch(&f, by, (1, 1), vec![Command::Anchor { checkpoint: [1; 32] }]);
+    let in_time = Duration::from_secs(20);
+
+    let turn = leads.turn.lock().await;
+    let patient = tokio::spawn({
+        let (leads, batch) = (Arc::clone(&leads), anchor(&f.customs));
+        async move { leads.propose(batch, within(30_000)).await }
+    });
+    let hasty = timeout(in_time, leads.propose(anchor(&f.police), within(300))).await.unwrap();
+    assert!(matches!(hasty, Err(ClusterError::Unavailable(_))), "{hasty:?}");
+    drop(turn);
+    assert_eq!(patient.await.unwrap().unwrap().replies, [CommandReply::Done]);
+    let last = |a: &Agency| leads.state().node(a.node).unwrap().last;
+    assert_eq!((last(&f.customs), last(&f.police)), ((1, 1), (0, 0)));
+
+    let calm = leads.calm.write().await;
+    let unasked = timeout(in_time, leads.barrier(within(300))).await.unwrap();
+    assert!(matches!(unasked, Err(ClusterError::Unavailable(_))), "{unasked:?}");
+    drop(calm);
+    leads.barrier(within(20_000)).await.unwrap();
+    drop(leads);
+    for node in [police, customs] {
         node.shutdown().await;
     }
 }
