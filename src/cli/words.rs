@@ -54,7 +54,7 @@ pub(super) const REASONS: &str = "
     NOT_FRESH 节点数据尚未更新到最新 NOT_OPENABLE 本节点打不开该情报 NOT_SUPPORTED 本版本不支持
     NO_AUTHORITY 没有签署权限 NO_GUIDE 没有适用的定密细目 NO_LEADER 当前没有主节点 NO_PROFILE 未指定个人配置文件
     NUMBER_TAKEN 批次编号已被占用，未写入账本
-    OUTBOX_FULL 待发通报已满 PORTION_LEFT_OUT 更正缺少已发布的低密级部分 OUTSIDE_AGREEMENT 超出协议范围 OVERLOADED 节点繁忙 PEER_REFUSED 连接被拒绝
+    ONE_SEAT 一次只能变更一个机构的表决席位 OUTBOX_FULL 待发通报已满 PORTION_LEFT_OUT 更正缺少已发布的低密级部分 OUTSIDE_AGREEMENT 超出协议范围 OVERLOADED 节点繁忙 PEER_REFUSED 连接被拒绝
     PERIOD_TOO_LONG 保密期限超过法定上限 PERSON_CHANGED 人员信息已被他人更改 POLICY_REFUSED 策略不允许
     PORT_IN_USE 端口已被占用 PROGRAM_TOO_OLD 程序版本过旧，须先升级 REFUSED 被拒绝 RELABEL_NEEDED 须变更标密 REJECTED 已被退回 REFUSED_BY_LEDGER 账本不接受 SAME_PERSON 同一人不能充当两人
     SEARCH_FAILED 检索失败 SUSPENDED 您的权限已被停用 TOO_LONG 内容过长 TOO_MANY 数量过多 UNAVAILABLE 暂不可用

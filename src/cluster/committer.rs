@@ -119,6 +119,7 @@ pub fn refused(refusal: Refusal) -> Fault {
         // Not written, and never to be: its number is another batch's.
         Refusal::Doubled => Fault::unavailable("NUMBER_TAKEN", text)
             .hint("nothing was written; asking again is safe. Was the node's data folder copied or set back?"),
+        Refusal::Seats => Fault::refused("ONE_SEAT", text),
         Refusal::Unknown => Fault::not_found(),
         Refusal::Malformed | Refusal::Invalid => Fault::usage("BAD_ACT", text),
         _ => Fault::refused("REFUSED_BY_LEDGER", text),

@@ -119,10 +119,12 @@ pub enum Refusal {
     Budget = 12,
     /// The node signed another batch of the same (incarnation, sequence) before (P3).
     Doubled = 13,
+    /// It would change the seats of several agencies among the voters at once (P6).
+    Seats = 14,
 }
 
 impl Refusal {
-    const ALL: [Refusal; 14] = [
+    const ALL: [Refusal; 15] = [
         Refusal::Malformed,
         Refusal::UnknownNode,
         Refusal::BadSignature,
@@ -137,6 +139,7 @@ impl Refusal {
         Refusal::Level,
         Refusal::Budget,
         Refusal::Doubled,
+        Refusal::Seats,
     ];
 }
 
@@ -157,6 +160,7 @@ impl fmt::Display for Refusal {
             Refusal::Level => "the ledger's level has no such command",
             Refusal::Budget => "it is over what the agency may put on the ledger in a minute",
             Refusal::Doubled => "the node signed another batch under its number",
+            Refusal::Seats => "the voters change by one agency's seat at a time",
         })
     }
 }

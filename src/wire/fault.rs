@@ -212,6 +212,7 @@ const REASONS: &[&str] = &[
     "EXPIRED",
     "REFUSED_BY_LEDGER",
     "NUMBER_TAKEN",
+    "ONE_SEAT",
     "AUDIT_FAILED",
     "JOURNAL_FAILED",
     "RETENTION_NEEDED",
