@@ -22,6 +22,10 @@ pub const BATCH_BYTES: usize = 128 << 10;
 pub const BATCH_COMMANDS: usize = 128;
 /// Largest message between nodes, in bytes (P8); an envelope with its objects fits.
 pub const PEER_MESSAGE_BYTES: usize = 4 << 20;
+/// Sealed content above this size lies apart from its envelope and travels in pieces, in bytes.
+pub const INLINE_BYTES: usize = 192 << 10;
+/// Largest piece of a transfer in pieces, in bytes: with its frame it stays under 256 KiB.
+pub const PIECE_BYTES: usize = 192 << 10;
 /// Longest query, in characters.
 pub const QUERY_CHARS: usize = 1000;
 /// Furthest that one agency's clock report may run ahead of the ledger's median, in ms (P4).

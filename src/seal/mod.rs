@@ -11,12 +11,13 @@
 //! - A data key is random, used for one portion of one version, and checked against the header's key
 //!   commitment before anything is decrypted: AES-GCM alone does not commit.
 //! - An audience key's id commits to the key (P15), so a grant or a wrapped key cannot open in two ways.
-//! - An [`Envelope`] in memory is consistent: its ciphertexts have the hashes and sizes of its header.
+//! - An [`Envelope`] in memory is consistent: its ciphertexts have the hashes and sizes of its header, or lie apart, where a
+//!   [`ContentCheck`] held them against it.
 //!   That it is authentic is a separate question, answered by [`Envelope::verify`].
 //! - Secrets do not implement Debug, Clone or Serialize, and are zeroed when dropped.
 //!
-//! Who may call: every room of layer 2 and above. [`open_portion`] yields plaintext of records and is called
-//! from `vault::disclose` alone.
+//! Who may call: every room of layer 2 and above. [`open_portion`] and [`open_portion_from`] yield plaintext of records and
+//! are called from `vault::disclose` alone.
 //!
 //! A second suite enters here and nowhere else: [`Suite`] is written in every header and public key, and a
 //! suite that this build does not have is refused by name (P32).
@@ -26,6 +27,7 @@
 mod aead;
 mod audience;
 mod batch;
+mod content;
 mod digest;
 mod envelope;
 mod error;
@@ -40,12 +42,17 @@ mod sign;
 mod suite;
 mod tags;
 
-pub use aead::{CHUNK_BYTES, TAG_BYTES, key_commitment, open_chunks, open_one, seal_chunks, seal_one, sealed_len};
+pub use aead::{
+    CHUNK_BYTES, ChunkOpener, ChunkSealer, TAG_BYTES, key_commitment, open_chunks, open_one, seal_chunks, seal_one,
+    sealed_len,
+};
 pub use audience::{AudienceKey, AudienceObject, AudienceScope, WrappedKey};
 pub use batch::{BatchSigned, sign_batch};
-pub use digest::{ct_eq, digest, expand, hmac, sha256, signature_of};
+pub use content::ContentCheck;
+pub use digest::{LongDigest, ct_eq, digest, expand, hmac, sha256, signature_of};
 pub use envelope::{
-    DataKey, ENVELOPE_BYTES, Envelope, EnvelopeDraft, EnvelopeIds, PortionPlain, hiding_commitment, open_portion,
+    CONTENT_BYTES, DataKey, ENVELOPE_BYTES, Envelope, EnvelopeDraft, EnvelopeIds, PortionPlain, hiding_commitment,
+    open_portion, open_portion_from,
 };
 pub use error::SealError;
 #[cfg(test)]
