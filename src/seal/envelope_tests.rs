@@ -219,8 +219,9 @@ fn sixteen_mebibytes_of_text_are_the_most_that_lie_apart() {
     let bytes = |n: usize| EnvelopeDraft::sealed_bytes(&[PortionPlain { media_type: "text/plain", text: &vec![0; n] }]);
     assert!(bytes(16 << 20).unwrap() < CONTENT_BYTES);
     assert!(bytes(24 << 20).is_err(), "no bucket holds it");
-    let text = vec![0; 16 << 20];
-    let portions = [b"x".as_slice(), text.as_slice(), text.as_slice()].map(|text| PortionPlain { media_type: "text/plain", text });
+    let text = vec![0u8; 16 << 20];
+    let portions =
+        [b"x".as_slice(), text.as_slice(), text.as_slice()].map(|text| PortionPlain { media_type: "text/plain", text });
     let sealed = EnvelopeDraft::seal_apart(&portions, &ids(), &mut Counter::new(), &mut |_| Ok::<(), SealError>(()));
     assert_eq!(sealed.err(), Some(over_limit()), "before anything is sealed");
 }

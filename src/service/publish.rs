@@ -15,7 +15,7 @@ use crate::domain::time::Millis;
 use crate::ledger::{CommandReply, State};
 use crate::policy::{Action, Decision, DenyKind, Resource};
 use crate::seal::digest;
-use crate::vault::{Parts, PeerVault, Prepared, PushState, Stand};
+use crate::vault::{Outgoing, PeerVault, Prepared, PushState, Stand};
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
@@ -201,8 +201,7 @@ impl Core {
             if proposed {
                 continue;
             }
-            let parts = (object.envelope.to_bytes(), object.grant.to_bytes(), object.audience.to_bytes());
-            spawn_pushes(&mut pushes, part, &peers, parts, targets);
+            spawn_pushes(&mut pushes, part, &peers, self.vault.sent(&object), targets);
             commands.push(command);
         }
         let mut index = None;
@@ -427,14 +426,14 @@ fn spawn_pushes(
     pushes: &mut JoinSet<Pushed>,
     part: usize,
     peers: &Arc<dyn PeerVault>,
-    parts: Parts,
+    object: Outgoing,
     targets: Vec<(AgencyId, NodeId)>,
 ) {
-    let parts = Arc::new(parts);
+    let object = Arc::new(object);
     for (agency, node) in targets {
-        let (peers, parts) = (Arc::clone(peers), Arc::clone(&parts));
+        let (peers, object) = (Arc::clone(peers), Arc::clone(&object));
         pushes.spawn(async move {
-            let outcome = peers.push(node, &parts).await;
+            let outcome = peers.push(node, &object).await;
             (part, agency, outcome)
         });
     }

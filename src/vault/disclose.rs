@@ -2,11 +2,12 @@
 
 use super::error::VaultError;
 use super::holder::{Held, Vault};
+use super::large::Content;
 use crate::audit::AuditReceipt;
 use crate::domain::canon::Canon;
 use crate::domain::label::Label;
 use crate::domain::record::Meta;
-use crate::seal::open_portion;
+use crate::seal::{open_portion, open_portion_from};
 use zeroize::Zeroizing;
 
 /// A record as one person may see it.
@@ -48,11 +49,25 @@ impl Vault {
 
     fn open_all(&self, held: &Held) -> Result<Disclosed, VaultError> {
         let header = held.object.envelope.header();
+        // What cannot be read is this node's damage; what is read and does not open was sealed so.
+        let spoilt =
+            |content: &Content, error: &VaultError| self.spoilt((held.record(), held.version()), content, error);
+        let mut apart = match &held.content {
+            Some(content) => Some((content, content.reader().inspect_err(|e| spoilt(content, e))?)),
+            None => None,
+        };
         let mut meta = None;
         let mut portions = Vec::new();
         for (n, portion) in header.portions.iter().enumerate() {
             let key = held.opened.data_key(&held.object, n)?;
-            let text = open_portion(&held.object.envelope, n, &key)?;
+            let text = match &mut apart {
+                Some((content, reader)) => {
+                    let content: &Content = content;
+                    let mut next = |bytes: usize| reader.read(bytes).inspect_err(|e| spoilt(content, e));
+                    open_portion_from::<VaultError>(&held.object.envelope, n, &key, &mut next)?
+                }
+                None => open_portion(&held.object.envelope, n, &key)?,
+            };
             if portion.media_type == super::rules::META_TYPE {
                 meta = Some(Meta::from_canon(&text)?);
             } else {

@@ -41,6 +41,9 @@ pub enum VaultError {
     /// It may be taken later: what it needs is not on the ledger as applied here, or too much waits already.
     #[error("not yet: {0}")]
     NotYet(&'static str),
+    /// Content that came in pieces was cut off on its way; nothing of it was kept.
+    #[error("its content did not come whole: {0}")]
+    Transfer(String),
     /// As many proposals wait for a classifier as may.
     #[error("too many proposals wait for a classifier already")]
     Crowded,
@@ -55,7 +58,7 @@ pub enum VaultError {
 impl VaultError {
     /// Whether it tells of the stored bytes, not of a disk that may answer the next time.
     pub(super) fn is_damage(&self) -> bool {
-        !matches!(self, VaultError::Io { .. })
+        !matches!(self, VaultError::Io { .. } | VaultError::NotYet(_) | VaultError::Transfer(_))
     }
 
     /// Whether it tells of the object, and not of this node or its disk: then its originator is told (P15).
@@ -80,7 +83,7 @@ impl From<VaultError> for Fault {
             VaultError::Rule(_) => Fault::refused("NOT_ALLOWED", e.to_string()),
             VaultError::Decided => Fault::conflict("REJECTED", e.to_string()).hint("somebody was first; look again"),
             VaultError::Crowded => Fault::unavailable("TOO_MANY", e.to_string()).hint("see `hufu record proposals`"),
-            VaultError::NotYet(_) => Fault::unavailable("NOT_FRESH", e.to_string()),
+            VaultError::NotYet(_) | VaultError::Transfer(_) => Fault::unavailable("NOT_FRESH", e.to_string()),
             VaultError::Receipt => Fault::internal("INTERNAL", e.to_string()),
             VaultError::Seal(_) | VaultError::Canon(_) | VaultError::Cut => {
                 Fault::integrity("UNOPENABLE", e.to_string())

@@ -3,7 +3,8 @@
 //! A blob is `ciphertext` at (segment, offset, length); its 32-byte shred key stands in slot n of `shred`.
 //! Erasing a blob is overwriting its slot: the segment's bytes then mean nothing and are dropped when the
 //! segment is rewritten. The intake journal says which blob is where; without a frame there a blob does not
-//! exist, so a crash between the files leaves garbage and never a half record.
+//! exist, so a crash between the files leaves garbage and never a half record. Ciphertexts that lie apart have files of their
+//! own ([`super::large`]) and their shred keys here.
 
 use super::error::VaultError;
 use crate::domain::canon::Writer;
@@ -46,7 +47,12 @@ impl Known {
         } else if place.segment == self.segment {
             self.end = self.end.max(end);
         }
-        self.slots = self.slots.max(place.slot.saturating_add(1));
+        self.add_key(place.slot);
+    }
+
+    /// Counts a shred key in that belongs to no blob of a segment.
+    pub(super) fn add_key(&mut self, slot: u64) {
+        self.slots = self.slots.max(slot.saturating_add(1));
     }
 }
 
@@ -105,14 +111,20 @@ impl BodyWriter {
         Ok(())
     }
 
-    /// Writes blobs, each under a new key; durable when it answers. After an error the files are in doubt, and
-    /// nothing more may be written by this writer.
-    pub(super) fn write(&mut self, blobs: &[Vec<u8>], entropy: &mut dyn Entropy) -> Result<Vec<Place>, VaultError> {
+    /// Writes blobs, each under a new key, and keys of large objects that are written already; durable when it answers with
+    /// the places of the ones and the slots of the others. After an error the files are in doubt, and nothing more may be
+    /// written by this writer.
+    pub(super) fn write(
+        &mut self,
+        blobs: &[Vec<u8>],
+        large: &[&[u8; 32]],
+        entropy: &mut dyn Entropy,
+    ) -> Result<(Vec<Place>, Vec<u64>), VaultError> {
         if self.at.end > SEGMENT_BYTES {
             self.begin(self.at.segment.saturating_add(1))?;
         }
         let name = segment_name(self.at.segment);
-        let mut keys = Zeroizing::new(Vec::with_capacity(blobs.len() * KEY as usize));
+        let mut keys = Zeroizing::new(Vec::with_capacity((blobs.len() + large.len()) * KEY as usize));
         let mut places = Vec::with_capacity(blobs.len());
         for blob in blobs {
             let mut key = Zeroizing::new([0u8; KEY as usize]);
@@ -125,26 +137,42 @@ impl BodyWriter {
             self.at.add(&place);
             places.push(place);
         }
+        let mut slots = Vec::with_capacity(large.len());
+        for key in large {
+            keys.extend_from_slice(key.as_slice());
+            slots.push(self.at.slots);
+            self.at.add_key(self.at.slots);
+        }
         self.disk.sync(&name).map_err(VaultError::io("sync bodies"))?;
         self.disk.append(SHRED, &keys).map_err(VaultError::io("write shred keys"))?;
         self.disk.sync(SHRED).map_err(VaultError::io("sync shred keys"))?;
-        Ok(places)
+        Ok((places, slots))
     }
 }
 
 /// Reads a blob back.
 pub(super) fn read(disk: &dyn Disk, place: &Place) -> Result<Zeroizing<Vec<u8>>, VaultError> {
-    let key = disk.read_at(SHRED, place.slot.saturating_mul(KEY), KEY as usize);
-    let key = Zeroizing::new(key.map_err(unreadable("read a shred key"))?);
-    let key = <&[u8; KEY as usize]>::try_from(key.as_slice()).map_err(|_| VaultError::Cut)?;
+    let key = shred_key(disk, place.slot)?;
     let sealed = disk
         .read_at(&segment_name(place.segment), place.offset, place.length as usize)
         .map_err(unreadable("read a body"))?;
-    Ok(open_chunks(key, &context(place.slot), 0, &sealed)?)
+    Ok(open_chunks(&key, &context(place.slot), 0, &sealed)?)
+}
+
+/// The key in a slot.
+pub(super) fn shred_key(disk: &dyn Disk, slot: u64) -> Result<Zeroizing<[u8; 32]>, VaultError> {
+    let bytes = disk.read_at(SHRED, slot.saturating_mul(KEY), KEY as usize);
+    let bytes = Zeroizing::new(bytes.map_err(unreadable("read a shred key"))?);
+    let mut key = Zeroizing::new([0u8; KEY as usize]);
+    if bytes.len() != key.len() {
+        return Err(VaultError::Cut);
+    }
+    key.copy_from_slice(&bytes);
+    Ok(key)
 }
 
 /// A file that is gone is the object's damage. Any other error may pass (too many open files) and says nothing of it.
-fn unreadable(step: &'static str) -> impl Fn(std::io::Error) -> VaultError {
+pub(super) fn unreadable(step: &'static str) -> impl Fn(std::io::Error) -> VaultError {
     move |e| if e.kind() == std::io::ErrorKind::NotFound { VaultError::Cut } else { VaultError::io(step)(e) }
 }
 

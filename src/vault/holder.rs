@@ -4,14 +4,17 @@ use super::card::Cards;
 use super::error::VaultError;
 use super::intake::{Entry, Intake, Take};
 use super::keys::Keys;
+use super::large::{Content, Spool, Whose};
 use super::object::SealedObject;
 use super::proposal::Proposal;
+use super::receive::Turns;
 use super::rules;
 use super::signing::Signing;
-use super::sync::SyncState;
+use super::sync::{Parts, SyncState};
 use crate::domain::canon::Canon;
 use crate::domain::ids::{AgencyId, AgreementId, RecordId};
 use crate::domain::label::Label;
+use crate::domain::limits;
 use crate::domain::record::{Kind, Meta};
 use crate::domain::time::{Entropy, Millis};
 use crate::journal::Written;
@@ -25,6 +28,11 @@ use std::sync::Mutex;
 
 type Tags = Vec<[u8; 16]>;
 type PullChecks = Vec<[u8; 32]>;
+
+/// Large transfers at a time, all and of one agency: those that come, and those that are asked for. Of the lanes for what
+/// comes ([`super::large`]) this leaves some for what is pulled.
+const RECEIVING: (usize, usize) = (4, 2);
+const SERVING: (usize, usize) = (8, 2);
 
 /// What is to be sealed.
 pub struct Draft {
@@ -69,6 +77,8 @@ pub struct Held {
     /// The kinds that its agreement covers; none when it needs no agreement here.
     pub(super) kinds: Option<BTreeSet<Kind>>,
     pub(super) object: SealedObject,
+    /// Its ciphertexts, if they lie apart.
+    pub(super) content: Option<Content>,
     pub(super) opened: rules::Opened,
 }
 
@@ -88,9 +98,9 @@ impl Held {
         self.opened.body.agreement.as_ref().map(|(id, _)| id)
     }
 
-    /// The parts as they are held.
-    pub fn parts(&self) -> (Vec<u8>, Vec<u8>, Vec<u8>) {
-        (self.object.envelope.to_bytes(), self.object.grant.to_bytes(), self.object.audience.to_bytes())
+    /// The parts as they are held; [`Vault::copy`] has content in them that lies apart.
+    pub fn parts(&self) -> Parts {
+        self.object.parts()
     }
 }
 
@@ -100,6 +110,8 @@ pub struct Vault {
     pub(super) intake: Intake,
     pub(super) sync: Mutex<SyncState>,
     pub(super) cards: Cards,
+    pub(super) receiving: Turns,
+    pub(super) serving: Turns,
     signing: Signing,
 }
 
@@ -110,12 +122,22 @@ struct Unsigned {
     audience: AudienceObject,
     command: Command,
     pull_checks: PullChecks,
+    /// Its ciphertexts, if they lie apart.
+    spool: Option<Spool>,
 }
 
 impl Vault {
     /// Puts the rooms together; nothing is read yet.
     pub fn new(keys: Keys, intake: Intake) -> Vault {
-        Vault { keys, intake, sync: Mutex::default(), cards: Cards::default(), signing: Signing::default() }
+        Vault {
+            keys,
+            intake,
+            sync: Mutex::default(),
+            cards: Cards::default(),
+            receiving: Turns::new(RECEIVING.0, RECEIVING.1),
+            serving: Turns::new(SERVING.0, SERVING.1),
+            signing: Signing::default(),
+        }
     }
 
     /// The node's keys.
@@ -148,7 +170,8 @@ impl Vault {
         self.intake.entries(record, version).iter().find_map(|e| e.content)
     }
 
-    /// Seals a record and takes it in; durable when it answers (flow step 3).
+    /// Seals a record and takes it in; durable when it answers (flow step 3). What is large is written chunk by chunk while it is
+    /// sealed; a stop before the intake's frame leaves a file that the next start removes.
     pub async fn prepare(
         &self,
         state: &State,
@@ -157,10 +180,17 @@ impl Vault {
         entropy: &mut dyn Entropy,
     ) -> Result<Prepared, VaultError> {
         let (request, content, proposal) = (draft.request, draft.content, draft.proposal.clone());
-        let Unsigned { envelope, grant, audience, command, pull_checks } = self.seal(state, draft, now, entropy)?;
+        let Unsigned { envelope, grant, audience, command, pull_checks, spool } =
+            self.seal(state, draft, now, entropy)?;
         let [first, second] = self.signing.sign(self.keys.signer(), [envelope.hash(), grant.hash()]).await?;
         let object = SealedObject { envelope: envelope.attach(first), grant: grant.attach(second), audience };
-        self.intake.take(Take { object: object.clone(), pull_checks, request, content, proposal, at: now }).await?;
+        let apart = match spool {
+            Some(spool) => Some(spool.finish().await?),
+            None => None,
+        };
+        self.intake
+            .take(Take { object: object.clone(), pull_checks, request, content, proposal, apart, at: now })
+            .await?;
         Ok(Prepared { object, command })
     }
 
@@ -176,7 +206,16 @@ impl Vault {
         let meta = d.meta.to_canon();
         let mut portions = vec![PortionPlain { media_type: rules::META_TYPE, text: &meta }];
         portions.extend(d.texts.iter().map(|text| PortionPlain { media_type: "text/plain; charset=utf-8", text }));
-        let (envelope, data_keys) = EnvelopeDraft::seal(&portions, &ids, entropy)?;
+        let bytes = EnvelopeDraft::sealed_bytes(&portions)?;
+        let (envelope, data_keys, spool) = if bytes > limits::INLINE_BYTES {
+            let mut spool = self.intake.spool(Whose::Own, bytes)?;
+            let mut put = |chunk: &[u8]| spool.write(chunk);
+            let (envelope, data_keys) = EnvelopeDraft::seal_apart::<VaultError>(&portions, &ids, entropy, &mut put)?;
+            (envelope, data_keys, Some(spool))
+        } else {
+            let (envelope, data_keys) = EnvelopeDraft::seal(&portions, &ids, entropy)?;
+            (envelope, data_keys, None)
+        };
         let agencies = d.label.audience();
         let audience = keys.audience(state, d.label.grade, &d.label.compartments, &agencies, now, entropy)?;
         let (audience_object, audience_key) = audience.as_ref();
@@ -209,7 +248,7 @@ impl Vault {
             grant: grant.commitment(),
             tags: padded_tags(&tags, entropy),
         };
-        Ok(Unsigned { envelope, grant, audience: audience_object.clone(), command, pull_checks })
+        Ok(Unsigned { envelope, grant, audience: audience_object.clone(), command, pull_checks, spool })
     }
 
     /// A tag and a pull check for each agency but the own.
@@ -252,7 +291,8 @@ impl Vault {
             terms.map(|t| t.kinds.clone()).unwrap_or_default()
         });
         let covered = facts.covered(state, self.keys.agency(), now);
-        Ok(Some(Held { committed, label: opened.body.label.clone(), covered, kinds, object, opened }))
+        let content = self.intake.content(&entry);
+        Ok(Some(Held { committed, label: opened.body.label.clone(), covered, kinds, object, content, opened }))
     }
 
     /// The wanted version with its entry; without a number the newest that is here. A version that is still on its
