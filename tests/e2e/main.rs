@@ -17,6 +17,7 @@ mod proposals;
 mod readme;
 mod revocation;
 mod shares;
+mod sizes;
 mod standing;
 mod stix;
 mod survives;
