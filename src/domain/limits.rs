@@ -26,6 +26,8 @@ pub const PEER_MESSAGE_BYTES: usize = 4 << 20;
 pub const INLINE_BYTES: usize = 192 << 10;
 /// Largest piece of a transfer in pieces, in bytes: with its frame it stays under 256 KiB.
 pub const PIECE_BYTES: usize = 192 << 10;
+/// Of the texts of one envelope together this much is indexed, and looked at for a snippet, in bytes.
+pub const INDEXED_BYTES: usize = 1 << 20;
 /// Longest query, in characters.
 pub const QUERY_CHARS: usize = 1000;
 /// Furthest that one agency's clock report may run ahead of the ledger's median, in ms (P4).

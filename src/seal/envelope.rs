@@ -1,11 +1,13 @@
 //! Envelopes: sealed content of one audience class, with the proof of who sealed it (P10, P12, P14).
 
-use super::aead::{ChunkOpener, ChunkSealer, TAG_BYTES, key_commitment, open_chunks, seal_chunks, sealed_len};
+use super::aead::{
+    CHUNK_BYTES, ChunkOpener, ChunkSealer, TAG_BYTES, key_commitment, open_chunks, seal_chunks, sealed_len,
+};
 use super::batch::BatchSigned;
 use super::digest::{LongDigest, ct_eq, digest};
 use super::error::SealError;
 use super::header::{Header, PortionHeader};
-use super::pad::{pad, padded_len, padded_piece, unpad, unpad_whole};
+use super::pad::{beginning, pad, padded_beginning, padded_len, padded_piece, unpad, unpad_whole};
 use super::sign::PublicKey;
 use super::suite::Suite;
 use crate::domain::canon::{Canon, CanonError, Reader, Writer};
@@ -372,6 +374,32 @@ pub fn open_portion_from<E: From<SealError>>(
     key: &DataKey,
     next: &mut dyn FnMut(usize) -> Result<Vec<u8>, E>,
 ) -> Result<Zeroizing<Vec<u8>>, E> {
+    Ok(unpad_whole(opened_from(envelope, portion, key, usize::MAX, next)?)?)
+}
+
+/// The first `most` bytes of its text, or all of it. They are authentic; nothing is said of the rest, of which no more is
+/// asked for than the chunk in which they end.
+///
+/// # Errors
+/// As [`open_portion_from`].
+pub fn open_beginning_from<E: From<SealError>>(
+    envelope: &Envelope,
+    portion: usize,
+    key: &DataKey,
+    most: usize,
+    next: &mut dyn FnMut(usize) -> Result<Vec<u8>, E>,
+) -> Result<Zeroizing<Vec<u8>>, E> {
+    Ok(beginning(opened_from(envelope, portion, key, padded_beginning(most), next)?, most)?)
+}
+
+/// Opens chunks until `most` bytes of the padded text are there, or all of it.
+fn opened_from<E: From<SealError>>(
+    envelope: &Envelope,
+    portion: usize,
+    key: &DataKey,
+    most: usize,
+    next: &mut dyn FnMut(usize) -> Result<Vec<u8>, E>,
+) -> Result<Zeroizing<Vec<u8>>, E> {
     let missing = || SealError::Missing { what: "such portion" };
     envelope.check_key(portion, key)?;
     let described = envelope.header.portions.get(portion).ok_or_else(missing)?;
@@ -379,13 +407,14 @@ pub fn open_portion_from<E: From<SealError>>(
     let size = usize::try_from(described.padded_size).map_err(|_| over_limit())?;
     let mut opener = ChunkOpener::new(key.bytes(), &envelope.header.context(), number, size)?;
     // Room for everything, so that no copy of the text stays behind in a buffer that was outgrown.
-    let mut padded = Zeroizing::new(Vec::<u8>::with_capacity(size));
-    while let Some(bytes) = opener.wants() {
+    let room = size.min(most.saturating_add(CHUNK_BYTES));
+    let mut padded = Zeroizing::new(Vec::<u8>::with_capacity(room));
+    while let Some(bytes) = opener.wants().filter(|_| padded.len() < most) {
         let mut chunk = Zeroizing::new(next(bytes)?);
         opener.open(&mut chunk)?;
         padded.extend_from_slice(&chunk);
     }
-    Ok(unpad_whole(padded)?)
+    Ok(padded)
 }
 
 fn ciphertext_hash(ciphertext: &[u8]) -> [u8; 32] {

@@ -173,6 +173,18 @@ fn what_is_sealed_apart_is_the_same_envelope() {
     let mut changed = content.clone();
     *changed.last_mut().unwrap() ^= 1;
     assert!(opened(&read, 2, &keys[2], &changed).is_err(), "the last byte of the last chunk");
+    // The beginning needs no more than the chunks in which it is.
+    for (most, chunks) in [(0, 1), (10, 1), (CHUNK_BYTES, 2), (300_000, 5), (usize::MAX, 6)] {
+        let (mut at, mut asked): (usize, usize) = (content.len() - sealed_len(393_216), 0);
+        let mut next = |bytes: usize| {
+            (at, asked) = (at + bytes, asked + 1);
+            Ok::<_, SealError>(changed[at - bytes..at].to_vec())
+        };
+        let first = open_beginning_from(&read, 2, &keys[2], most, &mut next);
+        // With the last chunk its changed byte is read.
+        assert_eq!(first.map(|text| text.to_vec()).ok(), (chunks < 6).then(|| vec![7; most.min(300_000)]), "{most}");
+        assert_eq!(asked, chunks, "{most}");
+    }
     assert_eq!(head.with_ciphertexts(whole.ciphertexts.clone()).unwrap().ciphertexts, whole.ciphertexts);
     let mut other = whole.ciphertexts.clone();
     other[2][9] ^= 1;

@@ -16,8 +16,8 @@
 //!   That it is authentic is a separate question, answered by [`Envelope::verify`].
 //! - Secrets do not implement Debug, Clone or Serialize, and are zeroed when dropped.
 //!
-//! Who may call: every room of layer 2 and above. [`open_portion`] and [`open_portion_from`] yield plaintext of records and
-//! are called from `vault::disclose` alone.
+//! Who may call: every room of layer 2 and above. [`open_portion`] and its like yield plaintext of records and are called
+//! from `vault::disclose` alone.
 //!
 //! A second suite enters here and nowhere else: [`Suite`] is written in every header and public key, and a
 //! suite that this build does not have is refused by name (P32).
@@ -52,7 +52,7 @@ pub use content::ContentCheck;
 pub use digest::{LongDigest, ct_eq, digest, expand, hmac, sha256, signature_of};
 pub use envelope::{
     CONTENT_BYTES, DataKey, ENVELOPE_BYTES, Envelope, EnvelopeDraft, EnvelopeIds, PortionPlain, hiding_commitment,
-    open_portion, open_portion_from,
+    open_beginning_from, open_portion, open_portion_from,
 };
 pub use error::SealError;
 #[cfg(test)]

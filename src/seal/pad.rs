@@ -69,6 +69,25 @@ pub(super) fn unpad_whole(mut padded: Zeroizing<Vec<u8>>) -> Result<Zeroizing<Ve
     Ok(padded)
 }
 
+/// The first `most` bytes of a text, or all of it, when only the beginning of its padded form is there. What follows is not
+/// looked at.
+pub(super) fn beginning(mut padded: Zeroizing<Vec<u8>>, most: usize) -> Result<Zeroizing<Vec<u8>>, SealError> {
+    let wrong = || SealError::Open { step: "padding" };
+    let (prefix, rest) = padded.split_first_chunk::<PREFIX>().ok_or_else(wrong)?;
+    let length = usize::try_from(u32::from_be_bytes(*prefix)).map_err(|_| wrong())?.min(most);
+    if length > rest.len() {
+        return Err(wrong());
+    }
+    padded.truncate(PREFIX + length);
+    padded.drain(..PREFIX);
+    Ok(padded)
+}
+
+/// Bytes of the padded form that hold the first `most` bytes of the text.
+pub(super) fn padded_beginning(most: usize) -> usize {
+    most.saturating_add(PREFIX)
+}
+
 fn text_of(padded: &[u8]) -> Result<&[u8], SealError> {
     let wrong = || SealError::Open { step: "padding" };
     let (prefix, rest) = padded.split_first_chunk::<PREFIX>().ok_or_else(wrong)?;
@@ -112,6 +131,12 @@ mod tests {
             assert_eq!(pieces.collect::<Vec<_>>().concat(), padded.to_vec(), "{n}");
             assert_eq!(padded_len(n).unwrap(), padded.len());
             assert_eq!(*unpad_whole(padded.clone()).unwrap(), text);
+            for most in [0, 1, n, n + 1] {
+                let there = padded_beginning(most).min(padded.len());
+                let first = |there: usize| beginning(Zeroizing::new(padded[..there].to_vec()), most);
+                assert_eq!(*first(there).unwrap(), text[..most.min(n)], "{most} of {n}");
+                assert!(most.min(n) == 0 || first(PREFIX + most.min(n) - 1).is_err());
+            }
             assert!(unpad(&padded[..padded.len() - 1]).is_err());
             if n + 4 < padded.len() {
                 let mut bad = padded.to_vec();

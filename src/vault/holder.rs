@@ -93,6 +93,11 @@ impl Held {
         self.committed.version
     }
 
+    /// Bytes of its ciphertexts.
+    pub fn sealed_bytes(&self) -> usize {
+        self.object.envelope.ciphertext_bytes()
+    }
+
     /// The agreement under which it was released.
     pub fn agreement(&self) -> Option<&AgreementId> {
         self.opened.body.agreement.as_ref().map(|(id, _)| id)

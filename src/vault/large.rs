@@ -13,6 +13,7 @@
 use super::error::VaultError;
 use super::files::{shred_key, unreadable};
 use crate::domain::canon::Writer;
+use crate::domain::limits;
 use crate::domain::time::Entropy;
 use crate::journal::Disk;
 use crate::seal::{ChunkOpener, ChunkSealer, TAG_BYTES, digest};
@@ -233,6 +234,22 @@ impl ContentReader {
         }
         let most = most.min(self.ready.len());
         Ok(self.ready.drain(..most).collect())
+    }
+
+    /// Passes over the next `bytes`.
+    ///
+    /// # Errors
+    /// As [`ContentReader::read`], and when there are not as many.
+    pub(super) fn skip(&mut self, bytes: usize) -> Result<(), VaultError> {
+        let mut left = bytes;
+        while left > 0 {
+            let read = self.read(left.min(limits::PIECE_BYTES))?.len();
+            if read == 0 {
+                return Err(VaultError::Cut);
+            }
+            left -= read;
+        }
+        Ok(())
     }
 }
 

@@ -54,17 +54,25 @@ fn files(disk: &FaultDisk) -> Vec<String> {
 fn opened(party: &Party, state: &State, id: RecordId) -> Result<Vec<u8>, VaultError> {
     let held = party.vault.held(state, &id, 0, NOW)?.expect("it is held");
     let dir = tempfile::tempdir().unwrap();
-    let receipt = block(async {
+    let mut intent = crate::audit::fixture::draft(1);
+    (intent.stage, intent.object) = (Stage::Intent, Object::Record { id, version: 1 });
+    let mut index = crate::audit::fixture::draft(2);
+    (index.action, index.stage) = (Action::Index, Stage::Single);
+    index.actor = Actor::Node { agency: party.id.clone(), node: node_id(&party.id, "1") };
+    (index.origin, index.object) = (None, Object::Query { hash: [0; 32], disclosed: vec![(id, 1)] });
+    let receipts = block(async {
         let audit = AuditLog::open(&System, dir.path()).unwrap();
-        let mut event = crate::audit::fixture::draft(1);
-        (event.action, event.stage) = (Action::Index, Stage::Single);
-        event.actor = Actor::Node { agency: party.id.clone(), node: node_id(&party.id, "1") };
-        (event.origin, event.object) = (None, Object::Query { hash: [0; 32], disclosed: vec![(id, 1)] });
-        audit.record(vec![event]).await.unwrap().remove(0)
+        audit.record(vec![intent, index]).await.unwrap()
     });
-    let mut disclosed = party.vault.text_for_index(&held, &receipt)?;
-    assert_eq!(disclosed.portions.len(), 1);
-    Ok(disclosed.portions.remove(0).text.to_vec())
+    let mut disclosed = party.vault.disclose(&held, &receipts[0])?;
+    assert_eq!((disclosed.portions.len(), disclosed.meta.title.as_str()), (1, "题"));
+    let text = disclosed.portions.remove(0).text.to_vec();
+    // Lists open no text, and the index no more than it takes.
+    let listed = party.vault.disclose_beginning(&held, &receipts[0], 0)?;
+    assert!(listed.portions.is_empty() && listed.meta.title == "题");
+    let indexed = party.vault.text_for_index(&held, &receipts[1])?;
+    assert_eq!(*indexed.portions[0].text, text[..text.len().min(limits::INDEXED_BYTES)]);
+    Ok(text)
 }
 
 /// A line to police that hands over what it holds.
