@@ -59,7 +59,7 @@ impl ContentCheck {
     }
 
     fn begin(&mut self) {
-        let portion = |(size, expected)| Portion {
+        let portion = |(size, expected): (u32, [u8; 32])| Portion {
             left: usize::try_from(size).unwrap_or(usize::MAX),
             hash: LongDigest::new(CIPHERTEXT, size),
             expected,
