@@ -33,6 +33,7 @@ mod output;
 mod person;
 mod policy;
 mod proposal;
+mod reading;
 mod record;
 mod revocation;
 mod sealed;

@@ -416,7 +416,7 @@ async fn search(client: &Client, s: Search, out: &Out) -> Result<ExitCode, Fault
 
 async fn open(client: &Client, id: RecordId, version: u32, purpose: String, out: &Out) -> Result<ExitCode, Fault> {
     let request = v1::OpenRequest { record: id.to_string(), version, purpose };
-    let r = client.records().open(request).await.map_err(fault)?.into_inner();
+    let r = super::reading::whole(client.records().open_large(request).await.map_err(fault)?.into_inner()).await?;
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
     let portions: Vec<_> = r.portions.iter().map(|p| json!({"label": p.label, "text": text(&p.text)})).collect();
     let json = json!({"record": r.record, "version": r.version, "label": r.label, "title": r.title, "origin": r.origin,

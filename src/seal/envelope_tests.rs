@@ -4,6 +4,7 @@ use super::super::batch::sign_batch;
 use super::super::content::ContentCheck;
 use super::super::frozen::Counter;
 use super::super::sign::SigningKey;
+use super::super::text::open_portion_pieces;
 use super::*;
 
 fn ids() -> EnvelopeIds {
@@ -236,4 +237,27 @@ fn sixteen_mebibytes_of_text_are_the_most_that_lie_apart() {
         [b"x".as_slice(), text.as_slice(), text.as_slice()].map(|text| PortionPlain { media_type: "text/plain", text });
     let sealed = EnvelopeDraft::seal_apart(&portions, &ids(), &mut Counter::new(), &mut |_| Ok::<(), SealError>(()));
     assert_eq!(sealed.err(), Some(over_limit()), "before anything is sealed");
+}
+
+#[test]
+fn a_text_in_pieces_is_the_text() {
+    for n in [0, 1, CHUNK_BYTES - 4, CHUNK_BYTES - 3, 100_000, 130_000] {
+        let text: Vec<u8> = (0..n).map(|i| (i % 251) as u8 + 1).collect();
+        let (head, keys, content) = apart(&[b"meta", &text], &mut Counter::new());
+        let pieces = |content: &[u8]| {
+            let (mut at, mut all) = (528, Vec::new());
+            let mut opener = open_portion_pieces(&head, 1, &keys[1]).unwrap();
+            while let Some(bytes) = opener.wants() {
+                all.push(opener.open(content[at..at + bytes].to_vec())?.to_vec());
+                at += bytes;
+            }
+            Ok::<_, SealError>(all)
+        };
+        let all = pieces(&content).unwrap();
+        assert!(all.iter().all(|piece| piece.len() <= CHUNK_BYTES) && all.concat() == text, "{n}");
+        let mut changed = content.clone();
+        *changed.last_mut().unwrap() ^= 1;
+        assert!(pieces(&changed).is_err(), "{n}");
+        assert!(open_portion_pieces(&head, 1, &keys[0]).is_err() && open_portion_pieces(&head, 2, &keys[1]).is_err());
+    }
 }

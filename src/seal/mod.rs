@@ -41,6 +41,7 @@ mod pad;
 mod sign;
 mod suite;
 mod tags;
+mod text;
 
 pub use aead::{
     CHUNK_BYTES, ChunkOpener, ChunkSealer, TAG_BYTES, key_commitment, open_chunks, open_one, seal_chunks, seal_one,
@@ -65,3 +66,4 @@ pub use pad::{PADDED_BYTES, bucket, pad, unpad};
 pub use sign::{PublicKey, Signature, SigningKey};
 pub use suite::{SUITE_NOTICE, Suite};
 pub use tags::{PairKey, PairNames, TaggedVersion, month_of, padded_tags, pull_check};
+pub use text::{TextOpener, open_portion_pieces};

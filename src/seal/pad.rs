@@ -10,7 +10,7 @@ use zeroize::Zeroizing;
 /// The largest bucket, in bytes.
 pub const PADDED_BYTES: usize = 24 << 20;
 const SMALLEST: usize = 512;
-const PREFIX: usize = 4;
+pub(super) const PREFIX: usize = 4;
 
 /// The smallest bucket that holds `bytes` (which includes the length prefix); none above 24 MiB.
 pub fn bucket(bytes: usize) -> Option<usize> {
@@ -81,6 +81,13 @@ pub(super) fn beginning(mut padded: Zeroizing<Vec<u8>>, most: usize) -> Result<Z
     padded.truncate(PREFIX + length);
     padded.drain(..PREFIX);
     Ok(padded)
+}
+
+/// Length of the text whose padded form has `size` bytes and begins like this; none if no text is padded so.
+pub(super) fn text_length(padded: &[u8], size: usize) -> Option<usize> {
+    let (prefix, _) = padded.split_first_chunk::<PREFIX>()?;
+    let length = usize::try_from(u32::from_be_bytes(*prefix)).ok()?;
+    (length.checked_add(PREFIX).and_then(bucket) == Some(size)).then_some(length)
 }
 
 /// Bytes of the padded form that hold the first `most` bytes of the text.

@@ -8,7 +8,7 @@ use crate::domain::canon::Canon;
 use crate::domain::label::Label;
 use crate::domain::limits;
 use crate::domain::record::Meta;
-use crate::seal::{open_beginning_from, open_portion, open_portion_from};
+use crate::seal::{TextOpener, open_beginning_from, open_portion, open_portion_from, open_portion_pieces};
 use zeroize::Zeroizing;
 
 /// A record as one person may see it.
@@ -25,6 +25,30 @@ pub struct DisclosedPortion {
     pub label: Label,
     /// UTF-8.
     pub text: Zeroizing<Vec<u8>>,
+}
+
+/// A held record that a person reads piece by piece. What it is about is open; a text is opened where it is asked for.
+pub struct Disclosing {
+    /// What it is about.
+    pub meta: Meta,
+    held: Held,
+    apart: Option<Apart>,
+    /// The text that is being read, if it lies apart.
+    now: Option<TextOpener>,
+    /// Number of the portion behind it.
+    next: usize,
+}
+
+impl Disclosing {
+    /// The label of its texts.
+    pub fn label(&self) -> &Label {
+        &self.held.label
+    }
+
+    /// How many texts it has.
+    pub fn texts(&self) -> usize {
+        self.held.object.envelope.header().portions.len().saturating_sub(1)
+    }
 }
 
 impl Vault {
@@ -56,14 +80,58 @@ impl Vault {
         self.open_all(held, limits::INDEXED_BYTES)
     }
 
+    /// Opens a held record for a person who reads its texts piece by piece. `receipt` is that of [`Vault::disclose`].
+    pub fn disclose_in_pieces(&self, held: Held, receipt: &AuditReceipt) -> Result<Disclosing, VaultError> {
+        covers(&held, receipt)?;
+        let header = held.object.envelope.header();
+        let is_first = header.portions.first().is_some_and(|p| p.media_type == super::rules::META_TYPE);
+        let sealed = header.ciphertext_sizes().next().filter(|_| is_first);
+        let sealed = sealed.ok_or(VaultError::Rule("the envelope has no meta portion"))?;
+        let mut apart = self.apart(&held)?;
+        let meta = Meta::from_canon(&self.open_one(&held, 0, sealed, usize::MAX, apart.as_mut())?)?;
+        check_kind(&held, &meta)?;
+        Ok(Disclosing { meta, held, apart, now: None, next: 1 })
+    }
+
+    /// The next piece of a text, with the number of the text; None at the end of the last.
+    ///
+    /// # Errors
+    /// When what comes next does not open. What was given before was authentic, and is not all of the text.
+    pub fn next_piece(&self, of: &mut Disclosing) -> Result<Option<(usize, Zeroizing<Vec<u8>>)>, VaultError> {
+        loop {
+            if let (Some(now), Some(apart)) = (&mut of.now, &mut of.apart)
+                && let Some(bytes) = now.wants()
+            {
+                let sealed = apart.reader.read(bytes).inspect_err(|e| self.unreadable(&of.held, e))?;
+                let text = now.open(sealed)?;
+                if text.is_empty() {
+                    continue;
+                }
+                return Ok(Some((of.next.saturating_sub(2), text)));
+            }
+            let portion = of.next;
+            if portion > of.texts() {
+                return Ok(None);
+            }
+            of.next += 1;
+            if of.apart.is_none() {
+                let text = self.open_one(&of.held, portion, 0, usize::MAX, None)?;
+                return Ok(Some((portion.saturating_sub(1), text)));
+            }
+            let key = of.held.opened.data_key(&of.held.object, portion)?;
+            of.now = Some(open_portion_pieces(&of.held.object.envelope, portion, &key)?);
+        }
+    }
+
+    fn apart(&self, held: &Held) -> Result<Option<Apart>, VaultError> {
+        let Some(content) = &held.content else { return Ok(None) };
+        let reader = content.reader().inspect_err(|e| self.unreadable(held, e))?;
+        Ok(Some(Apart { reader, behind: 0 }))
+    }
+
     fn open_all(&self, held: &Held, most: usize) -> Result<Disclosed, VaultError> {
         let header = held.object.envelope.header();
-        let mut apart = match &held.content {
-            Some(content) => {
-                Some(Apart { reader: content.reader().inspect_err(|e| self.unreadable(held, e))?, behind: 0 })
-            }
-            None => None,
-        };
+        let mut apart = self.apart(held)?;
         let (mut meta, mut portions, mut left) = (None, Vec::new(), most);
         for ((n, portion), sealed) in header.portions.iter().enumerate().zip(header.ciphertext_sizes()) {
             let is_meta = portion.media_type == super::rules::META_TYPE;
@@ -85,10 +153,7 @@ impl Vault {
             }
         }
         let meta = meta.ok_or(VaultError::Rule("the envelope has no meta portion"))?;
-        // The kind is sealed, so this is the first place where its agreement can be held against it.
-        if held.kinds.as_ref().is_some_and(|kinds| !kinds.contains(&meta.kind)) {
-            return Err(VaultError::Rule("its kind is outside its agreement"));
-        }
+        check_kind(held, &meta)?;
         Ok(Disclosed { meta, portions })
     }
 
@@ -136,6 +201,14 @@ struct Apart {
 fn covers(held: &Held, receipt: &AuditReceipt) -> Result<(), VaultError> {
     let header = held.object.envelope.header();
     if receipt.covers(header.id, header.version) { Ok(()) } else { Err(VaultError::Receipt) }
+}
+
+/// The kind is sealed, so this is the first place where its agreement can be held against it.
+fn check_kind(held: &Held, meta: &Meta) -> Result<(), VaultError> {
+    match &held.kinds {
+        Some(kinds) if !kinds.contains(&meta.kind) => Err(VaultError::Rule("its kind is outside its agreement")),
+        _ => Ok(()),
+    }
 }
 
 /// Cuts a text behind `most` bytes, or before the character that these would cut.

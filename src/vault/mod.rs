@@ -43,7 +43,7 @@ mod tests;
 
 pub use card::{Card, Facts};
 pub use complaint::{Complained, Complaint, Complaints, Refusal};
-pub use disclose::{Disclosed, DisclosedPortion};
+pub use disclose::{Disclosed, DisclosedPortion, Disclosing};
 pub use error::VaultError;
 pub use holder::{Draft, Held, Prepared, Vault};
 pub use intake::{Entry, Intake, Take};

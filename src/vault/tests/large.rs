@@ -72,6 +72,14 @@ fn opened(party: &Party, state: &State, id: RecordId) -> Result<Vec<u8>, VaultEr
     assert!(listed.portions.is_empty() && listed.meta.title == "题");
     let indexed = party.vault.text_for_index(&held, &receipts[1])?;
     assert_eq!(*indexed.portions[0].text, text[..text.len().min(limits::INDEXED_BYTES)]);
+    // Piece by piece it is the same.
+    let mut reading = party.vault.disclose_in_pieces(held, &receipts[0])?;
+    let mut all = Vec::new();
+    while let Some((number, piece)) = party.vault.next_piece(&mut reading)? {
+        assert!(number == 0 && piece.len() <= crate::seal::CHUNK_BYTES);
+        all.extend_from_slice(&piece);
+    }
+    assert!(reading.texts() == 1 && reading.meta.title == "题" && all == text);
     Ok(text)
 }
 
@@ -249,6 +257,36 @@ fn r_content_is_served_to_whoever_is_named_and_nobody_else() {
     assert_eq!(serve("customs", token, hash, false), None, "what is withheld looks absent");
     assert_eq!(pull(&t, 1_000), 1);
     assert_eq!(opened(&t.customs, &t.state, id).unwrap(), text(300_000));
+}
+
+/// What was given before the damage is the beginning of the text, and the end says that it is not all.
+#[test]
+fn a_text_that_breaks_off_ends_in_an_error() {
+    let disk = FaultDisk::default();
+    let t = two_with(Tier::Provincial, disk.clone());
+    let id = record(90);
+    let prepared = t.seal(large(id, 300_000));
+    let (t, _) = t.committed(prepared);
+    t.customs.vault.scan(&t.state, NOW);
+    assert_eq!(pull(&t, 1_000), 1);
+    t.customs.vault.scan(&t.state, NOW);
+    let held = t.customs.vault.held(&t.state, &id, 0, NOW).unwrap().unwrap();
+    let dir = tempfile::tempdir().unwrap();
+    let mut intent = crate::audit::fixture::draft(1);
+    (intent.stage, intent.object) = (Stage::Intent, Object::Record { id, version: 1 });
+    let receipts = block(async { AuditLog::open(&System, dir.path()).unwrap().record(vec![intent]).await.unwrap() });
+    let mut reading = t.customs.vault.disclose_in_pieces(held, &receipts[0]).unwrap();
+    disk.edit(&files(&disk)[0], |bytes| *bytes.last_mut().unwrap() ^= 1);
+    let mut given = Vec::new();
+    let error = loop {
+        match t.customs.vault.next_piece(&mut reading) {
+            Ok(Some((_, piece))) => given.extend_from_slice(&piece),
+            Ok(None) => unreachable!("it is not whole"),
+            Err(error) => break error,
+        }
+    };
+    assert!(!given.is_empty() && text(300_000).starts_with(&given), "{error}");
+    assert!(t.customs.vault.held(&t.state, &id, 0, NOW).unwrap().is_none(), "out of use");
 }
 
 /// A byte of the file flips, or the file is gone: the copy is out of use, and fetched again from whoever holds it.
