@@ -9,13 +9,15 @@ use crate::service::{
     AmendAsk, Caller, Core, Opened, Patience, PortionAsk, ProposalsAsk, PublishAsk, Published, Reading, SealedCopy,
     SearchAsk, Wait,
 };
-use crate::vault::DisclosedPortion;
+use crate::vault::{DisclosedPortion, Pieces};
 use crate::wire::pb::v1;
+use std::future::Future;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
-use tonic::{Request, Response, Status};
+use tonic::{Request, Response, Status, Streaming};
 
 /// Most lines of one list.
 const LIST_MOST: u32 = 500;
@@ -37,6 +39,19 @@ impl v1::records_server::Records for People {
             (imported.as_str(), p)
         };
         Ok(Response::new(self.published(p, result)))
+    }
+
+    async fn publish_large(
+        &self,
+        request: Request<Streaming<v1::PublishPiece>>,
+    ) -> Result<Response<v1::PublishReply>, Status> {
+        let caller = self.caller(&request)?;
+        let mut body = Body(request.into_inner());
+        let (ask, bytes) = body.first().await.map_err(refuse)?;
+        let ask = PublishAsk { coming: bytes, ..self::ask(ask).map_err(refuse)? };
+        let peers = Arc::clone(&self.peers);
+        let p = self.core.publish_coming(&caller, ask, &mut body, peers).await.map_err(refuse)?;
+        Ok(Response::new(self.published(p, "")))
     }
 
     async fn amend(&self, request: Request<v1::AmendRequest>) -> Result<Response<v1::PublishReply>, Status> {
@@ -245,6 +260,42 @@ impl People {
     }
 }
 
+/// A publish whose body comes in pieces.
+struct Body(Streaming<v1::PublishPiece>);
+
+impl Body {
+    async fn piece(&mut self) -> Result<Option<v1::PublishPiece>, String> {
+        match tokio::time::timeout(SLOW, self.0.message()).await {
+            Err(_) => Err("no piece in time".to_owned()),
+            Ok(Err(status)) => Err(status.message().to_owned()),
+            Ok(Ok(Some(piece))) if piece.data.len() > limits::PIECE_BYTES => Err("a piece is too large".to_owned()),
+            Ok(Ok(piece)) => Ok(piece),
+        }
+    }
+
+    /// What is published, and the bytes of its body.
+    async fn first(&mut self) -> Result<(v1::PublishRequest, usize), Fault> {
+        let cut = |why: String| Fault::unavailable("NOT_FRESH", why);
+        let piece = self.piece().await.map_err(cut)?;
+        let bad = || Fault::usage("INVALID", "the first piece says what is published, and how long its body is");
+        let v1::PublishPiece { ask, body_bytes, data } = piece.ok_or_else(bad)?;
+        let ask = ask.filter(|a| data.is_empty() && a.source.is_empty() && a.content.is_empty()).ok_or_else(bad)?;
+        let bytes = usize::try_from(body_bytes).unwrap_or(usize::MAX);
+        if bytes > 0 { Ok((ask, bytes)) } else { Err(bad()) }
+    }
+}
+
+impl Pieces for Body {
+    fn next(&mut self) -> Pin<Box<dyn Future<Output = Result<Option<Vec<u8>>, String>> + Send + '_>> {
+        Box::pin(async move {
+            match self.piece().await? {
+                Some(piece) if piece.ask.is_some() => Err("only the first piece says what is published".to_owned()),
+                piece => Ok(piece.map(|p| p.data)),
+            }
+        })
+    }
+}
+
 /// Where the pieces of an open go.
 type Reader = mpsc::Sender<Result<v1::OpenPiece, Status>>;
 
@@ -408,6 +459,7 @@ fn ask(r: v1::PublishRequest) -> Result<PublishAsk, Fault> {
     Ok(PublishAsk {
         title,
         body,
+        coming: 0,
         portions: portion_asks(portions)?,
         grade: grade.parse()?,
         compartments: decode::set(&compartments)?,

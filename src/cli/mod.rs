@@ -26,6 +26,7 @@ mod federation;
 mod guide;
 mod import;
 mod import_stix;
+mod large;
 mod marking;
 mod node;
 mod notice;

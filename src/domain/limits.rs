@@ -2,6 +2,8 @@
 
 /// Largest body of a record, in bytes.
 pub const BODY_BYTES: usize = 1 << 20;
+/// Largest body that comes in pieces behind what is said of it, in bytes.
+pub const TEXT_BYTES: usize = 16 << 20;
 /// Longest title, in characters.
 pub const TITLE_CHARS: usize = 300;
 /// Longest purpose, in characters.

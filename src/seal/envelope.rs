@@ -1,13 +1,12 @@
 //! Envelopes: sealed content of one audience class, with the proof of who sealed it (P10, P12, P14).
 
-use super::aead::{
-    CHUNK_BYTES, ChunkOpener, ChunkSealer, TAG_BYTES, key_commitment, open_chunks, seal_chunks, sealed_len,
-};
+use super::aead::{CHUNK_BYTES, ChunkOpener, key_commitment, open_chunks, seal_chunks, sealed_len};
 use super::batch::BatchSigned;
-use super::digest::{LongDigest, ct_eq, digest};
+use super::digest::{ct_eq, digest};
 use super::error::SealError;
 use super::header::{Header, PortionHeader};
-use super::pad::{beginning, pad, padded_beginning, padded_len, padded_piece, unpad, unpad_whole};
+use super::pad::{beginning, pad, padded_beginning, padded_len, unpad, unpad_whole};
+use super::sealer::EnvelopeSealer;
 use super::sign::PublicKey;
 use super::suite::Suite;
 use crate::domain::canon::{Canon, CanonError, Reader, Writer};
@@ -153,51 +152,18 @@ impl EnvelopeDraft {
         entropy: &mut dyn Entropy,
         put: &mut dyn FnMut(&[u8]) -> Result<(), E>,
     ) -> Result<(EnvelopeDraft, Vec<DataKey>), E> {
-        if EnvelopeDraft::sealed_bytes(portions)? > CONTENT_BYTES {
-            return Err(over_limit().into());
-        }
-        let mut header = Header {
-            suite: Suite::Evaluation,
-            id: ids.id,
-            version: ids.version,
-            originator: ids.originator.clone(),
-            node: ids.node,
-            created: ids.created,
-            portions: Vec::with_capacity(portions.len()),
-        };
+        let lengths: Vec<_> = portions.iter().map(|p| (p.media_type, p.text.len())).collect();
+        let mut sealer = EnvelopeSealer::new(&lengths, ids, entropy)?;
         for portion in portions {
-            header.portions.push(PortionHeader {
-                media_type: portion.media_type.to_owned(),
-                ciphertext_hash: [0; 32],
-                padded_size: u32::try_from(padded_len(portion.text.len())?).map_err(|_| over_limit())?,
-                key_commitment: [0; 32],
-            });
+            sealer.text(portion.text, put)?;
         }
-        header.check().map_err(SealError::format("envelope draft"))?;
-        let context = header.context();
-        let mut keys = Vec::with_capacity(portions.len());
-        for ((number, portion), described) in (0u16..).zip(portions).zip(&mut header.portions) {
-            let key = DataKey::random(entropy);
-            let size = padded_len(portion.text.len())?;
-            let length = u32::try_from(sealed_len(size)).map_err(|_| over_limit())?;
-            let mut hash = LongDigest::new(CIPHERTEXT, length);
-            let mut sealer = ChunkSealer::new(key.bytes(), &context, number, size)?;
-            let mut at = 0;
-            while let Some(bytes) = sealer.wants() {
-                let mut chunk = padded_piece(portion.text, at, bytes, TAG_BYTES)?;
-                sealer.seal(&mut chunk)?;
-                hash.update(&chunk);
-                put(chunk.as_slice())?;
-                at += bytes;
-            }
-            described.ciphertext_hash = hash.finish();
-            described.key_commitment = key_commitment(key.bytes(), &context);
-            keys.push(key);
-        }
-        let mut blind = [0; 32];
-        entropy.fill(&mut blind);
+        sealer.finish(entropy, put)
+    }
+
+    /// A draft whose ciphertexts were put away.
+    pub(super) fn apart(header: Header, blind: [u8; 32]) -> EnvelopeDraft {
         let hash = header.hash();
-        Ok((EnvelopeDraft { header, hash, blind, ciphertexts: Vec::new() }, keys))
+        EnvelopeDraft { header, hash, blind, ciphertexts: Vec::new() }
     }
 
     /// The header.

@@ -38,24 +38,6 @@ pub(super) fn padded_len(text: usize) -> Result<usize, SealError> {
     text.checked_add(PREFIX).and_then(bucket).ok_or(SealError::Limit { what: "size of the text" })
 }
 
-/// `size` bytes of the padded form of a text from `from` on, with room for `more` behind them.
-pub(super) fn padded_piece(
-    text: &[u8],
-    from: usize,
-    size: usize,
-    more: usize,
-) -> Result<Zeroizing<Vec<u8>>, SealError> {
-    let length = u32::try_from(text.len()).map_err(|_| SealError::Limit { what: "size of the text" })?;
-    let mut out = Zeroizing::new(Vec::<u8>::with_capacity(size.saturating_add(more)));
-    for (part, from) in [(&length.to_be_bytes()[..], from), (text, from.saturating_sub(PREFIX))] {
-        let rest = part.get(from..).unwrap_or_default();
-        let room = size - out.len();
-        out.extend_from_slice(rest.get(..room).unwrap_or(rest));
-    }
-    out.resize(size, 0);
-    Ok(out)
-}
-
 /// Takes the text out again.
 pub fn unpad(padded: &[u8]) -> Result<Zeroizing<Vec<u8>>, SealError> {
     Ok(Zeroizing::new(text_of(padded)?.to_vec()))
@@ -131,11 +113,6 @@ mod tests {
             let padded = pad(&text).unwrap();
             assert_eq!(bucket(padded.len()), Some(padded.len()));
             assert_eq!(*unpad(&padded).unwrap(), text);
-            let pieces = (0..padded.len()).step_by(500).map(|at| {
-                let size = 500.min(padded.len() - at);
-                padded_piece(&text, at, size, 16).unwrap().to_vec()
-            });
-            assert_eq!(pieces.collect::<Vec<_>>().concat(), padded.to_vec(), "{n}");
             assert_eq!(padded_len(n).unwrap(), padded.len());
             assert_eq!(*unpad_whole(padded.clone()).unwrap(), text);
             for most in [0, 1, n, n + 1] {

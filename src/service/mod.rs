@@ -13,6 +13,7 @@ mod amend;
 mod audit;
 mod bell;
 mod cluster;
+mod coming;
 mod complaints;
 mod core;
 mod door;

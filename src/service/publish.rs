@@ -1,6 +1,7 @@
 //! Publishing (flow "Publish" of the architecture, P17).
 
 use super::amend::Amends;
+use super::coming::Passing;
 use super::core::Core;
 use super::door::{Act, Caller};
 use super::draft::Drafts;
@@ -15,7 +16,7 @@ use crate::domain::time::Millis;
 use crate::ledger::{CommandReply, State};
 use crate::policy::{Action, Decision, DenyKind, Resource};
 use crate::seal::digest;
-use crate::vault::{Outgoing, PeerVault, Prepared, PushState, Stand};
+use crate::vault::{Coming, Outgoing, PeerVault, Pieces, Prepared, PushState, Stand};
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
@@ -37,8 +38,10 @@ pub enum Wait {
 pub struct PublishAsk {
     /// Title.
     pub title: String,
-    /// Body, UTF-8.
+    /// Body, UTF-8; empty when it comes in pieces.
     pub body: Vec<u8>,
+    /// Bytes of a body that comes in pieces; 0 when none does.
+    pub coming: usize,
     /// Further texts, at the record's grade or lower.
     pub portions: Vec<PortionAsk>,
     /// Grade of the record: that of its highest portion.
@@ -148,6 +151,35 @@ impl Core {
         ask: PublishAsk,
         peers: Arc<dyn PeerVault>,
     ) -> Result<Published, Fault> {
+        self.publish_once(caller, ask, None, peers).await
+    }
+
+    /// Publishes a record whose body comes in pieces. None is read before everything that is said of it was checked and its
+    /// intent is durable; it is sealed as it comes, and a body that does not come whole leaves nothing.
+    ///
+    /// # Errors
+    /// As [`Core::publish`], and what is wrong with the body.
+    pub async fn publish_coming(
+        &self,
+        caller: &Caller,
+        ask: PublishAsk,
+        pieces: &mut dyn Pieces,
+        peers: Arc<dyn PeerVault>,
+    ) -> Result<Published, Fault> {
+        let bytes = ask.coming;
+        let mut passing = Passing::new(pieces, bytes);
+        let coming = Coming { bytes, pieces: &mut passing };
+        let done = self.publish_once(caller, ask, Some(coming), peers).await;
+        done.map_err(|fault| passing.wrong().unwrap_or(fault))
+    }
+
+    async fn publish_once(
+        &self,
+        caller: &Caller,
+        ask: PublishAsk,
+        coming: Option<Coming<'_>>,
+        peers: Arc<dyn PeerVault>,
+    ) -> Result<Published, Fault> {
         let request = self.request_key(caller, &ask.request_id);
         let _turn = self.in_progress.begin(request)?;
         if let Some((record, version)) = self.vault.by_request(&request) {
@@ -162,7 +194,7 @@ impl Core {
             };
         }
         let target = Target { record: self.new_record(), version: 1, request, content: None, amends: None };
-        self.publish_as(caller, ask, target, peers).await
+        self.publish_as(caller, ask, coming, target, peers).await
     }
 
     /// Publishes as this version of this record.
@@ -170,6 +202,7 @@ impl Core {
         &self,
         caller: &Caller,
         ask: PublishAsk,
+        mut coming: Option<Coming<'_>>,
         target: Target,
         peers: Arc<dyn PeerVault>,
     ) -> Result<Published, Fault> {
@@ -197,7 +230,12 @@ impl Core {
                 continue;
             }
             let targets = targets(&state, &draft.label.audience(), &self.agency);
-            let Prepared { object, command } = self.vault.prepare(&state, draft, now, &mut RandomOf(self)).await?;
+            let random = &mut RandomOf(self);
+            let Prepared { object, command } = match coming.take() {
+                // A body that comes in pieces has no portions beside it, so this is the only draft.
+                Some(coming) => self.vault.prepare_coming(&state, draft, coming, now, random).await?,
+                None => self.vault.prepare(&state, draft, now, random).await?,
+            };
             if proposed {
                 continue;
             }

@@ -8,7 +8,9 @@ use crate::domain::canon::Canon;
 use crate::domain::label::Label;
 use crate::domain::limits;
 use crate::domain::record::Meta;
-use crate::seal::{TextOpener, open_beginning_from, open_portion, open_portion_from, open_portion_pieces};
+use crate::seal::{
+    ENVELOPE_BYTES, TextOpener, open_beginning_from, open_portion, open_portion_from, open_portion_pieces,
+};
 use zeroize::Zeroizing;
 
 /// A record as one person may see it.
@@ -52,10 +54,16 @@ impl Disclosing {
 }
 
 impl Vault {
-    /// Opens a held record for a person. `receipt` must be that of a durable, allowed intent naming this very
-    /// version; the audit writer alone makes receipts.
+    /// Opens a held record for a person, all texts in one piece. `receipt` must be that of a durable, allowed intent naming this
+    /// very version; the audit writer alone makes receipts.
+    ///
+    /// # Errors
+    /// [`VaultError::Whole`] when they are too large for that; damage, and what was sealed wrong.
     pub fn disclose(&self, held: &Held, receipt: &AuditReceipt) -> Result<Disclosed, VaultError> {
         covers(held, receipt)?;
+        if held.sealed_bytes() > ENVELOPE_BYTES {
+            return Err(VaultError::Whole);
+        }
         self.open_all(held, usize::MAX)
     }
 

@@ -32,6 +32,9 @@ pub enum VaultError {
     /// An object is over the limit.
     #[error("a sealed object is over its limit")]
     TooLarge,
+    /// What was asked for is made of whole texts, and these are read in pieces only.
+    #[error("its texts are too large to be taken in one piece")]
+    Whole,
     /// An earlier write failed; the vault stays closed.
     #[error("the vault is closed after an earlier failure")]
     Poisoned,
@@ -58,7 +61,7 @@ pub enum VaultError {
 impl VaultError {
     /// Whether it tells of the stored bytes, not of a disk that may answer the next time.
     pub(super) fn is_damage(&self) -> bool {
-        !matches!(self, VaultError::Io { .. } | VaultError::NotYet(_) | VaultError::Transfer(_))
+        !matches!(self, VaultError::Io { .. } | VaultError::NotYet(_) | VaultError::Transfer(_) | VaultError::Whole)
     }
 
     /// Whether it tells of the object, and not of this node or its disk: then its originator is told (P15).
@@ -80,6 +83,8 @@ impl From<VaultError> for Fault {
                     .hint("the node stops taking records in; see its log and disk")
             }
             VaultError::TooLarge => Fault::usage("BODY_TOO_LARGE", e.to_string()),
+            VaultError::Whole => Fault::usage("BODY_TOO_LARGE", e.to_string())
+                .hint("`hufu record open` reads it; it is neither amended nor taken out in this version"),
             VaultError::Rule(_) => Fault::refused("NOT_ALLOWED", e.to_string()),
             VaultError::Decided => Fault::conflict("REJECTED", e.to_string()).hint("somebody was first; look again"),
             VaultError::Crowded => Fault::unavailable("TOO_MANY", e.to_string()).hint("see `hufu record proposals`"),

@@ -7,7 +7,7 @@ use super::keys::Keys;
 use super::large::{Content, Spool, Whose};
 use super::object::SealedObject;
 use super::proposal::Proposal;
-use super::receive::Turns;
+use super::receive::{Pieces, Turns};
 use super::rules;
 use super::signing::Signing;
 use super::sync::{Parts, SyncState};
@@ -20,11 +20,15 @@ use crate::domain::time::{Entropy, Millis};
 use crate::journal::Written;
 use crate::ledger::{Command, State, VersionEntry};
 use crate::seal::{
-    AudienceObject, EnvelopeDraft, EnvelopeIds, GrantBody, GrantDraft, PortionPlain, TaggedVersion, month_of,
-    padded_tags, pull_check,
+    AudienceObject, DataKey, EnvelopeDraft, EnvelopeIds, EnvelopeSealer, GrantBody, GrantDraft, PortionPlain,
+    TaggedVersion, month_of, padded_tags, pull_check,
 };
 use std::collections::BTreeSet;
 use std::sync::Mutex;
+use zeroize::Zeroizing;
+
+/// Media type of a text.
+const TEXT_TYPE: &str = "text/plain; charset=utf-8";
 
 type Tags = Vec<[u8; 16]>;
 type PullChecks = Vec<[u8; 32]>;
@@ -120,6 +124,22 @@ pub struct Vault {
     signing: Signing,
 }
 
+/// A text that is sealed while it comes.
+pub struct Coming<'a> {
+    /// How long it is.
+    pub bytes: usize,
+    /// Its pieces.
+    pub pieces: &'a mut dyn Pieces,
+}
+
+/// A sealed envelope that nobody was granted yet.
+struct Sealed {
+    envelope: EnvelopeDraft,
+    keys: Vec<DataKey>,
+    /// Its ciphertexts, if they lie apart.
+    spool: Option<Spool>,
+}
+
 /// What is sealed and waits for its signature.
 struct Unsigned {
     envelope: EnvelopeDraft,
@@ -184,9 +204,37 @@ impl Vault {
         now: Millis,
         entropy: &mut dyn Entropy,
     ) -> Result<Prepared, VaultError> {
+        let sealed = self.seal_texts(&draft, now, entropy)?;
+        self.take_sealed(state, draft, sealed, now, entropy).await
+    }
+
+    /// The same of a draft without texts, whose one text comes in pieces and is sealed as it comes.
+    ///
+    /// # Errors
+    /// [`VaultError::Transfer`] when it does not come whole; then nothing is left of it.
+    pub async fn prepare_coming(
+        &self,
+        state: &State,
+        draft: Draft,
+        coming: Coming<'_>,
+        now: Millis,
+        entropy: &mut dyn Entropy,
+    ) -> Result<Prepared, VaultError> {
+        let sealed = self.seal_coming(&draft, coming, now, entropy).await?;
+        self.take_sealed(state, draft, sealed, now, entropy).await
+    }
+
+    async fn take_sealed(
+        &self,
+        state: &State,
+        draft: Draft,
+        sealed: Sealed,
+        now: Millis,
+        entropy: &mut dyn Entropy,
+    ) -> Result<Prepared, VaultError> {
         let (request, content, proposal) = (draft.request, draft.content, draft.proposal.clone());
         let Unsigned { envelope, grant, audience, command, pull_checks, spool } =
-            self.seal(state, draft, now, entropy)?;
+            self.grant(state, draft, sealed, now, entropy)?;
         let [first, second] = self.signing.sign(self.keys.signer(), [envelope.hash(), grant.hash()]).await?;
         let object = SealedObject { envelope: envelope.attach(first), grant: grant.attach(second), audience };
         let apart = match spool {
@@ -199,28 +247,64 @@ impl Vault {
         Ok(Prepared { object, command })
     }
 
-    fn seal(&self, state: &State, d: Draft, now: Millis, entropy: &mut dyn Entropy) -> Result<Unsigned, VaultError> {
-        let keys = &self.keys;
-        let ids = EnvelopeIds {
+    fn ids(&self, d: &Draft, now: Millis) -> EnvelopeIds {
+        EnvelopeIds {
             id: d.record,
             version: d.version,
-            originator: keys.agency().clone(),
-            node: keys.node(),
+            originator: self.keys.agency().clone(),
+            node: self.keys.node(),
             created: now,
-        };
-        let meta = d.meta.to_canon();
+        }
+    }
+
+    fn seal_texts(&self, d: &Draft, now: Millis, entropy: &mut dyn Entropy) -> Result<Sealed, VaultError> {
+        let (ids, meta) = (self.ids(d, now), d.meta.to_canon());
         let mut portions = vec![PortionPlain { media_type: rules::META_TYPE, text: &meta }];
-        portions.extend(d.texts.iter().map(|text| PortionPlain { media_type: "text/plain; charset=utf-8", text }));
+        portions.extend(d.texts.iter().map(|text| PortionPlain { media_type: TEXT_TYPE, text }));
         let bytes = EnvelopeDraft::sealed_bytes(&portions)?;
-        let (envelope, data_keys, spool) = if bytes > limits::INLINE_BYTES {
-            let mut spool = self.intake.spool(Whose::Own, bytes)?;
-            let mut put = |chunk: &[u8]| spool.write(chunk);
-            let (envelope, data_keys) = EnvelopeDraft::seal_apart::<VaultError>(&portions, &ids, entropy, &mut put)?;
-            (envelope, data_keys, Some(spool))
-        } else {
-            let (envelope, data_keys) = EnvelopeDraft::seal(&portions, &ids, entropy)?;
-            (envelope, data_keys, None)
-        };
+        if bytes <= limits::INLINE_BYTES {
+            let (envelope, keys) = EnvelopeDraft::seal(&portions, &ids, entropy)?;
+            return Ok(Sealed { envelope, keys, spool: None });
+        }
+        let mut spool = self.intake.spool(Whose::Own, bytes)?;
+        let mut put = |chunk: &[u8]| spool.write(chunk);
+        let (envelope, keys) = EnvelopeDraft::seal_apart::<VaultError>(&portions, &ids, entropy, &mut put)?;
+        Ok(Sealed { envelope, keys, spool: Some(spool) })
+    }
+
+    async fn seal_coming(
+        &self,
+        d: &Draft,
+        coming: Coming<'_>,
+        now: Millis,
+        entropy: &mut dyn Entropy,
+    ) -> Result<Sealed, VaultError> {
+        let Coming { bytes, pieces } = coming;
+        let meta = d.meta.to_canon();
+        let portions = [(rules::META_TYPE, meta.len()), (TEXT_TYPE, bytes)];
+        let mut sealer = EnvelopeSealer::new(&portions, &self.ids(d, now), entropy)?;
+        let mut spool = self.intake.spool(Whose::Own, sealer.sealed_bytes())?;
+        sealer.text::<VaultError>(&meta, &mut |chunk| spool.write(chunk))?;
+        while let Some(piece) = pieces.next().await.map_err(VaultError::Transfer)? {
+            let piece = Zeroizing::new(piece);
+            if piece.is_empty() {
+                return Err(VaultError::Transfer("a piece has nothing in it".to_owned()));
+            }
+            sealer.text::<VaultError>(&piece, &mut |chunk| spool.write(chunk))?;
+        }
+        let (envelope, keys) = sealer.finish::<VaultError>(entropy, &mut |chunk| spool.write(chunk))?;
+        Ok(Sealed { envelope, keys, spool: Some(spool) })
+    }
+
+    fn grant(
+        &self,
+        state: &State,
+        d: Draft,
+        sealed: Sealed,
+        now: Millis,
+        entropy: &mut dyn Entropy,
+    ) -> Result<Unsigned, VaultError> {
+        let (keys, Sealed { envelope, keys: data_keys, spool }) = (&self.keys, sealed);
         let agencies = d.label.audience();
         let audience = keys.audience(state, d.label.grade, &d.label.compartments, &agencies, now, entropy)?;
         let (audience_object, audience_key) = audience.as_ref();

@@ -45,7 +45,7 @@ pub use card::{Card, Facts};
 pub use complaint::{Complained, Complaint, Complaints, Refusal};
 pub use disclose::{Disclosed, DisclosedPortion, Disclosing};
 pub use error::VaultError;
-pub use holder::{Draft, Held, Prepared, Vault};
+pub use holder::{Coming, Draft, Held, Prepared, Vault};
 pub use intake::{Entry, Intake, Take};
 pub use keys::Keys;
 pub use large::{Content, ContentReader, Spooled};

@@ -61,12 +61,12 @@ impl Vault {
     /// The three parts of what is held with its content in them, as a sealed copy has them.
     ///
     /// # Errors
-    /// [`VaultError::TooLarge`] when it is too large for one piece; damage.
+    /// [`VaultError::Whole`] when it is too large for one piece; damage.
     pub fn copy(&self, held: &Held) -> Result<Parts, VaultError> {
         let Some(content) = &held.content else { return Ok(held.parts()) };
         let envelope = &held.object.envelope;
         if envelope.ciphertext_bytes() > crate::seal::ENVELOPE_BYTES {
-            return Err(VaultError::TooLarge);
+            return Err(VaultError::Whole);
         }
         let read = || {
             let mut reader = content.reader()?;

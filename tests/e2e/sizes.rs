@@ -80,3 +80,58 @@ fn a_large_text_travels_in_pieces() {
     opens("customs-analyst", &pushed);
     opens("customs-analyst", &pulled);
 }
+
+/// Most memory that a node has had, in KiB.
+fn peak(demo: &Demo, agency: &str) -> u64 {
+    let status = std::fs::read_to_string(format!("/proc/{}/status", demo.pid(agency))).unwrap();
+    let line = status.lines().find_map(|l| l.strip_prefix("VmHWM:")).unwrap();
+    line.trim().trim_end_matches(" kB").parse().unwrap()
+}
+
+/// Three texts of 16 MiB at a time are sealed as they come, sent, taken in and opened, and neither node has one whole in
+/// memory: sealed whole, each would be there some five times over.
+#[test]
+fn the_largest_texts_are_never_whole_in_memory() {
+    const MOST: usize = 16 << 20;
+    let demo = Demo::start();
+    demo.equal_digests("police-clerk", 4);
+    let file = demo.dir().join("largest.txt");
+    let line = "演练：三号口岸查验记录，第七号柜。\n";
+    let mut text = line.repeat(MOST / line.len());
+    text.push_str(&"x".repeat(MOST - text.len()));
+    std::fs::write(&file, &text).unwrap();
+    let before = ["police", "customs"].map(|agency| peak(&demo, agency));
+    let records: Vec<String> = std::thread::scope(|scope| {
+        let publish = || {
+            let base =
+                ["record", "publish", "--title", "演练：最长", "--agreement", "border-2026", "--grade", "secret"];
+            let how = ["--wait", "one", "--wait-seconds", "60", "--body-file", file.to_str().unwrap()];
+            let ran = demo.run("police-analyst", &[&base[..], &how].concat());
+            ran.ok()["record"].as_str().unwrap().to_owned()
+        };
+        let all: Vec<_> = (0..3).map(|_| scope.spawn(publish)).collect();
+        all.into_iter().map(|one| one.join().unwrap()).collect()
+    });
+    for record in &records {
+        let opened = until("it opens", Duration::from_secs(120), || {
+            let ran = demo.open("customs-analyst", record);
+            (ran.code == 0).then(|| ran.ok()["portions"][0]["text"].clone())
+        });
+        assert!(opened == json!(text), "the very text");
+    }
+    for (agency, before) in ["police", "customs"].into_iter().zip(before) {
+        let grown = peak(&demo, agency).saturating_sub(before) / 1024;
+        assert!(grown < 96, "{agency} has grown by {grown} MiB");
+    }
+
+    // What is wrong with a large body is told, and nothing of it stays.
+    let files = large_files(&demo, "police").len();
+    let mut broken = text.into_bytes();
+    broken[9_000_000] = 0xff;
+    std::fs::write(&file, &broken).unwrap();
+    let base =
+        ["record", "publish", "--title", "演练", "--grade", "secret", "--agreement", "border-2026", "--body-file"];
+    let refused = demo.run("police-analyst", &[&base[..], &[file.to_str().unwrap()]].concat());
+    assert!(refused.code == 2 && refused.stderr.contains("UTF-8"), "{} {}", refused.code, refused.stderr);
+    assert_eq!(large_files(&demo, "police").len(), files);
+}

@@ -64,23 +64,25 @@ fn opened(party: &Party, state: &State, id: RecordId) -> Result<Vec<u8>, VaultEr
         let audit = AuditLog::open(&System, dir.path()).unwrap();
         audit.record(vec![intent, index]).await.unwrap()
     });
-    let mut disclosed = party.vault.disclose(&held, &receipts[0])?;
-    assert_eq!((disclosed.portions.len(), disclosed.meta.title.as_str()), (1, "题"));
-    let text = disclosed.portions.remove(0).text.to_vec();
+    let whole = match party.vault.disclose(&held, &receipts[0]) {
+        Err(VaultError::Whole) => None,
+        whole => Some(whole?),
+    };
+    assert_eq!(whole.is_none(), held.sealed_bytes() > crate::seal::ENVELOPE_BYTES);
     // Lists open no text, and the index no more than it takes.
     let listed = party.vault.disclose_beginning(&held, &receipts[0], 0)?;
     assert!(listed.portions.is_empty() && listed.meta.title == "题");
     let indexed = party.vault.text_for_index(&held, &receipts[1])?;
-    assert_eq!(*indexed.portions[0].text, text[..text.len().min(limits::INDEXED_BYTES)]);
-    // Piece by piece it is the same.
     let mut reading = party.vault.disclose_in_pieces(held, &receipts[0])?;
     let mut all = Vec::new();
     while let Some((number, piece)) = party.vault.next_piece(&mut reading)? {
-        assert!(number == 0 && piece.len() <= crate::seal::CHUNK_BYTES);
+        assert!(number == 0 && piece.len() <= limits::INLINE_BYTES);
         all.extend_from_slice(&piece);
     }
-    assert!(reading.texts() == 1 && reading.meta.title == "题" && all == text);
-    Ok(text)
+    assert!(reading.texts() == 1 && reading.meta.title == "题");
+    assert_eq!(*indexed.portions[0].text, all[..all.len().min(limits::INDEXED_BYTES)]);
+    assert!(whole.is_none_or(|w| w.portions.len() == 1 && *w.portions[0].text == all && w.meta.title == "题"));
+    Ok(all)
 }
 
 /// A line to police that hands over what it holds.
@@ -143,11 +145,41 @@ fn sixteen_mebibytes_are_pushed_held_and_opened() {
         assert_eq!(opened(party, &t.state, id).unwrap(), text(bytes));
     }
     let held = t.customs.vault.held(&t.state, &id, 0, NOW).unwrap().unwrap();
-    assert!(matches!(t.customs.vault.copy(&held), Err(VaultError::TooLarge)), "it fits in no single piece");
+    assert!(matches!(t.customs.vault.copy(&held), Err(VaultError::Whole)), "it fits in no single piece");
     // The same again is here already, and nothing more of it is read.
     let mut again = pieces(b"anything");
     block(t.customs.vault.accept_large(&t.state, object, &mut again, NOW)).unwrap();
     assert_eq!((again.asked, files(&disk).len()), (0, 1));
+}
+
+/// A text that is sealed while it comes is the same record; one that breaks off, or is not what was said, leaves nothing.
+#[test]
+fn a_text_is_sealed_as_it_comes() {
+    let disk = FaultDisk::default();
+    let mut t = two();
+    let police = Party::new("police", 1 << 20, Tier::Provincial, Grade::TopSecret, disk.clone());
+    t.police = Party { sequence: t.police.sequence, ..police };
+    let id = record(91);
+    let text = text(2_000_000);
+    let prepare = |pieces: &mut Sent, bytes: usize| {
+        let coming = Coming { bytes, pieces };
+        let empty = Draft { texts: Vec::new(), ..large(id, 0) };
+        block(t.police.vault.prepare_coming(&t.state, empty, coming, NOW, &mut Counter::at(1 << 30)))
+    };
+    let cut = || Sent { pieces: [Ok(text.clone()), Err("the line was cut".to_owned())].into(), asked: 0 };
+    assert!(matches!(prepare(&mut cut(), text.len()), Err(VaultError::Transfer(_))));
+    for wrong in [text.len() - 1, text.len() + 1, 17 << 20, 30 << 20] {
+        assert!(prepare(&mut pieces(&text), wrong).is_err(), "{wrong}");
+    }
+    assert!(files(&disk).is_empty() && t.police.vault.newest_version(&id).is_none());
+    let prepared = prepare(&mut pieces(&text), text.len()).unwrap();
+    assert_eq!(files(&disk).len(), 1);
+    let (t, object) = t.committed(prepared);
+    let mut sent = pieces(&lies(&t.police.vault.sent(&object).content.unwrap()));
+    block(t.customs.vault.accept_large(&t.state, object, &mut sent, NOW)).unwrap();
+    for party in [&t.police, &t.customs] {
+        assert_eq!(opened(party, &t.state, id).unwrap(), text);
+    }
 }
 
 #[test]
