@@ -19,6 +19,9 @@ pub mod policy;
 pub mod seal;
 pub mod search;
 pub mod service;
+#[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "test")]
+mod sim;
 pub mod store;
 pub mod vault;
 pub mod wire;

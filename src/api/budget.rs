@@ -72,7 +72,7 @@ where
             return refused(Status::unauthenticated("no certificate"));
         };
         let Some(share) = self.budget.take(peer.agency(), request.uri().path().ends_with(WAITS)) else {
-            let full = Fault::unavailable("OVERLOADED", "too many calls of this kind are under way");
+            let full = Fault::overloaded("too many calls of this kind are under way");
             return refused(refuse(full));
         };
         let answered = self.inner.call(request);
@@ -201,7 +201,7 @@ mod tests {
         for _ in 0..4 {
             unsent.push(routine.call(request("/hufu.peer.v1.Post/Deliver")).await.unwrap());
         }
-        assert_eq!(code(routine.call(request("/hufu.peer.v1.Post/Deliver"))).await, Some(Code::Unavailable));
+        assert_eq!(code(routine.call(request("/hufu.peer.v1.Post/Deliver"))).await, Some(Code::ResourceExhausted));
         assert_eq!(code(routine.call(request("/hufu.peer.v1.Post/Relay"))).await, None);
         assert_eq!(code(flash.call(request("/hufu.peer.v1.Post/Deliver"))).await, None);
         drop(unsent.pop());

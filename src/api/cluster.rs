@@ -1,6 +1,7 @@
 //! `hufu.v1.Cluster`.
 
 use super::{People, decode, refuse};
+use crate::domain::ids::AgencyId;
 use crate::vault::Missing;
 use crate::wire::pb::v1;
 use tonic::{Request, Response, Status};
@@ -16,7 +17,7 @@ impl v1::cluster_server::Cluster for People {
             .map(|n| v1::NodeStatus {
                 agency: n.agency.to_string(),
                 node: n.local.clone(),
-                role: if n.voter { "voter" } else { "learner" }.into(),
+                role: n.role.into(),
                 reachable: n.position.is_some(),
                 applied: n.position.map_or(0, |p| p.applied),
                 digest: n.position.and_then(|p| p.digest).map(|d| d.to_vec()).unwrap_or_default(),
@@ -58,6 +59,14 @@ impl v1::cluster_server::Cluster for People {
             certified: view.certified,
             double_words: view.double_words,
         }))
+    }
+
+    async fn hand_over(&self, request: Request<v1::HandOverRequest>) -> Result<Response<v1::HandOverReply>, Status> {
+        let caller = self.caller(&request)?;
+        let v1::HandOverRequest { agency, node } = request.into_inner();
+        let agency: AgencyId = agency.parse().map_err(refuse)?;
+        self.core.hand_over(&caller, &agency, &node).await.map_err(refuse)?;
+        Ok(Response::new(v1::HandOverReply {}))
     }
 
     async fn barrier(&self, request: Request<v1::BarrierRequest>) -> Result<Response<v1::BarrierReply>, Status> {

@@ -3,7 +3,7 @@
 use super::{People, decode, refuse};
 use crate::domain::canon::Canon;
 use crate::domain::time::Millis;
-use crate::ledger::{Act, AgreementState, CommandReply, Proposal};
+use crate::ledger::{Act, AgreementState, CommandReply, NodeState, Proposal};
 use crate::policy::Action;
 use crate::wire::pb::v1;
 use data_encoding::HEXLOWER;
@@ -18,6 +18,7 @@ impl v1::federation_server::Federation for People {
         let caller = self.caller(&request)?;
         let state = self.core.show(&caller, Action::FederationShow).await.map_err(refuse)?;
         let voters = state.voters();
+        let charter = self.core.cluster.charter();
         let agencies = state
             .agencies()
             .map(|(id, a)| {
@@ -43,6 +44,10 @@ impl v1::federation_server::Federation for People {
             agencies,
             state_digest: state.digest().to_vec(),
             proposals: state.proposals().filter_map(proposal).collect(),
+            voters: voters.iter().filter_map(|id| state.node(*id)).map(seat).collect(),
+            voters_version: state.voters_version(),
+            voters_settled: state.voters_are_settled(),
+            charter: charter.to_canon(),
         }))
     }
 
@@ -94,15 +99,25 @@ impl v1::federation_server::Federation for People {
     }
 }
 
+fn seat(n: &NodeState) -> v1::Seat {
+    v1::Seat { agency: n.agency.to_string(), node: n.local.clone() }
+}
+
 fn proposal(p: &Proposal) -> Option<v1::Proposal> {
-    let (act, agency) = match &p.act {
-        Act::SuspendAgency { agency } => ("suspend", agency),
-        Act::ReinstateAgency { agency } => ("reinstate", agency),
+    let (act, subject) = match &p.act {
+        Act::SuspendAgency { agency } => ("suspend", agency.to_string()),
+        Act::ReinstateAgency { agency } => ("reinstate", agency.to_string()),
+        Act::Admit(d) => ("admit", d.agency.to_string()),
+        Act::RemoveNode { agency, node } => ("remove-node", format!("{agency}/{node}")),
+        Act::Voters(seats) => {
+            let seats: Vec<String> = seats.iter().map(|(agency, node)| format!("{agency}/{node}")).collect();
+            ("voters", seats.join(" "))
+        }
         _ => return None,
     };
     Some(v1::Proposal {
         act: act.into(),
-        agency: agency.to_string(),
+        agency: subject,
         signed_by: p.signers.keys().map(ToString::to_string).collect(),
         expires: p.signers.values().map(|(_, until)| until.0).max().unwrap_or_default(),
     })
@@ -144,21 +159,8 @@ mod tests {
 
     #[test]
     fn an_agreement_whose_end_has_come_is_over() {
-        let terms = Terms {
-            id: "border-2026".parse().unwrap(),
-            version: 1,
-            parties: ["police", "customs"].map(|a| a.parse().unwrap()).into(),
-            publishers: Default::default(),
-            kinds: Default::default(),
-            grade: crate::domain::label::Grade::Secret,
-            compartments: Default::default(),
-            purpose: "演练".into(),
-            default_period_years: 10,
-            legal_basis: "演练方案".into(),
-            retention_years: 5,
-            start: Millis(0),
-            end: Millis(1_000),
-        };
+        let terms =
+            Terms { end: Millis(1_000), ..crate::ledger::fixture::terms("border-2026", &["police", "customs"]) };
         let signed = AgreementState { terms, signatures: Default::default(), in_force: Some(3), ended: None };
         let state = |now| agreement(&signed, Millis(now)).state;
         assert_eq!((state(999).as_str(), state(1_000).as_str()), ("in-force", "ended"));

@@ -1,14 +1,16 @@
 //! gRPC: decode, call a service, encode. Nothing is decided here.
 //!
 //! Two listeners, two sets of services. People's calls carry a `VerifiedPeer` that is a person of the own
-//! agency; nodes' calls one that is a node, whose number and key must be those of the ledger.
+//! agency, and are bounded in number ([`Admitted`]); nodes' calls one that is a node, whose number and key must be those of the ledger.
 
+mod admitted;
 mod apart;
 mod audit;
 mod budget;
 mod cluster;
 mod decode;
 mod federation;
+mod many;
 mod notices;
 mod peer;
 mod persons;
@@ -17,6 +19,7 @@ mod post;
 mod records;
 mod tally;
 
+pub use admitted::{Admitted, Calls, Places, Until};
 pub use apart::Apart;
 pub use budget::{Budgeted, Shares};
 pub use peer::{NodeGate, NodeServices};

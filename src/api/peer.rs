@@ -9,12 +9,14 @@ use crate::domain::fault::Fault;
 use crate::domain::ids::{AgencyId, NodeId, RecordId};
 use crate::domain::label::Label;
 use crate::domain::limits;
+use crate::domain::reserve::Work;
 use crate::identity::{Subject, VerifiedPeer};
 use crate::ledger::node_id;
 use crate::policy::Resource;
 use crate::service::Core;
 use crate::vault::{Content, HEAD_BYTES, Pieces, SealedObject, Turn, VaultError};
 use crate::wire::pb::peer;
+use futures_util::future::join_all;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::{Arc, OnceLock};
@@ -78,10 +80,13 @@ impl NodeServices {
         let from = request.extensions().get::<VerifiedPeer>().ok_or_else(refused)?;
         let Subject::Node(local) = from.name().subject() else { return Err(refused()) };
         let node = node_id(from.agency(), local);
-        let state = self.cluster.state();
-        let known = state.node(node).filter(|n| n.agency == *from.agency() && *n.key.as_bytes() == from.public_key());
-        // At first sight, before its connections are cut.
-        known.filter(|n| state.stands(&n.agency)).map(|n| Sender { node, agency: n.agency.clone() }).ok_or_else(refused)
+        if self.cluster.state().retired(node).is_some() {
+            return Err(refuse(Fault::refused("NODE_REMOVED", "this node was removed from the federation")));
+        }
+        // At first sight of a suspension, before its connections are cut.
+        let member = self.cluster.member(node);
+        let known = member.filter(|(a, key)| a == from.agency() && *key.as_bytes() == from.public_key());
+        known.map(|(agency, _)| Sender { node, agency }).ok_or_else(refused)
     }
 }
 
@@ -114,11 +119,12 @@ impl peer::vault_server::Vault for NodeServices {
         if objects.len() > PUSH_MOST {
             return Err(refuse(Fault::usage("INVALID", format!("at most {PUSH_MOST} objects a push"))));
         }
-        let mut results = Vec::with_capacity(objects.len());
-        for o in objects {
-            // One bad object never stops the rest.
-            let taken = take(core, &sender, &o).await;
-            results.push(answered(core, &sender, taken).await?);
+        // One bad object never stops the rest, and none waits for another's turn at the disk: they share it.
+        let taking: Vec<_> = objects.iter().map(|o| take(core, &sender, o)).collect();
+        let taken = join_all(taking).await;
+        let mut results = Vec::with_capacity(taken.len());
+        for outcome in taken {
+            results.push(answered(core, &sender, outcome).await?);
         }
         Ok(Response::new(peer::PushReply { results }))
     }
@@ -138,6 +144,7 @@ impl peer::vault_server::Vault for NodeServices {
     ) -> Result<Response<Self::PullContentStream>, Status> {
         let sender = self.sender(&request)?;
         let core = self.core()?;
+        core.disk.check(Work::Act).map_err(refuse)?;
         let peer::ContentRequest { token, header_hash } = request.into_inner();
         let token: [u8; 32] = token.try_into().map_err(|_| refuse(Fault::not_found()))?;
         let header_hash: [u8; 32] = header_hash.try_into().map_err(|_| refuse(Fault::not_found()))?;
@@ -171,6 +178,8 @@ impl peer::vault_server::Vault for NodeServices {
     async fn pull(&self, request: Request<peer::PullRequest>) -> Result<Response<peer::PullReply>, Status> {
         let sender = self.sender(&request)?;
         let core = self.core()?;
+        // What is served is audited here, at a peer's pleasure.
+        core.disk.check(Work::Act).map_err(refuse)?;
         let peer::PullRequest { token, attempt } = request.into_inner();
         let token: [u8; 32] = token.try_into().map_err(|_| refuse(Fault::not_found()))?;
         // The predicate of the people's door: what is withheld looks like what is not there.
@@ -197,8 +206,9 @@ impl peer::vault_server::Vault for NodeServices {
 
     async fn complain(&self, request: Request<peer::ComplainRequest>) -> Result<Response<peer::ComplainReply>, Status> {
         let sender = self.sender(&request)?;
-        let complaint = request.into_inner().complaint;
-        self.core()?.take_complaint(sender.node, &sender.agency, &complaint).await.map_err(refuse)?;
+        let (core, complaint) = (self.core()?, request.into_inner().complaint);
+        core.disk.check(Work::Act).map_err(refuse)?;
+        core.take_complaint(sender.node, &sender.agency, &complaint).await.map_err(refuse)?;
         Ok(Response::new(peer::ComplainReply {}))
     }
 }
@@ -209,6 +219,7 @@ impl peer::access_server::Access for NodeServices {
         let sender = self.sender(&request)?;
         let core = self.core()?;
         let report = request.into_inner().report;
+        core.disk.check(Work::Act).map_err(refuse)?;
         let next = core.take_report(sender.node, &sender.agency, &report).await.map_err(refuse)?;
         Ok(Response::new(peer::AccessReportReply { next }))
     }
@@ -232,6 +243,7 @@ async fn take(core: &Core, sender: &Sender, o: &peer::Sealed) -> Result<Vec<u8>,
     }
     let object = SealedObject::from_parts(envelope, grant, audience).map_err(|e| refused(&e.to_string()))?;
     may_come(core, sender, &object)?;
+    room_for(core, &object, envelope.len() + grant.len() + audience.len())?;
     let hash = object.envelope.hash().to_vec();
     core.vault.accept(&core.state(), object, core.clock.now()).await.map_err(state_of)?;
     Ok(hash)
@@ -249,6 +261,7 @@ async fn take_large(
     let head = pieces.head().await.map_err(|why| (LATER, why))?;
     let object = SealedObject::from_head(&head).map_err(|e| ("refused", e.to_string()))?;
     may_come(core, sender, &object)?;
+    room_for(core, &object, head.len() + object.envelope.ciphertext_bytes())?;
     let hash = object.envelope.hash().to_vec();
     let state = core.state();
     core.vault.accept_large(&state, object, &mut pieces, core.clock.now()).await.map_err(state_of)?;
@@ -268,10 +281,20 @@ fn may_come(core: &Core, sender: &Sender, object: &SealedObject) -> Result<(), (
     Ok(())
 }
 
+/// Room on the disk for an object of so many bytes. What is here already is held, however full the disk is.
+fn room_for(core: &Core, object: &SealedObject, bytes: usize) -> Result<(), (&'static str, String)> {
+    let header = object.envelope.header();
+    if core.vault.newest_version(&header.id).is_some_and(|newest| newest >= header.version) {
+        return Ok(());
+    }
+    let bytes = u64::try_from(bytes).unwrap_or(u64::MAX);
+    core.disk.take(Work::Content, bytes).map_err(|full| (LATER, full.message))
+}
+
 /// The state and the words for the sender and the log.
 fn state_of(e: VaultError) -> (&'static str, String) {
     let state = match e {
-        VaultError::NotYet(_) | VaultError::Transfer(_) => LATER,
+        VaultError::NotYet(_) | VaultError::Busy | VaultError::Transfer(_) => LATER,
         _ if e.blames_object() => "unopenable",
         _ => "refused",
     };

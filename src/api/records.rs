@@ -1,16 +1,19 @@
 //! `hufu.v1.Records`.
 
-use super::{People, decode, refuse};
+use super::{People, decode, many, refuse};
 use crate::domain::fault::Fault;
 use crate::domain::label::Period;
 use crate::domain::limits;
 use crate::domain::time::Millis;
+use crate::identity::VerifiedPeer;
 use crate::service::{
     AmendAsk, Caller, Core, Opened, Patience, PortionAsk, ProposalsAsk, PublishAsk, Published, Reading, SealedCopy,
     SearchAsk, Wait,
 };
 use crate::vault::{DisclosedPortion, Pieces};
+use crate::wire::failure_of;
 use crate::wire::pb::v1;
+use crate::wire::pb::v1::publish_many_reply::Outcome;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -26,19 +29,22 @@ const SLOW: Duration = Duration::from_secs(30);
 
 #[tonic::async_trait]
 impl v1::records_server::Records for People {
+    type PublishManyStream = many::Answers;
+
     async fn publish(&self, request: Request<v1::PublishRequest>) -> Result<Response<v1::PublishReply>, Status> {
         let caller = self.caller(&request)?;
-        let mut request = request.into_inner();
-        let (source, content) = (std::mem::take(&mut request.source), std::mem::take(&mut request.content));
-        let ask = ask(request).map_err(refuse)?;
-        let peers = std::sync::Arc::clone(&self.peers);
-        let (result, p) = if source.is_empty() {
-            ("", self.core.publish(&caller, ask, peers).await.map_err(refuse)?)
-        } else {
-            let (imported, p) = self.core.import(&caller, (&source, &content), ask, peers).await.map_err(refuse)?;
-            (imported.as_str(), p)
-        };
-        Ok(Response::new(self.published(p, result)))
+        self.publish_one(&caller, request.into_inner()).await.map(Response::new).map_err(refuse)
+    }
+
+    async fn publish_many(
+        &self,
+        request: Request<Streaming<v1::PublishRequest>>,
+    ) -> Result<Response<Self::PublishManyStream>, Status> {
+        let _known = self.caller(&request)?;
+        let peer = request.extensions().get::<VerifiedPeer>().cloned();
+        let people = self.clone();
+        let answer = move |asked: v1::PublishRequest| people.clone().answer_one(peer.clone(), asked);
+        Ok(Response::new(many::answers(request.into_inner(), answer)))
     }
 
     async fn publish_large(
@@ -233,6 +239,34 @@ impl v1::records_server::Records for People {
 }
 
 impl People {
+    /// Publishes, or imports what names a source.
+    async fn publish_one(&self, caller: &Caller, mut request: v1::PublishRequest) -> Result<v1::PublishReply, Fault> {
+        let (source, content) = (std::mem::take(&mut request.source), std::mem::take(&mut request.content));
+        let ask = ask(request)?;
+        let peers = std::sync::Arc::clone(&self.peers);
+        let (result, p) = if source.is_empty() {
+            ("", self.core.publish(caller, ask, peers).await?)
+        } else {
+            let (imported, p) = self.core.import(caller, (&source, &content), ask, peers).await?;
+            (imported.as_str(), p)
+        };
+        Ok(self.published(p, result))
+    }
+
+    /// One of many on a stream. Who asks is looked up for each: somebody suspended meanwhile publishes no more.
+    async fn answer_one(self, peer: Option<VerifiedPeer>, request: v1::PublishRequest) -> v1::PublishManyReply {
+        let request_id = request.request_id.clone();
+        let published = match self.known(&peer) {
+            Ok(caller) => self.publish_one(&caller, request).await.map_err(refuse),
+            Err(status) => Err(status),
+        };
+        let outcome = Some(match published {
+            Ok(reply) => Outcome::Published(reply),
+            Err(status) => Outcome::Failed(failure_of(&status)),
+        });
+        v1::PublishManyReply { request_id, outcome }
+    }
+
     fn published(&self, p: Published, result: &str) -> v1::PublishReply {
         let state = match (p.proposed, p.index) {
             (true, _) => "proposed",

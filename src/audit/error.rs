@@ -12,6 +12,9 @@ pub enum AuditError {
     /// An earlier write failed, so that the log takes nothing more until the node is started again.
     #[error("the audit log has stopped: {0}")]
     Stopped(String),
+    /// More events wait for the disk than may: nothing was recorded, the log goes on.
+    #[error("too many events wait for the disk of the audit log")]
+    Busy,
     /// The journal refused a read, or could not be opened.
     #[error("the audit journal failed: {0}")]
     Journal(#[from] JournalError),
@@ -87,6 +90,7 @@ impl From<AuditError> for Fault {
         match e {
             AuditError::Stopped(_) => Fault::unavailable("AUDIT_STOPPED", text)
                 .hint("nothing can be read or changed without its audit entry; check the disk and restart the node"),
+            AuditError::Busy => Fault::overloaded(text),
             AuditError::Journal(_) => Fault::unavailable("AUDIT_UNAVAILABLE", text),
             AuditError::Field(_) => Fault::usage("TOO_LONG", text),
             AuditError::Beyond { .. } => Fault::usage("BEYOND_LOG", text),

@@ -2,7 +2,7 @@
 #![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "test")]
 
 use super::error::AuditError;
-use super::event::{Action, Actor, Decision, Event, MAX_EVENT_BYTES, Object, Stage, pseudonym};
+use super::event::{Action, Actor, Decision, Event, EventDraft, MAX_EVENT_BYTES, Object, Stage, pseudonym};
 use super::fixture::{ORIGIN, draft, key, record};
 use super::merkle::{leaf_hash, verify_consistency, verify_inclusion};
 use super::note::Checkpoint;
@@ -14,9 +14,12 @@ use crate::domain::canon::CanonError;
 use crate::domain::ids::{AgencyId, NodeId};
 use crate::domain::person::Role;
 use crate::domain::time::Millis;
-use crate::journal::System;
+use crate::journal::{Stalled, System};
 use std::collections::BTreeSet;
+use std::path::Path;
+use std::time::Duration;
 use tempfile::TempDir;
+use tokio::time::timeout;
 
 async fn log_of(dir: &TempDir, n: u8) -> AuditLog {
     let log = AuditLog::open(&System, dir.path()).unwrap();
@@ -252,4 +255,29 @@ fn pseudonyms_are_stable_and_keyed() {
     assert_eq!(pseudonym(&[1; 32], "clerk"), pseudonym(&[1; 32], "clerk"));
     assert_ne!(pseudonym(&[1; 32], "clerk"), pseudonym(&[2; 32], "clerk"));
     assert_ne!(pseudonym(&[1; 32], "clerk"), pseudonym(&[1; 32], "clerk-2"));
+}
+
+/// Whoever comes while the disk stands still hears so; what was given to it before is written once it goes on, whether or
+/// not somebody still waits, and so is the end of an act that was done.
+#[tokio::test]
+async fn a_disk_that_stands_still_turns_new_events_away() {
+    let host = Stalled::default();
+    let log = AuditLog::open(&host, Path::new("/audit")).unwrap();
+    let many = |stage| (0..1_000).map(|_| EventDraft { stage, ..draft(1) }).collect::<Vec<_>>();
+    let mut given = 0u64;
+    let refused = loop {
+        match timeout(Duration::ZERO, log.record(many(Stage::Intent))).await {
+            Err(_) => given += 1_000,
+            Ok(answer) => break answer,
+        }
+        assert!(given < 1_000_000, "what waits is bounded");
+    };
+    assert!(matches!(refused, Err(AuditError::Busy)));
+    assert!(given > 10_000 && log.size() == 0 && log.stopped().is_none());
+    assert!(timeout(Duration::ZERO, log.record(many(Stage::Outcome))).await.is_err(), "it waits as the others do");
+    host.go();
+    assert_eq!(log.size(), given + 1_000);
+    let next = log.record(vec![EventDraft { stage: Stage::Intent, ..draft(2) }]);
+    let (recorded, ()) = tokio::join!(next, async { host.go() });
+    assert_eq!(recorded.unwrap().len(), 1);
 }

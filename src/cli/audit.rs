@@ -5,7 +5,7 @@ use super::client::{Client, block_on, fault};
 use super::export::new_or_empty;
 use super::output::Out;
 use crate::audit::verify_dir;
-use crate::config::{Secrecy, read_genesis, write_file};
+use crate::config::{Secrecy, read_charter, read_genesis, write_file};
 use crate::domain::fault::{Fault, FaultKind};
 use crate::domain::ids::RecordId;
 use crate::domain::time::Millis;
@@ -65,12 +65,15 @@ pub(super) enum Command {
         /// The federation's genesis.json, from a source of one's own: pins the keys.
         #[arg(long, value_name = "FILE")]
         genesis: Option<PathBuf>,
+        /// A charter.json, from a source of one's own: for logs of nodes that came after the genesis.
+        #[arg(long, value_name = "FILE", requires = "genesis")]
+        charter: Option<PathBuf>,
     },
 }
 
 pub(super) fn run(command: Command, g: &Globals, out: &Out) -> Result<ExitCode, Fault> {
-    if let Command::Verify { dir: Some(dir), live: false, genesis } = &command {
-        return verify(dir, genesis.as_ref(), out);
+    if let Command::Verify { dir: Some(dir), live: false, genesis, charter } = &command {
+        return verify(dir, (genesis.as_ref(), charter.as_ref()), out);
     }
     block_on(async {
         let client = Client::connect(g).await?;
@@ -164,7 +167,11 @@ fn shorter(records: &str) -> String {
     }
 }
 
-fn verify(dir: &std::path::Path, genesis: Option<&PathBuf>, out: &Out) -> Result<ExitCode, Fault> {
+fn verify(
+    dir: &std::path::Path,
+    (genesis, charter): (Option<&PathBuf>, Option<&PathBuf>),
+    out: &Out,
+) -> Result<ExitCode, Fault> {
     let bad =
         |why: String| Fault::integrity("INTEGRITY", why).hint("keep the folder as it is, export again and compare");
     let read = |file: &PathBuf| {
@@ -203,11 +210,13 @@ fn verify(dir: &std::path::Path, genesis: Option<&PathBuf>, out: &Out) -> Result
             let checkpoint =
                 std::fs::read_to_string(dir.join("checkpoint")).map_err(|e| bad(format!("`checkpoint`: {e}")))?;
             let named = checkpoint.lines().next().unwrap_or_default().to_owned();
-            let nodes = genesis.founders.iter().flat_map(|d| d.nodes.iter().map(move |n| (d, n)));
-            let key = nodes
-                .filter(|(d, n)| log_name(&d.agency, &genesis.federation, node_id(&d.agency, &n.local)) == named)
-                .map(|(_, n)| n.key)
-                .next();
+            let charter = charter.map(|file| read_charter(file)).transpose()?;
+            let later = charter.iter().flat_map(|c| c.nodes.iter().map(|(agency, n)| (agency, n)));
+            let founded = genesis.founders.iter().flat_map(|d| d.nodes.iter().map(move |n| (&d.agency, n)));
+            let key = founded
+                .chain(later)
+                .find(|(agency, n)| log_name(agency, &genesis.federation, node_id(agency, &n.local)) == named)
+                .map(|(_, n)| n.key);
             Some(key.ok_or_else(|| bad(format!("`checkpoint`: no node of the genesis keeps a log named `{named}`")))?)
         }
     };

@@ -5,6 +5,7 @@ use super::client::Client;
 use super::output::{Out, shown};
 use crate::domain::fault::{Fault, FaultKind};
 use serde_json::json;
+use std::collections::BTreeMap;
 use std::future::Future;
 use std::process::ExitCode;
 use std::time::Duration;
@@ -14,7 +15,7 @@ use tokio::time::Instant;
 pub(super) const WARM_UP: Duration = Duration::from_secs(1);
 
 /// A node that refuses at once is not asked at once again.
-const AFTER_ERROR: Duration = Duration::from_millis(10);
+const AFTER_ERROR: Duration = Duration::from_millis(100);
 
 #[derive(clap::Subcommand)]
 pub(super) enum Command {
@@ -54,7 +55,8 @@ pub(super) trait Operation: Send + 'static {
 #[derive(Default)]
 pub(super) struct Seen {
     micros: Vec<u32>,
-    errors: u64,
+    /// What failed, by reason.
+    refused: BTreeMap<&'static str, u64>,
     first_error: Option<Fault>,
 }
 
@@ -66,7 +68,7 @@ impl Seen {
 
     /// One that failed; a node that refuses at once is not asked at once again.
     pub(super) async fn failed(&mut self, why: Fault) {
-        self.errors += 1;
+        *self.refused.entry(why.reason).or_default() += 1;
         self.first_error.get_or_insert(why);
         tokio::time::sleep(AFTER_ERROR).await;
     }
@@ -74,7 +76,9 @@ impl Seen {
     /// What another client saw.
     pub(super) fn add(&mut self, other: Seen) {
         self.micros.extend(other.micros);
-        self.errors += other.errors;
+        for (reason, count) in other.refused {
+            *self.refused.entry(reason).or_default() += count;
+        }
         self.first_error = self.first_error.take().or(other.first_error);
     }
 }
@@ -136,15 +140,16 @@ pub(super) fn report(op: &str, all: &mut Seen, span: Duration, out: &Out) -> Exi
     let ms = |us: u32| f64::from(us) / 1000.0;
     let per_s = (n as f64 / span.as_secs_f64().max(0.001) * 10.0).round() / 10.0;
     let (p50, p99, max) = (ms(at(500)), ms(at(990)), ms(all.micros.last().copied().unwrap_or(0)));
+    let errors: u64 = all.refused.values().sum();
     let json = json!({"op": op, "ops": n, "per_s": per_s, "p50_ms": p50, "p99_ms": p99, "max_ms": max,
-        "errors": all.errors});
+        "errors": errors, "refused": all.refused});
     if let Some(why) = &all.first_error {
         out.progress(&format!("{}: {}", out.say("第一个错误", "first error"), shown(&out.told(why))));
     }
     out.answer(&json, || {
-        let (op, most, errors) = (out.word(op), out.say("最大", "max"), out.say("错误", "errors"));
+        let (op, most, failed) = (out.word(op), out.say("最大", "max"), out.say("错误", "errors"));
         let each = out.say("秒", "s");
-        format!("{op}  {n}  {per_s}/{each}  p50 {p50} ms  p99 {p99} ms  {most} {max} ms  {errors} {}", all.errors)
+        format!("{op}  {n}  {per_s}/{each}  p50 {p50} ms  p99 {p99} ms  {most} {max} ms  {failed} {errors}")
     });
-    if all.errors == 0 && n > 0 { ExitCode::SUCCESS } else { ExitCode::from(FaultKind::Partial.exit_code()) }
+    if errors == 0 && n > 0 { ExitCode::SUCCESS } else { ExitCode::from(FaultKind::Partial.exit_code()) }
 }

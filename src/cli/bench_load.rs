@@ -2,14 +2,12 @@
 
 use super::args::Globals;
 use super::bench::{Seen, connect, report};
-use super::bench_publish::{fresh, request};
+use super::bench_publish::{Under, fresh, request};
 use super::bench_text::{Chars, text};
 use super::client::{block_on, fault};
 use super::import::progress;
 use super::output::Out;
 use crate::domain::fault::{Fault, FaultKind};
-use crate::domain::ids::AgreementId;
-use crate::domain::label::Grade;
 use crate::wire::pb::v1;
 use crate::wire::pb::v1::records_client::RecordsClient;
 use indicatif::ProgressBar;
@@ -38,15 +36,8 @@ pub(super) struct Load {
     /// Clients at once, each with one request in flight, 1 to 512.
     #[arg(long, default_value_t = 64, value_parser = clap::value_parser!(u32).range(1..=512))]
     clients: u32,
-    /// Agreement under which the records are published.
-    #[arg(long)]
-    agreement: AgreementId,
-    /// Grade of the records: internal, confidential, secret or top-secret.
-    #[arg(long, default_value = "secret")]
-    grade: Grade,
-    /// none: committed; one: replicated; all: complete.
-    #[arg(long, default_value = "none", value_parser = ["none", "one", "all"])]
-    wait: String,
+    #[command(flatten)]
+    under: Under,
 }
 
 /// What all clients of a load share.
@@ -71,7 +62,7 @@ pub(super) fn run(ask: &Load, g: &Globals, out: &Out) -> Result<ExitCode, Fault>
         let begin = Instant::now();
         let mut running = Vec::new();
         for client in clients {
-            let request = request(&client, ask.grade, &ask.agreement, &ask.wait);
+            let request = request(&client, ask.under.grade, &ask.under.agreement, &ask.under.wait);
             running.push(tokio::spawn(one_client(client.records(), request, Arc::clone(&work))));
         }
         let mut all = Seen::default();

@@ -1,9 +1,11 @@
-//! `hufu bench publish`: from request to committed answer, with text that does not repeat.
+//! `hufu bench publish`: from request to committed answer, with text that does not repeat; in calls of their own, or on one
+//! stream.
 
 use super::args::Globals;
 use super::bench::{Operation, Span, connect, measure, report};
 use super::client::{Client, block_on, fault};
 use super::output::Out;
+use super::stream::PublishStream;
 use crate::domain::fault::Fault;
 use crate::domain::ids::AgreementId;
 use crate::domain::label::Grade;
@@ -15,6 +17,20 @@ use std::process::ExitCode;
 use std::time::Duration;
 use tonic::transport::Channel;
 
+/// Under what records of a bench are published.
+#[derive(clap::Args)]
+pub(super) struct Under {
+    /// Agreement under which the records are published.
+    #[arg(long)]
+    pub(super) agreement: AgreementId,
+    /// Grade of the records: internal, confidential, secret or top-secret.
+    #[arg(long, default_value = "secret")]
+    pub(super) grade: Grade,
+    /// none: committed; one: replicated; all: complete.
+    #[arg(long, default_value = "none", value_parser = ["none", "one", "all"])]
+    pub(super) wait: String,
+}
+
 #[derive(clap::Args)]
 pub(super) struct Publish {
     #[command(flatten)]
@@ -22,26 +38,29 @@ pub(super) struct Publish {
     /// Size of each body in bytes, up to 1 MiB.
     #[arg(long, default_value_t = 1024, value_parser = clap::value_parser!(u32).range(1..=1_048_576))]
     bytes: u32,
-    /// Agreement under which the records are published.
+    #[command(flatten)]
+    under: Under,
+    /// All clients on one connection and one stream of publishes. A node takes 64 of them at a time.
     #[arg(long)]
-    agreement: AgreementId,
-    /// Grade of the records: internal, confidential, secret or top-secret.
-    #[arg(long, default_value = "secret")]
-    grade: Grade,
-    /// none: committed; one: replicated; all: complete.
-    #[arg(long, default_value = "none", value_parser = ["none", "one", "all"])]
-    wait: String,
+    stream: bool,
 }
 
 pub(super) fn run(ask: &Publish, g: &Globals, out: &Out) -> Result<ExitCode, Fault> {
     block_on(async {
-        let clients = connect(g, ask.span.clients).await?;
-        let publishing = |client: Client| Publishing {
-            records: client.records(),
-            request: request(&client, ask.grade, &ask.agreement, &ask.wait),
+        let asking = |client: &Client| Asking {
+            request: request(client, ask.under.grade, &ask.under.agreement, &ask.under.wait),
             bytes: ask.bytes,
         };
-        let mut all = measure(clients.into_iter().map(publishing).collect(), ask.span.seconds).await?;
+        let mut all = if ask.stream {
+            let client = Client::connect(g).await?;
+            let stream = PublishStream::open(client.records()).await?;
+            let streaming = |_| Streaming { stream: stream.clone(), asking: asking(&client) };
+            measure((0..ask.span.clients).map(streaming).collect(), ask.span.seconds).await?
+        } else {
+            let calling = |client: Client| Calling { records: client.records(), asking: asking(&client) };
+            let clients = connect(g, ask.span.clients).await?;
+            measure(clients.into_iter().map(calling).collect(), ask.span.seconds).await?
+        };
         Ok(report("publish", &mut all, Duration::from_secs(ask.span.seconds), out))
     })
 }
@@ -74,19 +93,47 @@ pub(super) fn fill(body: &mut Vec<u8>, bytes: u32) {
     body.iter_mut().for_each(|b| *b = b' ' + *b % 94);
 }
 
-struct Publishing {
-    records: RecordsClient<Channel>,
+/// What one client asks for again and again.
+struct Asking {
     request: v1::PublishRequest,
     bytes: u32,
 }
 
-impl Operation for Publishing {
-    fn prepare(&mut self) {
+impl Asking {
+    fn anew(&mut self) {
         fresh(&mut self.request);
         fill(&mut self.request.body, self.bytes);
     }
+}
+
+/// A call for each publish.
+struct Calling {
+    records: RecordsClient<Channel>,
+    asking: Asking,
+}
+
+impl Operation for Calling {
+    fn prepare(&mut self) {
+        self.asking.anew();
+    }
 
     async fn send(&mut self) -> Result<(), Fault> {
-        self.records.publish(self.request.clone()).await.map(drop).map_err(fault)
+        self.records.publish(self.asking.request.clone()).await.map(drop).map_err(fault)
+    }
+}
+
+/// All publishes on one stream.
+struct Streaming {
+    stream: PublishStream,
+    asking: Asking,
+}
+
+impl Operation for Streaming {
+    fn prepare(&mut self) {
+        self.asking.anew();
+    }
+
+    async fn send(&mut self) -> Result<(), Fault> {
+        self.stream.publish(self.asking.request.clone()).await.map(drop)
     }
 }

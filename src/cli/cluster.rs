@@ -1,13 +1,15 @@
-//! `hufu cluster status`.
+//! `hufu cluster status`, and who takes part (`members`).
 
 use super::args::Globals;
 use super::client::{Client, block_on, fault};
+use super::members::{self, Seat};
 use super::output::{Out, outln, shown};
 use crate::domain::fault::Fault;
 use crate::domain::time::Millis;
 use crate::wire::pb::v1;
 use data_encoding::HEXLOWER;
 use serde_json::json;
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 #[derive(clap::Subcommand)]
@@ -17,10 +19,48 @@ pub(super) enum Command {
     /// Positions move with entries alone and stand still while nobody writes. A record is missing `since` the ledger's
     /// time as of its entry, which may lie before the clock; a complaint has the time of the complaining node.
     Status,
+    /// Give the own agency another node, which does not vote. In force when two of its officers ran it (security officer).
+    AddNode {
+        /// node.json, as `hufu agency add-node` wrote it.
+        file: PathBuf,
+    },
+    /// Let a node vote, in its agency's seat. In force when officers of enough agencies whose seat stays ran it (security
+    /// officer); it votes once it has caught up. The same again by everybody with `demote` takes it back.
+    Promote {
+        /// AGENCY/NODE.
+        node: Seat,
+    },
+    /// Let a node vote no more, by as many; it goes on as a learner (security officer).
+    Demote {
+        /// AGENCY/NODE.
+        node: Seat,
+    },
+    /// Give leadership to another node that votes, e.g. before this one is stopped: takes some seconds, in which writes wait.
+    /// At the leader's own agency (security officer).
+    HandOver {
+        /// AGENCY/NODE.
+        node: Seat,
+    },
+    /// Take a node out for good: two officers of its agency, or officers of enough others. One that votes is demoted first.
+    /// Its id is never used again (security officer).
+    RemoveNode {
+        /// AGENCY/NODE.
+        node: Seat,
+    },
 }
 
 pub(super) fn run(command: Command, g: &Globals, out: &Out) -> Result<ExitCode, Fault> {
-    let Command::Status = command;
+    match command {
+        Command::Status => status(g, out),
+        Command::AddNode { file } => members::add_node(g, out, &file),
+        Command::Promote { node } => members::vote(g, out, node, true),
+        Command::Demote { node } => members::vote(g, out, node, false),
+        Command::HandOver { node } => members::hand_over(g, out, node),
+        Command::RemoveNode { node } => members::remove_node(g, out, node),
+    }
+}
+
+fn status(g: &Globals, out: &Out) -> Result<ExitCode, Fault> {
     block_on(async {
         let client = Client::connect(g).await?;
         let r = client.cluster().status(v1::StatusRequest {}).await.map_err(fault)?.into_inner();

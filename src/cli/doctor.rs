@@ -184,6 +184,13 @@ fn lists(all: &[ListState], findings: &mut Vec<Finding>) {
     for l in all {
         let agency = &l.agency;
         findings.push(match &l.until {
+            Ok(None) if !l.known => warning(
+                "revocation",
+                format!(
+                    "neither genesis nor charter names {agency}: only a running node knows whose list that must be"
+                ),
+                "the node's log says whether it took it; until then nobody of that agency is taken",
+            ),
             Ok(None) => continue,
             Err(f) => bad("revocation", f),
             Ok(Some(_)) if l.revokes_own => {
@@ -202,7 +209,8 @@ fn lists(all: &[ListState], findings: &mut Vec<Finding>) {
             Ok(Some(until)) => ok("revocation", format!("the list of {agency} counts until {}", until.to_date())),
         });
     }
-    let without: Vec<&str> = all.iter().filter(|l| matches!(l.until, Ok(None))).map(|l| l.agency.as_str()).collect();
+    let without: Vec<&str> =
+        all.iter().filter(|l| l.known && matches!(l.until, Ok(None))).map(|l| l.agency.as_str()).collect();
     if !without.is_empty() {
         findings.push(warning(
             "revocation",

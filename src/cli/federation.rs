@@ -1,21 +1,22 @@
-//! `hufu federation genesis|sign|show|suspend|reinstate`.
+//! `hufu federation genesis|sign|show|charter|admit|suspend|reinstate`.
 
 use super::act::Signer;
 use super::args::Globals;
 use super::client::{Client, block_on, fault};
 use super::output::{Out, outln};
-use crate::config::{Profile, read_descriptor, read_genesis, write_genesis};
+use crate::config::{Profile, read_descriptor, read_genesis, write_charter, write_genesis};
+use crate::domain::canon::Canon;
 use crate::domain::fault::Fault;
 use crate::domain::ids::AgencyId;
 use crate::domain::time::{Clock, Millis};
-use crate::ledger::{Act, Descriptor, Genesis, SignedGenesis};
+use crate::ledger::{Act, Charter, Descriptor, Genesis, SignedGenesis};
 use crate::node::SystemClock;
-use crate::seal::SigningKey;
+use crate::seal::{SigningKey, sha256};
 use crate::wire::pb;
 use data_encoding::HEXLOWER;
 use serde_json::json;
 use std::collections::BTreeSet;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 /// Signature domain of a genesis; the ledger checks it.
@@ -51,6 +52,18 @@ pub(super) enum Command {
     /// The ledger's time is as of its last entries, the median of when each voting agency last wrote: it stands still
     /// while they write nothing. What waits does so until that time has passed `until`.
     Show,
+    /// Write down who takes part, for a node that is new or was away for long: its `charter`. Compare the fingerprint by voice.
+    Charter {
+        /// Where to write it.
+        #[arg(long)]
+        out: PathBuf,
+    },
+    /// Take an agency in. In force when officers of enough agencies ran the same command; its node does not vote yet
+    /// (security officer).
+    Admit {
+        /// Its descriptor.json. Compare what is told of it with the agency, by voice.
+        descriptor: PathBuf,
+    },
     /// Cut an agency off. In force when officers of enough other agencies ran the same command (security officer).
     Suspend {
         /// The agency.
@@ -86,6 +99,8 @@ pub(super) fn run(command: Command, g: &Globals, out: &Out) -> Result<ExitCode, 
             write_genesis(&file, &genesis)?;
             tell(out, &genesis)
         }
+        Command::Charter { out: file } => charter(g, out, &file),
+        Command::Admit { descriptor } => admit(g, out, read_descriptor(&descriptor)?),
         Command::Suspend { agency } => change(g, out, &Act::SuspendAgency { agency: agency.clone() }, &agency),
         Command::Reinstate { agency } => change(g, out, &Act::ReinstateAgency { agency: agency.clone() }, &agency),
         Command::Show => super::client::block_on(async {
@@ -128,6 +143,50 @@ pub(super) fn run(command: Command, g: &Globals, out: &Out) -> Result<ExitCode, 
             Ok(ExitCode::SUCCESS)
         }),
     }
+}
+
+fn charter(g: &Globals, out: &Out, file: &Path) -> Result<ExitCode, Fault> {
+    block_on(async {
+        let client = Client::connect(g).await?;
+        let shown = client.federation().show(pb::v1::ShowFederationRequest {}).await.map_err(fault)?.into_inner();
+        let charter = Charter::from_canon(&shown.charter)
+            .map_err(|e| Fault::integrity("INTEGRITY", format!("the node's charter does not parse: {e}")))?;
+        write_charter(file, &charter)?;
+        let fingerprint = HEXLOWER.encode(&charter.fingerprint());
+        let json =
+            json!({"federation": charter.federation, "index": charter.index, "fingerprint": fingerprint, "file": file});
+        out.answer(&json, || {
+            format!("{} {fingerprint}", out.say("指纹（请口头核对）", "fingerprint (compare by voice)"))
+        });
+        Ok(ExitCode::SUCCESS)
+    })
+}
+
+/// Signs for an agency that is to come in.
+fn admit(g: &Globals, out: &Out, d: Descriptor) -> Result<ExitCode, Fault> {
+    let (agency, ceiling, tier) = (d.agency.clone(), d.ceiling, d.tier);
+    let fingerprint = HEXLOWER.encode(&sha256(&[&d.to_canon()]));
+    let act = Act::Admit(Box::new(d));
+    block_on(async {
+        let client = Client::connect(g).await?;
+        let shown = client.federation().show(pb::v1::ShowFederationRequest {}).await.map_err(fault)?.into_inner();
+        let (state, index) = Signer::of(&client).await?.submit(&client, &act, 0).await?;
+        let json = json!({"agency": agency, "tier": tier, "ceiling": ceiling, "fingerprint": fingerprint,
+            "state": state, "index": index, "needed": shown.threshold});
+        out.answer(&json, || {
+            let say = out.say("指纹（请口头核对）", "fingerprint (compare by voice)");
+            let told = match state == "done" {
+                true => out.say("已接纳", "admitted").to_owned(),
+                false => format!(
+                    "{} {}",
+                    out.say("已签署；生效所需机构数", "signed; agencies needed for it to be in force:"),
+                    shown.threshold
+                ),
+            };
+            format!("{agency}: {told}\n{say} {fingerprint}")
+        });
+        Ok(ExitCode::SUCCESS)
+    })
 }
 
 /// Signs an act on an agency's standing as it is now.

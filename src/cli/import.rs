@@ -1,27 +1,33 @@
 //! `hufu record import`.
 
-use super::client::{Client, fault};
+use super::bench_publish::fresh;
+use super::client::Client;
 use super::import_stix;
 use super::marking::Marking;
 use super::output::{Out, shown};
 use super::record::{CHECK_PATH, SPLIT};
+use super::stream::PublishStream;
 use crate::domain::fault::{Fault, FaultKind};
 use crate::domain::label::Grade;
 use crate::domain::limits;
 use crate::interop::{self, StixFiles, StixImport};
 use crate::wire::pb::v1;
+use futures_util::{StreamExt, stream};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use serde_json::{Value, json};
+use std::cell::Cell;
 use std::collections::BTreeSet;
+use std::future::ready;
 use std::io::Read;
 use std::path::{Path, PathBuf};
+use std::pin::pin;
 use std::process::ExitCode;
-use std::sync::Arc;
 use std::time::Duration;
+use tokio::sync::Mutex;
 use tokio::time::Instant;
 
-/// Requests under way at once.
-const AT_ONCE: usize = 8;
+/// Requests under way at once: as many as a node takes on one stream.
+const AT_ONCE: usize = 64;
 /// A node or leader that is away is asked again for this long; then the import ends, and says how far it came.
 const PATIENCE: Duration = Duration::from_secs(60);
 const PAUSE: Duration = Duration::from_millis(500);
@@ -134,33 +140,23 @@ pub(super) async fn run(ask: Import, client: Client, out: &Out) -> Result<ExitCo
     let names = work.names();
     let bar = progress(names.len() as u64, out);
     let mut counts = Counts::default();
-    let client = Arc::new(client);
+    let sending = Sending { client: &client, stream: Mutex::default() };
+    let to = &sending;
     let mut away = None;
-    let numbered: Vec<(usize, &str)> = names.iter().map(String::as_str).enumerate().collect();
-    for group in numbered.chunks(AT_ONCE) {
-        let mut running = Vec::with_capacity(group.len());
-        for one in group {
-            let request = work.request(*one, &ask, client.timeout_ms());
-            let client = Arc::clone(&client);
-            running.push(tokio::spawn(async move {
-                let (request, note) = request?;
-                let mut reply = import(&client, request).await?;
-                let told = [reply.warning, note.unwrap_or_default()];
-                reply.warning = told.into_iter().filter(|w| !w.is_empty()).collect::<Vec<_>>().join("; ");
-                Ok::<_, Fault>(reply)
-            }));
-        }
-        for ((_, name), task) in group.iter().zip(running) {
-            let outcome = task.await.map_err(|e| Fault::internal("RUNTIME", e.to_string()))?;
-            away = away.or(outcome.as_ref().err().filter(|f| again(f)).cloned());
-            let refusal = outcome.as_ref().err().map(|f| refusal_of(f, out));
-            let line = counts.take(name, outcome);
-            bar.suspend(|| out.answer(&line, || sentence(&line, refusal.as_deref(), out)));
-            bar.inc(1);
-        }
-        if away.is_some() {
-            break;
-        }
+    let is_away = Cell::new(false);
+    // A file is read when there is room for it. When the node is away nothing more is begun, and what is under way is told.
+    let numbered = names.iter().map(String::as_str).enumerate();
+    let requests = numbered.map(|one| (one.1, work.request(one, &ask, client.timeout_ms())));
+    let begun = stream::iter(requests).take_while(|_| ready(!is_away.get()));
+    let running = begun.map(|(name, request)| async move { (name, one(to, request).await) });
+    let mut running = pin!(running.buffered(AT_ONCE));
+    while let Some((name, outcome)) = running.next().await {
+        away = away.or(outcome.as_ref().err().filter(|f| again(f)).cloned());
+        is_away.set(away.is_some());
+        let refusal = outcome.as_ref().err().map(|f| refusal_of(f, out));
+        let line = counts.take(name, outcome);
+        bar.suspend(|| out.answer(&line, || sentence(&line, refusal.as_deref(), out)));
+        bar.inc(1);
     }
     bar.finish_and_clear();
     let Counts { imported, updated, unchanged, refused } = counts;
@@ -226,19 +222,51 @@ fn sentence(line: &Value, refusal: Option<&str>, out: &Out) -> String {
     format!("{result:<9}  {}  {}{reason}", field("record"), field("source"))
 }
 
+/// Where all requests of an import go.
+struct Sending<'a> {
+    client: &'a Client,
+    stream: Mutex<Option<PublishStream>>,
+}
+
+impl Sending<'_> {
+    /// Sends one on the stream, or on a new one in the place of one that has ended.
+    async fn publish(&self, request: v1::PublishRequest) -> Result<v1::PublishReply, Fault> {
+        let stream = {
+            let mut known = self.stream.lock().await;
+            match known.as_ref().filter(|s| !s.is_over()) {
+                Some(open) => open.clone(),
+                None => known.insert(PublishStream::open(self.client.records()).await?).clone(),
+            }
+        };
+        stream.publish(request).await
+    }
+}
+
+/// Imports one, and tells with the answer what its author should know.
+async fn one(
+    to: &Sending<'_>,
+    request: Result<(v1::PublishRequest, Option<String>), Fault>,
+) -> Result<v1::PublishReply, Fault> {
+    let (request, note) = request?;
+    let mut reply = import(to, request).await?;
+    let told = [reply.warning, note.unwrap_or_default()];
+    reply.warning = told.into_iter().filter(|w| !w.is_empty()).collect::<Vec<_>>().join("; ");
+    Ok(reply)
+}
+
 /// Sends one until the node has an answer. The same again is safe: the source is its identity.
-async fn import(client: &Client, request: v1::PublishRequest) -> Result<v1::PublishReply, Fault> {
+async fn import(to: &Sending<'_>, mut request: v1::PublishRequest) -> Result<v1::PublishReply, Fault> {
     let give_up = Instant::now() + PATIENCE;
     let mut lost = false;
     loop {
-        match client.records().publish(request.clone()).await.map_err(fault) {
+        fresh(&mut request);
+        match to.publish(request.clone()).await {
             Ok(mut reply) => {
-                let r = reply.get_mut();
                 // An answer that was lost did its work: it was this run that imported it.
-                if lost && r.result == "unchanged" {
-                    r.result = if r.version > 1 { "updated" } else { "imported" }.to_owned();
+                if lost && reply.result == "unchanged" {
+                    reply.result = if reply.version > 1 { "updated" } else { "imported" }.to_owned();
                 }
-                return Ok(reply.into_inner());
+                return Ok(reply);
             }
             Err(fault) if again(&fault) && Instant::now() < give_up => {
                 lost = true;
@@ -276,8 +304,8 @@ fn base(ask: &Import, timeout_ms: u32) -> v1::PublishRequest {
         wait: "one".into(),
         wait_ms: 2000,
         timeout_ms,
-        // Unused for imports: the source is the identity.
-        request_id: vec![0; 16],
+        // Tells the answers apart; the source is the identity.
+        request_id: Vec::new(),
         ..ask.marking.request()
     }
 }

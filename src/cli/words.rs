@@ -14,10 +14,11 @@ pub(super) const HEADINGS: &str = "
 /// Words of commands and answers for which `domain` has no Chinese.
 pub(super) const WORDS: &str = "
     true 是 false 否 ok 正常 warning 提醒 bad 故障 allow 允许 deny 拒绝 intent 事前 outcome 事后 single 单次
-    national 中央 provincial 省级 city 设区的市 county 县级 voter 表决节点 learner 学习节点
+    national 中央 provincial 省级 city 设区的市 county 县级 voter 表决节点 learner 学习节点 joining 正在加入表决 leaving 正在退出表决
     analyst 研判员 originator 承办人 classifier 定密责任人 duty-officer 值班员 security-officer 保密员
     inspector 监督员 operator 运维员
     report 报告 lead 线索 person 人员 item 物品 fund 资金 place 场所 event 事件 case 案件
+    admit 接纳 remove-node 移除节点 voters 表决节点 admitted 已接纳 removed 已移除
     suspend 停权 reinstate 复权 suspended 已停权 lost 已灭失 committed 已提交 proposed 待定密审批 rejected 已退回 accepted 已受理 draft 待签署 in-force 有效 ended 已终止 done 完成 pending 待会签
     imported 新导入 updated 已更新 unchanged 未变
     cancelled 已撤回 unknown 未知 expired 已过期 marking-confirmed 定密已确认 undelivered 未按时送达
@@ -45,7 +46,7 @@ pub(super) const REASONS: &str = "
     BAD_OBJECT STIX对象无效 BAD_REASON 原因无效（1至200字） BAD_REQUEST 证书申请无效 BAD_SOURCE 来源无效 BAD_SUBJECT 主题无效 BAD_TERMS 协议条款无效 BAD_TITLE 标题无效
     BAD_TLS 证书与密钥不符 BAD_WARNING 预警无效 BODY_TOO_LARGE 内容过大 CERTIFICATE 证书出错
     COMPARTMENT_NOT_HELD 您不在该专项知悉范围内 CONFLICT 与他人的操作冲突 DATA_IN_USE 数据目录正被另一节点使用
-    DEADLINE 超过等待时限 DIR_NOT_EMPTY 目录不为空 EXISTS 已存在 EXPIRED 已过期 FLASH_QUOTA 特提通报过于频繁
+    DEADLINE 超过等待时限 DISK_FULL 节点磁盘将满 DIR_NOT_EMPTY 目录不为空 EXISTS 已存在 EXPIRED 已过期 FLASH_QUOTA 特提通报过于频繁
     FOREIGN_DATA 数据目录属于其他节点或联盟 FOREIGN_ORIGINATOR 只有原发机构的人员可以标密 INTEGRITY 完整性校验失败
     INTERNAL 程序内部错误 INVALID 输入无效 IN_PROGRESS 同一操作正在进行 JOURNAL_FAILED 节点无法写盘
     LEDGER_HALTED 账本停写 MARKING_AUTHORITY 超出本机构定密权限 NODE_UNREACHABLE 节点无应答 NOT_READY 节点未就绪 NOT_ALLOWED 不允许此操作
@@ -56,7 +57,7 @@ pub(super) const REASONS: &str = "
     PERIOD_TOO_LONG 保密期限超过法定上限 PERSON_CHANGED 人员信息已被他人更改 POLICY_REFUSED 策略不允许
     PORT_IN_USE 端口已被占用 REFUSED 被拒绝 RELABEL_NEEDED 须变更标密 REJECTED 已被退回 REFUSED_BY_LEDGER 账本不接受 SAME_PERSON 同一人不能充当两人
     SEARCH_FAILED 检索失败 SUSPENDED 您的权限已被停用 TOO_LONG 内容过长 TOO_MANY 数量过多 UNAVAILABLE 暂不可用
-    UNKNOWN_AGENCY 没有这个机构 UNKNOWN_AGREEMENT 没有这个有效协议 UNKNOWN_GRADE 没有这个密级 UNKNOWN_GROUP 没有这个收件组
+    UNKNOWN_AGENCY 没有这个机构 UNKNOWN_NODE 没有这个节点 NODE_REMOVED 该节点已被移出联盟 BAD_NODE 节点名称无效 UNKNOWN_AGREEMENT 没有这个有效协议 UNKNOWN_GRADE 没有这个密级 UNKNOWN_GROUP 没有这个收件组
     UNKNOWN_PERSON 本节点不认识您，或您的权限已被收回 UNOPENABLE 密封数据损坏或打不开 UNREACHABLE 收件方暂不可达
     UNSIGNED 创世文件签署不全 VERSION_CONFLICT 已被他人先行更改";
 
@@ -94,6 +95,20 @@ pub(super) const SENTENCES: &str = "
     the passphrase does not open the key ring => 口令打不开密钥环
     the change is in force at your own node; repeat the command when there is a leader, for the ledger => 更改已在本机构节点生效；有主节点后请重复此命令，以便在账本登记
     this node holds it and serves it, so it is not lost => 本节点持有并可提供该情报，并未灭失
+    an agency's own officers add its nodes => 节点由本机构保密员自行添加
+    `{}` was removed, and its id is never used again => `{}` 已被移除，其编号不再使用
+    make a node with another id => 请用其他编号另建节点
+    `{}` votes => `{}` 是表决节点
+    take it off the voters first: `hufu cluster demote` => 请先用 `hufu cluster demote` 取消其表决
+    `{}` has no node `{}` => `{}` 没有节点 `{}`
+    `{}` does not vote => `{}` 不是表决节点
+    another node leads, and only it hands over => 当前主节点是其他节点，只能由其移交
+    the leader is of `{}`: its officer runs this => 主节点属于 `{}`，请由该机构保密员执行
+    `{}` is not AGENCY/NODE => `{}` 不是“机构/节点”的形式
+    e.g. customs/1 => 例如 customs/1
+    `{}` is an agency of this federation already => `{}` 已是本联盟机构
+    the last change of the voters is not done yet => 上一次表决节点变更尚未完成
+    this node was removed from the federation => 本节点已被移出联盟
     an agency has no voice in its own standing => 机构对自身的停权或复权没有表决权
     a person who is suspended is not registered => 已停用的人员不予登记
     `{}` is suspended from the federation => `{}` 已被联盟停权
@@ -105,6 +120,22 @@ pub(super) const SENTENCES: &str = "
     no profile given => 未指定个人配置文件
     use --profile FILE or set HUFU_PROFILE => 请用 --profile 指定文件，或设置 HUFU_PROFILE
     a command is missing => 缺少子命令
+    nothing was done; ask again in a moment => 未做任何操作，请稍后重试
+    too many calls of yours are under way => 您同时进行的请求过多
+    the node has as many calls under way as it takes => 节点同时处理的请求已达上限
+    too many calls are under way on one connection => 同一连接上的请求过多
+    too many records wait for the node's disk => 等待写盘的情报过多
+    too many notices wait for the node's disk => 等待写盘的通报过多
+    too many events wait for the disk of the audit log => 等待写盘的审计记录过多
+    too many commands wait for the ledger => 等待登记账本的操作过多
+    too much waits for the ledger => 等待登记账本的操作过多
+    the node's disk is nearly full, so it takes no content in => 节点磁盘将满，不再接收内容
+    reading and notices go on; whoever runs the node makes room, and it goes on by itself => 查阅和通报不受影响；请运维员腾出空间，之后自动恢复
+    the node's disk is so full that only notices are taken => 节点磁盘已满，只接收通报
+    the node's disk is too full for a notice of this precedence => 节点磁盘已满，不再接收该等级的通报
+    a flash is taken to the last; whoever runs the node makes room => 特提通报仍可发送；请运维员腾出空间
+    the node's disk is full, so the node stops before a write fails => 节点磁盘已满，节点在写盘失败之前停止运行
+    make room outside the data folder, or enlarge the disk, and start the node again => 请在数据目录之外腾出空间或扩大磁盘，再启动节点
     nothing to change => 没有指定要更改的内容
     no key to sign with => 没有签名用的密钥
     give --key FILE or --profile FILE => 请用 --key 或 --profile 指定文件
@@ -241,6 +272,8 @@ pub(super) const SENTENCES: &str = "
     {}: {} of {} missing; {} => {}：缺 {} 件，应有 {} 件；{+}
     it is tried again by itself => 会自动重试
     is it running? see `hufu doctor`, and the profile's endpoint => 请确认节点在运行；参见 `hufu doctor` 和个人配置文件中的 endpoint
+    the node ended the stream before it answered => 节点在答复之前结束了传输
+    asking again is safe: the same request gets the first answer => 可放心重试：同一请求得到首次的答复
     `hufu cluster status` shows who is reachable; asking again is safe => `hufu cluster status` 显示哪些节点可达；可放心重试
     does not answer => 无应答
     has none => 没有该情报

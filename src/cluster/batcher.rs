@@ -5,46 +5,75 @@
 //! idempotent by their sequence, so an unknown outcome is simply tried again until the deadline.
 
 use super::codec;
-use super::group::ClusterError;
+use super::error::ClusterError;
 use super::log::Gauge;
+use super::members::Turn;
 use super::network::{CallKind, PeerCalls};
 use super::types::{Entry, Raft};
 use crate::domain::canon::Canon;
 use crate::domain::ids::NodeId;
 use crate::domain::limits;
+use crate::journal::{Place, Waiting};
 use crate::ledger::BatchReply;
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, sleep};
 
+/// Most batches that wait, and their bytes.
+const WAITING: usize = 1_024;
+const WAITING_BYTES: usize = 16 << 20;
 const RETRY: Duration = Duration::from_millis(50);
 /// One attempt with the leader.
 const ATTEMPT: Duration = Duration::from_secs(3);
 
 /// One signed batch on its way.
-pub(super) struct Job {
-    pub(super) batch: Vec<u8>,
-    pub(super) deadline: Instant,
-    pub(super) answer: oneshot::Sender<Result<BatchReply, ClusterError>>,
-    /// Came from another node: it is not forwarded again.
-    pub(super) forwarded: bool,
+struct Job {
+    batch: Vec<u8>,
+    deadline: Instant,
+    answer: oneshot::Sender<Result<BatchReply, ClusterError>>,
+    origin: Origin,
+    _place: Place,
+}
+
+/// Who handed a batch over.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Origin {
+    /// This node signed it.
+    Own,
+    /// Another node forwarded it: it is not forwarded again.
+    Forwarded,
 }
 
 /// The queue in front of the proposing task.
 pub(super) struct Batcher {
     jobs: mpsc::Sender<Job>,
+    waiting: Waiting,
 }
 
 impl Batcher {
-    pub(super) fn start(node: NodeId, raft: Raft, log: Gauge, calls: Arc<dyn PeerCalls>) -> Batcher {
-        let (jobs, queue) = mpsc::channel(1024);
-        tokio::spawn(Proposer { node, raft, log, calls }.run(queue));
-        Batcher { jobs }
+    pub(super) fn start(node: NodeId, raft: Raft, log: Gauge, calls: Arc<dyn PeerCalls>, turn: Turn) -> Batcher {
+        let (jobs, queue) = mpsc::channel(WAITING);
+        tokio::spawn(Proposer { node, raft, log, calls, turn }.run(queue));
+        Batcher { jobs, waiting: Waiting::new(WAITING_BYTES) }
     }
 
-    pub(super) async fn push(&self, job: Job) -> Result<(), ClusterError> {
-        self.jobs.send(job).await.map_err(|_| ClusterError::Unavailable(": the node is stopping".into()))
+    /// Queues a batch, or refuses it at once. Its answer comes out of what is returned.
+    pub(super) fn push(
+        &self,
+        batch: Vec<u8>,
+        deadline: Instant,
+        origin: Origin,
+    ) -> Result<oneshot::Receiver<Result<BatchReply, ClusterError>>, ClusterError> {
+        let place = self.waiting.take(batch.len()).ok_or(ClusterError::Overloaded)?;
+        let (answer, outcome) = oneshot::channel();
+        let job = Job { batch, deadline, answer, origin, _place: place };
+        self.jobs.try_send(job).map_err(|e| match e {
+            TrySendError::Full(_) => ClusterError::Overloaded,
+            TrySendError::Closed(_) => ClusterError::Unavailable(": the node is stopping".into()),
+        })?;
+        Ok(outcome)
     }
 }
 
@@ -53,6 +82,8 @@ struct Proposer {
     raft: Raft,
     log: Gauge,
     calls: Arc<dyn PeerCalls>,
+    /// Taken to write as leader: a change of the members has the log to itself.
+    turn: Turn,
 }
 
 impl Proposer {
@@ -121,6 +152,7 @@ impl Proposer {
                 self.raft.trigger().snapshot().await.map_err(|e| e.to_string())?;
                 return Err("the ledger's log is full until a majority of the voters certifies a snapshot".into());
             }
+            let _turn = self.turn.lock().await;
             let written = tokio::time::timeout(ATTEMPT, self.raft.client_write(Entry { batches })).await;
             written.map_err(|_| "no quorum answered in time")?.map_err(|e| e.to_string())?.data.replies
         } else {
@@ -155,7 +187,7 @@ impl Proposer {
 
 /// Forwarded batches go back to their nodes, which know the next leader as soon as we do; the rest is answered.
 fn hand_back(jobs: Vec<Job>, why: &str) -> Vec<Job> {
-    let (forwarded, own): (Vec<_>, Vec<_>) = jobs.into_iter().partition(|j| j.forwarded);
+    let (forwarded, own): (Vec<_>, Vec<_>) = jobs.into_iter().partition(|j| j.origin == Origin::Forwarded);
     for job in forwarded {
         let _ = job.answer.send(Err(ClusterError::Unavailable(why.to_owned())));
     }

@@ -2,6 +2,7 @@
 //!
 //! A voter that lost its votes could vote a second time in one term. Nobody else can see that, so it does not start.
 
+use super::types::Raft;
 use crate::journal::{Disk, Host, write_whole};
 use std::path::Path;
 use std::sync::Arc;
@@ -37,5 +38,13 @@ impl Begun {
             return Ok(());
         }
         write_whole(self.disk.as_ref(), &self.name, &[]).map_err(|e| format!("cannot write `{}`: {e}", self.name))
+    }
+
+    /// Sets it once a vote is durable here.
+    pub(super) async fn once_voted(self, raft: Raft) {
+        let voted = raft.metrics().wait_for(|m| m.vote.leader_id.term > 0).await.is_ok();
+        if voted && let Err(error) = self.set() {
+            tracing::error!(%error, "that this node takes part could not be marked");
+        }
     }
 }

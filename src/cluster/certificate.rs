@@ -88,7 +88,8 @@ impl Certificate {
         for a in attestations {
             agreeing.entry((a.index, a.digest)).or_default().insert(a.voter, a.signature);
         }
-        let ((index, digest), signed) = agreeing.into_iter().find(|(_, signed)| voters.is_majority(signed.len()))?;
+        let agree = |signed: &BTreeMap<u64, Signature>| voters.is_majority(&signed.keys().copied().collect());
+        let ((index, digest), signed) = agreeing.into_iter().find(|(_, signed)| agree(signed))?;
         Some(Certificate { index, digest, signatures: signed.into_iter().collect() })
     }
 
@@ -97,7 +98,7 @@ impl Certificate {
     pub(super) fn verifies(&self, voters: &Voters) -> bool {
         let ordered = self.signatures.is_sorted_by(|(a, _), (b, _)| a < b);
         let known = self.signatures.iter().all(|(voter, _)| voters.contains(*voter));
-        if !ordered || !known || !voters.is_majority(self.signatures.len()) {
+        if !ordered || !known || !voters.is_majority(&self.signatures.iter().map(|(voter, _)| *voter).collect()) {
             return false;
         }
         let words = words(&voters.federation, self.index, &self.digest);
@@ -274,8 +275,10 @@ impl Certifier {
     /// sent instead.
     pub(super) async fn of_snapshot(&self, index: u64) -> Option<Certificate> {
         let mut known = self.of_snapshot.lock().await;
-        if known.as_ref().is_none_or(|c| c.index != index) {
-            *known = match self.file.upgrade().and_then(|f| f.certificate(index)) {
+        // Who signed the last time may vote no more.
+        if known.as_ref().is_none_or(|c| c.index != index || !c.verifies(&self.voters)) {
+            let kept = self.file.upgrade().and_then(|f| f.certificate(index)).filter(|c| c.verifies(&self.voters));
+            *known = match kept {
                 Some(certificate) => Some(certificate),
                 None => self.collect(index).await,
             };
@@ -344,14 +347,16 @@ impl Certifier {
 
     /// Certifies a snapshot that is here without: of an earlier version of this program, or made when its file was lost.
     pub(super) async fn certify_snapshots(self: Arc<Self>, raft: Raft) {
-        if !self.voters.contains(self.node) {
-            return;
-        }
         let mut metrics = raft.metrics();
         loop {
             let bare = |index: u64| self.file.upgrade().is_none_or(|f| f.certificate(index).is_none());
             let made = metrics.wait_for(|m| m.snapshot.is_some_and(|id| bare(id.index))).await.map(|m| m.snapshot);
             let Ok(Some(id)) = made else { return };
+            // Who does not vote sends nobody a snapshot; it may vote later.
+            if !self.voters.contains(self.node) {
+                tokio::time::sleep(WITHHELD).await;
+                continue;
+            }
             let kept = match self.collect(id.index).await {
                 Some(certificate) => self.file.upgrade().map_or(Ok(false), |f| f.certify(&certificate)),
                 None => Ok(false),

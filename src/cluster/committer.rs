@@ -3,21 +3,28 @@
 //! One batch of a node is under way at a time, so sequences arrive in order. A batch whose outcome is unknown
 //! is sent again as the same bytes; the ledger answers a repeat with the stored reply (P3).
 
+use super::error::ClusterError;
 use super::group::Cluster;
+use super::incarnation::Incarnation;
 use crate::domain::canon::Canon;
 use crate::domain::fault::Fault;
 use crate::domain::ids::{FederationId, NodeId};
 use crate::domain::limits;
 use crate::domain::time::Clock;
+use crate::journal::{Place, Waiting};
 use crate::ledger::{BatchReply, Command, CommandReply, Refusal, SignedBatch};
 use crate::seal::SigningKey;
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
 
 /// A batch is not valid this many entries after it was signed.
 const VALID_ENTRIES: u64 = 100_000;
+/// Most commands that wait, those on their way included, and their bytes.
+const WAITING: usize = 4_096;
+const WAITING_BYTES: usize = 8 << 20;
 
 /// What became of a command.
 pub type Outcome = Result<(u64, CommandReply), Fault>;
@@ -27,43 +34,51 @@ struct Job {
     bytes: usize,
     deadline: Instant,
     answer: oneshot::Sender<Outcome>,
+    _place: Place,
 }
 
 /// Handle to the signing task.
 #[derive(Clone)]
 pub struct Committer {
     jobs: mpsc::Sender<Job>,
+    waiting: Waiting,
 }
 
 impl Committer {
-    /// Starts the task. `incarnation` should be above every earlier start's; one that is not is raised.
+    /// Starts the task, which signs as this start of the node.
     pub fn start(
         cluster: Arc<Cluster>,
         federation: FederationId,
         node: NodeId,
         key: SigningKey,
-        incarnation: u64,
+        incarnation: Incarnation,
         clock: Arc<dyn Clock>,
     ) -> Committer {
-        let (jobs, queue) = mpsc::channel(4096);
+        let (jobs, queue) = mpsc::channel(WAITING);
         let signer = Signer { cluster, federation, node, key, incarnation, sequence: 0, clock };
         tokio::spawn(signer.run(queue));
-        Committer { jobs }
+        Committer { jobs, waiting: Waiting::new(WAITING_BYTES) }
     }
 
     /// Puts a command on the ledger. Answers its index and reply once applied here.
     ///
     /// # Errors
-    /// Unavailable when no leader took it within `wait`; the outcome is then unknown and asking again is safe.
+    /// Unavailable when no leader took it within `wait`; the outcome is then unknown and asking again is safe. Overloaded,
+    /// at once, when too many wait already; then nothing was sent.
     pub async fn submit(&self, command: Command, wait: Duration) -> Outcome {
         let bytes = command.to_canon().len();
         if bytes > limits::BATCH_BYTES / 2 {
             return Err(Fault::usage("BAD_ACT", "the command is over the size that a ledger entry takes"));
         }
         let (answer, outcome) = oneshot::channel();
-        let job = Job { command, bytes, deadline: Instant::now() + wait, answer };
-        let deadline = job.deadline;
-        self.jobs.send(job).await.map_err(|_| stopping())?;
+        let overloaded = || Fault::overloaded("too many commands wait for the ledger");
+        let place = self.waiting.take(bytes).ok_or_else(overloaded)?;
+        let deadline = Instant::now() + wait;
+        let job = Job { command, bytes, deadline, answer, _place: place };
+        self.jobs.try_send(job).map_err(|e| match e {
+            TrySendError::Full(_) => overloaded(),
+            TrySendError::Closed(_) => stopping(),
+        })?;
         // A batch waits as long as its most patient command; each caller as long as it said.
         let outcome = tokio::time::timeout_at(deadline, outcome).await.map_err(|_| unknown())?;
         outcome.map_err(|_| stopping())?
@@ -99,7 +114,7 @@ struct Signer {
     federation: FederationId,
     node: NodeId,
     key: SigningKey,
-    incarnation: u64,
+    incarnation: Incarnation,
     sequence: u64,
     clock: Arc<dyn Clock>,
 }
@@ -108,7 +123,10 @@ impl Signer {
     /// The stored reply to the batch just sent, once this node applied it.
     fn applied_reply(&self) -> Option<BatchReply> {
         let state = self.cluster.state();
-        state.node(self.node).filter(|n| n.last == (self.incarnation, self.sequence)).and_then(|n| n.reply.clone())
+        state
+            .node(self.node)
+            .filter(|n| n.last == (self.incarnation.number(), self.sequence))
+            .and_then(|n| n.reply.clone())
     }
 
     async fn run(mut self, mut queue: mpsc::Receiver<Job>) {
@@ -136,8 +154,8 @@ impl Signer {
         }
     }
 
-    /// A batch of jobs somebody still waits for. Sequences of an earlier start are passed over once: a clock that was
-    /// set back made this start's incarnation too low.
+    /// A batch of jobs somebody still waits for. Numbers of an earlier start are passed over once: the file that keeps them
+    /// was lost.
     async fn commit(&mut self, jobs: Vec<Job>) {
         let now = Instant::now();
         let jobs: Vec<Job> = jobs.into_iter().filter(|j| j.deadline > now && !j.answer.is_closed()).collect();
@@ -145,14 +163,21 @@ impl Signer {
             return;
         }
         let (last, _) = self.cluster.state().node(self.node).map(|n| n.last).unwrap_or_default();
-        if last > self.incarnation {
-            (self.incarnation, self.sequence) = (last.saturating_add(1), 0);
+        if last > self.incarnation.number() || (last == self.incarnation.number() && self.sequence == 0) {
+            if let Err(why) = self.incarnation.rise_above(last) {
+                tracing::error!(%why, "nothing can be signed for the ledger");
+                for job in jobs {
+                    let _ = job.answer.send(Err(Fault::from(ClusterError::Fatal(why.clone()))));
+                }
+                return;
+            }
+            self.sequence = 0;
         }
         self.sequence += 1;
         let batch = SignedBatch {
             federation: self.federation.clone(),
             node: self.node,
-            incarnation: self.incarnation,
+            incarnation: self.incarnation.number(),
             sequence: self.sequence,
             not_after: self.cluster.applied().saturating_add(VALID_ENTRIES),
             time: self.clock.now(),

@@ -3,7 +3,8 @@
 use super::certificate::Certificate;
 use super::elections::{Elections, Grant};
 use super::log::LogStore;
-use super::types::{LogId, Membership, TypeConfig, Vote};
+use super::machine::sets;
+use super::types::{LogEntry, LogId, Membership, TypeConfig, Vote};
 use crate::domain::ids::{AgencyId, NodeId};
 use crate::ledger::{AgencyState, State};
 use openraft::EntryPayload;
@@ -36,6 +37,9 @@ pub(super) enum DoorError {
     /// Entries that do not follow each other, or are newer than their sender.
     #[error("the entries are not in order")]
     Order,
+    /// A membership among entries that do not follow this log: no fault, its sender goes back and asks again.
+    #[error("the entries do not follow this log")]
+    Gap,
     /// It would undo what was applied.
     #[error("it contradicts an applied entry at index {0}: evidence of a fork")]
     Rollback(u64),
@@ -58,6 +62,8 @@ pub(super) struct Door<'a> {
     pub(super) state: &'a State,
     pub(super) log: &'a LogStore,
     pub(super) applied: u64,
+    /// The index up to which `state` is; it may be behind `applied` by what was applied just now.
+    pub(super) at: u64,
     /// The last vote that this node made durable.
     pub(super) vote: Vote,
     pub(super) elections: &'a Elections,
@@ -66,7 +72,7 @@ pub(super) struct Door<'a> {
 impl Door<'_> {
     /// A vote, of whatever message: the sender is a voter, is the node in it, and does not leap.
     pub(super) fn vote(&self, sender: NodeId, vote: &Vote) -> Result<(), DoorError> {
-        if !self.state.voters().contains(&sender) {
+        if !self.elections.may_lead(sender.0) {
             return Err(DoorError::NotVoter);
         }
         if vote.leader_id.voted_for() != Some(sender.0) {
@@ -100,11 +106,47 @@ impl Door<'_> {
         in_order(m)?;
         let ids = m.prev_log_id.iter().copied().chain(m.entries.iter().map(|e| e.log_id));
         ids.into_iter().try_for_each(|id| self.keeps(id))?;
-        for entry in &m.entries {
+        if m.entries.iter().any(|e| matches!(&e.payload, EntryPayload::Normal(e) if !e.fits())) {
+            return Err(DoorError::Size);
+        }
+        self.approved(m)
+    }
+
+    /// Whether the ledger approved every membership among entries that are new here: by its state just before that entry,
+    /// which the entries in between make from the one that is applied. So it is the same for every node, and at every time.
+    fn approved(&self, m: &AppendEntriesRequest<TypeConfig>) -> Result<(), DoorError> {
+        // Nothing applied and the first entry applied look alike, so the log says whether that one is here.
+        let begins = |id: LogId| id.index == 0 && self.applied == 0 && self.log.id_at(0).is_none();
+        let is_new = |id: LogId| id.index > self.applied || begins(id);
+        let of_members = |e: &&LogEntry| matches!(e.payload, EntryPayload::Membership(_)) && is_new(e.log_id);
+        let Some(last) = m.entries.iter().rfind(of_members).map(|e| e.log_id.index) else { return Ok(()) };
+        // openraft would not take it now, and must not when what is missing comes before it gets there.
+        let here = |prev: LogId| prev.index <= self.at || self.log.id_at(prev.index) == Some(prev);
+        if !m.prev_log_id.is_none_or(here) {
+            return Err(DoorError::Gap);
+        }
+        let (from, first) = (self.at.saturating_add(1), m.entries.first().map_or(0, |e| e.log_id.index));
+        let between = match first > from {
+            true => self.log.run(from, first.saturating_sub(1)).ok_or(DoorError::Membership)?,
+            false => Vec::new(),
+        };
+        let mut state = self.state.clone();
+        let sent = m.entries.iter().filter(|e| e.log_id.index >= from || begins(e.log_id));
+        for entry in between.iter().chain(sent).take_while(|e| e.log_id.index <= last) {
             match &entry.payload {
-                EntryPayload::Membership(membership) => self.approved(membership)?,
-                EntryPayload::Normal(e) if !e.fits() => return Err(DoorError::Size),
-                EntryPayload::Normal(_) | EntryPayload::Blank => {}
+                EntryPayload::Membership(membership) => {
+                    let sets = sets(membership);
+                    if is_new(entry.log_id) && !is_approved(&state, membership, &sets) {
+                        return Err(DoorError::Membership);
+                    }
+                    state.take_voters(sets);
+                }
+                EntryPayload::Normal(e) => {
+                    for batch in &e.batches {
+                        state.apply_batch(entry.log_id.index, batch);
+                    }
+                }
+                EntryPayload::Blank => {}
             }
         }
         Ok(())
@@ -136,21 +178,27 @@ impl Door<'_> {
         if Some(certificate.index) != m.meta.last_log_id.map(|id| id.index) || !self.elections.certifies(certificate) {
             return Err(DoorError::Snapshot("no majority of the voters certifies it"));
         }
-        self.approved(m.meta.last_membership.membership())?;
         m.meta.last_log_id.map_or(Ok(()), |id| self.keeps(id))
     }
 
-    /// The state of a whole snapshot: the one that is certified (P7), this federation's, with the same voters, and every
-    /// agency as it is known here.
-    pub(super) fn snapshot_state(&self, state: &State, certificate: &Certificate) -> Result<(), DoorError> {
+    /// The state of a whole snapshot: the one that is certified (P7), this federation's, with these voters or later ones,
+    /// who are those of its membership, and every agency as it is known here.
+    pub(super) fn snapshot_state(
+        &self,
+        state: &State,
+        (membership, certificate): (&Membership, &Certificate),
+    ) -> Result<(), DoorError> {
         if state.digest() != certificate.digest {
             return Err(DoorError::Snapshot("the majority certifies another state"));
         }
         if state.federation() != self.state.federation() || state.threshold() != self.state.threshold() {
             return Err(DoorError::Snapshot("its federation or threshold is another"));
         }
-        if state.voters() != self.state.voters() {
-            return Err(DoorError::Snapshot("its voters are others"));
+        if state.voters_by_the_log() != sets(membership) || !membership.nodes().all(|(n, _)| is_known(state, *n)) {
+            return Err(DoorError::Snapshot("its voters are not those of its membership"));
+        }
+        if !state.members_may_follow(self.state) {
+            return Err(DoorError::Snapshot("its voters or nodes are others"));
         }
         let same = |(id, own): (&AgencyId, &AgencyState)| state.agency(id).is_some_and(|theirs| theirs.may_follow(own));
         if self.state.agencies().all(same) { Ok(()) } else { Err(DoorError::Snapshot("an agency in it is another")) }
@@ -171,16 +219,6 @@ impl Door<'_> {
         if self.elections.admits(vote, shown) { Ok(()) } else { Err(DoorError::NotElected) }
     }
 
-    /// The ledger's voters, all of them and nobody else: a part of them would be a quorum of its own. Learners come
-    /// one by one, so a part of the other nodes is fine.
-    fn approved(&self, m: &Membership) -> Result<(), DoorError> {
-        let voters: BTreeSet<u64> = self.state.voters().iter().map(|n| n.0).collect();
-        let configs = m.get_joint_config();
-        let exact = !configs.is_empty() && configs.iter().all(|c| *c == voters);
-        let known = m.nodes().all(|(n, _)| self.state.node(NodeId(*n)).is_some());
-        if exact && known { Ok(()) } else { Err(DoorError::Membership) }
-    }
-
     /// At or below the applied index an entry has the id that it has here.
     fn keeps(&self, id: LogId) -> Result<(), DoorError> {
         if id.index > self.applied {
@@ -198,13 +236,23 @@ impl Door<'_> {
     }
 }
 
+/// The ledger's voters, all of them and nobody else: a part of them would be a quorum of its own. Learners come and go one
+/// by one, so a part of the other nodes is fine, and one that was removed is gone from the next membership.
+fn is_approved(state: &State, m: &Membership, sets: &[BTreeSet<NodeId>]) -> bool {
+    state.may_vote(sets) && m.nodes().all(|(n, _)| is_known(state, *n))
+}
+
+fn is_known(state: &State, node: u64) -> bool {
+    state.signer(NodeId(node)).is_some()
+}
+
 /// A vote in an answer, as far as it may be believed: of a voter, never as that of an elected leader, and no leap. A node
 /// that was alone for long is above the leap and must still be heard, so the term is cut and the answer taken.
-pub(super) fn answered_vote(vote: Vote, own: &Vote, voters: &BTreeSet<u64>) -> Option<Vote> {
+pub(super) fn answered_vote(vote: Vote, own: &Vote, votes: impl Fn(u64) -> bool) -> Option<Vote> {
     if vote <= *own {
         return Some(vote);
     }
-    let node = vote.leader_id.voted_for().filter(|n| voters.contains(n))?;
+    let node = vote.leader_id.voted_for().filter(|n| votes(*n))?;
     let most = own.leader_id.term.saturating_add(TERM_LEAP);
     Some(Vote::new(vote.leader_id.term.min(most), node))
 }

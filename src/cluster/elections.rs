@@ -72,7 +72,7 @@ impl Elections {
     pub(super) fn admits(&self, vote: &Vote, shown: &[Grant]) -> bool {
         let Some(leader) = vote.leader_id.voted_for() else { return false };
         let of = (vote.leader_id.term, leader);
-        if *self.seen() == Some(of) {
+        if self.has_seen(of) {
             return true;
         }
         // Not under the lock, which the heartbeats of the leader that is known need.
@@ -84,8 +84,18 @@ impl Elections {
         elected
     }
 
+    /// Whether this leader, by term and node, was shown to be elected.
+    pub(super) fn has_seen(&self, of: (u64, u64)) -> bool {
+        *self.seen() == Some(of)
+    }
+
     fn seen(&self) -> MutexGuard<'_, Option<(u64, u64)>> {
         self.seen.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Whether somebody votes, and so may be elected.
+    pub(super) fn may_lead(&self, node: u64) -> bool {
+        self.voters.contains(node)
     }
 
     /// Whether a certificate is one of these voters.
@@ -95,11 +105,12 @@ impl Elections {
 
     /// Of each voter the first grant counts, so that nobody makes others check more signatures than there are voters.
     fn is_majority(&self, of: (u64, u64), shown: &[Grant]) -> bool {
-        let (mut heard, mut granted) = (BTreeSet::new(), 0usize);
+        let mut granted = BTreeSet::new();
+        let mut heard = BTreeSet::new();
         for g in shown {
             if self.voters.contains(g.voter) && heard.insert(g.voter) && self.verifies(of, g) {
-                granted += 1;
-                if self.voters.is_majority(granted) {
+                granted.insert(g.voter);
+                if self.voters.is_majority(&granted) {
                     return true;
                 }
             }

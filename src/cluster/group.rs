@@ -1,34 +1,34 @@
 //! One Raft group on one node: start, propose, answer peers, report.
 
-use super::batcher::{Batcher, Job};
+use super::batcher::{Batcher, Origin};
 use super::begun::{Begun, LOG_LOST};
 use super::certificate::{Certificate, Certifier, step_back};
 use super::codec;
 use super::door::{Door, DoorError};
-use super::elections::{Elections, Mandate, read_grants};
+use super::elections::{Elections, Grant, Mandate, read_grants};
+use super::error::ClusterError;
 use super::evidence::{Evidence, Finding};
 use super::log::LogStore;
 use super::machine::{Machine, Published};
+use super::members::{Members, Turn};
 use super::network::{CallError, CallKind, Network, PeerCalls};
 use super::pieces::Pieces;
 use super::saver::Incidents;
-use super::types::{Entry, Raft};
+use super::types::{Entry, Membership, Raft, Vote};
 use super::voters::Voters;
 use crate::domain::canon::{Canon, CanonError, Reader};
-use crate::domain::fault::Fault;
-use crate::domain::ids::NodeId;
+use crate::domain::ids::{AgencyId, NodeId};
 use crate::domain::limits;
-use crate::journal::{Host, Written};
-use crate::ledger::{BatchReply, State};
-use crate::seal::SigningKey;
-use openraft::raft::InstallSnapshotResponse;
+use crate::journal::{Host, Place, Waiting, Written};
+use crate::ledger::{BatchReply, Charter, State};
+use crate::seal::{PublicKey, SigningKey};
+use openraft::raft::{AppendEntriesResponse, InstallSnapshotResponse};
 use openraft::{Config, EmptyNode, SnapshotPolicy};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
-use thiserror::Error;
-use tokio::sync::{oneshot, watch};
+use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep};
 
@@ -37,6 +37,8 @@ const ATTEST_WAIT: Duration = Duration::from_secs(1);
 /// One attempt to ask a leader how far it is: whoever is elected meanwhile is asked next.
 const ASK_LEADER: Duration = Duration::from_secs(3);
 const ASK_AGAIN: Duration = Duration::from_millis(50);
+/// Calls of one node that forward, at a time. An honest one has one, and those that it gave up.
+const FORWARDS: usize = 8;
 
 /// Raft timings in milliseconds.
 #[derive(Debug, Clone, Copy)]
@@ -78,40 +80,8 @@ pub struct ClusterOptions {
     pub calls: Arc<dyn PeerCalls>,
     /// The node's own key: it signs whom this node voted for.
     pub key: SigningKey,
-}
-
-/// What goes wrong with consensus.
-#[derive(Debug, Clone, PartialEq, Eq, Error)]
-pub enum ClusterError {
-    /// Nobody leads, or the leader did not take it before the deadline. The outcome is unknown.
-    #[error("no quorum took it in time{0}")]
-    Unavailable(String),
-    /// A message does not parse.
-    #[error("a message does not parse: {0}")]
-    Malformed(#[from] CanonError),
-    /// A message that no honest member sends.
-    #[error("refused at the door: {0}")]
-    Door(String),
-    /// Somebody tried to undo what was applied.
-    #[error("the ledger is closed for writing: {0}")]
-    Halted(String),
-    /// Storage or configuration failed; the node stops.
-    #[error("consensus stopped: {0}")]
-    Fatal(String),
-}
-
-impl From<ClusterError> for Fault {
-    fn from(e: ClusterError) -> Fault {
-        match e {
-            ClusterError::Unavailable(_) => Fault::unavailable("NO_LEADER", e.to_string())
-                .hint("`hufu cluster status` shows who is reachable; asking again is safe"),
-            ClusterError::Malformed(_) => Fault::usage("INVALID", e.to_string()),
-            ClusterError::Door(_) => Fault::refused("NOT_ALLOWED", e.to_string()),
-            ClusterError::Halted(_) => Fault::integrity("LEDGER_HALTED", e.to_string())
-                .hint("evidence is in `ledger/evidence` of the node's data; agree with the other agencies, move it away, start the node again"),
-            ClusterError::Fatal(_) => Fault::unavailable("JOURNAL_FAILED", e.to_string()),
-        }
-    }
+    /// Who takes part, for a node that does not know it from its own log yet.
+    pub charter: Option<Charter>,
 }
 
 /// Position of the group as this node sees it.
@@ -134,21 +104,27 @@ struct Message<'a> {
 
 /// The group on this node.
 pub struct Cluster {
-    node: NodeId,
+    pub(super) node: NodeId,
     pub(super) raft: Raft,
     pub(super) log: LogStore,
     published: Arc<Published>,
     incidents: Incidents,
-    evidence: Arc<Evidence>,
+    pub(super) evidence: Arc<Evidence>,
     certifier: Arc<Certifier>,
     /// The tasks that ask for certificates; they end with this.
     certifying: tokio::sync::Mutex<JoinSet<()>>,
     batcher: Batcher,
-    calls: Arc<dyn PeerCalls>,
-    election: Duration,
+    /// Calls under way that forward, by sender: the door lets only nodes of the ledger here.
+    forwarding: Mutex<BTreeMap<NodeId, Waiting>>,
+    pub(super) turn: Turn,
+    /// Written while leadership is handed over; read by whoever asks the voters whether this node leads.
+    pub(super) calm: tokio::sync::RwLock<()>,
+    pub(super) calls: Arc<dyn PeerCalls>,
+    pub(super) election: Duration,
     pieces: tokio::sync::Mutex<Pieces>,
     elections: Arc<Elections>,
     mandate: Arc<Mandate>,
+    voters: Arc<Voters>,
 }
 
 impl Cluster {
@@ -185,25 +161,25 @@ impl Cluster {
         }
         let state = published.state();
         let voters = state.voters();
-        let (key, known) = (Arc::new(o.key), Arc::new(Voters::of(&state)));
+        let (key, known) = (Arc::new(o.key), Arc::new(Voters::following(Arc::clone(&published), o.charter)));
         let elections = Arc::new(Elections::new(Arc::clone(&known)));
         let mandate = Mandate::new(o.node.0, Arc::clone(&key), Arc::clone(&elections), Arc::clone(&o.calls));
         let mandate = Arc::new(mandate);
         let (calls, shown, kept) =
             (Arc::clone(&o.calls), (Arc::clone(&published), &machine.file()), Arc::clone(&evidence));
-        let certifier = Arc::new(Certifier::new(o.node.0, key, known, calls, shown, kept));
+        let certifier = Arc::new(Certifier::new(o.node.0, key, Arc::clone(&known), calls, shown, kept));
         machine.certify_with(Arc::clone(&certifier));
         let network = Network {
             calls: Arc::clone(&o.calls),
             log: log.clone(),
-            voters: Arc::new(voters.iter().map(|n| n.0).collect()),
+            voters: Arc::clone(&known),
             mandate: Arc::clone(&mandate),
             certifier: Arc::clone(&certifier),
         };
         let raft = Raft::new(o.node.0, Arc::new(config), network, log.clone(), machine)
             .await
             .map_err(|e| fatal(e.to_string()))?;
-        tokio::spawn(mark_begun(raft.clone(), begun));
+        tokio::spawn(begun.once_voted(raft.clone()));
         if voters.contains(&o.node) && !raft.is_initialized().await.map_err(|e| fatal(e.to_string()))? {
             // Every voter starts with the same membership, which openraft allows: they elect one leader.
             let members: BTreeMap<u64, EmptyNode> = voters.iter().map(|n| (n.0, EmptyNode::new())).collect();
@@ -217,8 +193,10 @@ impl Cluster {
         certifying.spawn(Arc::clone(&certifier).renew_snapshots(raft.clone()));
         certifying.spawn(Arc::clone(&certifier).certify_snapshots(raft.clone()));
         let certifying = tokio::sync::Mutex::new(certifying);
-        let batcher = Batcher::start(o.node, raft.clone(), log.gauge(), Arc::clone(&o.calls));
-        tokio::spawn(add_learners(raft.clone(), o.node, state.learners()));
+        let turn = Turn::default();
+        let batcher = Batcher::start(o.node, raft.clone(), log.gauge(), Arc::clone(&o.calls), Arc::clone(&turn));
+        let (node, shown) = (o.node, Arc::clone(&published));
+        tokio::spawn(Members { node, raft: raft.clone(), published: shown, turn: Arc::clone(&turn) }.run());
         let election = Duration::from_millis(o.timings.election_max_ms);
         let (node, calls, pieces) = (o.node, o.calls, tokio::sync::Mutex::default());
         let cluster = Cluster {
@@ -231,11 +209,15 @@ impl Cluster {
             certifier,
             certifying,
             batcher,
+            turn,
+            calm: tokio::sync::RwLock::default(),
+            forwarding: Mutex::default(),
             calls,
             election,
             pieces,
             elections,
             mandate,
+            voters: known,
         };
         if cluster.halted().is_some() {
             step_back(&cluster.raft);
@@ -251,6 +233,18 @@ impl Cluster {
     /// The ledger as applied here.
     pub fn state(&self) -> Arc<State> {
         self.published.state()
+    }
+
+    /// Who takes part by the ledger as applied here.
+    pub fn charter(&self) -> Charter {
+        let (state, at) = self.published.moment();
+        state.charter(at)
+    }
+
+    /// Agency and key of a node that takes part, by the ledger as applied here or by a charter that is ahead of it; none of a
+    /// suspended agency.
+    pub fn member(&self, node: NodeId) -> Option<(AgencyId, PublicKey)> {
+        self.voters.member(node)
     }
 
     /// What was rebuilt since the last call, for the audit log.
@@ -323,8 +317,7 @@ impl Cluster {
             return Err(ClusterError::Malformed(CanonError::TooLong));
         }
         self.writable()?;
-        let (answer, outcome) = oneshot::channel();
-        self.batcher.push(Job { batch, deadline, answer, forwarded: false }).await?;
+        let outcome = self.batcher.push(batch, deadline, Origin::Own)?;
         let reply = outcome.await.map_err(|_| ClusterError::Unavailable(": the node is stopping".into()))??;
         // The leader may be ahead: what was answered must be readable here.
         self.wait_applied(reply.index, deadline).await?;
@@ -334,22 +327,28 @@ impl Cluster {
     /// Answers a peer's message.
     pub async fn handle(&self, sender: NodeId, kind: u32, body: Vec<u8>) -> Result<Vec<u8>, ClusterError> {
         let kind = CallKind::from_code(kind).ok_or(CanonError::Invalid("kind of a call"))?;
-        let state = self.state();
+        let (state, at) = self.published.moment();
         // In this order: a leader that is replaced between the two is deposed, and not one that undoes what was applied.
         let applied = self.applied();
         let vote = self.log.vote().unwrap_or_default();
-        let door = Door { state: &state, log: &self.log, applied, vote, elections: &self.elections };
+        let door = Door { state: &state, log: &self.log, applied, at, vote, elections: &self.elections };
         let of = Message { sender, kind, body: &body };
         let fatal = |e: String| ClusterError::Fatal(e);
         match kind {
             CallKind::Append => {
-                let (shown, mut m) = codec::parse(&body, |r| Ok((read_grants(r)?, codec::read_append(r)?)))?;
-                self.admit(&of, door.append(sender, &m, &shown)).await?;
-                m.leader_commit = door.commit(&m);
-                if !door.is_deposed(&m.vote) {
-                    self.certifier.hears(sender);
-                }
-                let reply = self.raft.append_entries(m).await.map_err(|e| fatal(e.to_string()))?;
+                let (mut shown, mut m) = codec::parse(&body, |r| Ok((read_grants(r)?, codec::read_append(r)?)))?;
+                shown.extend(self.own_grant(&vote, (m.vote.leader_id.term, sender.0)));
+                let reply = match door.append(sender, &m, &shown) {
+                    Err(DoorError::Gap) => AppendEntriesResponse::Conflict,
+                    checked => {
+                        self.admit(&of, checked).await?;
+                        m.leader_commit = door.commit(&m);
+                        if !door.is_deposed(&m.vote) {
+                            self.certifier.hears(sender);
+                        }
+                        self.raft.append_entries(m).await.map_err(|e| fatal(e.to_string()))?
+                    }
+                };
                 Ok(codec::message(|w| codec::write_append_reply(w, &reply)))
             }
             CallKind::Vote => {
@@ -364,7 +363,8 @@ impl Cluster {
             }
             CallKind::Snapshot => {
                 let read = |r: &mut Reader<'_>| Ok((read_grants(r)?, r.value()?, codec::read_snapshot(r)?));
-                let (shown, certificate, m): (_, Certificate, _) = codec::parse(&body, read)?;
+                let (mut shown, certificate, m): (Vec<Grant>, Certificate, _) = codec::parse(&body, read)?;
+                shown.extend(self.own_grant(&vote, (m.vote.leader_id.term, sender.0)));
                 self.admit(&of, door.snapshot(sender, &m, (&shown, &certificate))).await?;
                 let mut reply = InstallSnapshotResponse { vote };
                 // A replaced leader hears of its successor. What is applied here already is not taken again; its sender
@@ -372,7 +372,8 @@ impl Cluster {
                 let applied = m.meta.last_log_id.is_none_or(|id| id.index <= door.applied);
                 if !door.is_deposed(&m.vote) && !applied {
                     let mut pieces = self.pieces.lock().await;
-                    let (mut whole, check) = (None, |state: &State| door.snapshot_state(state, &certificate));
+                    let check = |state: &State, m: &Membership| door.snapshot_state(state, (m, &certificate));
+                    let mut whole = None;
                     let added = pieces.add(&m, check).map(|snapshot| whole = snapshot);
                     self.admit(&of, added).await?;
                     if let Some(snapshot) = whole {
@@ -411,12 +412,16 @@ impl Cluster {
             }
             CallKind::Grant => {
                 let term = codec::parse(&body, |r| r.u64())?;
-                let granted = self.mandate.grant(&vote, (term, sender.0));
+                let granted = self.mandate.grant(&vote, (term, sender.0)).filter(|_| self.votes());
                 Ok(codec::message(|w| {
                     w.option(granted.as_ref(), |w, g| {
                         w.value(g);
                     });
                 }))
+            }
+            CallKind::Stand => {
+                let term = codec::parse(&body, |r| r.u64())?;
+                self.stand(sender, term).await
             }
             CallKind::ReadIndex => {
                 let index = self.read_index().await?;
@@ -427,6 +432,27 @@ impl Cluster {
         }
     }
 
+    /// Whether this node votes by its own log: while the voters change, in the old set; whoever is only to vote next elects
+    /// nobody.
+    fn votes(&self) -> bool {
+        let metrics = self.raft.metrics().borrow().clone();
+        let sets = metrics.membership_config.membership().get_joint_config();
+        sets.first().is_none_or(|set| set.contains(&self.node.0))
+    }
+
+    /// What this node itself knows of a leader whom it gave its vote, until it has seen it elected. A leader shows a majority
+    /// of the voters that it knows. Who was away while they changed, or is yet to vote by its own log and so signs nothing for
+    /// others, knows other ones, and counts its own vote with them: what tells it of the change is what that leader sends.
+    fn own_grant(&self, vote: &Vote, of: (u64, u64)) -> Option<Grant> {
+        if self.elections.has_seen(of) {
+            return None;
+        }
+        let metrics = self.raft.metrics().borrow().clone();
+        let sets = metrics.membership_config.membership().get_joint_config();
+        let joins = sets.iter().any(|set| set.contains(&self.node.0));
+        self.mandate.grant(vote, of).filter(|_| joins)
+    }
+
     /// What the door said of a message; one that would undo what was applied is evidence (P6).
     async fn admit(&self, of: &Message<'_>, checked: Result<(), DoorError>) -> Result<(), ClusterError> {
         let Err(error) = checked else { return Ok(()) };
@@ -434,6 +460,8 @@ impl Cluster {
         if matches!(error, DoorError::Rollback(_)) {
             step_back(&self.raft);
             let kept = self.evidence.keep(of.sender, of.kind, &error.to_string(), of.body).await;
+            // Once more: whoever gave up a hand-over in between may not have seen the evidence yet.
+            step_back(&self.raft);
             if let Err(failed) = kept {
                 // A disk that takes no evidence takes no log either: the node stops.
                 self.shutdown().await;
@@ -492,6 +520,7 @@ impl Cluster {
 
     async fn read_index(&self) -> Result<u64, ClusterError> {
         // Only the index: whoever asked waits for it at home, with a deadline. This one ends by itself after a heartbeat.
+        let _calm = self.calm.read().await;
         let (id, _) = self.raft.get_read_log_id().await.map_err(|e| ClusterError::Unavailable(format!(": {e}")))?;
         Ok(id.map_or(0, |l| l.index))
     }
@@ -505,6 +534,12 @@ impl Cluster {
             .map_err(|e| ClusterError::Fatal(e.to_string()))
     }
 
+    /// A place for one call that forwards: whoever sends many leaves the others theirs.
+    fn forwards(&self, sender: NodeId) -> Option<Place> {
+        let mut all = self.forwarding.lock().unwrap_or_else(PoisonError::into_inner);
+        all.entry(sender).or_insert_with(|| Waiting::new(FORWARDS)).take(1)
+    }
+
     /// Batches that another node forwards to the leader; they join the leader's own queue. A node forwards what it
     /// signed itself: anything else would be room in the log for nothing.
     async fn forwarded(&self, sender: NodeId, body: &[u8]) -> Result<Vec<u8>, ClusterError> {
@@ -512,6 +547,7 @@ impl Cluster {
             Ok((r.u64()?, r.list(Entry::BATCHES, |r| r.bytes(limits::BATCH_BYTES + 128).map(<[u8]>::to_vec))?))
         })?;
         self.writable()?;
+        let _place = self.forwards(sender).ok_or(ClusterError::Overloaded)?;
         let state = self.state();
         if !batches.iter().all(|b| state.is_signed_by(b, sender)) {
             return Err(ClusterError::Door("a forwarded batch is not its sender's own".into()));
@@ -519,9 +555,7 @@ impl Cluster {
         let deadline = Instant::now() + Duration::from_millis(left_ms.min(60_000));
         let mut waiting = Vec::with_capacity(batches.len());
         for batch in batches {
-            let (answer, outcome) = oneshot::channel();
-            self.batcher.push(Job { batch, deadline, answer, forwarded: true }).await?;
-            waiting.push(outcome);
+            waiting.push(self.batcher.push(batch, deadline, Origin::Forwarded)?);
         }
         let mut replies = Vec::with_capacity(waiting.len());
         for outcome in waiting {
@@ -532,35 +566,5 @@ impl Cluster {
                 w.value(r);
             });
         }))
-    }
-}
-
-/// Sets the mark once a vote is durable here.
-async fn mark_begun(raft: Raft, begun: Begun) {
-    let voted = raft.metrics().wait_for(|m| m.vote.leader_id.term > 0).await.is_ok();
-    if voted && let Err(error) = begun.set() {
-        tracing::error!(%error, "that this node takes part could not be marked");
-    }
-}
-
-/// Nodes that never vote are added by whoever leads.
-async fn add_learners(raft: Raft, node: NodeId, learners: BTreeSet<NodeId>) {
-    let mut metrics = raft.metrics();
-    loop {
-        let missing: Vec<NodeId> = {
-            let m = metrics.borrow_and_update();
-            let leads = m.current_leader == Some(node.0);
-            let known: BTreeSet<u64> = m.membership_config.membership().nodes().map(|(id, _)| *id).collect();
-            if leads { learners.iter().filter(|l| !known.contains(&l.0)).copied().collect() } else { Vec::new() }
-        };
-        for learner in missing {
-            if let Err(e) = raft.add_learner(learner.0, EmptyNode::new(), false).await {
-                tracing::warn!(%learner, error = %e, "cannot add a learner yet");
-                tokio::time::sleep(Duration::from_millis(500)).await;
-            }
-        }
-        if metrics.changed().await.is_err() {
-            return;
-        }
     }
 }

@@ -174,6 +174,12 @@ impl LogStore {
         self.live().entries.get(&index).map(|(e, _)| e.log_id)
     }
 
+    /// The live entries from `first` to `last`; none when one of them is missing.
+    pub(super) fn run(&self, first: u64, last: u64) -> Option<Vec<LogEntry>> {
+        let live = self.live();
+        (first..=last).map(|index| live.entries.get(&index).map(|(e, _)| e.clone())).collect()
+    }
+
     /// Whether anything was ever written here.
     pub(super) fn begun(&self) -> bool {
         let live = self.live();

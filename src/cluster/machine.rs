@@ -11,12 +11,13 @@ use super::group::Materialise;
 use super::log::LogStore;
 use super::saver::{Incidents, Moment, Saver};
 use super::snapshot::{SnapshotFile, decode_snapshot, encode_snapshot};
-use super::types::{EntryReply, LogEntry, LogId, SnapshotMeta, StorageError, StoredMembership, TypeConfig};
+use super::types::{EntryReply, LogEntry, LogId, Membership, SnapshotMeta, StorageError, StoredMembership, TypeConfig};
+use crate::domain::ids::NodeId;
 use crate::journal::Host;
 use crate::ledger::State;
 use openraft::storage::{RaftStateMachine, Snapshot};
 use openraft::{AnyError, EntryPayload, ErrorSubject, ErrorVerb, OptionalSend, RaftSnapshotBuilder, StorageIOError};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::Cursor;
 use std::path::Path;
 use std::sync::{Arc, PoisonError, RwLock};
@@ -27,14 +28,20 @@ const DIGESTS: usize = 4096;
 
 /// What others may look at while entries are applied.
 pub(super) struct Published {
-    state: RwLock<Arc<State>>,
+    /// The state, and the index up to which it is.
+    state: RwLock<(Arc<State>, u64)>,
     digests: RwLock<BTreeMap<u64, [u8; 32]>>,
     applied: watch::Sender<u64>,
 }
 
 impl Published {
     pub(super) fn state(&self) -> Arc<State> {
-        Arc::clone(&self.state.read().unwrap_or_else(PoisonError::into_inner))
+        self.moment().0
+    }
+
+    /// The state with its index.
+    pub(super) fn moment(&self) -> (Arc<State>, u64) {
+        self.state.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     pub(super) fn digest_at(&self, index: u64) -> Option<[u8; 32]> {
@@ -46,7 +53,7 @@ impl Published {
     }
 
     fn publish(&self, state: &State, index: u64, new: Vec<(u64, [u8; 32])>) {
-        *self.state.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(state.clone());
+        *self.state.write().unwrap_or_else(PoisonError::into_inner) = (Arc::new(state.clone()), index);
         let mut digests = self.digests.write().unwrap_or_else(PoisonError::into_inner);
         digests.extend(new);
         while digests.len() > DIGESTS {
@@ -91,8 +98,8 @@ impl Machine {
         }
         .map_err(|e| failed(ErrorVerb::Read, e.to_string()))?;
         let (applied, _) = watch::channel(0);
-        let published =
-            Arc::new(Published { state: RwLock::new(Arc::new(state.clone())), digests: RwLock::default(), applied });
+        let founded = RwLock::new((Arc::new(state.clone()), 0));
+        let published = Arc::new(Published { state: founded, digests: RwLock::default(), applied });
         let mut machine = Machine {
             file,
             state,
@@ -176,7 +183,10 @@ impl RaftStateMachine<TypeConfig> for Machine {
                 EntryPayload::Normal(e) => {
                     reply.replies = e.batches.iter().map(|b| self.state.apply_batch(index, b)).collect();
                 }
-                EntryPayload::Membership(m) => self.membership = StoredMembership::new(Some(entry.log_id), m),
+                EntryPayload::Membership(m) => {
+                    self.state.take_voters(sets(&m));
+                    self.membership = StoredMembership::new(Some(entry.log_id), m);
+                }
             }
             self.applied = Some(entry.log_id);
             digests.push((index, self.state.digest()));
@@ -232,6 +242,11 @@ impl RaftStateMachine<TypeConfig> for Machine {
         let (meta, _) = decode_snapshot(&bytes).map_err(|e| failed(ErrorVerb::Read, e.to_string()))?;
         Ok(Some(Snapshot { meta, snapshot: Box::new(Cursor::new(bytes)) }))
     }
+}
+
+/// Who votes by a membership: one set, or two while it changes.
+pub(super) fn sets(m: &Membership) -> Vec<BTreeSet<NodeId>> {
+    m.get_joint_config().iter().map(|set| set.iter().map(|n| NodeId(*n)).collect()).collect()
 }
 
 /// Builds a snapshot of the state at one moment; the state machine goes on meanwhile.

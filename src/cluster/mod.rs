@@ -15,6 +15,7 @@
 //! - A storage error stops openraft, and `node` then stops the process: nothing is served from a log that
 //!   cannot be read (openraft issue 1795).
 //! - A batch is answered only once it is applied on this node.
+//! - Who takes part by the log is who does by the ledger, as far as whoever leads has brought it ([`members`]).
 //!
 //! - A snapshot counts only with a certificate of the majority for its very state, and a node whose state is not the
 //!   certified one writes nothing more ([`certificate`], P7).
@@ -33,11 +34,15 @@ mod codec;
 mod committer;
 mod door;
 mod elections;
+mod error;
 mod evidence;
 mod group;
+mod hand_over;
 mod heard;
+mod incarnation;
 mod log;
 mod machine;
+mod members;
 mod network;
 mod pieces;
 mod saver;
@@ -48,7 +53,9 @@ mod types;
 mod voters;
 
 pub use committer::{Committer, Outcome, refused};
+pub use error::ClusterError;
 pub use evidence::Finding;
-pub use group::{Cluster, ClusterError, ClusterOptions, Materialise, Status, Timings};
+pub use group::{Cluster, ClusterOptions, Materialise, Status, Timings};
+pub use incarnation::Incarnation;
 pub use network::{CallError, CallKind, PeerCalls};
 pub use types::{Entry, EntryReply, TypeConfig};

@@ -6,6 +6,7 @@ use super::door::answered_vote;
 use super::elections::{Grant, Mandate, write_grants};
 use super::log::LogStore;
 use super::types::{TypeConfig, Vote};
+use super::voters::Voters;
 use crate::domain::canon::{CanonError, Reader};
 use openraft::error::{InstallSnapshotError, NetworkError, RPCError, RaftError, Unreachable};
 use openraft::network::{RPCOption, RaftNetwork, RaftNetworkFactory};
@@ -14,7 +15,6 @@ use openraft::raft::{
     VoteResponse,
 };
 use openraft::{AnyError, EmptyNode};
-use std::collections::BTreeSet;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -39,6 +39,8 @@ pub enum CallKind {
     Attest = 7,
     /// A certificate.
     Certificate = 8,
+    /// The leader asks its target to stand for election.
+    Stand = 9,
 }
 
 impl CallKind {
@@ -49,8 +51,9 @@ impl CallKind {
 
     /// The kind of a code.
     pub fn from_code(code: u32) -> Option<CallKind> {
-        use CallKind::{Append, Attest, Certificate, Forward, Grant, ReadIndex, Snapshot, Vote};
-        [Append, Vote, Snapshot, Forward, ReadIndex, Grant, Attest, Certificate].into_iter().find(|k| k.code() == code)
+        use CallKind::{Append, Attest, Certificate, Forward, Grant, ReadIndex, Snapshot, Stand, Vote};
+        let all = [Append, Vote, Snapshot, Forward, ReadIndex, Grant, Attest, Certificate, Stand];
+        all.into_iter().find(|k| k.code() == code)
     }
 }
 
@@ -83,7 +86,7 @@ pub(super) struct Network {
     pub(super) calls: Arc<dyn PeerCalls>,
     /// Own votes, to hold answers against.
     pub(super) log: LogStore,
-    pub(super) voters: Arc<BTreeSet<u64>>,
+    pub(super) voters: Arc<Voters>,
     /// What this node shows when it leads.
     pub(super) mandate: Arc<Mandate>,
     pub(super) certifier: Arc<Certifier>,
@@ -132,7 +135,8 @@ impl Link {
 
     fn vote_of<E: std::error::Error>(&self, vote: Vote) -> Result<Vote, RPCError<u64, EmptyNode, E>> {
         let own = self.network.log.vote().unwrap_or_default();
-        answered_vote(vote, &own, &self.network.voters).ok_or_else(|| disbelieved("the answer names no voter"))
+        answered_vote(vote, &own, |node| self.network.voters.contains(node))
+            .ok_or_else(|| disbelieved("the answer names no voter"))
     }
 }
 

@@ -5,7 +5,7 @@
 
 use super::door::DoorError;
 use super::snapshot::decode_snapshot;
-use super::types::{Snapshot, TypeConfig};
+use super::types::{Membership, Snapshot, TypeConfig};
 use crate::ledger::State;
 use openraft::raft::InstallSnapshotRequest;
 use std::io::Cursor;
@@ -25,7 +25,7 @@ impl Pieces {
     pub(super) fn add(
         &mut self,
         m: &InstallSnapshotRequest<TypeConfig>,
-        check: impl FnOnce(&State) -> Result<(), DoorError>,
+        check: impl FnOnce(&State, &Membership) -> Result<(), DoorError>,
     ) -> Result<Option<Snapshot>, DoorError> {
         // A first piece, or one that is sent again because its answer was lost.
         let at = usize::try_from(m.offset).unwrap_or(usize::MAX);
@@ -46,7 +46,8 @@ impl Pieces {
         if meta != m.meta {
             return Err(DoorError::Snapshot("it is of another position or membership"));
         }
-        check(&State::decode(&state).map_err(|_| DoorError::Snapshot("its state does not parse"))?)?;
+        let state = State::decode(&state).map_err(|_| DoorError::Snapshot("its state does not parse"))?;
+        check(&state, meta.last_membership.membership())?;
         Ok(Some(Snapshot { meta, snapshot: Box::new(Cursor::new(whole.bytes)) }))
     }
 }
@@ -71,7 +72,7 @@ mod tests {
         let bytes = encode_snapshot(&meta, &state.encode());
         let (first, rest) = bytes.split_at(bytes.len() / 2);
         let mut pieces = Pieces::default();
-        let accept = |s: &State| (s.digest() == state.digest()).then_some(()).ok_or(DoorError::Order);
+        let accept = |s: &State, _: &Membership| (s.digest() == state.digest()).then_some(()).ok_or(DoorError::Order);
         let mut add = |meta: &SnapshotMeta, offset, data: &[u8], done| {
             let whole = pieces.add(&piece(meta, offset, data, done), accept)?;
             Ok(whole.map(|s| s.snapshot.into_inner()))

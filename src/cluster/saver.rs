@@ -1,7 +1,7 @@
 //! Keeps the materialised state in the store, beside the state machine and never in its way.
 //!
-//! The store is a cache: what is in it only shortens a start. One thread saves the newest state, at most a
-//! twentieth of the time; states that were overtaken meanwhile are never saved. What the store lost (power,
+//! The store is a cache: what is in it only shortens a start. One thread of low priority saves the newest state, at most
+//! a fiftieth of the time; states that were overtaken meanwhile are never saved. What the store lost (power,
 //! zeros, a panic of the database) comes back from snapshot file and log, and is told as an incident.
 
 use super::codec;
@@ -9,6 +9,7 @@ use super::types::{LogId, SnapshotMeta, StoredMembership};
 use crate::domain::canon::{CanonError, Reader, Writer};
 use crate::ledger::State;
 use crate::store::{Materialised, Opened, Saved, StoreError};
+use rustix::process::{getpid, getpriority_process, setpriority_process};
 use std::path::Path;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -17,6 +18,10 @@ const DOMAIN: &str = "hufu.materialised";
 const VERSION: u16 = 1;
 /// Shortest pause between two saves.
 const PAUSE: Duration = Duration::from_millis(500);
+/// A pause is so many times as long as the save before it.
+const PAUSES: u32 = 50;
+/// Above the nice value of the process, as what indexes has: nobody waits for it.
+const NICER: i32 = 10;
 
 /// What the store gave back: a position and an encoded state.
 type Kept = (SnapshotMeta, Vec<u8>);
@@ -136,6 +141,10 @@ impl Drop for Saver {
 }
 
 fn run(shared: &Shared, store: &mut Materialised) {
+    let own = getpriority_process(Some(getpid()));
+    if let Err(error) = own.and_then(|nice| setpriority_process(None, (nice + NICER).min(19))) {
+        tracing::debug!(%error, "the state is saved at normal priority");
+    }
     loop {
         let (newest, closed) = {
             let waiting = |d: &mut Desk| d.newest.is_none() && !d.closed;
@@ -154,7 +163,7 @@ fn run(shared: &Shared, store: &mut Materialised) {
         if closed {
             return;
         }
-        let pause = PAUSE.max(began.elapsed() * 20);
+        let pause = PAUSE.max(began.elapsed() * PAUSES);
         let desk = shared.desk();
         let _ = shared.woken.wait_timeout_while(desk, pause, |d| !d.closed);
     }

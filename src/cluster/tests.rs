@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "test")]
 
 mod bad_voter;
+mod changes;
 mod harness;
 mod together;
 
@@ -9,7 +10,8 @@ use super::certificate::{Certificate, attest};
 use super::codec;
 use super::door::{Door, DoorError, answered_vote};
 use super::elections::{Elections, grant, write_grants};
-use super::group::{Cluster, ClusterError, ClusterOptions, Materialise, Timings};
+use super::error::ClusterError;
+use super::group::{Cluster, ClusterOptions, Materialise, Timings};
 use super::log::LogStore;
 use super::machine::Machine;
 use super::network::{CallError, CallKind, PeerCalls};
@@ -174,6 +176,7 @@ async fn the_door_refuses_what_no_honest_member_sends() {
         state: &state,
         log: &log,
         applied: 4,
+        at: 4,
         vote: Vote::new(10, voter.0),
         elections: &Elections::new(Voters::of(&state).into()),
     };
@@ -189,6 +192,7 @@ async fn the_door_refuses_what_no_honest_member_sends() {
         state: &fewer,
         log: &log,
         applied: 4,
+        at: 4,
         vote: Vote::new(10, voter.0),
         elections: &Elections::new(Voters::of(&fewer).into()),
     };
@@ -196,11 +200,15 @@ async fn the_door_refuses_what_no_honest_member_sends() {
         let word = |a: &Agency| attest(&f.id, a.node.0, &a.node_key, (9, state.digest()));
         Certificate::of(&[word(&f.police), word(&f.customs)], &Voters::of(state)).unwrap()
     };
-    let of = |door: &Door<'_>, state: &State| door.snapshot_state(state, &certified(state));
+    let by_the_log = |state: &State| {
+        let sets = state.voter_sets().iter().map(|set| set.iter().map(|n| n.0).collect()).collect();
+        openraft::Membership::<u64, openraft::EmptyNode>::new(sets, ())
+    };
+    let of = |door: &Door<'_>, state: &State| door.snapshot_state(state, (&by_the_log(state), &certified(state)));
     assert_eq!(of(&knows, &state), Err(DoorError::Snapshot("an agency in it is another")));
     assert_eq!((of(&knows, &fewer), of(&door, &fewer)), (Ok(()), Ok(())));
     // A state that nobody certified is not taken, whatever is in it.
-    let invented = door.snapshot_state(&fewer, &certified(&state));
+    let invented = door.snapshot_state(&fewer, (&by_the_log(&fewer), &certified(&state)));
     assert_eq!(invented, Err(DoorError::Snapshot("the majority certifies another state")));
     let piece = |index| InstallSnapshotRequest::<TypeConfig> {
         vote: Vote::new_committed(11, voter.0),
@@ -240,7 +248,7 @@ async fn the_door_refuses_what_no_honest_member_sends() {
     // All voters of the ledger are approved; one of them alone would be a quorum of its own.
     let membership = |ids: Vec<u64>| {
         let m = openraft::Membership::new(vec![ids.into_iter().collect()], ());
-        LogEntry { log_id: id(2, 9), payload: EntryPayload::Membership(m) }
+        LogEntry { log_id: id(2, 7), payload: EntryPayload::Membership(m) }
     };
     let all: Vec<u64> = state.voters().iter().map(|n| n.0).collect();
     assert!(all.len() > 1, "the fixture has several voters");
@@ -254,7 +262,7 @@ async fn the_door_refuses_what_no_honest_member_sends() {
         vec![[voter.0, 5].into()],
         std::collections::BTreeMap::from([(voter.0, openraft::EmptyNode::new()), (5, openraft::EmptyNode::new())]),
     );
-    let bad = LogEntry { log_id: id(2, 9), payload: EntryPayload::Membership(strangers) };
+    let bad = LogEntry { log_id: id(2, 7), payload: EntryPayload::Membership(strangers) };
     assert_eq!(granted(&door, voter, &append(voter, 11, vec![bad])), Err(DoorError::Membership));
 }
 
@@ -288,6 +296,7 @@ async fn the_door_guards_what_is_purged() {
         state: &state,
         log: &log,
         applied: 6,
+        at: 6,
         vote: Vote::new(10, voter.0),
         elections: &Elections::new(Voters::of(&state).into()),
     };
@@ -304,6 +313,7 @@ async fn the_door_guards_what_is_purged() {
         state: &state,
         log: &log,
         applied: 9,
+        at: 9,
         vote: Vote::new(10, voter.0),
         elections: &Elections::new(Voters::of(&state).into()),
     };
@@ -325,6 +335,7 @@ async fn the_door_believes_no_commit_position() {
         state: &state,
         log: &log,
         applied: 4,
+        at: 4,
         vote: Vote::default(),
         elections: &Elections::new(Voters::of(&state).into()),
     };
@@ -343,9 +354,8 @@ async fn the_door_believes_no_commit_position() {
 /// openraft takes any vote in an answer, and the next term above the highest number does not exist.
 #[test]
 fn a_vote_in_an_answer_is_cut_to_what_may_be_believed() {
-    let voters = [7, 8].into();
     let own = Vote::new_committed(5, 7);
-    let seen = |vote| answered_vote(vote, &own, &voters);
+    let seen = |vote| answered_vote(vote, &own, |node| [7, 8].contains(&node));
     assert_eq!(seen(Vote::new(u64::MAX, 8)), Some(Vote::new(1005, 8)));
     assert_eq!(seen(Vote::new_committed(6, 8)), Some(Vote::new(6, 8)), "an answer elects nobody");
     assert_eq!(seen(Vote::new(6, 9)), None, "not a voter");
@@ -369,6 +379,7 @@ async fn a_node_that_lost_its_votes_does_not_start() {
             peers: [f.police.node].into(),
             calls: std::sync::Arc::new(Nobody),
             key: crate::seal::SigningKey::from_seed(&[20; 32]).unwrap(),
+            charter: None,
         })
     };
     {
@@ -462,6 +473,7 @@ async fn a_rollback_is_kept_as_evidence_and_stops_writing() {
             peers: [f.police.node].into(),
             calls: std::sync::Arc::new(Nobody),
             key: crate::seal::SigningKey::from_seed(&[20; 32]).unwrap(),
+            charter: None,
         })
     };
     let leader = f.police.node;

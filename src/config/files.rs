@@ -2,7 +2,7 @@
 
 use crate::domain::canon::Canon;
 use crate::domain::fault::Fault;
-use crate::ledger::{Descriptor, Genesis, SignedGenesis};
+use crate::ledger::{Act, Charter, Descriptor, Genesis, SignedGenesis};
 use data_encoding::{BASE64, HEXLOWER};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
@@ -21,6 +21,8 @@ struct Container {
 
 const DESCRIPTOR: &str = "hufu-descriptor-1";
 const GENESIS: &str = "hufu-genesis-1";
+const NODE: &str = "hufu-node-1";
+const CHARTER: &str = "hufu-charter-1";
 
 /// Writes a descriptor.
 pub fn write_descriptor(path: &Path, d: &Descriptor) -> Result<(), Fault> {
@@ -43,6 +45,48 @@ pub fn read_descriptor(path: &Path) -> Result<Descriptor, Fault> {
     d.check()?;
     says_the_same(path, &summary, &descriptor_summary(&d))?;
     Ok(d)
+}
+
+/// Writes what two officers sign to add a node.
+pub fn write_node(path: &Path, act: &Act) -> Result<(), Fault> {
+    write_container(path, NODE, &act.to_canon(), node_summary(act))
+}
+
+/// Reads it.
+pub fn read_node(path: &Path) -> Result<Act, Fault> {
+    let (content, summary) = read_container(path, NODE)?;
+    let act = Act::from_canon(&content).ok().filter(|act| matches!(act, Act::AddNode { .. }));
+    let bad = || Fault::usage("BAD_FILE", format!("`{}` does not describe a node", path.display()));
+    let act = act.ok_or_else(bad)?;
+    says_the_same(path, &summary, &node_summary(&act))?;
+    Ok(act)
+}
+
+fn node_summary(act: &Act) -> serde_json::Value {
+    let Act::AddNode { agency, node, place } = act else { return serde_json::Value::Null };
+    let at = place.map(|p| json!({"nodes": p.nodes, "notices": p.notices}));
+    json!({"agency": agency, "node": node.local, "key": HEXLOWER.encode(node.key.as_bytes()), "at": at})
+}
+
+/// Writes who takes part.
+pub fn write_charter(path: &Path, c: &Charter) -> Result<(), Fault> {
+    write_container(path, CHARTER, &c.to_canon(), charter_summary(c))
+}
+
+/// Reads it.
+pub fn read_charter(path: &Path) -> Result<Charter, Fault> {
+    let (content, summary) = read_container(path, CHARTER)?;
+    let charter = Charter::from_canon(&content)
+        .map_err(|e| Fault::usage("BAD_FILE", format!("`{}` is not a charter: {e}", path.display())))?;
+    says_the_same(path, &summary, &charter_summary(&charter))?;
+    Ok(charter)
+}
+
+fn charter_summary(c: &Charter) -> serde_json::Value {
+    json!({
+        "federation": c.federation, "index": c.index, "agencies": c.agencies.iter().map(|(a, _)| a).collect::<Vec<_>>(),
+        "fingerprint": HEXLOWER.encode(&c.fingerprint()),
+    })
 }
 
 /// Writes a genesis with its signatures.

@@ -9,7 +9,8 @@ mod node;
 mod people;
 mod profile;
 
-pub use files::{Secrecy, read_descriptor, read_genesis, read_text, write_descriptor, write_file, write_genesis};
-pub use node::{CHANGEABLE, Listen, LogForm, LogLevel, NodeConfig, Notices, PeerConfig, Raft, Webhook};
+pub use files::{Secrecy, read_charter, read_descriptor, read_genesis, read_node, read_text};
+pub use files::{write_charter, write_descriptor, write_file, write_genesis, write_node};
+pub use node::{CHANGEABLE, Listen, Load, LogForm, LogLevel, NodeConfig, Notices, PeerConfig, Raft, Webhook};
 pub use people::FirstPerson;
 pub use profile::Profile;

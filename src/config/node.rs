@@ -25,6 +25,9 @@ pub struct NodeConfig {
     pub data: PathBuf,
     /// `genesis.json`, signed by every founder.
     pub genesis: PathBuf,
+    /// `charter.json`, for a node that was away or is new while others vote than its log knows.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub charter: Option<PathBuf>,
     /// The agency's certificate authority, PEM.
     pub ca: PathBuf,
     /// The authority's key, PEM; only where this node signs people's certificates.
@@ -62,6 +65,9 @@ pub struct NodeConfig {
     /// Urgent notices.
     #[serde(default)]
     pub notices: Notices,
+    /// How much is done at once.
+    #[serde(default)]
+    pub load: Load,
 }
 
 /// Form of the log.
@@ -208,6 +214,25 @@ impl Default for Raft {
     }
 }
 
+/// How much is done at once. Each call of people takes up to about 8 MiB while it is under way, so this bounds their memory.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Load {
+    /// Calls of people at once that publish, open, search or audit; and as many others.
+    pub calls: u32,
+    /// Of these, calls of one person.
+    pub calls_per_person: u32,
+}
+
+/// More calls than this are no bound.
+const CALLS_MOST: u32 = 4_096;
+
+impl Default for Load {
+    fn default() -> Self {
+        Load { calls: 256, calls_per_person: 128 }
+    }
+}
+
 impl NodeConfig {
     /// Reads, resolves and checks a configuration.
     pub fn read(path: &Path) -> Result<NodeConfig, Fault> {
@@ -220,6 +245,7 @@ impl NodeConfig {
             Some(&mut config.data),
             Some(&mut config.genesis),
             Some(&mut config.ca),
+            config.charter.as_mut(),
             config.ca_key.as_mut(),
             Some(&mut config.cert),
             Some(&mut config.keyring),
@@ -266,6 +292,10 @@ impl NodeConfig {
         }
         if self.notices.deliver_s.contains(&0) || self.notices.acknowledge_s.contains(&0) {
             return bad("a deadline of notices is at least one second".into());
+        }
+        let Load { calls, calls_per_person } = self.load;
+        if calls_per_person == 0 || calls_per_person > calls || calls > CALLS_MOST {
+            return bad(format!("load: 1 <= calls_per_person <= calls <= {CALLS_MOST}"));
         }
         for p in &self.peers {
             if p.agency == self.agency && p.node == self.node {
@@ -371,6 +401,17 @@ mod tests {
         let all: Vec<&str> = lines.collect();
         let config = read(&all.join("\n")).unwrap();
         assert!(config.ca_key.is_some() && config.notices.webhook.is_some() && config.listen.require_post_quantum);
+    }
+
+    #[test]
+    fn load_is_bounded() {
+        let with = |calls: u32, own: u32| {
+            read(&REFERENCE.replacen("# [load]", &format!("[load]\ncalls = {calls}\ncalls_per_person = {own}\n#"), 1))
+        };
+        assert_eq!(with(64, 64).unwrap().load.calls, 64);
+        for (calls, own) in [(64, 65), (64, 0), (0, 0), (CALLS_MOST + 1, 1)] {
+            assert_eq!(with(calls, own).unwrap_err().reason, "BAD_CONFIG", "{calls} {own}");
+        }
     }
 
     #[test]

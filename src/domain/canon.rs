@@ -68,6 +68,11 @@ impl Writer {
         Writer::default()
     }
 
+    /// The same, with room for so many bytes before it must grow.
+    pub fn with_room(bytes: usize) -> Writer {
+        Writer { out: Vec::with_capacity(bytes) }
+    }
+
     /// One byte.
     pub fn u8(&mut self, v: u8) -> &mut Self {
         self.out.push(v);

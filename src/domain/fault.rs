@@ -88,6 +88,11 @@ impl Fault {
         Fault::new(FaultKind::Unavailable, reason, message)
     }
 
+    /// Exit 5: a queue or a number of calls is at its bound.
+    pub fn overloaded(message: impl Into<String>) -> Fault {
+        Fault::unavailable("OVERLOADED", message).hint("nothing was done; ask again in a moment")
+    }
+
     /// Exit 6.
     pub fn integrity(reason: &'static str, message: impl Into<String>) -> Fault {
         Fault::new(FaultKind::Integrity, reason, message)

@@ -53,6 +53,15 @@ pub const AUTHORITIES: usize = 1 << 16;
 pub const INTRODUCTIONS: usize = 1 << 20;
 /// Hashes of directory entries of one agency.
 pub const ENTRIES: usize = 1 << 16;
+/// Nodes of one agency that stand.
+pub const AGENCY_NODES: usize = 16;
+/// Nodes that one agency ever has, removed ones included: their numbers are never used again, and no agency takes up the
+/// room that others need to have a node of theirs removed.
+pub const AGENCY_NUMBERS: usize = 64;
+/// Nodes that were removed, of all agencies together: none is refused for want of room.
+pub const RETIRED: usize = AGENCIES * AGENCY_NUMBERS;
+/// Voters of a set that the ledger approves. A genesis may name more.
+pub const VOTERS: usize = 9;
 /// Versions that were given up, of all agencies together.
 pub const LOST: usize = 1 << 20;
 /// Largest sum of the STIX files of one import, in bytes.

@@ -20,5 +20,8 @@ pub mod label;
 pub mod limits;
 pub mod notice;
 pub mod person;
+#[cfg(test)]
+pub(crate) mod planted;
 pub mod record;
+pub mod reserve;
 pub mod time;

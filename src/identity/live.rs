@@ -1,7 +1,9 @@
 //! Open connections, so that what takes somebody's trust away reaches them too.
 
 use super::accept::LaneLimits;
+use super::name::Subject;
 use super::peer::VerifiedPeer;
+use crate::domain::ids::AgencyId;
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -43,6 +45,13 @@ impl Live {
         let was_open = gone.is_some();
         gone.into_iter().for_each(Entry::end);
         was_open
+    }
+
+    /// Cuts every open connection of one node, for instance when it is removed; how many there were.
+    pub fn close_node(&self, agency: &AgencyId, node: &str) -> usize {
+        let of_it =
+            |p: &VerifiedPeer| p.agency() == agency && matches!(p.name().subject(), Subject::Node(id) if id == node);
+        self.peers().into_iter().filter(|(place, p)| of_it(p) && self.cut(*place)).count()
     }
 
     /// How many connections are open.

@@ -43,6 +43,13 @@ impl VerifiedPeer {
         VerifiedPeer(Arc::new(Inner { name, serial: serial.to_owned(), public_key, protocol: Protocol::Calls }))
     }
 
+    /// The same peer on a connection for something else.
+    #[cfg(test)]
+    pub(crate) fn speaking(&self, protocol: Protocol) -> VerifiedPeer {
+        let Inner { name, serial, public_key, protocol: _ } = self.0.as_ref();
+        VerifiedPeer(Arc::new(Inner { name: name.clone(), serial: serial.clone(), public_key: *public_key, protocol }))
+    }
+
     /// The name in the certificate.
     pub fn name(&self) -> &SpiffeName {
         &self.0.name

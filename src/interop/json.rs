@@ -9,6 +9,7 @@ use crate::domain::limits;
 use serde::de::{Deserialize, DeserializeSeed, Deserializer, Error, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde_json::{Number, Value};
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::fmt;
 
 /// Keys are shown up to so many characters.
@@ -222,10 +223,11 @@ impl<'de> Visitor<'de> for Strict<'_> {
             if self.is_flawed() {
                 continue;
             }
-            if members.contains_key(&key) {
-                *self.flaw = Some(twice(&key));
-            } else {
-                members.insert(key, value);
+            match members.entry(key) {
+                Entry::Occupied(e) => *self.flaw = Some(twice(e.key())),
+                Entry::Vacant(e) => {
+                    e.insert(value);
+                }
             }
         }
         Ok(Value::Object(members.into_iter().collect()))

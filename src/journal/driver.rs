@@ -40,19 +40,25 @@ pub struct Journal {
 impl Journal {
     /// Creates or recovers the journal in a directory and starts its writer.
     pub fn open(host: &dyn Host, dir: &Path, options: JournalOptions) -> Result<(Journal, Recovery), JournalError> {
-        Journal::on(host, host.disk(dir)?, options)
+        let name = dir.file_name().map_or_else(String::new, |n| n.to_string_lossy().into_owned());
+        Journal::on(host, host.disk(dir)?, options, Meter::of(name))
     }
 
     /// The same over any disk, with a thread.
     #[cfg(test)]
     pub(crate) fn over(disk: Arc<dyn Disk>, options: JournalOptions) -> Result<(Journal, Recovery), JournalError> {
-        Journal::on(&System, disk, options)
+        Journal::on(&System, disk, options, Meter::default())
     }
 
-    fn on(host: &dyn Host, disk: Arc<dyn Disk>, options: JournalOptions) -> Result<(Journal, Recovery), JournalError> {
+    fn on(
+        host: &dyn Host,
+        disk: Arc<dyn Disk>,
+        options: JournalOptions,
+        meter: Meter,
+    ) -> Result<(Journal, Recovery), JournalError> {
         let (mut core, recovery) = Core::open(Arc::clone(&disk), options)?;
         let catalog = core.catalog();
-        let meter = Arc::new(Meter::default());
+        let meter = Arc::new(meter);
         let counts = Arc::clone(&meter);
         let writer = Worker::start(host, "journal", BATCH, move |orders| drive(&mut core, orders, &counts))
             .map_err(|e| JournalError::Io { step: "start the writer", source: Arc::new(e) })?;

@@ -1,8 +1,11 @@
 //! A disk in memory that keeps what is durable apart from what is only written, and fails when told.
 
 use super::disk::Disk;
+use super::error::JournalError;
+use super::host::{Host, Waker, Work};
 use std::collections::BTreeMap;
 use std::io;
+use std::path::Path;
 use std::sync::{Arc, Mutex};
 
 /// What a failing operation leaves behind.
@@ -173,5 +176,50 @@ impl Disk for FaultDisk {
     fn read_at(&self, name: &str, offset: u64, len: usize) -> io::Result<Vec<u8>> {
         let s = self.0.lock().unwrap();
         Ok(s.file(name)?.written.iter().skip(offset as usize).take(len).copied().collect())
+    }
+}
+
+type Worker = Arc<Mutex<Work>>;
+
+/// A machine whose disks stand still: its workers work when the test says so, or for a caller that blocks.
+#[derive(Clone, Default)]
+pub(crate) struct Stalled(Arc<Mutex<Vec<Worker>>>);
+
+impl Stalled {
+    /// Everything queued is worked off.
+    pub fn go(&self) {
+        let all = self.0.lock().unwrap().clone();
+        all.iter().for_each(work_off);
+    }
+}
+
+fn work_off(worker: &Worker) {
+    let mut work = worker.lock().unwrap();
+    (*work)();
+}
+
+impl Host for Stalled {
+    fn disk(&self, _: &Path) -> Result<Arc<dyn Disk>, JournalError> {
+        Ok(Arc::new(FaultDisk::default()))
+    }
+    fn files(&self, _: &Path) -> Result<Arc<dyn Disk>, JournalError> {
+        Ok(Arc::new(FaultDisk::default()))
+    }
+    fn free_bytes(&self, _: &Path) -> io::Result<u64> {
+        Ok(u64::MAX)
+    }
+    fn start(&self, _: &str, work: Work) -> io::Result<Box<dyn Waker>> {
+        let worker = Arc::new(Mutex::new(work));
+        self.0.lock().unwrap().push(Arc::clone(&worker));
+        Ok(Box::new(Asleep(worker)))
+    }
+}
+
+struct Asleep(Worker);
+
+impl Waker for Asleep {
+    fn wake(&self) {}
+    fn wake_and_wait(&self) {
+        work_off(&self.0);
     }
 }

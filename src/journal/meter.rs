@@ -8,10 +8,14 @@ use std::time::Duration;
 /// Upper bounds of the classes of duration, in microseconds; what takes longer has one more class.
 pub const COMMIT_BOUNDS_US: [u64; 9] = [250, 500, 1_000, 2_500, 5_000, 10_000, 50_000, 250_000, 1_000_000];
 const CLASSES: usize = COMMIT_BOUNDS_US.len() + 1;
+/// A commit that takes longer is told in the log: nobody who waits for this disk is served in time.
+pub const SLOW: Duration = Duration::from_secs(1);
 
 /// The counts of one journal.
 #[derive(Debug, Default)]
 pub struct Meter {
+    /// Whose counts they are, for the log.
+    journal: String,
     frames: AtomicU64,
     micros: AtomicU64,
     took: [AtomicU64; CLASSES],
@@ -31,7 +35,19 @@ pub struct Written {
     pub failed: bool,
 }
 
+impl Written {
+    /// Group commits that took longer than [`SLOW`].
+    pub fn slow(&self) -> u64 {
+        self.took.last().copied().unwrap_or_default()
+    }
+}
+
 impl Meter {
+    /// The counts of a journal of this name.
+    pub(super) fn of(journal: String) -> Meter {
+        Meter { journal, ..Meter::default() }
+    }
+
     /// One write and sync of so many frames.
     pub(super) fn committed(&self, frames: usize, took: Duration) {
         let micros = u64::try_from(took.as_micros()).unwrap_or(u64::MAX);
@@ -41,6 +57,10 @@ impl Meter {
         }
         self.micros.fetch_add(micros, Ordering::Relaxed);
         self.frames.fetch_add(frames as u64, Ordering::Relaxed);
+        if took > SLOW {
+            let ms = u64::try_from(took.as_millis()).unwrap_or(u64::MAX);
+            tracing::warn!(journal = %self.journal, ms, frames, "the disk is slow: one write and sync took over a second");
+        }
     }
 
     /// Passes the outcome of a step on that poisons the journal when it fails.
@@ -80,6 +100,9 @@ mod tests {
         let seen = meter.read();
         assert_eq!((seen.frames, seen.micros), (8, 2_000_502));
         assert_eq!((seen.took[0], seen.took[1], seen.took[CLASSES - 1]), (2, 1, 1));
+        assert_eq!(seen.slow(), 1);
+        // What is told in the log is the last class, so that log and figures say the same.
+        assert_eq!(COMMIT_BOUNDS_US.last().copied(), u64::try_from(SLOW.as_micros()).ok());
     }
 
     #[test]

@@ -38,6 +38,7 @@ mod meter;
 mod recover;
 #[cfg(test)]
 mod tests;
+mod waiting;
 mod walk;
 mod whole;
 
@@ -46,8 +47,9 @@ pub use self::disk::{Disk, RealDisk};
 pub use self::driver::{Done, Journal};
 pub use self::error::JournalError;
 #[cfg(test)]
-pub(crate) use self::fault::{FaultDisk, Leaves};
+pub(crate) use self::fault::{FaultDisk, Leaves, Stalled};
 pub use self::host::{Host, System, Waker, Work, Worker};
-pub use self::meter::{COMMIT_BOUNDS_US, Meter, Written};
+pub use self::meter::{COMMIT_BOUNDS_US, Meter, SLOW, Written};
 pub use self::recover::Recovery;
+pub use self::waiting::{Place, Waiting};
 pub use self::whole::{read_whole, write_whole};

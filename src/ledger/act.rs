@@ -3,10 +3,12 @@
 use crate::domain::agreement::{Guide, Terms};
 use crate::domain::canon::{Canon, CanonError, Reader, Writer};
 use crate::domain::ids::{AgencyId, AgreementId, FederationId, Handle, RecordId};
+use crate::domain::limits;
 use crate::domain::time::Millis;
 use crate::seal::{PublicKey, Signature, SigningKey, digest};
+use std::collections::BTreeMap;
 
-use super::genesis::Authority;
+use super::genesis::{Authority, Descriptor, NodeEntry, Place};
 
 const SIGN_ACT: &str = "hufu.act";
 
@@ -75,6 +77,26 @@ pub enum Act {
         /// Its salted hash.
         hash: [u8; 32],
     },
+    /// Take an agency in; officers of t agencies (P2).
+    Admit(Box<Descriptor>),
+    /// Give an agency another node, which does not vote; two of its officers.
+    AddNode {
+        /// Agency.
+        agency: AgencyId,
+        /// The node.
+        node: NodeEntry,
+        /// Where it is.
+        place: Option<Place>,
+    },
+    /// Take a node out for good; two officers of its agency, or officers of t others.
+    RemoveNode {
+        /// Agency.
+        agency: AgencyId,
+        /// Local id.
+        node: String,
+    },
+    /// Which node of which agency votes: all of them, and nobody else; officers of t agencies whose seat stays as it is (P2).
+    Voters(BTreeMap<AgencyId, String>),
 }
 
 impl Canon for Act {
@@ -92,6 +114,14 @@ impl Canon for Act {
             Act::Entry { agency, handle, version, hash } => {
                 w.u8(9).value(agency).value(handle).u32(*version).array(hash)
             }
+            Act::Admit(d) => w.u8(10).value(d.as_ref()),
+            Act::AddNode { agency, node, place } => {
+                w.u8(11).value(agency).value(node).option(place.as_ref(), |w, p| p.write(w))
+            }
+            Act::RemoveNode { agency, node } => w.u8(12).value(agency).str(node),
+            Act::Voters(seats) => w.u8(13).list(seats.iter(), |w, (agency, node)| {
+                w.value(agency).str(node);
+            }),
         };
     }
     fn read(r: &mut Reader<'_>) -> Result<Self, CanonError> {
@@ -106,9 +136,22 @@ impl Canon for Act {
             7 => Act::ReinstateAgency { agency: r.value()? },
             8 => Act::Abandon { agency: r.value()?, record: r.value()?, version: r.u32()? },
             9 => Act::Entry { agency: r.value()?, handle: r.value()?, version: r.u32()?, hash: r.array()? },
+            10 => Act::Admit(Box::new(r.value()?)),
+            11 => Act::AddNode { agency: r.value()?, node: r.value()?, place: r.option(Place::read)? },
+            12 => Act::RemoveNode { agency: r.value()?, node: r.str(32)?.to_owned() },
+            13 => Act::Voters(read_seats(r)?),
             _ => return Err(CanonError::Invalid("act")),
         })
     }
+}
+
+/// Agencies in rising order, so that each has one seat and one set one form.
+fn read_seats(r: &mut Reader<'_>) -> Result<BTreeMap<AgencyId, String>, CanonError> {
+    let seats: Vec<(AgencyId, String)> = r.list(limits::AGENCIES, |r| Ok((r.value()?, r.str(32)?.to_owned())))?;
+    if !seats.is_sorted_by(|a, b| a.0 < b.0) {
+        return Err(CanonError::Invalid("order of voters"));
+    }
+    Ok(seats.into_iter().collect())
 }
 
 /// An act with detached signatures over (federation, act, expected version, expiry).

@@ -18,6 +18,9 @@ use super::whole::Standing;
 
 use CommandReply::{Done, Refused};
 
+/// Most acts of one agency that wait for its second officer.
+const BEGUN: usize = 64;
+
 impl State {
     /// Applies one signed batch. Pure: the same state, index and bytes give the same state and reply.
     pub fn apply_batch(&mut self, index: u64, bytes: &[u8]) -> BatchReply {
@@ -63,13 +66,13 @@ impl State {
     fn report_time(&mut self, agency: &AgencyId, time: Millis) {
         let bounded = time.min(self.time.plus_ms(limits::CLOCK_AHEAD_MS));
         // Whoever is suspended reports no more, and holds the median back no more.
-        let voters: Vec<&AgencyId> = self.voters.iter().filter(|v| self.stands(v)).collect();
+        let voters: Vec<AgencyId> = self.voting().into_iter().filter(|v| self.stands(v)).collect();
         // Before every voter has reported, the first reports carry the clock from genesis to today.
-        let started = voters.iter().all(|v| self.reports.contains_key(*v));
+        let started = voters.iter().all(|v| self.reports.contains_key(v));
         let report = if started { bounded } else { time };
         let last = self.reports.get(agency).copied().unwrap_or_default();
         self.reports.insert(agency.clone(), last.max(report));
-        let mut seen: Vec<Millis> = voters.iter().map(|v| self.reports.get(*v).copied().unwrap_or(self.time)).collect();
+        let mut seen: Vec<Millis> = voters.iter().map(|v| self.reports.get(v).copied().unwrap_or(self.time)).collect();
         seen.sort_unstable();
         if let Some(median) = seen.get(seen.len().saturating_sub(1) / 2) {
             self.time = self.time.max(*median);
@@ -184,6 +187,10 @@ impl State {
                 expected(version).and_then(|()| self.abandon(index, signed, &agency, record, version))
             }
             Act::Entry { agency, handle, version, hash } => self.entry(signed, &agency, handle, (version, hash)),
+            Act::Admit(ref descriptor) => self.admit(signed, &act, descriptor),
+            Act::AddNode { agency, node, place } => self.add_node(signed, &agency, (&node, place)),
+            Act::RemoveNode { ref agency, ref node } => self.remove_node(index, signed, &act, (agency, node.as_str())),
+            Act::Voters(ref seats) => self.change_voters(signed, &act, seats),
         }?;
         self.settle();
         Ok(reply)
@@ -334,36 +341,62 @@ impl State {
         if let Some((known, _)) = state.authorities.get(&authority.handle) {
             return if *known == authority { Ok(Done) } else { Err(Refusal::Exists) };
         }
-        let key_taken = self.agencies.values().any(|a| a.authorities.values().any(|(x, _)| x.key == authority.key))
-            || self.nodes.values().any(|n| n.key == authority.key);
+        let key_taken = self.is_key_used(&authority.key);
         let full = state.authorities.len() >= limits::AUTHORITIES || self.pending.len() >= limits::PENDING_ACTS;
         if key_taken || authority.roles.is_empty() || full || state.barred.contains(&authority.handle) {
             return Err(Refusal::Invalid);
         }
+        if !self.two_officers(signed, agency, Some(authority.handle))? {
+            return Ok(CommandReply::Pending);
+        }
+        if let Some(state) = self.agencies.get_mut(agency) {
+            state.authorities.insert(authority.handle, (authority, false));
+        }
+        Ok(Done)
+    }
+
+    /// Adds the signatures to those that came before; whether two officers of the agency have signed.
+    pub(super) fn two_officers(
+        &mut self,
+        signed: &SignedAct,
+        agency: &AgencyId,
+        subject: Option<Handle>,
+    ) -> Result<bool, Refusal> {
         let signers = self.signers(signed, agency, Role::SecurityOfficer);
         if signers.is_empty() {
             return Err(Refusal::NoAuthority);
         }
         let hash = act_hash(&self.federation, &signed.act);
         let now = self.time;
+        // The places are everybody's: one officer who begins acts without end fills those of the own agency, and what is over
+        // makes room.
+        let own = |p: &Pending| p.signers.iter().any(|h| self.is_authority(agency, *h));
+        let begun: Vec<([u8; 32], bool)> =
+            self.pending.iter().filter(|(_, p)| own(p)).map(|(hash, p)| (*hash, now < p.expires)).collect();
+        if !self.pending.contains_key(&hash) && begun.iter().filter(|(_, waits)| *waits).count() >= BEGUN {
+            return Err(Refusal::Invalid);
+        }
+        begun.iter().filter(|(_, waits)| !waits).for_each(|(hash, _)| drop(self.pending.remove(hash)));
         let mut pending = self.pending.get(&hash).cloned().filter(|p| now < p.expires).unwrap_or(Pending {
             signers: Default::default(),
             expires: signed.expires,
             subject: None,
         });
-        pending.subject = Some((agency.clone(), authority.handle));
+        pending.subject = subject.map(|handle| (agency.clone(), handle));
         pending.signers.extend(signers);
         // A signer who was suspended meanwhile does not count.
         pending.signers.retain(|h| self.holds(agency, *h, Role::SecurityOfficer).is_some());
-        if pending.signers.len() < 2 {
+        let enough = pending.signers.len() >= 2;
+        if enough {
+            self.pending.remove(&hash);
+        } else {
             self.pending.insert(hash, pending);
-            return Ok(CommandReply::Pending);
         }
-        self.pending.remove(&hash);
-        if let Some(state) = self.agencies.get_mut(agency) {
-            state.authorities.insert(authority.handle, (authority, false));
-        }
-        Ok(Done)
+        Ok(enough)
+    }
+
+    fn is_authority(&self, agency: &AgencyId, handle: Handle) -> bool {
+        self.agency(agency).is_some_and(|a| a.authorities.contains_key(&handle))
     }
 
     fn suspend(&mut self, signed: &SignedAct, agency: &AgencyId, handle: Handle) -> Result<CommandReply, Refusal> {

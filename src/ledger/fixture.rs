@@ -1,5 +1,8 @@
 //! A small signed federation for tests: police and customs vote, cyberspace learns.
 
+use super::act::{Act, SignedAct};
+use super::batch::SignedBatch;
+use super::command::Command;
 use super::genesis::{Authority, Descriptor, Genesis, NodeEntry, SIGN_GENESIS, SignedGenesis, node_id};
 use super::state::{AgreementState, State};
 use crate::domain::agency::Tier;
@@ -8,8 +11,9 @@ use crate::domain::canon::Canon;
 use crate::domain::ids::{AgencyId, FederationId, Handle, NodeId};
 use crate::domain::label::Grade;
 use crate::domain::person::Role;
+use crate::domain::record::Kind;
 use crate::domain::time::Millis;
-use crate::seal::{GradeSecret, SigningKey};
+use crate::seal::{GradeSecret, Signature, SigningKey};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -48,7 +52,7 @@ fn agency(id: &str, seed: u8) -> (Agency, Descriptor) {
         ceiling: Grade::Secret,
         compartments: Default::default(),
         root: vec![seed],
-        nodes: vec![NodeEntry { local: "1".into(), key: key(seed).public() }],
+        nodes: vec![NodeEntry { local: "1".into(), key: key(seed).public(), place: None }],
         grade_keys: (0..3).map(|g| GradeSecret::from_seed(&[seed + 10 + g; 32]).public()).collect(),
         authorities: officers
             .iter()
@@ -60,6 +64,16 @@ fn agency(id: &str, seed: u8) -> (Agency, Descriptor) {
             .collect(),
     };
     (Agency { node: node_id(&id, "1"), id, node_key: key(seed), officers }, descriptor)
+}
+
+/// An agency that is not in the genesis.
+pub(crate) fn newcomer() -> (Agency, Descriptor) {
+    agency("finance", 140)
+}
+
+/// Its second node, or another agency's: id and key.
+pub(crate) fn second_node(agency: &AgencyId, seed: u8) -> (NodeId, NodeEntry, SigningKey) {
+    (node_id(agency, "2"), NodeEntry { local: "2".into(), key: key(seed).public(), place: None }, key(seed))
 }
 
 pub(crate) fn federation() -> Federation {
@@ -86,10 +100,49 @@ fn voted_by(voters: &[&str]) -> Federation {
     let mut signed = SignedGenesis { body: genesis.to_bytes(), signatures: Default::default() };
     for x in [&customs, &cyberspace, &police] {
         let (handle, key) = &x.officers[0];
-        let signature = key.sign(SIGN_GENESIS, &signed.body);
+        let signature = sign_genesis(key, &signed.body);
         signed.add(x.id.clone(), *handle, signature).unwrap();
     }
     Federation { id: genesis.federation, police, customs, third: cyberspace, genesis: signed.to_canon(), signed }
+}
+
+/// An officer's signature of a genesis.
+pub(crate) fn sign_genesis(key: &SigningKey, body: &[u8]) -> Signature {
+    key.sign(SIGN_GENESIS, body)
+}
+
+/// Terms between these agencies, up to secret and without end; a test says what differs.
+pub(crate) fn terms(id: &str, parties: &[&str]) -> Terms {
+    Terms {
+        id: id.parse().unwrap(),
+        version: 1,
+        parties: parties.iter().map(|a| a.parse().unwrap()).collect(),
+        publishers: Default::default(),
+        kinds: Kind::ALL.into(),
+        grade: Grade::Secret,
+        compartments: Default::default(),
+        purpose: "演练".into(),
+        default_period_years: 10,
+        legal_basis: "演练方案".into(),
+        retention_years: 5,
+        start: Millis(0),
+        end: Millis(u64::MAX),
+    }
+}
+
+/// The last index at which a batch of [`batch`] counts.
+pub(crate) const NOT_AFTER: u64 = 100_000;
+
+/// The bytes of a batch that an agency's node signed.
+pub(crate) fn batch(
+    f: &Federation,
+    by: &Agency,
+    (incarnation, sequence): (u64, u64),
+    commands: Vec<Command>,
+) -> Vec<u8> {
+    let (federation, node, time) = (f.id.clone(), by.node, Millis(2_000_000));
+    let not_after = NOT_AFTER;
+    SignedBatch { federation, node, incarnation, sequence, not_after, time, commands }.seal(&by.node_key)
 }
 
 /// The state in which an agency is suspended.
@@ -120,6 +173,25 @@ pub(crate) fn with_ceiling(state: &State, agency: &AgencyId, ceiling: Grade) -> 
     state
 }
 
+/// The state in which these agencies' first nodes are approved to vote, and no others: as if officers of enough agencies
+/// had signed.
+pub(crate) fn approve(f: &Federation, state: &State, voters: &[&Agency]) -> State {
+    let mut state = state.clone();
+    let seats = Act::Voters(voters.iter().map(|a| (a.id.clone(), "1".to_owned())).collect());
+    let version = state.voters_version();
+    for (n, by) in (1..).zip([&f.police, &f.customs, &f.third]) {
+        if state.voters_version() > version {
+            break;
+        }
+        let (handle, key) = &by.officers[0];
+        let signed = SignedAct::sign(&f.id, &seats, version, Millis(u64::MAX), *handle, key);
+        let number = (u64::from(version) + 100, n);
+        state.apply_batch(1, &batch(f, &f.police, number, vec![Command::Act(signed)]));
+    }
+    assert!(state.voters_version() > version, "approved");
+    state
+}
+
 /// A genesis of these founders, each signed for by the officer given with it; police and customs vote.
 pub(crate) fn signed_genesis(founders: &[(&Descriptor, Handle, &SigningKey)]) -> Vec<u8> {
     let genesis = Genesis {
@@ -132,7 +204,7 @@ pub(crate) fn signed_genesis(founders: &[(&Descriptor, Handle, &SigningKey)]) ->
     genesis.check().unwrap();
     let mut signed = SignedGenesis { body: genesis.to_bytes(), signatures: Default::default() };
     for (d, handle, key) in founders {
-        let signature = key.sign(SIGN_GENESIS, &signed.body);
+        let signature = sign_genesis(key, &signed.body);
         signed.add(d.agency.clone(), *handle, signature).unwrap();
     }
     signed.to_canon()

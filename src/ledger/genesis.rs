@@ -9,6 +9,7 @@ use crate::domain::person::Role;
 use crate::domain::time::Millis;
 use crate::seal::{GradePublic, PublicKey, Signature, digest};
 use std::collections::{BTreeMap, BTreeSet};
+use std::net::SocketAddr;
 
 use super::state::LedgerError;
 
@@ -37,6 +38,31 @@ impl Canon for Authority {
     }
 }
 
+/// Where other nodes reach a node. What stands in a node's own configuration goes before it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Place {
+    /// Its node-to-node listener.
+    pub nodes: SocketAddr,
+    /// Its listener for notices.
+    pub notices: SocketAddr,
+}
+
+impl Canon for Place {
+    fn write(&self, w: &mut Writer) {
+        w.str(&self.nodes.to_string()).str(&self.notices.to_string());
+    }
+    fn read(r: &mut Reader<'_>) -> Result<Self, CanonError> {
+        Ok(Place { nodes: read_address(r)?, notices: read_address(r)? })
+    }
+}
+
+/// One address has one form.
+fn read_address(r: &mut Reader<'_>) -> Result<SocketAddr, CanonError> {
+    let text = r.str(64)?;
+    let address: Option<SocketAddr> = text.parse().ok();
+    address.filter(|a| a.to_string() == text).ok_or(CanonError::Invalid("address"))
+}
+
 /// One node as the ledger knows it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NodeEntry {
@@ -44,6 +70,8 @@ pub struct NodeEntry {
     pub local: String,
     /// Its signing key.
     pub key: PublicKey,
+    /// Where it is, if that is told. Not among the bytes of the entry itself.
+    pub place: Option<Place>,
 }
 
 impl Canon for NodeEntry {
@@ -51,7 +79,7 @@ impl Canon for NodeEntry {
         w.str(&self.local).value(&self.key);
     }
     fn read(r: &mut Reader<'_>) -> Result<Self, CanonError> {
-        Ok(NodeEntry { local: r.str(32)?.to_owned(), key: r.value()? })
+        Ok(NodeEntry { local: r.str(32)?.to_owned(), key: r.value()?, place: None })
     }
 }
 
@@ -80,18 +108,26 @@ pub struct Descriptor {
     pub authorities: Vec<Authority>,
 }
 
+/// Version 2 tells where the nodes are; one that does not is of version 1.
 impl Canon for Descriptor {
     fn write(&self, w: &mut Writer) {
-        w.array(&Writer::new("hufu.descriptor", 1).finish());
+        let placed = self.nodes.iter().any(|n| n.place.is_some());
+        w.array(&Writer::new("hufu.descriptor", if placed { 2 } else { 1 }).finish());
         w.value(&self.agency).value(&self.federation).str(&self.name).value(&self.tier).value(&self.ceiling);
         write_set(w, &self.compartments);
         w.bytes(&self.root);
         w.list(self.nodes.iter(), |w, n| n.write(w));
+        if placed {
+            w.list(self.nodes.iter(), |w, n| {
+                w.option(n.place.as_ref(), |w, p| p.write(w));
+            });
+        }
         w.list(self.grade_keys.iter(), |w, k| k.write(w));
         w.list(self.authorities.iter(), |w, a| a.write(w));
     }
     fn read(r: &mut Reader<'_>) -> Result<Self, CanonError> {
-        if r.str(32)? != "hufu.descriptor" || r.u16()? != 1 {
+        let (name, version) = (r.str(32)?, r.u16()?);
+        if name != "hufu.descriptor" || !(1..=2).contains(&version) {
             return Err(CanonError::Header);
         }
         Ok(Descriptor {
@@ -102,11 +138,25 @@ impl Canon for Descriptor {
             ceiling: r.value()?,
             compartments: read_set(r, limits::COMPARTMENTS)?,
             root: r.bytes(8192)?.to_vec(),
-            nodes: r.list(16, NodeEntry::read)?,
+            nodes: read_nodes(r, version)?,
             grade_keys: r.list(4, GradePublic::read)?,
             authorities: r.list(64, Authority::read)?,
         })
     }
+}
+
+fn read_nodes(r: &mut Reader<'_>, version: u16) -> Result<Vec<NodeEntry>, CanonError> {
+    let mut nodes = r.list(limits::AGENCY_NODES, NodeEntry::read)?;
+    if version > 1 {
+        let places = r.list(limits::AGENCY_NODES, |r| r.option(Place::read))?;
+        if places.len() != nodes.len() || places.iter().all(Option::is_none) {
+            return Err(CanonError::Invalid("places of nodes"));
+        }
+        for (node, place) in nodes.iter_mut().zip(places) {
+            node.place = place;
+        }
+    }
+    Ok(nodes)
 }
 
 impl Descriptor {

@@ -10,6 +10,7 @@
 //!   the last batch sent again gets its stored reply. One refused command never fails its neighbours.
 //! - Nodes publish, anchor and introduce; acts of authority carry persons' signatures (P1).
 //! - A suspended agency's nodes and officers count for nothing (P2).
+//! - Who takes part, and who votes, is what officers of t agencies signed; a node that was removed never comes back.
 //! - The ledger learns no label, title, or audience: a commitment is a hiding hash and blinded tags (P12, P13).
 //! - A record id carries its origin; only a node of that agency commits it (P17).
 //!
@@ -18,11 +19,15 @@
 mod act;
 mod apply;
 mod batch;
+mod charter;
 mod command;
 #[cfg(test)]
 #[allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "test")]
 pub(crate) mod fixture;
 mod genesis;
+mod members;
+#[cfg(test)]
+mod members_tests;
 mod record;
 mod state;
 #[cfg(test)]
@@ -32,8 +37,10 @@ mod whole;
 pub use act::{Act, SignedAct, act_hash};
 pub use apply::guide_id;
 pub use batch::{BatchReply, CommandReply, Refusal, SignedBatch};
+pub use charter::Charter;
 pub use command::Command;
-pub use genesis::{Authority, Descriptor, Genesis, NodeEntry, SignedGenesis, node_id, origin_mark};
+pub use genesis::{Authority, Descriptor, Genesis, NodeEntry, Place, SignedGenesis, node_id, origin_mark};
+pub use members::Retired;
 pub use record::{RecordEntry, VersionEntry};
 pub use state::{AgencyState, AgreementState, GuideState, LedgerError, NodeState, State};
 pub use whole::Proposal;

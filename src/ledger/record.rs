@@ -9,6 +9,8 @@ use super::batch::Refusal;
 use imbl::{OrdMap, Vector};
 
 const BUCKETS: usize = 256;
+/// More than one commitment adds, as long as its audience is not large.
+const ROOM: usize = 512;
 /// Most grants of one version, and most tags of them together: what a reader of a snapshot takes.
 const GRANTS: usize = 4_096;
 const ALL_TAGS: usize = 1 << 16;
@@ -65,16 +67,20 @@ pub type RecordEntry = Vec<VersionEntry>;
 struct Bucket {
     records: OrdMap<RecordId, RecordEntry>,
     digest: [u8; 32],
+    /// How long what is digested was the last time.
+    bytes: usize,
 }
 
 impl Bucket {
     fn redigest(&mut self) {
-        let mut w = Writer::bare();
+        let mut w = Writer::with_room(self.bytes.saturating_add(ROOM));
         for (id, entry) in &self.records {
             w.value(id);
             w.list(entry.iter(), |w, v| v.write(w));
         }
-        self.digest = digest("hufu.ledger.bucket", &[&w.finish()]);
+        let content = w.finish();
+        self.bytes = content.len();
+        self.digest = digest("hufu.ledger.bucket", &[&content]);
     }
 }
 
@@ -187,7 +193,7 @@ impl Canon for Records {
         for _ in 0..BUCKETS {
             let entries =
                 r.list(usize::MAX, |r| Ok((r.value::<RecordId>()?, r.list(VERSIONS, VersionEntry::read)?)))?;
-            let mut bucket = Bucket { records: entries.into_iter().collect(), digest: [0; 32] };
+            let mut bucket = Bucket { records: entries.into_iter().collect(), ..Bucket::default() };
             if !bucket.records.is_empty() {
                 bucket.redigest();
             }

@@ -14,12 +14,16 @@ use std::sync::Arc;
 use thiserror::Error;
 
 use super::batch::BatchReply;
-use super::genesis::{Authority, Descriptor, NodeEntry, SignedGenesis, node_id, origin_mark};
+use super::genesis::{Authority, Descriptor, SignedGenesis, node_id, origin_mark};
+use super::members::Members;
 use super::record::{RecordEntry, Records};
 use super::whole::Proposal;
 
 const STATE: &str = "hufu.state";
-const VERSION: u16 = 2;
+/// Of a state whose members are no longer those of the genesis.
+const VERSION: u16 = 3;
+/// Of one whose members are: as it was written before they could change.
+const FOUNDED: u16 = 2;
 
 /// Why a genesis or a stored state was refused.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
@@ -83,20 +87,6 @@ pub struct AgencyState {
     pub entries: OrdMap<Handle, (u32, [u8; 32])>,
     /// Who was suspended before being registered, and so is never registered.
     pub barred: BTreeSet<Handle>,
-}
-
-impl AgencyState {
-    fn admitted(descriptor: Descriptor, authorities: BTreeMap<Handle, (Authority, bool)>) -> AgencyState {
-        AgencyState {
-            descriptor: Arc::new(descriptor),
-            authorities,
-            introductions: BTreeMap::new(),
-            standing: 1,
-            suspended: None,
-            entries: OrdMap::new(),
-            barred: BTreeSet::new(),
-        }
-    }
 }
 
 /// A node on the ledger.
@@ -168,7 +158,9 @@ pub(super) struct Pending {
 pub struct State {
     pub(super) federation: FederationId,
     pub(super) threshold: u16,
-    pub(super) voters: BTreeSet<AgencyId>,
+    /// Agencies that voted by the genesis.
+    voters: BTreeSet<AgencyId>,
+    pub(super) members: Members,
     pub(super) agencies: OrdMap<AgencyId, AgencyState>,
     pub(super) nodes: OrdMap<NodeId, NodeState>,
     pub(super) agreements: OrdMap<AgreementId, Vec<AgreementState>>,
@@ -190,17 +182,10 @@ impl State {
         let genesis = SignedGenesis::from_canon(bytes)?.verified()?;
         let mut agencies = OrdMap::new();
         let mut nodes = OrdMap::new();
+        let members = Members::founded(&genesis.voters, &genesis.founders);
         for d in genesis.founders {
-            for NodeEntry { local, key } in &d.nodes {
-                let node = NodeState {
-                    agency: d.agency.clone(),
-                    local: local.clone(),
-                    key: *key,
-                    last: (0, 0),
-                    reply: None,
-                    anchor: None,
-                };
-                nodes.insert(node_id(&d.agency, local), node);
+            for n in &d.nodes {
+                nodes.insert(node_id(&d.agency, &n.local), NodeState::new(&d.agency, n));
             }
             let authorities = d.authorities.iter().map(|a| (a.handle, (a.clone(), false))).collect();
             let id = d.agency.clone();
@@ -210,6 +195,7 @@ impl State {
             federation: genesis.federation,
             threshold: genesis.threshold,
             voters: genesis.voters,
+            members,
             agencies,
             nodes,
             agreements: OrdMap::new(),
@@ -271,21 +257,6 @@ impl State {
         self.nodes.get(&id).map(|n| n.agency.clone())
     }
 
-    /// Nodes that vote: the first node of each voting agency.
-    pub fn voters(&self) -> BTreeSet<NodeId> {
-        self.voters
-            .iter()
-            .filter_map(|a| self.agencies.get(a))
-            .filter_map(|s| s.descriptor.nodes.first().map(|n| node_id(&s.descriptor.agency, &n.local)))
-            .collect()
-    }
-
-    /// All other nodes.
-    pub fn learners(&self) -> BTreeSet<NodeId> {
-        let voters = self.voters();
-        self.nodes.keys().filter(|n| !voters.contains(n)).copied().collect()
-    }
-
     /// The agency whose origin mark a record id carries (P17).
     pub fn origin_of(&self, id: &RecordId) -> Option<&AgencyId> {
         self.agencies.keys().find(|a| origin_mark(&self.federation, a) == id.origin_mark())
@@ -310,8 +281,10 @@ impl State {
         signed.get(governs..).unwrap_or_default().to_vec()
     }
 
-    /// The version that is in force now: the newest signed one that has begun, and no earlier one when that is over.
+    /// The version that is in force now: the newest signed one that has begun, and no earlier one when that is over. `now` is
+    /// a node's own clock; one that was set back brings nothing back that is over by the ledger's time (P4).
     pub fn agreement_now(&self, id: &AgreementId, now: Millis) -> Option<&AgreementState> {
+        let now = now.max(self.time);
         let begun = |a: &&AgreementState| a.in_force.is_some() && a.terms.start <= now;
         self.agreements.get(id)?.iter().rev().find(begun).filter(|a| a.in_force_now(now))
     }
@@ -358,7 +331,7 @@ impl State {
 
     /// Canonical bytes of the whole state, for snapshots.
     pub fn encode(&self) -> Vec<u8> {
-        let mut w = Writer::new(STATE, VERSION);
+        let mut w = Writer::new(STATE, if self.members.is_as_founded() { FOUNDED } else { VERSION });
         self.write_settled(&mut w);
         self.write_moving(&mut w);
         w.value(&self.records);
@@ -388,14 +361,14 @@ impl State {
     /// Reads what [`State::encode`] wrote.
     pub fn decode(bytes: &[u8]) -> Result<State, LedgerError> {
         // Version 1 knew no standing, no entries, no proposals and nothing given up.
-        let (mut r, first) = match Reader::new(bytes, STATE, VERSION) {
-            Ok(r) => (r, false),
-            Err(_) => (Reader::new(bytes, STATE, 1)?, true),
-        };
+        let open = |version| Reader::new(bytes, STATE, version).map(|r| (r, version));
+        let (mut r, version) = open(VERSION).or_else(|_| open(FOUNDED)).or_else(|_| open(1))?;
+        let first = version == 1;
         let federation = r.value()?;
         let threshold = r.u16()?;
         let voters = read_set(&mut r, limits::AGENCIES)?;
-        let agencies = r.list(limits::AGENCIES, |r| read_agency(r, first))?.into_iter().collect();
+        let agencies: OrdMap<AgencyId, AgencyState> =
+            r.list(limits::AGENCIES, |r| read_agency(r, first))?.into_iter().collect();
         let versions = |r: &mut Reader<'_>| r.list(limits::AGREEMENT_VERSIONS, AgreementState::read);
         let agreements = r.list(limits::AGREEMENTS, |r| Ok((r.value()?, versions(r)?)))?.into_iter().collect();
         let guides = r.list(limits::GUIDES, |r| Ok((r.array()?, r.value()?)))?.into_iter().collect();
@@ -406,6 +379,10 @@ impl State {
             proposals = r.list(limits::PENDING_ACTS, |r| Ok((r.array()?, r.value()?)))?.into_iter().collect();
             lost = r.list(limits::LOST, |r| Ok(((r.value()?, r.u32()?), r.u64()?)))?.into_iter().collect();
         }
+        let members = match version {
+            VERSION => r.value()?,
+            _ => Members::founded(&voters, agencies.values().map(|a| a.descriptor.as_ref())),
+        };
         let nodes = r.list(1 << 16, |r| Ok((r.value()?, r.value()?)))?.into_iter().collect();
         let reports = r.list(limits::AGENCIES, |r| Ok((r.value()?, r.value()?)))?.into_iter().collect();
         let time = r.value()?;
@@ -415,6 +392,7 @@ impl State {
             federation,
             threshold,
             voters,
+            members,
             agencies,
             nodes,
             agreements,
@@ -459,6 +437,9 @@ impl State {
         w.list(self.lost.iter(), |w, ((id, version), index)| {
             w.value(id).u32(*version).u64(*index);
         });
+        if !self.members.is_as_founded() {
+            w.value(&self.members);
+        }
     }
 
     fn write_moving(&self, w: &mut Writer) {

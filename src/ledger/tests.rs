@@ -6,11 +6,10 @@ use super::*;
 use crate::domain::agreement::Terms;
 use crate::domain::canon::Canon;
 use crate::domain::ids::{AgencyId, Handle, RecordId};
-use crate::domain::label::Grade;
 use crate::domain::person::Role;
-use crate::domain::record::Kind;
 use crate::domain::time::{Entropy, Millis};
 use crate::seal::SigningKey;
+use std::collections::BTreeMap;
 
 struct Count(u8);
 impl Entropy for Count {
@@ -22,17 +21,8 @@ impl Entropy for Count {
     }
 }
 
-fn batch(f: &Federation, a: &Agency, sequence: u64, commands: Vec<Command>) -> Vec<u8> {
-    SignedBatch {
-        federation: f.id.clone(),
-        node: a.node,
-        incarnation: 1,
-        sequence,
-        not_after: 1000,
-        time: Millis(2_000_000),
-        commands,
-    }
-    .seal(&a.node_key)
+pub(super) fn batch(f: &Federation, a: &Agency, sequence: u64, commands: Vec<Command>) -> Vec<u8> {
+    super::fixture::batch(f, a, (1, sequence), commands)
 }
 
 fn commit(f: &Federation, a: &Agency, seed: u8, version: u32) -> Command {
@@ -47,24 +37,10 @@ fn commit(f: &Federation, a: &Agency, seed: u8, version: u32) -> Command {
 }
 
 fn terms() -> Terms {
-    Terms {
-        id: "border-2026".parse().unwrap(),
-        version: 1,
-        parties: ["police".parse().unwrap(), "customs".parse().unwrap()].into(),
-        publishers: Default::default(),
-        kinds: Kind::ALL.into(),
-        grade: Grade::Secret,
-        compartments: Default::default(),
-        purpose: "exercise".into(),
-        default_period_years: 10,
-        legal_basis: String::new(),
-        retention_years: 5,
-        start: Millis(0),
-        end: Millis(u64::MAX),
-    }
+    super::fixture::terms("border-2026", &["police", "customs"])
 }
 
-fn signed(f: &Federation, a: &Agency, officer: usize, act: &Act, expected: u32) -> Command {
+pub(super) fn signed(f: &Federation, a: &Agency, officer: usize, act: &Act, expected: u32) -> Command {
     let (handle, key) = &a.officers[officer];
     Command::Act(SignedAct::sign(&f.id, act, expected, Millis(u64::MAX), *handle, key))
 }
@@ -99,7 +75,7 @@ fn l_a_batch_counts_once() {
     assert_eq!(late.refused, Some(Refusal::Replayed));
     assert_eq!(s.apply_batch(5, &first).refused, Some(Refusal::Replayed));
     let expired = batch(&f, &f.police, 9, vec![]);
-    assert_eq!(s.apply_batch(1001, &expired).refused, Some(Refusal::Expired));
+    assert_eq!(s.apply_batch(super::fixture::NOT_AFTER + 1, &expired).refused, Some(Refusal::Expired));
 }
 
 /// What `apply` makes can be read again: a state that cannot would stop every node at its next start.
@@ -131,7 +107,7 @@ fn l_grants_of_a_version_are_bounded() {
 fn l_an_agreement_that_is_over_stays_over() {
     let f = federation();
     let mut s = State::genesis(&f.genesis).unwrap();
-    let second = Terms { version: 2, end: Millis(5_000), start: Millis(1_000), ..terms() };
+    let second = Terms { version: 2, end: Millis(5_000_000), start: Millis(3_000_000), ..terms() };
     for (n, (terms, expected)) in [(terms(), 0), (second, 1)].into_iter().enumerate() {
         let act = Act::Agreement(terms);
         let n = n as u64 + 1;
@@ -139,12 +115,16 @@ fn l_an_agreement_that_is_over_stays_over() {
         s.apply_batch(n, &batch(&f, &f.customs, n, vec![signed(&f, &f.customs, 0, &act, expected)]));
     }
     let version = |at| s.agreement_now(&"border-2026".parse().unwrap(), Millis(at)).map(|a| a.terms.version);
-    assert_eq!((version(500), version(1_500), version(6_000)), (Some(1), Some(2), None));
+    assert_eq!((version(2_500_000), version(4_000_000), version(6_000_000)), (Some(1), Some(2), None));
     // What is committed falls under the one that has begun by the ledger's time, or one that is signed for later.
     let id = "border-2026".parse().unwrap();
     let at =
         |index, time| s.agreements_at(&id, index, Millis(time)).iter().map(|a| a.terms.version).collect::<Vec<_>>();
-    assert_eq!((at(1, 500), at(2, 500), at(2, 1_500)), (vec![1], vec![1, 2], vec![2]));
+    assert_eq!((at(1, 500), at(2, 500), at(2, 3_500_000)), (vec![1], vec![1, 2], vec![2]));
+    // A clock that was set back brings nothing back that is over by the ledger's time.
+    assert_eq!((s.time(), version(500)), (Millis(2_000_000), Some(1)));
+    let over = super::fixture::agreed(&s, Terms { end: Millis(2_000_000), ..terms() });
+    assert!(over.agreement_now(&id, Millis(500)).is_none());
 }
 
 #[test]
@@ -306,6 +286,31 @@ fn l_who_is_suspended_before_being_registered_is_not_registered() {
     }
     assert!(s.authority(&f.police.id, handle).is_none());
     assert_eq!(State::decode(&s.encode()).unwrap().digest(), s.digest());
+}
+
+/// One officer who begins registrations without end fills the places of the own agency, and nobody else's.
+#[test]
+fn l_an_agency_fills_its_own_places_for_acts_that_wait() {
+    let f = federation();
+    let mut s = State::genesis(&f.genesis).unwrap();
+    let act = |a: &Agency, n: u8| {
+        let (handle, key) = (Handle::from_bytes([n; 16]), SigningKey::from_seed(&[n; 32]).unwrap().public());
+        Act::Register { agency: a.id.clone(), authority: Authority { handle, roles: [Role::Classifier].into(), key } }
+    };
+    let (mut at, mut sequences) = (0, BTreeMap::new());
+    let mut apply = |a: &Agency, officer, n| {
+        at += 1;
+        let sequence = sequences.entry(a.id.clone()).and_modify(|s| *s += 1).or_insert(1u64);
+        s.apply_batch(at, &batch(&f, a, *sequence, vec![signed(&f, a, officer, &act(a, n), 0)])).replies[0]
+    };
+    let refused = CommandReply::Refused(Refusal::Invalid);
+    for n in 130..194 {
+        assert_eq!(apply(&f.police, 0, n), CommandReply::Pending);
+    }
+    assert_eq!(apply(&f.police, 0, 200), refused);
+    assert_eq!(apply(&f.customs, 0, 201), CommandReply::Pending, "another agency has its own");
+    assert_eq!(apply(&f.police, 1, 130), CommandReply::Done, "what waits can be signed");
+    assert_eq!(apply(&f.police, 0, 200), CommandReply::Pending, "and makes room");
 }
 
 /// Without a majority of those who vote nothing could be put on the ledger, not even a reinstatement.

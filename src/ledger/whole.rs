@@ -1,16 +1,17 @@
-//! Acts of the whole (P2): they need officers of t agencies, of which the subject is none.
+//! Acts of the whole (P2): they need officers of t agencies, of which the subject is none. [`super::members`] has those
+//! that say who takes part.
 //!
 //! Signatures may come one by one; until enough are there the act waits as a [`Proposal`] for everybody to see. One
 //! agency is one voice, whatever number of its officers sign; whoever was suspended meanwhile has none, and a voice that
 //! is over takes no other along.
 
 use crate::domain::canon::{Canon, CanonError, Reader, Writer};
-use crate::domain::ids::{AgencyId, Handle};
+use crate::domain::ids::{AgencyId, Handle, NodeId};
 use crate::domain::limits;
 use crate::domain::person::Role;
 use crate::domain::time::Millis;
 use crate::seal::digest;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::act::{Act, SignedAct};
 use super::batch::{CommandReply, Refusal};
@@ -69,8 +70,8 @@ impl State {
     /// Whether a majority of the voters would stand if this agency did not. Without one nothing could be put on the ledger
     /// any more, not even that somebody stands again; and one clock alone would be the ledger's time.
     pub fn is_led_without(&self, agency: &AgencyId) -> bool {
-        let standing = self.voters.iter().filter(|v| *v != agency && self.stands(v)).count();
-        standing * 2 > self.voters.len()
+        let stands = |id: &NodeId| self.nodes.get(id).is_some_and(|n| n.agency != *agency && self.stands(&n.agency));
+        self.voter_sets().iter().all(|set| set.iter().filter(|id| stands(id)).count() * 2 > set.len())
     }
 
     /// Drops voices that are over. Whether there was one.
@@ -110,7 +111,7 @@ impl State {
         if matches!(to, Standing::Suspended) && !self.is_led_without(subject) {
             return Err(Refusal::Invalid);
         }
-        if !self.enough_of_the_whole(signed, act, subject)? {
+        if !self.enough_of_the_whole(signed, act, &[subject.clone()].into())? {
             return Ok(CommandReply::Pending);
         }
         if let Some(agency) = self.agencies.get_mut(subject) {
@@ -122,10 +123,15 @@ impl State {
         Ok(CommandReply::Done)
     }
 
-    /// Adds the signatures to those that came before; whether officers of t agencies but the subject have signed.
-    fn enough_of_the_whole(&mut self, signed: &SignedAct, act: &Act, subject: &AgencyId) -> Result<bool, Refusal> {
+    /// Adds the signatures to those that came before; whether officers of t agencies but the subjects have signed.
+    pub(super) fn enough_of_the_whole(
+        &mut self,
+        signed: &SignedAct,
+        act: &Act,
+        subjects: &BTreeSet<AgencyId>,
+    ) -> Result<bool, Refusal> {
         let officer = |a: &AgencyId| self.signers(signed, a, Role::SecurityOfficer).first().copied();
-        let others = self.agencies.keys().filter(|a| *a != subject);
+        let others = self.agencies.keys().filter(|a| !subjects.contains(*a));
         let until = signed.expires.min(self.time.plus_ms(VOICE_MS));
         let voice = |a: &AgencyId| Some((a.clone(), (officer(a)?, until)));
         let signers: BTreeMap<AgencyId, (Handle, Millis)> = others.filter_map(voice).collect();

@@ -55,16 +55,16 @@ impl Bells {
     ///
     /// # Errors
     /// A webhook whose address, secret or authorities cannot be used.
-    pub(super) fn start(config: &Notices) -> Result<(Bells, mpsc::UnboundedReceiver<Rung>), Fault> {
+    pub(super) fn start(config: &Notices) -> Result<(Bells, mpsc::Receiver<Rung>), Fault> {
         let command = (!config.command.is_empty()).then(|| Way::Command(Hook::new(config.command.clone())));
         let webhook = config.webhook.as_ref().map(WebhookSender::new).transpose()?.map(Way::Webhook);
-        let (rung, told) = mpsc::unbounded_channel();
+        let (rung, told) = mpsc::channel(WAITING);
         let ways = command.into_iter().chain(webhook).map(|way| queues(Arc::new(way), &rung)).collect();
         Ok((Bells { ways }, told))
     }
 }
 
-fn queues(way: Arc<Way>, rung: &mpsc::UnboundedSender<Rung>) -> Queues {
+fn queues(way: Arc<Way>, rung: &mpsc::Sender<Rung>) -> Queues {
     let kinds = Precedence::ALL.iter().flat_map(|p| [(*p, false), (*p, true)]);
     let worker = |kind| {
         let (jobs, mut queue) = mpsc::channel::<Arc<Job>>(WAITING);
@@ -72,7 +72,8 @@ fn queues(way: Arc<Way>, rung: &mpsc::UnboundedSender<Rung>) -> Queues {
         tokio::spawn(async move {
             while let Some(job) = queue.recv().await {
                 if way.ring(&job.ring).await && job.left.fetch_sub(1, Ordering::AcqRel) == 1 {
-                    let _ = rung.send(job.ring.of);
+                    // A disk that is behind holds up who rings, and the rings that wait are bounded.
+                    let _ = rung.send(job.ring.of).await;
                 }
             }
         });

@@ -4,7 +4,6 @@ use super::bell::Rung;
 use super::post::PostOffice;
 use crate::domain::ids::{AgencyId, NodeId};
 use crate::domain::notice::Precedence;
-use crate::node::system::SystemEntropy;
 use crate::notice::LetterDigest;
 use crate::service::{Core, PeerPost};
 use std::collections::{BTreeMap, BTreeSet};
@@ -12,7 +11,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::runtime::Handle;
 use tokio::sync::{mpsc, watch};
-use tokio::task::JoinHandle;
+use tokio::task::{JoinHandle, JoinSet};
 use tokio::time::sleep;
 
 /// Looks again at the latest after this long: alarms and escalations are due by the clock.
@@ -69,36 +68,53 @@ pub(super) fn alarms(urgent: &Handle, core: Arc<Core>, mut stopped: watch::Recei
     })
 }
 
-/// Tries every path for nothing: what waits for a peer goes at once when a path to it is back.
+/// Tries every path for nothing: what waits for a peer goes at once when a path to it is back. Paths come and go with nodes.
 pub(super) fn keep_warm(
     urgent: &Handle,
-    core: &Arc<Core>,
-    post: &Arc<PostOffice>,
-    stopped: &watch::Receiver<bool>,
-) -> Vec<JoinHandle<()>> {
-    let one = |(node, precedence): (NodeId, Precedence)| {
-        let (core, post, mut stopped) = (Arc::clone(core), Arc::clone(post), stopped.clone());
-        urgent.spawn(async move {
-            let mut worked = true;
-            loop {
-                let works = post.ping(node, precedence).await;
-                if works && !worked {
-                    core.office.path_is_back();
-                }
-                worked = works;
-                tokio::select! {
-                    biased;
-                    _ = stopped.wait_for(|s| *s) => return,
-                    () = sleep(if works { WARM } else { AWAY }) => {}
+    core: Arc<Core>,
+    post: Arc<PostOffice>,
+    mut stopped: watch::Receiver<bool>,
+) -> JoinHandle<()> {
+    urgent.spawn(async move {
+        let (mut known, mut warm) = (BTreeSet::new(), JoinSet::new());
+        loop {
+            for path in post.paths() {
+                if known.insert(path) {
+                    warm.spawn(keep_one_warm(Arc::clone(&core), Arc::clone(&post), path, stopped.clone()));
                 }
             }
-        })
-    };
-    post.paths().into_iter().map(one).collect()
+            tokio::select! {
+                biased;
+                _ = stopped.wait_for(|s| *s) => return,
+                () = sleep(ROUND) => {}
+            }
+        }
+    })
+}
+
+async fn keep_one_warm(
+    core: Arc<Core>,
+    post: Arc<PostOffice>,
+    path: (NodeId, Precedence),
+    mut stopped: watch::Receiver<bool>,
+) {
+    let mut worked = true;
+    while post.has(path) {
+        let works = post.ping(path.0, path.1).await;
+        if works && !worked {
+            core.office.path_is_back();
+        }
+        worked = works;
+        tokio::select! {
+            biased;
+            _ = stopped.wait_for(|s| *s) => return,
+            () = sleep(if works { WARM } else { AWAY }) => {}
+        }
+    }
 }
 
 /// Tells the book of calls that were made, after ringing again for those that a stop left uncertain.
-pub(super) fn calls(urgent: &Handle, core: Arc<Core>, mut rung: mpsc::UnboundedReceiver<Rung>) -> JoinHandle<()> {
+pub(super) fn calls(urgent: &Handle, core: Arc<Core>, mut rung: mpsc::Receiver<Rung>) -> JoinHandle<()> {
     urgent.spawn(async move {
         core.ring_again();
         while let Some((letter, step)) = rung.recv().await {
@@ -112,7 +128,11 @@ pub(super) fn calls(urgent: &Handle, core: Arc<Core>, mut rung: mpsc::UnboundedR
 fn send_due(core: &Arc<Core>, post: &Arc<dyn PeerPost>, under_way: &Arc<Mutex<UnderWay>>) {
     let busy = || under_way.lock().unwrap_or_else(PoisonError::into_inner);
     let steady = core.clock.steady();
-    for due in core.office.tries(core.clock.now(), steady, &mut SystemEntropy) {
+    let tries = {
+        let mut entropy = core.entropy.lock().unwrap_or_else(PoisonError::into_inner);
+        core.office.tries(core.clock.now(), steady, entropy.as_mut())
+    };
+    for due in tries {
         let place =
             core.office.read(|b| b.out(&due.letter).map(|o| (o.letter.header.to.clone(), o.letter.header.exercise)));
         let Some(place) = place else { continue };

@@ -2,14 +2,16 @@
 //! whose agency's list is over, a person whose access was taken away. Connections of both directions, with every call and
 //! stream on them. What took the trust away is in force before: whoever dials again meets it.
 
+use super::peers::Peers;
+use super::post::PostOffice;
 use super::upkeep::Rounds;
 use crate::audit::{Action as AuditAction, Decision as Verdict, Object};
-use crate::domain::ids::AgencyId;
+use crate::domain::ids::{AgencyId, NodeId};
 use crate::domain::time::Millis;
 use crate::identity::{Directory, Distrust, Live, Subject, TrustRoots, VerifiedPeer};
 use crate::ledger::State;
 use crate::service::Core;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::watch;
@@ -24,7 +26,12 @@ const LAST_WORD: Duration = Duration::from_millis(500);
 
 /// Starts the task, which looks around whatever else keeps this node busy; it ends when told. `people` are the connections of
 /// the own agency's people.
-pub(super) fn start(core: Arc<Core>, cutting: Cutting, people: Live, stopped: watch::Receiver<bool>) -> JoinHandle<()> {
+pub(super) fn start(
+    core: Arc<Core>,
+    mut cutting: Cutting,
+    people: Live,
+    stopped: watch::Receiver<bool>,
+) -> JoinHandle<()> {
     tokio::spawn(async move {
         let mut rounds = Rounds::every(CUT, stopped);
         let mut leaving = BTreeMap::new();
@@ -42,33 +49,38 @@ pub(super) fn start(core: Arc<Core>, cutting: Cutting, people: Live, stopped: wa
 /// What trust depends on, and the connections that depend on it.
 pub(super) struct Cutting {
     pub(super) roots: TrustRoots,
+    /// The lines to other nodes: they come and go with the ledger.
+    pub(super) peers: Arc<Peers>,
+    pub(super) post: Arc<PostOffice>,
+    /// Removed nodes that were cut off.
+    pub(super) removed: BTreeSet<NodeId>,
+    /// Agencies whose authority cannot be read, which was told.
+    pub(super) unreadable: BTreeSet<AgencyId>,
     /// Of every listener, and of the dialer.
     pub(super) live: Vec<Live>,
 }
 
+/// What the audit log is told: whose, of which node, what changed, and whether it is let in.
+type Change = (AgencyId, Object, &'static str, Verdict);
 /// A connection that was cut, and why.
 type Ended = (VerifiedPeer, &'static str);
 
 impl Cutting {
-    /// Brings the roots in line with the ledger; answers what changed, and whether that agency stands. The own agency's
-    /// stays: its people are served by their own node.
-    pub(super) fn align(&self, state: &State, own: &AgencyId) -> Vec<(AgencyId, bool)> {
+    /// Brings roots and lines in line with the ledger: whoever comes is trusted and dialled, whoever is suspended or removed
+    /// is not. Answers what changed. The own agency's root stays: its people are served by their own node.
+    pub(super) fn align(&mut self, state: &State, own: &AgencyId) -> Vec<Change> {
         let mut changed = Vec::new();
-        for (agency, a) in state.agencies().filter(|(id, _)| *id != own) {
-            let (trusted, stands) = (self.roots.root_for(agency).is_some(), a.suspended.is_none());
-            if trusted == stands {
+        for (id, gone) in state.all_retired() {
+            if !self.removed.insert(*id) {
                 continue;
             }
-            if stands {
-                if let Err(error) = self.roots.set(agency.clone(), &a.descriptor.root) {
-                    tracing::error!(%agency, %error, "a reinstated agency's authority cannot be read");
-                    continue;
-                }
-            } else {
-                self.roots.remove(agency);
-            }
-            changed.push((agency.clone(), stands));
+            let cut: usize = self.live.iter().map(|live| live.close_node(&gone.agency, &gone.local)).sum();
+            tracing::info!(agency = %gone.agency, node = %gone.local, cut, "open connections of a removed node are cut");
+            changed.push((gone.agency.clone(), Object::Text(gone.local.clone()), "removed", Verdict::Deny));
         }
+        changed.extend(align_roots(&self.roots, &mut self.unreadable, state, own));
+        self.peers.follow(state);
+        self.post.follow(state);
         changed
     }
 
@@ -85,6 +97,35 @@ impl Cutting {
         }
         ended
     }
+}
+
+/// Brings the roots of other agencies in line with the ledger. What a charter said of one goes no further than that.
+fn align_roots(roots: &TrustRoots, unreadable: &mut BTreeSet<AgencyId>, state: &State, own: &AgencyId) -> Vec<Change> {
+    let mut changed = Vec::new();
+    for (agency, a) in state.agencies().filter(|(id, _)| *id != own) {
+        let in_force = roots.root_for(agency);
+        if a.suspended.is_some() {
+            if in_force.is_some() {
+                roots.remove(agency);
+                changed.push((agency.clone(), Object::None, "suspended", Verdict::Deny));
+            }
+            continue;
+        }
+        if in_force.as_deref() == Some(a.descriptor.root.as_slice()) || unreadable.contains(agency) {
+            continue;
+        }
+        if let Err(error) = roots.set(agency.clone(), &a.descriptor.root) {
+            roots.remove(agency);
+            unreadable.insert(agency.clone());
+            tracing::error!(%agency, %error, "an agency's authority cannot be read: none of its certificates is taken");
+            continue;
+        }
+        if in_force.is_none() {
+            let rule = if a.standing == 1 { "admitted" } else { "reinstated" };
+            changed.push((agency.clone(), Object::None, rule, Verdict::Allow));
+        }
+    }
+    changed
 }
 
 /// What the log calls it.
@@ -118,12 +159,10 @@ fn due(leaving: &mut BTreeMap<u64, Instant>, gone: impl Iterator<Item = u64>, no
     leaving.iter().filter(|(_, since)| over(since)).map(|(place, _)| *place).collect()
 }
 
-async fn tell_standing(core: &Core, changed: Vec<(AgencyId, bool)>) {
-    for (agency, stands) in changed {
-        let rule = if stands { "reinstated" } else { "suspended" };
-        tracing::warn!(%agency, rule, "the federation changed an agency's standing");
-        let verdict = if stands { Verdict::Allow } else { Verdict::Deny };
-        let logged = core.log_node(AuditAction::Membership, &agency, Object::None, verdict, rule).await;
+async fn tell_standing(core: &Core, changed: Vec<Change>) {
+    for (agency, object, rule, verdict) in changed {
+        tracing::warn!(%agency, rule, "the federation changed who takes part");
+        let logged = core.log_node(AuditAction::Membership, &agency, object, verdict, rule).await;
         if let Err(error) = logged {
             tracing::error!(%error, %agency, "a change of standing could not be audited");
         }
@@ -152,6 +191,25 @@ async fn tell_ended(core: &Core, ended: Vec<Ended>) {
 #[allow(clippy::unwrap_used, reason = "test")]
 mod tests {
     use super::*;
+    use crate::identity::Authority;
+    use crate::ledger::fixture::{federation, suspended};
+
+    /// The fixture's authorities are none that could be read, so nobody of them is taken, whatever was said before.
+    #[test]
+    fn what_the_ledger_says_of_an_authority_goes_before_what_a_charter_said() {
+        let (f, now) = (federation(), Millis(1_772_323_200_000));
+        let state = State::genesis(&f.genesis).unwrap();
+        let charted = Authority::create(&f.customs.id, &f.id, "customs", now, false).unwrap();
+        let (roots, mut unreadable) = (TrustRoots::new(), BTreeSet::new());
+        roots.set(f.customs.id.clone(), charted.certificate_der()).unwrap();
+        assert!(align_roots(&roots, &mut unreadable, &state, &f.police.id).is_empty());
+        assert!(roots.root_for(&f.customs.id).is_none());
+        assert_eq!(unreadable, BTreeSet::from([f.customs.id.clone(), f.third.id.clone()]), "and never the own one");
+        roots.set(f.customs.id.clone(), charted.certificate_der()).unwrap();
+        let cut_off = align_roots(&roots, &mut unreadable, &suspended(&state, &f.customs.id), &f.police.id);
+        assert_eq!(cut_off.iter().map(|(.., rule, _)| *rule).collect::<Vec<_>>(), ["suspended"]);
+        assert!(roots.root_for(&f.customs.id).is_none());
+    }
 
     #[test]
     fn who_goes_has_a_last_word_and_no_more() {

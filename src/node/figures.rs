@@ -6,15 +6,17 @@ use super::exposition::{Kind, Page};
 use crate::api::refused_calls;
 use crate::domain::ids::{AgencyId, NodeId};
 use crate::domain::notice::Precedence;
+use crate::domain::reserve::Work;
 use crate::domain::time::Millis;
 use crate::identity::Live;
 use crate::journal::{COMMIT_BOUNDS_US, Written};
 use crate::ledger::State;
-use crate::notice::{Book, disk_reserve};
+use crate::notice::Book;
 use crate::service::{Core, Position};
 use crate::vault::Owed;
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 /// What is looked at.
 pub(super) struct Watched {
@@ -22,8 +24,8 @@ pub(super) struct Watched {
     pub(super) core: Arc<Core>,
     /// Open connections by listener.
     pub(super) live: Vec<(&'static str, Vec<Live>)>,
-    /// Until when the node's certificate is valid.
-    pub(super) certified_until: Millis,
+    /// Until when the certificate is valid that the node shows, in milliseconds; it may change meanwhile.
+    pub(super) certified_until: Arc<AtomicU64>,
 }
 
 /// Another node, and where it says it is.
@@ -33,6 +35,9 @@ struct Other {
     votes: bool,
     position: Option<Position>,
 }
+
+/// What is counted of what one originator owes.
+type Count = fn(&Owed) -> u64;
 
 impl Watched {
     /// Adds the node's figures to a page. It asks the other nodes where they are, all at once and for a second at most.
@@ -79,7 +84,7 @@ impl Watched {
 
     fn vault(&self, page: &mut Page) {
         let owed = self.core.vault.owed();
-        let counts: [(&str, &str, fn(&Owed) -> u64); 5] = [
+        let counts: [(&str, &str, Count); 5] = [
             ("hufu_vault_owed", "Versions that the ledger says are for this agency, by originator.", |o| o.owed),
             ("hufu_vault_held", "Of these, held and openable.", |o| o.held),
             ("hufu_vault_missing", "Of these, not here yet.", |o| o.missing.len() as u64),
@@ -122,11 +127,13 @@ impl Watched {
                 ("vault", core.vault.written()),
             ],
         );
-        if let Ok(free) = core.host.free_bytes(&core.data) {
+        if let Some(free) = core.disk.free() {
             page.gauge("hufu_disk_free_bytes", "Room on the disk of the node's data.", free);
         }
-        let reserve = disk_reserve(Precedence::Routine);
-        page.gauge("hufu_disk_reserve_bytes", "With less, notices are refused, routine ones first.", reserve);
+        let help = "Of it, what may be written: without the ledger's next snapshot, and what was promised.";
+        page.gauge("hufu_disk_room_bytes", help, core.disk.room());
+        let reserve = Work::Content.reserve();
+        page.gauge("hufu_disk_reserve_bytes", "With less room, content and routine notices are refused.", reserve);
     }
 
     fn rest(&self, page: &mut Page) {
@@ -136,11 +143,13 @@ impl Watched {
         for (kind, count) in refused_calls() {
             refused.sample(&[("kind", kind)], count);
         }
+        let help = "Pushes left out because too much was on its way to their node; it pulls them.";
+        page.family("hufu_pushes_left_out_total", Kind::Counter, help).sample(&[], self.core.pushes.left_out());
         let mut open = page.family("hufu_connections", Kind::Gauge, "Open connections, by listener.");
         for (listener, live) in &self.live {
             open.sample(&[("listener", *listener)], live.iter().map(Live::open).sum::<usize>());
         }
-        let until = self.certified_until.0 / 1000;
+        let until = self.certified_until.load(Ordering::Relaxed) / 1000;
         page.gauge("hufu_certificate_expiry_seconds", "When the node's certificate ends, in Unix time.", until);
     }
 }
@@ -168,6 +177,11 @@ fn journals(page: &mut Page, all: &[(&str, Written)]) {
     let mut failed = page.family("hufu_journal_failed", Kind::Gauge, "1 after a failed write or sync.");
     for (journal, written) in all {
         failed.sample(&[("journal", *journal)], u8::from(written.failed));
+    }
+    let help = "Commits of over a second, each told in the log.";
+    let mut slow = page.family("hufu_journal_slow_commits_total", Kind::Counter, help);
+    for (journal, written) in all {
+        slow.sample(&[("journal", *journal)], written.slow());
     }
     let seconds = |micros: u64| micros as f64 / 1e6;
     let bounds = COMMIT_BOUNDS_US.map(seconds);

@@ -4,16 +4,19 @@
 //! newest one that this node took is also kept in its data folder: no older one is taken after a restart either, and a file
 //! that is lost or spoilt later leaves in force what was known. That ends when the list is over: then nobody of the agency is
 //! taken until there is a newer one.
+//!
+//! Whose list it must be says the genesis, and of agencies that were admitted later the ledger, or a charter until then. Of
+//! an agency that nobody knows yet no certificate is taken either: its list is read as soon as it is known.
 
 use crate::audit::{Action as AuditAction, Decision as Verdict, Object};
-use crate::config::{NodeConfig, Secrecy, read_genesis, read_text, write_file};
+use crate::config::{NodeConfig, Secrecy, read_charter, read_genesis, read_text, write_file};
 use crate::domain::fault::Fault;
 use crate::domain::ids::AgencyId;
 use crate::domain::time::Millis;
 use crate::identity::{RevocationList, TrustRoots, certificate_facts};
 use crate::ledger::Genesis;
 use crate::service::Core;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -60,6 +63,23 @@ impl Lists {
     pub(super) fn new(genesis: &Genesis, data: &Path, roots: TrustRoots) -> Lists {
         let authorities = genesis.founders.iter().map(|d| (d.agency.clone(), d.root.clone())).collect();
         Lists { authorities, roots, copies: data.join("crl") }
+    }
+
+    /// Takes the authorities of agencies up; answers whose authority was not known before, or another one.
+    pub(super) fn learn<'a>(&mut self, agencies: impl Iterator<Item = (&'a AgencyId, &'a [u8])>) -> BTreeSet<AgencyId> {
+        let mut new = BTreeSet::new();
+        for (agency, root) in agencies {
+            if self.authorities.get(agency).is_none_or(|known| known.as_slice() != root) {
+                self.authorities.insert(agency.clone(), root.to_vec());
+                new.insert(agency.clone());
+            }
+        }
+        new
+    }
+
+    /// Whether an agency's authority is known.
+    pub(super) fn knows(&self, agency: &AgencyId) -> bool {
+        self.authorities.contains_key(agency)
     }
 
     /// Agencies whose certificates count without a list by this configuration.
@@ -169,41 +189,40 @@ impl Lists {
     }
 }
 
-/// The first agency of `crl` that is none of the federation.
-pub(super) fn check_agencies(config: &NodeConfig, genesis: &Genesis) -> Result<(), Fault> {
-    let known = |agency: &AgencyId| genesis.founders.iter().any(|d| d.agency == *agency);
-    match config.crl.keys().find(|agency| !known(agency)) {
-        None => Ok(()),
-        Some(agency) => Err(Fault::usage("BAD_CONFIG", format!("`crl` names `{agency}`, which the genesis does not"))),
-    }
-}
-
 /// The state of an agency's list, as a start would find it in the file.
 pub struct ListState {
     /// The agency.
     pub agency: AgencyId,
+    /// Whether the genesis or the charter names it; if not, only a running node knows its authority.
+    pub known: bool,
     /// Until when the list counts; none without a list in the configuration.
     pub until: Result<Option<Millis>, Fault>,
     /// Whether the node's own certificate stands in it.
     pub revokes_own: bool,
 }
 
-/// The lists of a configuration, one state for each agency of the genesis.
+/// The lists of a configuration, one state for each agency that it, the genesis or the charter names.
 pub fn check_lists(config: &NodeConfig) -> Result<Vec<ListState>, Fault> {
     let genesis = read_genesis(&config.genesis)?.verified()?;
-    check_agencies(config, &genesis)?;
+    let charter = config.charter.as_ref().map(|file| read_charter(file)).transpose()?;
     let own = certificate_facts(&read_text(&config.cert)?)?.serial;
-    let state = |agency: &AgencyId, root: &[u8]| {
-        let Some(file) = config.crl.get(agency) else {
-            return ListState { agency: agency.clone(), until: Ok(None), revokes_own: false };
-        };
+    let charted = charter.iter().flat_map(|c| &c.agencies).map(|(agency, root)| (agency, root.as_slice()));
+    let founded = genesis.founders.iter().map(|d| (&d.agency, d.root.as_slice()));
+    let roots: BTreeMap<&AgencyId, &[u8]> = charted.chain(founded).collect();
+    let named: BTreeSet<&AgencyId> = roots.keys().copied().chain(config.crl.keys()).collect();
+    let state = |agency: &AgencyId| {
+        let root = roots.get(agency).copied();
+        let mut state =
+            ListState { agency: agency.clone(), known: root.is_some(), until: Ok(None), revokes_own: false };
+        let (Some(root), Some(file)) = (root, config.crl.get(agency)) else { return state };
         let read = short_text(file)
             .map_err(|why| Fault::usage("BAD_CRL", why))
             .and_then(|text| Ok(RevocationList::from_pem(&text, root)?));
-        let revokes_own = *agency == config.agency && read.as_ref().is_ok_and(|l| l.revokes(&own));
-        ListState { agency: agency.clone(), until: read.map(|l| Some(l.next_update())), revokes_own }
+        state.revokes_own = *agency == config.agency && read.as_ref().is_ok_and(|l| l.revokes(&own));
+        state.until = read.map(|l| Some(l.next_update()));
+        state
     };
-    Ok(genesis.founders.iter().map(|d| state(&d.agency, &d.root)).collect())
+    Ok(named.into_iter().map(state).collect())
 }
 
 fn refused(agency: &AgencyId, why: &str) -> Told {
@@ -316,6 +335,22 @@ mod tests {
         std::fs::write(lists.copy_of(&p.agency), "damaged").unwrap();
         let (lists, rules) = p.begin();
         assert_eq!((rules, p.check(&lists, "4a01")), (vec!["crl-refused"], Err(Distrust::NoList)));
+    }
+
+    #[test]
+    fn of_whoever_comes_later_nobody_is_taken_before_the_list_is_read() {
+        let p = Place::new();
+        p.write(None, &["4a01".into()]);
+        let mut lists = Lists { authorities: BTreeMap::new(), ..p.lists() };
+        let rules: Vec<_> = lists.begin(&p.agency, &p.file(), NOW).iter().map(|t| t.rule).collect();
+        assert_eq!((rules, p.check(&lists, "4a02")), (vec!["crl-refused", "no-crl"], Err(Distrust::NoList)));
+        assert!(!lists.knows(&p.agency));
+        let admitted = [(&p.agency, p.ca.certificate_der())];
+        assert_eq!(lists.learn(admitted.into_iter()), BTreeSet::from([p.agency.clone()]));
+        assert!(lists.knows(&p.agency) && lists.learn(admitted.into_iter()).is_empty(), "once");
+        assert_eq!(lists.read(&p.agency, &p.file(), NOW).unwrap().rule, "crl-accepted");
+        assert_eq!(p.check(&lists, "4a01"), Err(Distrust::Revoked));
+        assert_eq!(p.check(&lists, "4a02"), Ok(()));
     }
 
     #[test]

@@ -1,12 +1,13 @@
 //! Calls to other nodes: one channel each, every call with a deadline.
 
+use super::pushes::{self, Pushes};
 use crate::cluster::{CallError, CallKind, PeerCalls};
 use crate::config::NodeConfig;
 use crate::domain::fault::Fault;
 use crate::domain::ids::{AgencyId, NodeId};
 use crate::domain::limits;
-use crate::identity::{Dialer, Line, Protocol, TrustRoots};
-use crate::ledger::node_id;
+use crate::identity::{Dialer, IdentityError, Line, Protocol, TrustRoots};
+use crate::ledger::{NodeState, Place, State, node_id};
 use crate::service::{PeerComplaints, PeerReports, Position, Positions};
 use crate::vault::{Content, Outgoing, Parts, PeerVault, Pieces, PushState};
 use crate::wire::fault_of;
@@ -14,7 +15,10 @@ use crate::wire::pb::peer;
 use futures_util::{Stream, StreamExt, stream};
 use std::collections::BTreeMap;
 use std::future::Future;
+use std::net::SocketAddr;
 use std::pin::Pin;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
 use std::time::Duration;
 use tokio::time::Instant;
 use tonic::transport::Channel;
@@ -33,51 +37,117 @@ const PUSH_LARGE: Duration = Duration::from_secs(30);
 /// Content that is asked for: each piece may take [`TRANSFER`], and all of them this long.
 const PULL_LARGE: Duration = Duration::from_secs(300);
 
-/// The other nodes of the configuration.
+/// The other nodes: those of the configuration, and those of whom the ledger says where they are.
 pub(super) struct Peers {
-    channels: BTreeMap<NodeId, Links>,
+    own: NodeId,
+    links: RwLock<BTreeMap<NodeId, Links>>,
+    dialer: Arc<Dialer>,
     roots: TrustRoots,
+    /// Whether the log says already that this node was removed.
+    told: Arc<AtomicBool>,
 }
 
 /// Consensus has a connection of its own, so that bulk transfer never stands in front of a heartbeat.
+#[derive(Clone)]
 struct Links {
     agency: AgencyId,
     consensus: Channel,
     bulk: Channel,
+    pushes: Pushes,
 }
 
 impl Peers {
-    pub(super) fn new(config: &NodeConfig, dialer: &Dialer, roots: TrustRoots) -> Result<Peers, Fault> {
-        let mut channels = BTreeMap::new();
+    pub(super) fn new(config: &NodeConfig, dialer: Arc<Dialer>, roots: TrustRoots) -> Result<Peers, Fault> {
+        let mut links = BTreeMap::new();
         for p in &config.peers {
-            let dial = |line| dialer.channel(p.address, &p.agency, &p.node, line);
-            let links = Links { agency: p.agency.clone(), consensus: dial(CONSENSUS)?, bulk: dial(BULK)? };
-            channels.insert(node_id(&p.agency, &p.node), links);
+            links.insert(node_id(&p.agency, &p.node), Links::dial(&dialer, &roots, (&p.agency, &p.node), p.address)?);
         }
-        Ok(Peers { channels, roots })
+        let own = node_id(&config.agency, &config.node);
+        Ok(Peers { own, links: RwLock::new(links), dialer, roots, told: Arc::default() })
     }
 
-    /// Numbers of the configured peers.
+    /// Numbers of the peers.
     pub(super) fn ids(&self) -> Vec<NodeId> {
-        self.channels.keys().copied().collect()
+        self.all().keys().copied().collect()
+    }
+
+    /// Dials those who came, where the ledger says that they are, and lets go of those who were removed. What the
+    /// configuration says of a node goes before. Call it inside a runtime.
+    pub(super) fn follow(&self, state: &State) {
+        let gone = |id: &NodeId| state.retired(*id).is_some();
+        let came: Vec<(NodeId, &NodeState, Place)> = {
+            let known = self.all();
+            let new = state.nodes().filter(|(id, _)| **id != self.own && !known.contains_key(*id));
+            new.filter_map(|(id, n)| Some((*id, n, state.place(*id)?))).collect()
+        };
+        if came.is_empty() && !self.all().keys().any(gone) {
+            return;
+        }
+        let mut links = self.links.write().unwrap_or_else(PoisonError::into_inner);
+        links.retain(|id, _| !gone(id));
+        for (id, n, place) in came {
+            match Links::dial(&self.dialer, &self.roots, (&n.agency, &n.local), place.nodes) {
+                Ok(new) => _ = links.insert(id, new),
+                Err(error) => tracing::error!(agency = %n.agency, node = %n.local, %error, "a node cannot be dialled"),
+            }
+        }
+    }
+
+    fn all(&self) -> RwLockReadGuard<'_, BTreeMap<NodeId, Links>> {
+        self.links.read().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// A node's connections, unless its agency is trusted no more: what is open towards it is not used either.
-    fn links(&self, node: NodeId) -> Option<&Links> {
-        self.channels.get(&node).filter(|l| self.roots.root_for(&l.agency).is_some())
+    fn links(&self, node: NodeId) -> Option<Links> {
+        self.all().get(&node).filter(|l| self.roots.root_for(&l.agency).is_some()).cloned()
     }
 
     fn bulk(&self, node: NodeId) -> Option<Channel> {
-        self.links(node).map(|l| l.bulk.clone())
+        self.links(node).map(|l| l.bulk)
     }
 
     fn vault(&self, node: NodeId) -> Result<peer::vault_client::VaultClient<Channel>, String> {
-        let channel =
-            self.bulk(node).ok_or_else(|| "it is not in this node's configuration, or suspended".to_owned())?;
-        Ok(peer::vault_client::VaultClient::new(channel)
-            .max_decoding_message_size(limits::PEER_MESSAGE_BYTES)
-            .max_encoding_message_size(limits::PEER_MESSAGE_BYTES))
+        self.bulk(node).map(vault_on).ok_or_else(not_there)
     }
+}
+
+impl Links {
+    fn dial(
+        dialer: &Dialer,
+        roots: &TrustRoots,
+        (agency, node): (&AgencyId, &str),
+        address: SocketAddr,
+    ) -> Result<Links, IdentityError> {
+        let dial = |line| dialer.channel(address, agency, node, line);
+        let (consensus, bulk) = (dial(CONSENSUS)?, dial(BULK)?);
+        let pushes = Pushes::over(pushing(&bulk, agency, roots));
+        Ok(Links { agency: agency.clone(), consensus, bulk, pushes })
+    }
+}
+
+fn not_there() -> String {
+    "it is not in this node's configuration, or suspended".to_owned()
+}
+
+fn vault_on(channel: Channel) -> peer::vault_client::VaultClient<Channel> {
+    peer::vault_client::VaultClient::new(channel)
+        .max_decoding_message_size(limits::PEER_MESSAGE_BYTES)
+        .max_encoding_message_size(limits::PEER_MESSAGE_BYTES)
+}
+
+/// Pushes over a channel, unless its agency is trusted no more when it is to go.
+fn pushing(channel: &Channel, agency: &AgencyId, roots: &TrustRoots) -> pushes::Line {
+    let (channel, agency, roots) = (channel.clone(), agency.clone(), roots.clone());
+    Arc::new(move |objects| {
+        let trusted = roots.root_for(&agency).is_some();
+        Box::pin(push_over(trusted.then(|| channel.clone()), objects))
+    })
+}
+
+async fn push_over(channel: Option<Channel>, objects: Vec<peer::Sealed>) -> Result<Vec<peer::PushResult>, String> {
+    let mut client = vault_on(channel.ok_or_else(not_there)?);
+    let reply = client.push(peer::PushRequest { objects }).await.map_err(|s| fault_of(&s).message)?;
+    Ok(reply.into_inner().results)
 }
 
 impl PeerCalls for Peers {
@@ -88,7 +158,8 @@ impl PeerCalls for Peers {
         bytes: Vec<u8>,
         timeout: Duration,
     ) -> Pin<Box<dyn Future<Output = Result<Vec<u8>, CallError>> + Send>> {
-        let channel = self.links(NodeId(target)).map(|l| l.consensus.clone());
+        let channel = self.links(NodeId(target)).map(|l| l.consensus);
+        let told = Arc::clone(&self.told);
         Box::pin(async move {
             let channel = channel.ok_or_else(|| CallError::Unreachable("not configured, or suspended".into()))?;
             let mut client = peer::consensus_client::ConsensusClient::new(channel)
@@ -99,7 +170,12 @@ impl PeerCalls for Peers {
             match tokio::time::timeout(timeout, client.call(request)).await {
                 Err(_) => Err(CallError::Timeout),
                 Ok(Ok(reply)) => Ok(reply.into_inner().body),
-                Ok(Err(status)) => Err(CallError::Unreachable(status.message().to_owned())),
+                Ok(Err(status)) => {
+                    if fault_of(&status).reason == "NODE_REMOVED" && !told.swap(true, Ordering::Relaxed) {
+                        tracing::error!("this node was removed from the federation: the others refuse its calls");
+                    }
+                    Err(CallError::Unreachable(status.message().to_owned()))
+                }
             }
         })
     }
@@ -124,24 +200,14 @@ impl PeerVault for Peers {
         object: &'a Outgoing,
     ) -> Pin<Box<dyn Future<Output = Result<PushState, String>> + Send + 'a>> {
         Box::pin(async move {
-            let mut client = self.vault(node)?;
-            let late = |_| "no answer in time".to_owned();
-            let result = if let Some(content) = &object.content {
-                let pieces = pieces(object.head(), content)?;
-                let reply = tokio::time::timeout(PUSH_LARGE, client.push_large(pieces)).await.map_err(late)?;
-                reply.map_err(|s| fault_of(&s).message)?.into_inner()
-            } else {
-                let (envelope, grant, audience) = object.parts.clone();
-                let request = peer::PushRequest { objects: vec![peer::Sealed { envelope, grant, audience }] };
-                let reply = tokio::time::timeout(TRANSFER, client.push(request)).await.map_err(late)?;
-                let reply = reply.map_err(|s| fault_of(&s).message)?.into_inner();
-                reply.results.into_iter().next().ok_or_else(|| "an empty answer".to_owned())?
+            let Some(content) = &object.content else {
+                return self.links(node).ok_or_else(not_there)?.pushes.push(object.parts.clone()).await;
             };
-            Ok(match result.state.as_str() {
-                "held" => PushState::Held,
-                "unopenable" => PushState::Unopenable(result.reason),
-                _ => PushState::Refused(result.reason),
-            })
+            let pieces = pieces(object.head(), content)?;
+            let mut client = self.vault(node)?;
+            let pushed = tokio::time::timeout(PUSH_LARGE, client.push_large(pieces)).await;
+            let reply = pushed.map_err(|_| "no answer in time".to_owned())?;
+            Ok(pushes::state(reply.map_err(|s| fault_of(&s).message)?.into_inner()))
         })
     }
 
@@ -239,7 +305,7 @@ impl PeerReports for Peers {
     fn report(&self, node: NodeId, report: Vec<u8>) -> Pin<Box<dyn Future<Output = Result<u64, String>> + Send + '_>> {
         let channel = self.bulk(node);
         Box::pin(async move {
-            let channel = channel.ok_or_else(|| "it is not in this node's configuration, or suspended".to_owned())?;
+            let channel = channel.ok_or_else(not_there)?;
             let mut client =
                 peer::access_client::AccessClient::new(channel).max_encoding_message_size(limits::PEER_MESSAGE_BYTES);
             let asked = tokio::time::timeout(TRANSFER, client.report(peer::AccessReport { report }));

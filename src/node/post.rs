@@ -7,14 +7,17 @@ use crate::domain::canon::Canon;
 use crate::domain::fault::Fault;
 use crate::domain::ids::{AgencyId, NodeId};
 use crate::domain::notice::Precedence;
-use crate::identity::{Dialer, Line, Protocol, TrustRoots};
-use crate::ledger::node_id;
+use crate::identity::{Dialer, IdentityError, Line, Protocol, TrustRoots};
+use crate::ledger::{NodeState, Place, State, node_id};
 use crate::notice::{LETTER_BYTES, SignedReceipt};
 use crate::service::{PeerPost, Posted};
 use crate::wire::fault_of;
 use crate::wire::pb::peer;
 use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
 use std::time::Duration;
+use tokio::runtime::Handle;
 use tonic::transport::Channel;
 
 /// A path that does not open, or on which nothing is acknowledged, is given up and tried again soon; others go meanwhile.
@@ -27,10 +30,15 @@ const RELAY: Duration = Duration::from_secs(4);
 
 /// The connections of one node.
 pub(super) struct PostOffice {
-    channels: BTreeMap<(NodeId, Precedence), Links>,
+    own: NodeId,
+    channels: RwLock<BTreeMap<(NodeId, Precedence), Links>>,
+    dialer: Arc<Dialer>,
     roots: TrustRoots,
+    /// The threads of notices, where these connections live.
+    urgent: Handle,
 }
 
+#[derive(Clone)]
 struct Links {
     agency: AgencyId,
     direct: Channel,
@@ -40,23 +48,62 @@ struct Links {
 type Client = peer::post_client::PostClient<Channel>;
 
 impl PostOffice {
-    pub(super) fn new(config: &NodeConfig, dialer: &Dialer, roots: TrustRoots) -> Result<PostOffice, Fault> {
+    pub(super) fn new(
+        config: &NodeConfig,
+        dialer: Arc<Dialer>,
+        roots: TrustRoots,
+        urgent: Handle,
+    ) -> Result<PostOffice, Fault> {
         let mut channels = BTreeMap::new();
-        for p in &config.peers {
-            for precedence in Precedence::ALL {
-                let protocol = Protocol::Letters(*precedence);
-                let line = Line { protocol, connect: CONNECT, patience: Some(PATIENCE) };
-                let dial = || dialer.channel(p.notices, &p.agency, &p.node, line);
-                let links = Links { agency: p.agency.clone(), direct: dial()?, relay: dial()? };
-                channels.insert((node_id(&p.agency, &p.node), *precedence), links);
+        {
+            let _there = urgent.enter();
+            for p in &config.peers {
+                for precedence in Precedence::ALL {
+                    let links = Links::dial(&dialer, (&p.agency, &p.node), p.notices, *precedence)?;
+                    channels.insert((node_id(&p.agency, &p.node), *precedence), links);
+                }
             }
         }
-        Ok(PostOffice { channels, roots })
+        let own = node_id(&config.agency, &config.node);
+        Ok(PostOffice { own, channels: RwLock::new(channels), dialer, roots, urgent })
+    }
+
+    /// Dials those who came, where the ledger says that they are, and lets go of those who were removed.
+    pub(super) fn follow(&self, state: &State) {
+        let gone = |(id, _): &(NodeId, Precedence)| state.retired(*id).is_some();
+        let new = |id: &NodeId| *id != self.own && !self.all().keys().any(|(known, _)| known == id);
+        let came: Vec<(NodeId, &NodeState, Place)> =
+            state.nodes().filter(|(id, _)| new(id)).filter_map(|(id, n)| Some((*id, n, state.place(*id)?))).collect();
+        if came.is_empty() && !self.all().keys().any(gone) {
+            return;
+        }
+        let _there = self.urgent.enter();
+        let mut channels = self.channels.write().unwrap_or_else(PoisonError::into_inner);
+        channels.retain(|path, _| !gone(path));
+        for (id, n, place) in came {
+            for precedence in Precedence::ALL {
+                match Links::dial(&self.dialer, (&n.agency, &n.local), place.notices, *precedence) {
+                    Ok(links) => _ = channels.insert((id, *precedence), links),
+                    Err(error) => {
+                        tracing::error!(agency = %n.agency, node = %n.local, %error, "a node cannot be dialled")
+                    }
+                }
+            }
+        }
     }
 
     /// Peers with the precedences of their connections.
     pub(super) fn paths(&self) -> Vec<(NodeId, Precedence)> {
-        self.channels.keys().copied().collect()
+        self.all().keys().copied().collect()
+    }
+
+    /// Whether there is such a path.
+    pub(super) fn has(&self, path: (NodeId, Precedence)) -> bool {
+        self.all().contains_key(&path)
+    }
+
+    fn all(&self) -> RwLockReadGuard<'_, BTreeMap<(NodeId, Precedence), Links>> {
+        self.channels.read().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Keeps a connection warm; whether it works.
@@ -66,11 +113,25 @@ impl PostOffice {
     }
 
     fn client(&self, node: NodeId, precedence: Precedence, which: fn(&Links) -> &Channel) -> Result<Client, String> {
-        let links = self.channels.get(&(node, precedence)).filter(|l| self.roots.root_for(&l.agency).is_some());
+        let links = self.all().get(&(node, precedence)).filter(|l| self.roots.root_for(&l.agency).is_some()).cloned();
         let links = links.ok_or_else(|| "it is not in this node's configuration, or suspended".to_owned())?;
         let most = 2 * LETTER_BYTES;
-        let client = Client::new(which(links).clone());
+        let client = Client::new(which(&links).clone());
         Ok(client.max_decoding_message_size(most).max_encoding_message_size(most))
+    }
+}
+
+impl Links {
+    fn dial(
+        dialer: &Dialer,
+        (agency, node): (&AgencyId, &str),
+        address: SocketAddr,
+        precedence: Precedence,
+    ) -> Result<Links, IdentityError> {
+        let protocol = Protocol::Letters(precedence);
+        let line = Line { protocol, connect: CONNECT, patience: Some(PATIENCE) };
+        let dial = || dialer.channel(address, agency, node, line);
+        Ok(Links { agency: agency.clone(), direct: dial()?, relay: dial()? })
     }
 }
 

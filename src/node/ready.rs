@@ -1,7 +1,6 @@
 //! Whether a node does all of its work, and if not, why: fixed words for machines.
 
-use crate::domain::notice::Precedence;
-use crate::notice::disk_reserve;
+use crate::domain::reserve::Work;
 use crate::service::Core;
 use std::time::Duration;
 use tokio::time::{Instant, timeout};
@@ -23,8 +22,8 @@ pub(super) struct Seen {
     pub(super) audit_stopped: bool,
     /// Whether a journal or the vault takes nothing any more.
     pub(super) journal_failed: bool,
-    /// Free bytes of the disk; none when it cannot be asked.
-    pub(super) free: Option<u64>,
+    /// Bytes that may be written; 0 when the disk cannot be asked.
+    pub(super) room: u64,
 }
 
 impl Seen {
@@ -42,13 +41,13 @@ impl Seen {
             closed: core.cluster.halted().is_some(),
             audit_stopped: core.audit.stopped().is_some(),
             journal_failed: core.vault.is_closed() || journals.iter().any(|j| j.failed),
-            free: core.host.free_bytes(&core.data).ok(),
+            room: core.disk.room(),
         }
     }
 
     /// Why the node is not ready; empty when it is.
     pub(super) fn reasons(&self) -> Vec<&'static str> {
-        let reserve = disk_reserve(Precedence::Routine);
+        let (content, acts) = (Work::Content.fits(0, self.room), Work::Act.fits(0, self.room));
         let all = [
             (!self.leader, "no-leader"),
             (self.leader && !self.caught_up, "behind-the-ledger"),
@@ -56,7 +55,8 @@ impl Seen {
             (self.closed && !self.diverged, "ledger-closed"),
             (self.audit_stopped, "audit-stopped"),
             (self.journal_failed, "journal-failed"),
-            (self.free.is_none_or(|free| free < reserve), "disk-below-reserve"),
+            (!content && acts, "disk-below-reserve"),
+            (!acts, "disk-full"),
         ];
         all.into_iter().filter_map(|(applies, reason)| applies.then_some(reason)).collect()
     }
@@ -74,7 +74,7 @@ mod tests {
             closed: false,
             audit_stopped: false,
             journal_failed: false,
-            free: Some(1 << 40),
+            room: 1 << 40,
         }
     }
 
@@ -88,8 +88,8 @@ mod tests {
             (Seen { closed: true, ..well() }, "ledger-closed"),
             (Seen { audit_stopped: true, ..well() }, "audit-stopped"),
             (Seen { journal_failed: true, ..well() }, "journal-failed"),
-            (Seen { free: Some(disk_reserve(Precedence::Routine) - 1), ..well() }, "disk-below-reserve"),
-            (Seen { free: None, ..well() }, "disk-below-reserve"),
+            (Seen { room: Work::Content.reserve() - 1, ..well() }, "disk-below-reserve"),
+            (Seen { room: Work::Act.reserve() - 1, ..well() }, "disk-full"),
         ];
         for (seen, reason) in cases {
             assert_eq!(seen.reasons(), [reason]);

@@ -12,7 +12,7 @@ use crate::audit::{Action as AuditAction, Decision as Verdict};
 use crate::config::{CHANGEABLE, NodeConfig, read_text};
 use crate::domain::fault::Fault;
 use crate::domain::ids::AgencyId;
-use crate::domain::time::Clock;
+use crate::domain::time::{Clock, Millis};
 use crate::identity::{AgencyVerifier, Credentials, Dialer, NextTls, RevocationList, ServerTls, certificate_facts_der};
 use crate::seal::SigningKey;
 use crate::service::{Core, DutyChain, Groups, Settings};
@@ -20,6 +20,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 use tokio::signal::unix::Signal;
 use tokio::sync::watch;
@@ -46,12 +47,15 @@ pub(super) struct Shown {
     pub(super) own: AgencyVerifier,
     /// The certificate in force, DER.
     pub(super) leaf: Vec<u8>,
+    /// Until when it is valid, in milliseconds, for whoever watches the node.
+    pub(super) until: Arc<AtomicU64>,
 }
 
 /// A certificate that was checked and does not count yet.
 struct Next {
     listeners: Vec<NextTls>,
     credentials: Credentials,
+    until: Millis,
 }
 
 impl Shown {
@@ -61,16 +65,18 @@ impl Shown {
         if credentials.leaf() == self.leaf {
             return Ok(None);
         }
-        if certificate_facts_der(credentials.leaf())?.public_key != *self.key.public().as_bytes() {
+        let facts = certificate_facts_der(credentials.leaf())?;
+        if facts.public_key != *self.key.public().as_bytes() {
             return Err(Fault::usage("BAD_CERTIFICATE", "it is not for the key of this node's key ring"));
         }
         self.own.check(&credentials, clock.now())?;
         let listeners = self.listeners.iter().map(|l| l.showing(&credentials)).collect::<Result<_, _>>()?;
-        Ok(Some(Next { listeners, credentials }))
+        Ok(Some(Next { listeners, credentials, until: facts.not_after }))
     }
 
     fn put_in_force(&mut self, next: Next) {
         self.leaf = next.credentials.leaf().to_vec();
+        self.until.store(next.until.0, Ordering::Relaxed);
         next.listeners.into_iter().for_each(NextTls::put_in_force);
         self.dialer.show(next.credentials);
     }
@@ -132,6 +138,9 @@ impl Reload {
     /// Takes what changed; what to tell of it. `asked` reads every file.
     fn look(&mut self, asked: bool) -> Vec<Told> {
         let mut told = Vec::new();
+        // Whoever came meanwhile is known by the ledger; its list may lie there already.
+        let state = self.core.state();
+        let came = self.lists.learn(state.agencies().map(|(agency, a)| (agency, a.descriptor.root.as_slice())));
         if self.watched.is_due(&self.file, asked) {
             told.extend(self.configuration());
         }
@@ -140,7 +149,7 @@ impl Reload {
         }
         let now = self.core.clock.now();
         for (agency, file) in &self.config.crl {
-            if self.watched.is_due(file, asked) {
+            if self.watched.is_due(file, asked || came.contains(agency)) {
                 told.extend(self.lists.read(agency, file, now));
             }
             match self.lists.over(agency, now) {

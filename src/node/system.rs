@@ -2,7 +2,7 @@
 
 use crate::domain::fault::Fault;
 use crate::domain::time::{Clock, Entropy, Millis};
-use rustix::process::{DumpableBehavior, Resource, Rlimit, Signal, getpriority_process, setpriority_process};
+use rustix::process::{DumpableBehavior, Resource, Rlimit, Signal, getpid, getpriority_process, setpriority_process};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 /// The machine's clock.
@@ -40,10 +40,15 @@ pub(super) fn harden() -> Result<(), Fault> {
     rustix::process::set_dumpable_behavior(DumpableBehavior::NotDumpable).map_err(fail)
 }
 
+/// Above the nice value of the process: less than what indexes has (`search`), for which nobody waits.
+const BULK_NICER: i32 = 5;
+
 /// Lowers the calling thread a little, so that the threads of notices come first. Consensus keeps enough: its timeouts are
-/// a thousand times a time slice.
+/// a thousand times a time slice. A thread begins with the nice value of the one that started it, so it is set and not
+/// added to: the runtime's threads start each other.
 pub(super) fn yield_to_notices() {
-    let lowered = getpriority_process(None).and_then(|nice| setpriority_process(None, (nice + 5).min(19)));
+    let own = getpriority_process(Some(getpid()));
+    let lowered = own.and_then(|nice| setpriority_process(None, (nice + BULK_NICER).min(19)));
     if let Err(error) = lowered {
         tracing::debug!(%error, "all threads run at one priority");
     }
@@ -53,4 +58,21 @@ pub(super) fn yield_to_notices() {
 pub(super) fn end_with_parent() -> Result<(), Fault> {
     rustix::process::set_parent_process_death_signal(Some(Signal::TERM))
         .map_err(|e| Fault::internal("PARENT", format!("cannot watch the parent process: {e}")))
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "test")]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_thread_that_a_lowered_one_starts_is_lowered_no_further() {
+        let bulk = (getpriority_process(Some(getpid())).unwrap() + BULK_NICER).min(19);
+        let lowered = || {
+            yield_to_notices();
+            getpriority_process(None).unwrap()
+        };
+        let seen = std::thread::spawn(move || (lowered(), std::thread::spawn(lowered).join().unwrap())).join();
+        assert_eq!(seen.unwrap(), (bulk, bulk));
+    }
 }

@@ -4,23 +4,23 @@
 use crate::audit::{Action as AuditAction, Decision as Verdict, Object, anchor_digest};
 use crate::cluster::Finding;
 use crate::domain::ids::{AgencyId, NodeId};
+use crate::domain::reserve::Work;
 use crate::ledger::Command;
-use crate::node::system::SystemEntropy;
 use crate::seal::month_of;
-use crate::service::{Core, Indexing, PeerComplaints, PeerReports};
+use crate::service::{Core, Indexing, PeerComplaints, PeerReports, Recommits};
 use crate::vault::{Complained, PeerVault};
 use data_encoding::HEXLOWER;
 use std::collections::BTreeSet;
 use std::ops::Range;
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 use tokio::sync::watch;
-use tokio::task::JoinHandle;
+use tokio::task::{JoinHandle, JoinSet};
 use tokio::time::{Instant, Interval, MissedTickBehavior, interval};
 
 /// How often it looks around when nothing happens.
 const ROUND: Duration = Duration::from_millis(250);
-/// New records are found this much later at most: fewer, larger commits of the index.
+/// New records are found this much later, or later where the machine has no time for it: fewer, larger commits of the index.
 const INDEX_ROUND: Duration = Duration::from_millis(1000);
 /// Each attempt to index is audited: a disk that stays full must not fill the log with them.
 const INDEX_AGAIN: Duration = Duration::from_secs(30);
@@ -73,7 +73,7 @@ pub(super) fn start(core: Arc<Core>, peers: Arc<dyn PeerVault>, stopped: watch::
                 tracing::error!(%error, "refusals could not be audited");
             }
             introduce(&core).await;
-            core.vault.scan(&core.state(), core.clock.now());
+            core.vault.scan(&core.state(), core.clock.now(), core.clock.steady());
             pull(&core, &peers);
             if anchored.0.elapsed() >= ANCHOR {
                 anchored = (Instant::now(), anchor(&core, anchored.1, &mut notices).await);
@@ -84,7 +84,11 @@ pub(super) fn start(core: Arc<Core>, peers: Arc<dyn PeerVault>, stopped: watch::
 
 /// Pulls what is due, each origin beside the others: one that answers slowly holds nothing up.
 fn pull(core: &Arc<Core>, peers: &Arc<dyn PeerVault>) {
-    for origin in core.vault.due(core.clock.now()) {
+    // What is owed stays owed, and is pulled when there is room.
+    if core.disk.check(Work::Content).is_err() {
+        return;
+    }
+    for origin in core.vault.due(core.clock.steady()) {
         let (core, peers) = (Arc::clone(core), Arc::clone(peers));
         tokio::spawn(async move {
             let Some(turn) = core.vault.begin_pulling(&origin) else { return };
@@ -97,11 +101,9 @@ fn pull(core: &Arc<Core>, peers: &Arc<dyn PeerVault>) {
 pub(super) fn recommit(core: Arc<Core>, stopped: watch::Receiver<bool>) -> JoinHandle<()> {
     tokio::spawn(async move {
         let mut rounds = Rounds::every(RECOMMIT, stopped);
-        let mut stuck = BTreeSet::new();
+        let mut known = Recommits::default();
         while rounds.next().await {
-            if core.cluster.status().leader.is_some() {
-                core.recommit(&mut stuck, WAIT).await;
-            }
+            core.recommit(&mut known, WAIT).await;
         }
     })
 }
@@ -148,16 +150,21 @@ pub(super) fn complain(
     })
 }
 
-/// Tells originators of accesses, each node by a task of its own: one that answers slowly holds nothing up.
-pub(super) fn report(
-    core: &Arc<Core>,
-    peers: &Arc<dyn PeerReports>,
-    stopped: &watch::Receiver<bool>,
-) -> Vec<JoinHandle<()>> {
-    let state = core.state();
-    let others = state.nodes().filter(|(_, n)| n.agency != core.agency);
-    let others = others.map(|(node, n)| (*node, n.agency.clone()));
-    others.map(|to| tokio::spawn(report_to(Arc::clone(core), Arc::clone(peers), to, stopped.clone()))).collect()
+/// Tells originators of accesses, each node by a task of its own: one that answers slowly holds nothing up. Nodes come and go.
+pub(super) fn report(core: Arc<Core>, peers: Arc<dyn PeerReports>, stopped: watch::Receiver<bool>) -> JoinHandle<()> {
+    tokio::spawn(async move {
+        let mut rounds = Rounds::every(ROUND, stopped.clone());
+        let (mut known, mut telling) = (BTreeSet::new(), JoinSet::new());
+        while rounds.next().await {
+            let state = core.state();
+            for (node, n) in state.nodes().filter(|(_, n)| n.agency != core.agency) {
+                if known.insert(*node) {
+                    let to = (*node, n.agency.clone());
+                    telling.spawn(report_to(Arc::clone(&core), Arc::clone(&peers), to, stopped.clone()));
+                }
+            }
+        }
+    })
 }
 
 async fn report_to(
@@ -169,6 +176,9 @@ async fn report_to(
     let mut rounds = Rounds::every(ROUND, stopped);
     let mut told = None;
     while rounds.next().await {
+        if core.state().retired(node).is_some() {
+            return;
+        }
         if let Err(why) = core.report_accesses(&mut told, peers.as_ref(), node, &agency).await {
             tracing::debug!(%agency, %why, "an originator is not told yet");
         }
@@ -223,7 +233,9 @@ async fn tell_damaged(core: &Core) {
 /// Evidence against a member is an event of the audit log, and an alarm in the node's.
 async fn tell_evidence(core: &Core) {
     for Finding { sender, why, rule, closes } in core.cluster.take_evidence() {
-        let agency = core.state().node_agency(sender).unwrap_or_else(|| core.agency.clone());
+        let state = core.state();
+        // Of a node that was removed meanwhile, too.
+        let agency = state.signer(sender).map_or_else(|| core.agency.clone(), |(agency, _)| agency.clone());
         if closes {
             tracing::error!(%sender, %agency, %why, "ALARM: a member tried to undo the ledger; this node writes nothing to it");
         } else {
@@ -244,7 +256,11 @@ async fn introduce(core: &Core) {
     let month = month_of(core.clock.now());
     let unknown = |to: &AgencyId| !own.introductions.keys().any(|(a, _)| a == to);
     for (to, _) in state.agencies().filter(|(a, _)| **a != core.agency && unknown(a)) {
-        let sealed = match core.vault.keys().introduce(&state, to, month, &mut SystemEntropy) {
+        let sealed = {
+            let mut entropy = core.entropy.lock().unwrap_or_else(PoisonError::into_inner);
+            core.vault.keys().introduce(&state, to, month, entropy.as_mut())
+        };
+        let sealed = match sealed {
             Ok(sealed) => sealed,
             Err(error) => {
                 tracing::error!(%to, %error, "cannot seal a pair key");

@@ -18,6 +18,7 @@ use super::office::{Draft, Taken, Word};
 use super::receipt::{Receipt, SignedReceipt};
 use crate::domain::ids::NoticeId;
 use crate::domain::notice::{Precedence, ReceiptState};
+use crate::domain::reserve::Work;
 use crate::domain::time::Millis;
 use std::cmp::Reverse;
 
@@ -29,13 +30,14 @@ const WITHHELD: usize = 1_000;
 const RECEIPTS: usize = 64;
 /// Most notices that wait for one addressee, of each precedence: a flash is still taken when routine is refused.
 const WAITING: [usize; 4] = [20_000, 15_000, 10_000, 5_000];
-/// Free bytes on the disk below which a precedence is refused: the last ones are for flashes, and for what a notice that is
-/// out already must be followed by.
-const FREE_BYTES: [u64; 4] = [16 << 20, 128 << 20, 192 << 20, 256 << 20];
 
-/// Free bytes on the disk below which new notices of a precedence are refused.
-pub fn disk_reserve(precedence: Precedence) -> u64 {
-    FREE_BYTES.get(precedence as usize).copied().unwrap_or(u64::MAX)
+/// Which room on the disk a letter has. What takes a notice back, or confirms its marking, has that of a flash: a disk that
+/// is short must not keep wrong words standing.
+pub fn disk_work(kind: LetterKind, precedence: Precedence) -> Work {
+    Work::Notice(match kind {
+        LetterKind::Notice => precedence,
+        LetterKind::Receipt | LetterKind::Cancel | LetterKind::Recall | LetterKind::Confirm => Precedence::Flash,
+    })
 }
 
 /// What happens to the letters of a node.
@@ -196,17 +198,10 @@ impl Book {
         }
     }
 
-    /// Whether one more letter may wait for its addressee, with so many bytes free on the disk. What takes a notice back, or
-    /// confirms its marking, has the reserve of a flash: a disk that is short must not keep wrong words standing.
-    pub(super) fn has_room(&self, draft: &Draft, free: u64) -> bool {
-        let at = draft.precedence as usize;
-        let most = WAITING.get(at).copied().unwrap_or_default();
-        let reserve = match draft.kind {
-            LetterKind::Cancel | LetterKind::Recall | LetterKind::Confirm => Precedence::Flash,
-            LetterKind::Notice | LetterKind::Receipt => draft.precedence,
-        };
-        let reserve = disk_reserve(reserve);
-        self.waiting(draft.kind, draft.precedence, draft.exercise, &draft.to) < most && free >= reserve
+    /// Whether one more letter may wait for its addressee.
+    pub(super) fn has_room(&self, draft: &Draft) -> bool {
+        let most = WAITING.get(draft.precedence as usize).copied().unwrap_or_default();
+        self.waiting(draft.kind, draft.precedence, draft.exercise, &draft.to) < most
     }
 
     /// Letters of a notice that nobody is known to have seen: they may still be withdrawn.

@@ -2,6 +2,7 @@
 
 use crate::domain::canon::CanonError;
 use crate::domain::fault::Fault;
+use crate::domain::reserve::Work;
 use crate::journal::JournalError;
 use crate::seal::SealError;
 use thiserror::Error;
@@ -24,6 +25,12 @@ pub enum NoticeError {
     /// Too much lies undelivered.
     #[error("the outbox is full")]
     Full,
+    /// The node's disk has no room for one of its precedence.
+    #[error("the disk is too full for it")]
+    Disk(Work),
+    /// More waits for the disk than may.
+    #[error("too much waits for the disk")]
+    Busy,
     /// Body and the other fields are too much together.
     #[error("the notice is too large: its body, addressees and measures have at most 96 KiB together")]
     TooLarge,
@@ -40,6 +47,8 @@ impl From<NoticeError> for Fault {
                 Fault::usage("BODY_TOO_LARGE", e.to_string()).hint("publish a record and attach it")
             }
             NoticeError::Rule(_) => Fault::refused("NOT_ALLOWED", e.to_string()),
+            NoticeError::Disk(work) => work.refusal(),
+            NoticeError::Busy => Fault::overloaded("too many notices wait for the node's disk"),
             NoticeError::Full => Fault::unavailable("OUTBOX_FULL", e.to_string())
                 .hint("earlier notices wait for addressees that cannot be reached; a flash is still taken"),
         }

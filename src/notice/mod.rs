@@ -34,7 +34,7 @@ mod schedule;
 mod tests;
 
 pub use book::{Book, End, In, Out, Recall};
-pub use decide::disk_reserve;
+pub use decide::disk_work;
 pub use error::NoticeError;
 pub use frame::{Frame, Step, Warned};
 pub use letter::{Content, LETTER_BYTES, Letter, LetterDigest, LetterHeader, LetterKind};

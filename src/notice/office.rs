@@ -7,7 +7,7 @@
 
 use super::at_rest::AtRest;
 use super::book::{Book, In, Out};
-use super::decide::Sign;
+use super::decide::{Sign, disk_work};
 use super::error::NoticeError;
 use super::frame::{Frame, Step};
 use super::letter::{Content, Letter, LetterDigest, LetterHeader, LetterKind};
@@ -18,7 +18,7 @@ use crate::audit::AuditReceipt;
 use crate::domain::ids::{AgencyId, FederationId, NodeId, NoticeId};
 use crate::domain::notice::{Answer, Deadlines, Precedence};
 use crate::domain::time::{Entropy, Millis};
-use crate::journal::{Host, Journal, JournalError, JournalOptions, Recovery, Written};
+use crate::journal::{Host, Journal, JournalError, JournalOptions, Recovery, Waiting, Written};
 use crate::ledger::State;
 use crate::seal::{KeyRing, SigningKey, digest};
 use std::collections::BTreeMap;
@@ -29,6 +29,8 @@ use tokio::sync::{Notify, OwnedMutexGuard, oneshot, watch};
 
 /// A peer that calls makes what waits for it due at most this often.
 const REACHABLE_MS: u64 = 1_000;
+/// Bytes of frames that wait for the disk before new letters are turned away.
+const WAITING_BYTES: usize = 32 << 20;
 /// Locks that keep the steps of one letter in order.
 const TURNS: usize = 64;
 
@@ -126,6 +128,7 @@ pub struct Office {
     ring: KeyRing,
     at_rest: AtRest,
     pub(super) journal: Journal,
+    waiting: Waiting,
     pub(super) days: Mutex<Days>,
     shared: Arc<Shared>,
     deadlines: Deadlines,
@@ -181,6 +184,7 @@ impl Office {
             ring,
             at_rest,
             journal,
+            waiting: Waiting::new(WAITING_BYTES),
             days: Mutex::new(days),
             shared: Arc::new(Shared { book: RwLock::new(book), schedule: Mutex::new(schedule), ..Shared::default() }),
             deadlines,
@@ -234,8 +238,9 @@ impl Office {
     /// the more urgent a notice must be.
     ///
     /// # Errors
-    /// [`NoticeError::Full`] when there is room for none, [`NoticeError::TooLarge`], [`NoticeError::Rule`] for an addressee
-    /// without a key of the grade, or a failed journal. Nothing is accepted then.
+    /// [`NoticeError::Full`] or [`NoticeError::Disk`] when there is room for none, [`NoticeError::TooLarge`],
+    /// [`NoticeError::Rule`] for an addressee without a key of the grade, [`NoticeError::Busy`], or a failed journal. Nothing
+    /// is accepted then.
     pub async fn accept(
         &self,
         state: &State,
@@ -261,10 +266,11 @@ impl Office {
         entropy: &mut (dyn Entropy + Send),
     ) -> Result<Accepted, NoticeError> {
         let mut frames: Vec<Frame> = first.into_iter().collect();
+        let short = |d: &Draft| Some(disk_work(d.kind, d.precedence)).filter(|work| !work.fits(0, free));
         let (fitting, left): (Vec<Draft>, Vec<Draft>) =
-            self.read(|b| drafts.into_iter().partition(|d| b.has_room(d, free)));
+            self.read(|b| drafts.into_iter().partition(|d| b.has_room(d) && short(d).is_none()));
         if fitting.is_empty() && !left.is_empty() {
-            return Err(NoticeError::Full);
+            return Err(left.iter().find_map(short).map_or(NoticeError::Full, NoticeError::Disk));
         }
         let refused = left.into_iter().map(|d| d.to).collect();
         let mut letters = Vec::with_capacity(fitting.len());
@@ -514,11 +520,18 @@ impl Office {
     /// Makes frames durable and folds them. Both happen whether or not the caller still waits; `turn` is let go after.
     pub(super) async fn write(&self, frames: Vec<Frame>, turn: Option<Turn>) -> Result<(), NoticeError> {
         let (done, written) = oneshot::channel();
+        let bytes: Vec<Vec<u8>> = frames.iter().map(|f| self.at_rest.seal_frame(f)).collect::<Result<_, _>>()?;
+        let size: usize = bytes.iter().map(Vec::len).sum();
+        // Only what nobody counts on yet is turned away: a step that was taken, or a word that was said, is kept.
+        let brings = frames.iter().any(|f| matches!(f, Frame::Sent { .. } | Frame::Received { .. }));
+        let place = match brings {
+            true => self.waiting.take(size).ok_or(NoticeError::Busy)?,
+            false => self.waiting.take_anyway(size),
+        };
         {
             let mut days = self.days.lock().unwrap_or_else(PoisonError::into_inner);
             frames.iter().for_each(|f| days.written(f));
         }
-        let bytes = frames.iter().map(|f| self.at_rest.seal_frame(f)).collect::<Result<_, _>>()?;
         let shared = Arc::clone(&self.shared);
         self.journal.submit(
             bytes,
@@ -530,7 +543,7 @@ impl Office {
                         shared.failed.send_replace(true);
                     }
                 }
-                drop(turn);
+                drop((turn, place));
                 let _ = done.send(outcome);
             }),
         );

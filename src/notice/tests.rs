@@ -83,7 +83,7 @@ fn federation() -> (Vec<Party>, State) {
             ceiling: Grade::Secret,
             compartments: Default::default(),
             root: p.id.as_str().into(),
-            nodes: vec![NodeEntry { local: "1".into(), key: ring.signing_key().unwrap().public() }],
+            nodes: vec![NodeEntry { local: "1".into(), key: ring.signing_key().unwrap().public(), place: None }],
             grade_keys: grades.map(|g| ring.grade_public(g).unwrap()).collect(),
             authorities: officers.iter().map(authority).collect(),
         };

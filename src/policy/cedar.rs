@@ -1,8 +1,10 @@
 //! A question in Cedar's terms. Every request and entity is checked against the schema.
 
-use super::question::{Question, Resource};
+use super::question::{Question, Resource, Subject};
+use crate::domain::canon::Writer;
 use crate::domain::ids::AgencyId;
-use crate::domain::label::Caveat;
+use crate::domain::label::{Caveat, Clearance};
+use crate::seal::digest;
 use cedar_policy as cp;
 use std::str::FromStr;
 
@@ -23,6 +25,27 @@ pub(super) fn translate(q: &Question, schema: &cp::Schema) -> Result<Asked, Stri
     let request = cp::Request::new(person.uid(), action, resource.uid(), context, Some(schema)).map_err(text)?;
     let entities = cp::Entities::from_entities([person, resource], Some(schema)).map_err(text)?;
     Ok(Asked { request, entities })
+}
+
+/// A digest of all that [`translate`] reads: questions with one name have one translation.
+pub(super) fn name(q: &Question) -> [u8; 32] {
+    let mut w = Writer::bare();
+    w.str(q.action.as_str()).str(&q.purpose_chars().to_string());
+    let Subject { agency, name, roles, clearance: Clearance { grade, .. }, suspended } = &q.subject;
+    w.value(agency).str(name).value(grade).flag(*suspended).list(roles.iter(), |w, role| {
+        w.value(role);
+    });
+    match &q.resource {
+        Resource::Record { label, .. } => {
+            let flag = |c: Caveat| label.caveats.contains(&c);
+            w.u8(0).value(&label.originator).flag(q.own()).value(&label.grade);
+            w.flag(flag(Caveat::Orcon)).flag(flag(Caveat::TwoHalves))
+        }
+        Resource::Audit { agency } => w.u8(1).value(agency),
+        Resource::Agency(agency) => w.u8(2).value(agency),
+        Resource::None => w.u8(3),
+    };
+    digest("hufu.policy.question", &[&w.finish()])
 }
 
 fn person(q: &Question) -> Result<cp::Entity, String> {

@@ -6,6 +6,7 @@ use super::decision::{CedarVerdict, Considered, DENY_ALL, Decision, DenyKind, ER
 use super::error::PolicyError;
 use super::lattice;
 use super::question::{Question, Resource};
+use super::remembered::Remembered;
 use super::set::{PolicySet, State, Valid};
 use cedar_policy as cp;
 use std::collections::BTreeSet;
@@ -15,12 +16,13 @@ use std::collections::BTreeSet;
 pub struct Engine {
     set: PolicySet,
     authorizer: cp::Authorizer,
+    remembered: Remembered,
 }
 
 impl Engine {
     /// Decides by this set, a deny-all one included.
     pub fn new(set: PolicySet) -> Engine {
-        Engine { set, authorizer: cp::Authorizer::new() }
+        Engine { set, authorizer: cp::Authorizer::new(), remembered: Remembered::default() }
     }
 
     /// Loads and validates a set of (file name, text).
@@ -57,10 +59,10 @@ impl Engine {
         if let Err(rule) = lattice::check(q) {
             return deny(rule, kind(q));
         }
-        match cedar::translate(q, &valid.schema) {
+        self.remembered.answer(cedar::name(q), || match cedar::translate(q, &valid.schema) {
             Ok(asked) => self.by_cedar(q, valid, &asked),
             Err(_) => deny(ERROR, broken(q)),
-        }
+        })
     }
 
     /// The same answer with its grounds.

@@ -4,8 +4,8 @@
 //! surround it (an agreement covers, the reader is in scope). Then a Cedar policy set, which can only take
 //! away: it is not asked to overrule the lattice and has no way to.
 //!
-//! This room does not authenticate, does not audit and keeps no state between questions. It does not find
-//! out whether an agreement covers a record or a person is in scope: the caller looks that up and says so.
+//! This room does not authenticate, does not audit, and keeps nothing between questions but what Cedar answered to the very
+//! same one. It does not find out whether an agreement covers a record or a person is in scope: the caller looks that up and says so.
 //!
 //! Invariants
 //! - A lattice denial is final.
@@ -26,6 +26,7 @@ mod engine;
 mod error;
 mod lattice;
 mod question;
+mod remembered;
 mod set;
 
 #[cfg(test)]

@@ -65,6 +65,46 @@ fn every_term_of_the_lattice_denies_by_itself() {
     assert_eq!(rule(&q), "lattice:subject", "a clearance of another agency is no clearance");
 }
 
+/// What Cedar is told of two questions that differ is two things; what it is not told makes no difference.
+#[test]
+fn an_answer_is_remembered_for_the_very_same_question() {
+    let engine = Engine::built_in().unwrap();
+    let label = |change: fn(&mut Label)| {
+        let mut q = open();
+        let Resource::Record { label, .. } = &mut q.resource else { panic!("a record") };
+        change(label);
+        q
+    };
+    let person = |change: fn(&mut Subject)| {
+        let mut q = open();
+        change(&mut q.subject);
+        q
+    };
+    let all = [
+        open(),
+        Question { action: Action::RecordHistory, ..open() },
+        Question { purpose: String::new(), ..open() },
+        Question { purpose: "long ".repeat(limits::PURPOSE_CHARS), ..open() },
+        label(|l| l.originator = agency("cyberspace")),
+        label(|l| l.grade = Grade::Internal),
+        label(|l| l.caveats.extend([crate::domain::label::Caveat::Orcon])),
+        label(|l| l.caveats.extend([crate::domain::label::Caveat::TwoHalves])),
+        person(|s| s.name = "another".to_owned()),
+        person(|s| s.roles.extend([Role::SecurityOfficer])),
+        person(|s| s.clearance.grade = Grade::TopSecret),
+        person(|s| s.suspended = true),
+        Question { resource: Resource::None, ..open() },
+        Question { resource: Resource::Agency(agency("customs")), ..open() },
+        Question { resource: Resource::Audit { agency: agency("customs") }, ..open() },
+    ];
+    let names: BTreeSet<[u8; 32]> = all.iter().map(super::cedar::name).collect();
+    assert_eq!(names.len(), all.len());
+    for q in all.iter().chain(&all) {
+        assert_eq!(engine.decide(q), Engine::built_in().unwrap().decide(q), "{q:?}");
+    }
+    assert_eq!(super::cedar::name(&Question { purpose: "case 8".to_owned(), ..open() }), super::cedar::name(&open()));
+}
+
 #[test]
 fn a_false_claim_of_ownership_is_not_believed() {
     let mut q = Question { agreement_covers: false, ..open() };

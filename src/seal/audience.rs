@@ -7,6 +7,7 @@ use super::envelope::DataKey;
 use super::error::SealError;
 use super::kem::{AudienceOpener, GradePublic, seal_to};
 use super::sign::{PublicKey, Signature, SigningKey};
+use super::verified::Verified;
 use crate::domain::canon::{Canon, CanonError, Reader, Writer, read_set, write_set};
 use crate::domain::ids::{AgencyId, NodeId};
 use crate::domain::label::{Compartment, Grade};
@@ -167,6 +168,12 @@ impl AudienceObject {
     /// Checks that `key`, the signing key of the scope's node, signed this object.
     pub fn verify(&self, key: &PublicKey) -> Result<(), SealError> {
         key.verify(NAME, &self.body(), &self.signature).map_err(|_| SealError::Signature { what: "audience key" })
+    }
+
+    /// The same; a signature that verified before is not checked again.
+    pub fn verify_once(&self, key: &PublicKey, seen: &Verified) -> Result<(), SealError> {
+        let verified = seen.verify(key, NAME, &self.body(), &self.signature);
+        verified.map_err(|_| SealError::Signature { what: "audience key" })
     }
 
     /// Opens an agency's copy and checks it against the id.

@@ -6,6 +6,7 @@
 use super::digest::digest;
 use super::error::SealError;
 use super::sign::{PublicKey, Signature, SigningKey};
+use super::verified::Verified;
 use crate::domain::canon::{Canon, CanonError, Reader, Writer};
 
 const SIGN_ROOT: &str = "hufu.seal.batch-root";
@@ -65,6 +66,13 @@ impl BatchSigned {
         let wrong = || SealError::Signature { what: "batch" };
         let root = self.root(leaf).ok_or_else(wrong)?;
         key.verify(SIGN_ROOT, &root_bytes(self.size, &root), &self.signature).map_err(|_| wrong())
+    }
+
+    /// The same; the signature is not checked again for another leaf of the same tree.
+    pub fn verify_once(&self, leaf: &[u8; 32], key: &PublicKey, seen: &Verified) -> Result<(), SealError> {
+        let wrong = || SealError::Signature { what: "batch" };
+        let root = self.root(leaf).ok_or_else(wrong)?;
+        seen.verify(key, SIGN_ROOT, &root_bytes(self.size, &root), &self.signature).map_err(|_| wrong())
     }
 
     fn root(&self, leaf: &[u8; 32]) -> Option<[u8; 32]> {

@@ -9,6 +9,7 @@ use super::pad::{beginning, pad, padded_beginning, padded_len, unpad, unpad_whol
 use super::sealer::EnvelopeSealer;
 use super::sign::PublicKey;
 use super::suite::Suite;
+use super::verified::Verified;
 use crate::domain::canon::{Canon, CanonError, Reader, Writer};
 use crate::domain::ids::{AgencyId, NodeId, RecordId};
 use crate::domain::limits;
@@ -248,6 +249,11 @@ impl Envelope {
     /// Checks that `key`, the signing key of the header's node, signed the header.
     pub fn verify(&self, key: &PublicKey) -> Result<(), SealError> {
         self.proof.verify(&self.hash, key).map_err(|_| SealError::Signature { what: "envelope" })
+    }
+
+    /// The same; a signature that verified before is not checked again.
+    pub fn verify_once(&self, key: &PublicKey, seen: &Verified) -> Result<(), SealError> {
+        self.proof.verify_once(&self.hash, key, seen).map_err(|_| SealError::Signature { what: "envelope" })
     }
 
     /// Checks that a data key is the one that the header commits to, without opening anything (P15).

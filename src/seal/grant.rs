@@ -12,6 +12,7 @@ use super::envelope::hiding_commitment;
 use super::error::SealError;
 use super::pad::{pad, unpad};
 use super::sign::PublicKey;
+use super::verified::Verified;
 use crate::domain::canon::{Canon, CanonError, Reader, Writer, read_set, write_set};
 use crate::domain::ids::{AgencyId, AgreementId, NodeId, RecordId};
 use crate::domain::label::Label;
@@ -188,6 +189,11 @@ impl SealedGrant {
     /// Checks that `key`, the signing key of the grant's node, signed it.
     pub fn verify(&self, key: &PublicKey) -> Result<(), SealError> {
         self.proof.verify(&self.hash, key).map_err(|_| SealError::Signature { what: "grant" })
+    }
+
+    /// The same; a signature that verified before is not checked again.
+    pub fn verify_once(&self, key: &PublicKey, seen: &Verified) -> Result<(), SealError> {
+        self.proof.verify_once(&self.hash, key, seen).map_err(|_| SealError::Signature { what: "grant" })
     }
 
     /// Opens the body with the audience key that the grant names.

@@ -4,9 +4,12 @@
 //! grade keys), and a local seed from which keys for data at rest are derived. A node below a grade does not
 //! have that grade's key at all.
 //!
+//! An agency's further nodes have its grade keys, and keys of their own for signing and for data at rest. What all its nodes
+//! must derive alike (P22) comes from the local seed of the first one, which the others hold besides.
+//!
 //! File, version 1: the name and version, salt, Argon2id costs and nonce in clear and authenticated; then
 //! AES-256-GCM over ceiling, signing seed, local seed and grade seeds. The passphrase is stretched with Argon2id
-//! (RFC 9106 §4, second recommended memory size, one lane).
+//! (RFC 9106 §4, second recommended memory size, one lane). Version 2, of a further node: the shared seed comes last.
 
 use super::aead::{open_one, seal_one};
 use super::digest::expand;
@@ -21,6 +24,8 @@ use zeroize::Zeroizing;
 
 const NAME: &str = "hufu.keyring";
 const VERSION: u16 = 1;
+/// Of an agency's further node.
+const FURTHER: u16 = 2;
 const STEP: &str = "key ring";
 const SEED: usize = 32;
 /// Most bytes of the sealed part: far more than four grades need.
@@ -47,20 +52,25 @@ pub struct KeyRing {
     local: Seed,
     /// Lowest grade first; one for each up to the ceiling.
     grades: Vec<Seed>,
+    /// The local seed of the agency's first node; none there.
+    shared: Option<Seed>,
 }
 
 impl KeyRing {
     /// New secrets.
     pub fn create(ceiling: Grade, entropy: &mut dyn Entropy) -> Result<KeyRing, SealError> {
-        let mut random = || {
-            let mut seed: Seed = Zeroizing::new([0u8; SEED]);
-            entropy.fill(seed.as_mut_slice());
-            seed
-        };
-        let (signing, local) = (random(), random());
-        let grades = grades_to(ceiling).map(|_| random()).collect();
+        let (signing, local) = (random(entropy), random(entropy));
+        let grades = grades_to(ceiling).map(|_| random(entropy)).collect();
         SigningKey::from_seed(&signing)?;
-        Ok(KeyRing { ceiling, signing, local, grades })
+        Ok(KeyRing { ceiling, signing, local, grades, shared: None })
+    }
+
+    /// The key ring of another node of the same agency: its grade keys, and new secrets of its own (P22).
+    pub fn for_another_node(&self, entropy: &mut dyn Entropy) -> Result<KeyRing, SealError> {
+        let (signing, local) = (random(entropy), random(entropy));
+        SigningKey::from_seed(&signing)?;
+        let shared = Some(self.shared.as_ref().unwrap_or(&self.local).clone());
+        Ok(KeyRing { ceiling: self.ceiling, signing, local, grades: self.grades.clone(), shared })
     }
 
     /// Highest grade whose key is here.
@@ -89,6 +99,11 @@ impl KeyRing {
         expand(&self.local, "hufu.local-key", &[purpose.as_bytes()])
     }
 
+    /// A key for one purpose that every node of the agency derives alike.
+    pub fn derive_shared(&self, purpose: &str) -> Zeroizing<[u8; 32]> {
+        expand(self.shared.as_ref().unwrap_or(&self.local), "hufu.local-key", &[purpose.as_bytes()])
+    }
+
     /// The encrypted file. The passphrase must not be empty.
     pub fn seal_file(&self, passphrase: &[u8], entropy: &mut dyn Entropy) -> Result<Vec<u8>, SealError> {
         self.seal_at(passphrase, COST, entropy)
@@ -98,12 +113,13 @@ impl KeyRing {
         let (mut salt, mut nonce) = ([0; 16], [0; 12]);
         entropy.fill(&mut salt);
         entropy.fill(&mut nonce);
-        let front = Front { salt, cost, nonce };
+        let version = if self.shared.is_some() { FURTHER } else { VERSION };
+        let front = Front { version, salt, cost, nonce };
         let key = stretch(passphrase, &front)?;
         // The same bytes as the canonical writer's, in a buffer that is large enough and zeroed.
-        let mut plain = Zeroizing::new(Vec::<u8>::with_capacity(1 + SEED * (2 + self.grades.len())));
+        let mut plain = Zeroizing::new(Vec::<u8>::with_capacity(1 + SEED * (3 + self.grades.len())));
         plain.push(self.ceiling as u8);
-        for seed in [&self.signing, &self.local].into_iter().chain(&self.grades) {
+        for seed in [&self.signing, &self.local].into_iter().chain(&self.grades).chain(&self.shared) {
             plain.extend_from_slice(seed.as_slice());
         }
         let sealed = seal_one(&key, nonce, &front.to_bytes(), &plain, STEP)?;
@@ -118,10 +134,10 @@ impl KeyRing {
         }
         let key = stretch(passphrase, &front)?;
         let plain = open_one(&key, front.nonce, &front.to_bytes(), sealed, STEP).map_err(|_| SealError::Passphrase)?;
-        KeyRing::parse(&plain).map_err(SealError::format("content of the key ring"))
+        KeyRing::parse(&plain, front.version).map_err(SealError::format("content of the key ring"))
     }
 
-    fn parse(plain: &[u8]) -> Result<KeyRing, CanonError> {
+    fn parse(plain: &[u8], version: u16) -> Result<KeyRing, CanonError> {
         let mut r = Reader::bare(plain);
         let ceiling = Grade::read(&mut r)?;
         let signing = Zeroizing::new(r.array::<SEED>()?);
@@ -129,9 +145,19 @@ impl KeyRing {
         let grades = grades_to(ceiling)
             .map(|_| r.array::<SEED>().map(Zeroizing::new))
             .collect::<Result<Vec<Seed>, CanonError>>()?;
+        let shared = match version {
+            FURTHER => Some(Zeroizing::new(r.array::<SEED>()?)),
+            _ => None,
+        };
         r.finish()?;
-        Ok(KeyRing { ceiling, signing, local, grades })
+        Ok(KeyRing { ceiling, signing, local, grades, shared })
     }
+}
+
+fn random(entropy: &mut dyn Entropy) -> Seed {
+    let mut seed: Seed = Zeroizing::new([0u8; SEED]);
+    entropy.fill(seed.as_mut_slice());
+    seed
 }
 
 fn grades_to(ceiling: Grade) -> impl Iterator<Item = Grade> {
@@ -140,6 +166,7 @@ fn grades_to(ceiling: Grade) -> impl Iterator<Item = Grade> {
 
 /// The part of the file in clear.
 struct Front {
+    version: u16,
     salt: [u8; 16],
     cost: Cost,
     nonce: [u8; 12],
@@ -147,19 +174,20 @@ struct Front {
 
 impl Front {
     fn to_bytes(&self) -> Vec<u8> {
-        let mut w = Writer::new(NAME, VERSION);
+        let mut w = Writer::new(NAME, self.version);
         w.array(&self.salt).u32(self.cost.memory_kib).u32(self.cost.passes).array(&self.nonce);
         w.finish()
     }
 
     fn split(bytes: &[u8]) -> Result<(Front, &[u8]), CanonError> {
-        let mut r = Reader::new(bytes, NAME, VERSION)?;
+        let open = |version| Reader::new(bytes, NAME, version).map(|r| (r, version));
+        let (mut r, version) = open(VERSION).or_else(|_| open(FURTHER))?;
         let salt = r.array()?;
         let cost = Cost { memory_kib: r.u32()?, passes: r.u32()? };
         let nonce = r.array()?;
         let sealed = r.bytes(SEALED_BYTES)?;
         r.finish()?;
-        Ok((Front { salt, cost, nonce }, sealed))
+        Ok((Front { version, salt, cost, nonce }, sealed))
     }
 }
 
@@ -205,11 +233,35 @@ mod tests {
         assert_eq!(ring.seal_file(b"", &mut Counter::new()).err(), Some(SealError::Passphrase));
     }
 
+    /// P22: an agency's nodes share its grade keys and what they must derive alike, and nothing else.
+    #[test]
+    fn another_node_has_the_grade_keys_and_secrets_of_its_own() {
+        let first = ring();
+        let mut entropy = Counter::new();
+        entropy.fill(&mut [0; 7]);
+        let second = first.for_another_node(&mut entropy).unwrap();
+        let third = second.for_another_node(&mut entropy).unwrap();
+        let file = third.seal_at(b"open sesame", CHEAP, &mut Counter::new()).unwrap();
+        let read = KeyRing::open_file(&file, b"open sesame").unwrap();
+        for other in [&second, &third, &read] {
+            for grade in Grade::ALL {
+                assert_eq!(other.grade_public(grade), first.grade_public(grade));
+            }
+            assert_eq!(other.derive_shared("pair-key"), first.derive_shared("pair-key"));
+            assert_ne!(other.derive("vault"), first.derive("vault"));
+            assert_ne!(other.signing_key().unwrap().public(), first.signing_key().unwrap().public());
+        }
+        assert_eq!(read.derive("vault"), third.derive("vault"));
+        assert_eq!(first.derive_shared("pair-key"), first.derive("pair-key"), "as before there were further nodes");
+        assert!(KeyRing::open_file(&file[..file.len() - 1], b"open sesame").is_err());
+    }
+
     #[test]
     fn the_real_cost_works_and_an_absurd_one_is_refused() {
         let file = ring().seal_file(b"open sesame", &mut Counter::new()).unwrap();
         assert!(KeyRing::open_file(&file, b"open sesame").is_ok());
-        let greedy = Front { salt: [0; 16], cost: Cost { memory_kib: u32::MAX, passes: 1 }, nonce: [0; 12] };
+        let greedy =
+            Front { version: VERSION, salt: [0; 16], cost: Cost { memory_kib: u32::MAX, passes: 1 }, nonce: [0; 12] };
         let greedy = Writer::bare().array(&greedy.to_bytes()).bytes(&[0; 64]).finish();
         assert!(matches!(KeyRing::open_file(&greedy, b"x"), Err(SealError::Limit { .. })));
     }

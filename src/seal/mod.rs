@@ -43,6 +43,7 @@ mod sign;
 mod suite;
 mod tags;
 mod text;
+mod verified;
 
 pub use aead::{
     CHUNK_BYTES, ChunkOpener, ChunkSealer, TAG_BYTES, key_commitment, open_chunks, open_one, seal_chunks, seal_one,
@@ -69,3 +70,4 @@ pub use sign::{PublicKey, Signature, SigningKey};
 pub use suite::{SUITE_NOTICE, Suite};
 pub use tags::{PairKey, PairNames, TaggedVersion, month_of, padded_tags, pull_check};
 pub use text::{TextOpener, open_portion_pieces};
+pub use verified::Verified;

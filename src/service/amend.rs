@@ -13,6 +13,7 @@ use crate::domain::ids::{AgencyId, AgreementId, RecordId};
 use crate::domain::label::{Grade, Label};
 use crate::domain::limits;
 use crate::domain::record::Meta;
+use crate::domain::reserve::Work;
 use crate::domain::time::Millis;
 use crate::ledger::State;
 use crate::policy::{Action, Decision, DenyKind, Resource};
@@ -104,6 +105,7 @@ impl Core {
         if let Some((record, version)) = self.vault.by_request(&request) {
             return self.answer_again(record, version, &ask.patience, &peers).await;
         }
+        self.disk.check(Work::Content)?;
         let state = self.state();
         let found = self.find(&state, &ask.record, 0);
         let found = found.or_else(|| self.proposal_card(caller, &state, &ask.record, 0));

@@ -176,7 +176,7 @@ impl Core {
         &self,
         read: impl FnOnce(&AuditLog) -> Result<T, AuditError> + Send + 'static,
     ) -> Result<T, Fault> {
-        let busy = |_| Fault::unavailable("OVERLOADED", "too many look into the audit log at this moment");
+        let busy = |_| Fault::overloaded("too many look into the audit log at this moment");
         let _turn = self.scans.try_acquire().map_err(busy)?;
         let log = Arc::clone(&self.audit);
         let scanned = tokio::task::spawn_blocking(move || read(&log)).await;

@@ -5,6 +5,7 @@ use super::door::Caller;
 use crate::domain::fault::Fault;
 use crate::domain::ids::{AgencyId, NodeId};
 use crate::domain::person::Role;
+use crate::ledger::State;
 use crate::policy::{Action, Resource};
 use crate::vault::{Complaint, Owed};
 use std::collections::BTreeMap;
@@ -35,8 +36,8 @@ pub struct NodeView {
     pub agency: AgencyId,
     /// Local id.
     pub local: String,
-    /// Whether it votes.
-    pub voter: bool,
+    /// voter, learner; joining or leaving while the voters change.
+    pub role: &'static str,
     /// Its position, if it answered.
     pub position: Option<Position>,
 }
@@ -69,6 +70,18 @@ pub struct ClusterView {
     pub double_words: Vec<String>,
 }
 
+/// What a node does by the ledger, and by the log as far as that is behind.
+fn role(state: &State, id: NodeId) -> &'static str {
+    let approved = state.voters().contains(&id);
+    let votes = state.voters_by_the_log().iter().any(|set| set.contains(&id));
+    match (approved, votes) {
+        (true, true) => "voter",
+        (true, false) => "joining",
+        (false, true) => "leaving",
+        (false, false) => "learner",
+    }
+}
+
 impl Core {
     /// This node's position.
     pub fn position(&self, at: u64) -> Position {
@@ -84,7 +97,6 @@ impl Core {
         }
         let state = self.state();
         let status = self.cluster.status();
-        let voters = state.voters();
         let ids: Vec<NodeId> = state.nodes().map(|(id, _)| *id).collect();
         let first = self.ask_all(&ids, 0).await;
         let common = first.iter().flatten().map(|p| p.applied).min().unwrap_or(0);
@@ -95,7 +107,7 @@ impl Core {
             .map(|((id, n), (newest, compared))| NodeView {
                 agency: n.agency.clone(),
                 local: n.local.clone(),
-                voter: voters.contains(id),
+                role: role(&state, *id),
                 // A digest of another index compares with nothing.
                 position: newest.map(|p| {
                     let digest = compared.filter(|c| c.at == common).and_then(|c| c.digest);

@@ -91,7 +91,8 @@ impl Core {
 
     /// What was complained of, with the agency of the node that complained.
     pub(super) fn complaints(&self, state: &State) -> Vec<(AgencyId, Complaint)> {
-        let of = |c: Complaint| state.node_agency(c.node).map(|agency| (agency, c));
+        // What a node said before it was removed was said.
+        let of = |c: Complaint| state.signer(c.node).map(|(agency, _)| (agency.clone(), c));
         self.complaints.all().into_iter().filter_map(of).collect()
     }
 }

@@ -2,24 +2,24 @@
 
 use super::bell::Bell;
 use super::cluster::Positions;
+use super::disk::DiskRoom;
 use super::folded::Folded;
 use super::import::InProgress;
 use super::inbox::Watching;
 use super::letters::{Logged, Relayed};
+use super::pushes::Pushes;
 use super::settings::InForce;
 use crate::audit::{Anchors, AuditLog, ReceivedReports};
 use crate::cluster::{Cluster, Committer};
 use crate::domain::ids::{AgencyId, FederationId, NodeId, RecordId};
 use crate::domain::time::{Clock, Entropy};
 use crate::identity::{Authority, Directory};
-use crate::journal::Host;
 use crate::ledger::{State, origin_mark};
 use crate::notice::{Office, Quota};
 use crate::policy::Engine;
 use crate::seal::SigningKey;
 use crate::search::Indexes;
 use crate::vault::{Complaints, Vault};
-use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use tokio::sync::Semaphore;
 
@@ -63,10 +63,10 @@ pub struct Core {
     pub bell: Arc<dyn Bell>,
     /// What of the configuration may change while the node runs.
     pub settings: InForce,
-    /// What it stands on.
-    pub host: Arc<dyn Host>,
-    /// Where the node's data is.
-    pub data: PathBuf,
+    /// Room on the disk of the node's data.
+    pub disk: DiskRoom,
+    /// What is on its way to other nodes.
+    pub pushes: Pushes,
     /// Who watches for notices.
     pub watching: Watching,
     /// What passed through this node as a relay.

@@ -2,11 +2,13 @@
 
 use super::core::Core;
 use crate::audit::{
-    Action as AuditAction, Actor, AuditReceipt, Decision as Verdict, EventDraft, Object, Stage, pseudonym,
+    Action as AuditAction, Actor, AuditError, AuditReceipt, Decision as Verdict, EventDraft, Object, Stage, pseudonym,
 };
 use crate::domain::fault::Fault;
 use crate::domain::ids::AgencyId;
 use crate::domain::label::{Clearance, Label};
+use crate::domain::notice::Precedence;
+use crate::domain::reserve::Work;
 use crate::domain::time::Millis;
 use crate::identity::{Person, Subject as CertificateSubject, VerifiedPeer};
 use crate::policy::{Action, Decision, DenyKind, Question, Resource, Subject};
@@ -169,7 +171,8 @@ impl Core {
         done
     }
 
-    /// Writes one event, durable when it answers. What cannot be audited is not done.
+    /// Writes one event, durable when it answers. What cannot be audited is not done, and so is what the disk has no room
+    /// for; how an act ended is told all the same.
     pub(super) async fn log(
         &self,
         caller: &Caller,
@@ -177,8 +180,25 @@ impl Core {
         stage: Stage,
         decision: &Decision,
     ) -> Result<AuditReceipt, Fault> {
+        if stage != Stage::Outcome {
+            self.disk.check(room_of(act.action))?;
+        }
+        self.write(self.event(caller, act, stage, decision)).await
+    }
+
+    /// Writes the intents of several acts, durable together when it answers, or none.
+    pub(super) async fn log_intents(&self, caller: &Caller, acts: &[(Act<'_>, Decision)]) -> Result<(), Fault> {
+        for (act, _) in acts {
+            self.disk.check(room_of(act.action))?;
+        }
+        let events = acts.iter().map(|(act, decision)| self.event(caller, act, Stage::Intent, decision)).collect();
+        self.write_all(events).await.map(drop)
+    }
+
+    /// The event of an act; nothing is written.
+    pub(super) fn event(&self, caller: &Caller, act: &Act<'_>, stage: Stage, decision: &Decision) -> EventDraft {
         let allow = decision.is_allow();
-        let draft = EventDraft {
+        EventDraft {
             time: self.clock.now(),
             actor: Actor::Person {
                 agency: caller.agency.clone(),
@@ -196,8 +216,7 @@ impl Core {
             ledger_index: self.cluster.applied(),
             request: act.request,
             origin: act.origin.clone(),
-        };
-        self.write(draft).await
+        }
     }
 
     /// Writes an event of the node itself.
@@ -253,13 +272,35 @@ impl Core {
     }
 
     async fn write(&self, draft: EventDraft) -> Result<AuditReceipt, Fault> {
-        let failed = |why: String| {
-            tracing::error!(%why, "the audit log takes nothing; everything is refused");
-            Fault::unavailable("AUDIT_FAILED", "the audit log cannot be written, so nothing is done")
-                .hint("the node must be looked at: disk full or failed")
-        };
-        let receipts = self.audit.record(vec![draft]).await.map_err(|e| failed(e.to_string()))?;
-        receipts.into_iter().next().ok_or_else(|| failed("no receipt".into()))
+        let receipts = self.write_all(vec![draft]).await?;
+        receipts.into_iter().next().ok_or_else(|| audit_failed("no receipt"))
+    }
+
+    /// Writes several events in their order, durable together when it answers.
+    pub(super) async fn write_all(&self, drafts: Vec<EventDraft>) -> Result<Vec<AuditReceipt>, Fault> {
+        self.audit.record(drafts).await.map_err(|e| match e {
+            AuditError::Busy => e.into(),
+            e => audit_failed(&e.to_string()),
+        })
+    }
+}
+
+fn audit_failed(why: &str) -> Fault {
+    tracing::error!(%why, "the audit log takes nothing; everything is refused");
+    Fault::unavailable("AUDIT_FAILED", "the audit log cannot be written, so nothing is done")
+        .hint("the node must be looked at: disk full or failed")
+}
+
+/// Which room on the disk an act has. About notices there is more to be said to the last.
+fn room_of(action: Action) -> Work {
+    match action {
+        Action::NoticeSend
+        | Action::NoticeFlash
+        | Action::NoticeRead
+        | Action::NoticeAck
+        | Action::NoticeTrack
+        | Action::NoticeConfirm => Work::Notice(Precedence::Flash),
+        _ => Work::Act,
     }
 }
 

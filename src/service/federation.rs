@@ -2,6 +2,7 @@
 
 use super::core::Core;
 use super::door::{Act as DoorAct, Caller};
+use super::members::members_words;
 use crate::audit::{Action as AuditAction, Object};
 use crate::cluster::refused;
 use crate::domain::agreement::Terms;
@@ -84,6 +85,9 @@ impl Core {
                 format!("hash of {handle} v{version}"),
                 Resource::Agency(agency.clone()),
             ),
+            Act::Admit(_) | Act::AddNode { .. } | Act::RemoveNode { .. } | Act::Voters(_) => {
+                (Action::FederationChange, AuditAction::Membership, members_words(&act), Resource::None)
+            }
         };
         let door = DoorAct {
             action,
@@ -160,6 +164,9 @@ impl Core {
                     return Err(Fault::refused("NOT_ALLOWED", "a person who is suspended is not registered"));
                 }
                 Ok(())
+            }
+            Act::Admit(_) | Act::AddNode { .. } | Act::RemoveNode { .. } | Act::Voters(_) => {
+                self.check_members(&state, act)
             }
             Act::EndGuide { .. } | Act::Suspend { .. } | Act::Entry { .. } => Ok(()),
         }

@@ -9,7 +9,7 @@ use crate::domain::ids::{AgencyId, NodeId};
 use crate::domain::notice::Precedence;
 use crate::notice::{
     Frame, Letter, LetterDigest, LetterHeader, LetterKind, NoticeError, Out, Passage, Relay, SignedReceipt, Step,
-    demoted, origin_allowance, passed_back,
+    demoted, disk_work, origin_allowance, passed_back,
 };
 use std::collections::BTreeSet;
 use std::future::Future;
@@ -72,6 +72,10 @@ impl Core {
         };
         let (header, digest) = (letter.header.clone(), letter.digest());
         let (notice, from) = (header.notice, header.from.clone());
+        // One that is here already is receipted again; for any other its sender tries again when there is room.
+        if !self.office.read(|b| b.entry(&digest).is_some()) {
+            self.disk.check(disk_work(header.kind, header.precedence))?;
+        }
         match self.office.take(&self.state(), letter, self.clock.now()).await {
             Ok(taken) => {
                 // A node of this agency brought what it signed: whoever calls can be called.

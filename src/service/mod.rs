@@ -8,6 +8,7 @@
 //!   `index` event for the search index, which shows nothing to anybody.
 //! - A refusal to read is word for word the absence of the thing, and takes the same path (P21).
 //! - What cannot be audited is not done.
+//! - What the disk has no room for is refused before anything of it is written ([`DiskRoom`]).
 
 mod amend;
 mod audit;
@@ -16,6 +17,7 @@ mod cluster;
 mod coming;
 mod complaints;
 mod core;
+mod disk;
 mod door;
 mod draft;
 mod explain;
@@ -26,10 +28,12 @@ mod holders;
 mod import;
 mod inbox;
 mod letters;
+mod members;
 mod notices;
 mod persons;
 mod proposals;
 mod publish;
+mod pushes;
 mod reach;
 mod reading;
 mod records;
@@ -44,6 +48,7 @@ pub use audit::{ReadLine, SearchQuery, log_name};
 pub use bell::{Bell, DutyChain, Ring};
 pub use cluster::{ClusterView, NodeView, Position, Positions};
 pub use complaints::PeerComplaints;
+pub use disk::DiskRoom;
 pub use door::Caller;
 pub use export::SealedCopy;
 pub use folded::Folded;
@@ -53,7 +58,8 @@ pub use letters::{Logged, PeerPost, Posted, Relayed};
 pub use notices::{Groups, NoticeAsk};
 pub use persons::{Change, Entering};
 pub use proposals::{ProposalLine, ProposalsAsk};
-pub use publish::{Patience, PortionAsk, PublishAsk, Published, Wait};
+pub use publish::{Patience, PortionAsk, PublishAsk, Published, Recommits, Wait};
+pub use pushes::Pushes;
 pub use reach::{Reach, ReachLine};
 pub use reading::Reading;
 pub use records::{HistoryLine, Listed, Opened};

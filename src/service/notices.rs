@@ -153,7 +153,7 @@ impl Core {
                 provisional,
             },
         });
-        let sender = (caller.person().name.as_str(), self.free());
+        let sender = (caller.person().name.as_str(), self.disk.room());
         let accepted =
             self.office.accept(state, drafts.collect(), sender, self.clock.now(), &mut RandomOf(self)).await?;
         self.left_out(&notice, accepted).await
@@ -166,14 +166,6 @@ impl Core {
             let _told = self.log_node(AuditAction::NoticeSend, agency, object, Verdict::Deny, "outbox-full").await?;
         }
         Ok(accepted.refused)
-    }
-
-    /// Room on the node's disk, in bytes; none when it cannot be asked.
-    fn free(&self) -> u64 {
-        self.host.free_bytes(&self.data).unwrap_or_else(|error| {
-            tracing::error!(%error, "the room on the disk is not known");
-            0
-        })
     }
 
     /// Who marks a notice a state secret (P26): nobody above the agency's authority, and 绝密 goes to nobody else. Under an
@@ -241,7 +233,7 @@ impl Core {
             }
             let to = self.office.read(|b| b.confirmable(notice));
             let drafts = to.into_iter().map(|h| draft_about(h, LetterKind::Confirm, name, "")).collect();
-            let (now, by) = (self.clock.now(), (name.as_str(), self.free()));
+            let (now, by) = (self.clock.now(), (name.as_str(), self.disk.room()));
             let accepted = self.office.confirm(state, *notice, drafts, by, now, &mut RandomOf(self)).await?;
             self.left_out(notice, accepted).await
         };
@@ -348,7 +340,7 @@ impl Core {
         let Some(notice) = letters.first().map(|h| h.notice) else { return Ok(Vec::new()) };
         let name = &caller.person().name;
         let drafts = letters.into_iter().map(|h| draft_about(h, kind, name, reason)).collect();
-        let (now, sender) = (self.clock.now(), (name.as_str(), self.free()));
+        let (now, sender) = (self.clock.now(), (name.as_str(), self.disk.room()));
         let accepted = self.office.accept(&self.state(), drafts, sender, now, &mut RandomOf(self)).await?;
         self.left_out(&notice, accepted).await
     }

@@ -370,21 +370,8 @@ mod tests {
     }
 
     fn terms() -> Terms {
-        Terms {
-            id: "border-2026".parse().unwrap(),
-            version: 1,
-            parties: ["police", "customs", "cyberspace"].map(id).into(),
-            publishers: Default::default(),
-            kinds: [Kind::Report, Kind::Lead].into(),
-            grade: Grade::Secret,
-            compartments: Default::default(),
-            purpose: "演练".into(),
-            default_period_years: 10,
-            legal_basis: "演练方案".into(),
-            retention_years: 5,
-            start: Millis(0),
-            end: END,
-        }
+        let kinds = [Kind::Report, Kind::Lead].into();
+        Terms { kinds, end: END, ..crate::ledger::fixture::terms("border-2026", &["police", "customs", "cyberspace"]) }
     }
 
     fn meta() -> Meta {

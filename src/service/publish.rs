@@ -6,12 +6,16 @@ use super::core::Core;
 use super::door::{Act, Caller};
 use super::draft::Drafts;
 use super::holders::Holders;
+use super::pushes::Pushes;
 use crate::audit::{Action as AuditAction, Object, Stage};
 use crate::cluster::refused;
 use crate::domain::fault::{Fault, FaultKind};
 use crate::domain::ids::{AgencyId, AgreementId, NodeId, RecordId};
 use crate::domain::label::{Caveat, Compartment, Grade, Label, Period};
+#[cfg(test)]
+use crate::domain::planted::{Planted, is_planted};
 use crate::domain::record::{Kind, Reference};
+use crate::domain::reserve::Work;
 use crate::domain::time::Millis;
 use crate::ledger::{CommandReply, State};
 use crate::policy::{Action, Decision, DenyKind, Resource};
@@ -21,6 +25,9 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::task::{JoinError, JoinSet};
+
+/// About what a record takes on the disk besides its texts: header, grant, audience, frames, in bytes.
+const PARTS_BYTES: usize = 8 << 10;
 
 /// How much a publish waits for (P17).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -115,6 +122,23 @@ pub struct Patience {
     pub timeout: Duration,
 }
 
+/// What the rounds of proposing again know of those before.
+#[derive(Default)]
+pub struct Recommits {
+    /// Cannot go on the ledger.
+    stuck: BTreeSet<(RecordId, u32)>,
+    /// Was not there at the last look.
+    lacked: BTreeSet<(RecordId, u32)>,
+}
+
+impl Recommits {
+    /// Of what is not on the ledger now, what was not there at the last look: the rest is most likely on its way.
+    fn left_over(&mut self, now: Vec<(RecordId, u32)>) -> Vec<(RecordId, u32)> {
+        let before = std::mem::replace(&mut self.lacked, now.iter().copied().collect());
+        now.into_iter().filter(|part| before.contains(part) && !self.stuck.contains(part)).collect()
+    }
+}
+
 /// Which version of which record a publish makes.
 pub(super) struct Target {
     pub(super) record: RecordId,
@@ -197,7 +221,7 @@ impl Core {
         self.publish_as(caller, ask, coming, target, peers).await
     }
 
-    /// Publishes as this version of this record.
+    /// Publishes as this version of this record. A disk that is nearly full refuses it before anything is written.
     pub(super) async fn publish_as(
         &self,
         caller: &Caller,
@@ -206,6 +230,7 @@ impl Core {
         target: Target,
         peers: Arc<dyn PeerVault>,
     ) -> Result<Published, Fault> {
+        self.disk.take(Work::Content, weight(&ask))?;
         let state = self.state();
         let now = self.clock.now();
         let Patience { wait, wait_for, timeout } = ask.patience;
@@ -239,7 +264,7 @@ impl Core {
             if proposed {
                 continue;
             }
-            spawn_pushes(&mut pushes, part, &peers, self.vault.sent(&object), targets);
+            spawn_pushes(&mut pushes, part, (&self.pushes, &peers), self.vault.sent(&object), targets);
             commands.push(command);
         }
         let mut index = None;
@@ -257,17 +282,22 @@ impl Core {
                 Err(fault) => return Err(fault),
             }
         }
-        if !proposed {
-            gather(&mut holders, pushes, wait, wait_for).await;
-        }
         let waiting = Decision::Allow { policies: vec!["proposed".into()] };
-        for (act, decision) in &intents {
-            let outcome = if proposed { &waiting } else { decision };
-            let _outcome = self.log(caller, act, Stage::Outcome, outcome).await?;
-        }
+        let outcome = |(act, decision): &(Act<'_>, Decision)| {
+            self.event(caller, act, Stage::Outcome, if proposed { &waiting } else { decision })
+        };
+        let outcomes = intents.iter().map(outcome).collect();
+        let gathered = async {
+            if !proposed {
+                gather(&mut holders, pushes, wait, wait_for).await;
+            }
+        };
+        // What it became is known, whoever holds it: the log does not wait for the holders.
+        let (told, ()) = tokio::join!(self.write_all(outcomes), gathered);
+        let _outcomes = told?;
         Ok(match late {
             None if proposed => waits(record, version, &holders),
-            None => published(record, version, index, &holders, wait),
+            None => published(record, version, self.committed_at(&record, version).or(index), &holders, wait),
             Some(why) => accepted(record, version, &holders, &why),
         })
     }
@@ -318,9 +348,7 @@ impl Core {
             }
             intents.push((act, decision));
         }
-        for (act, decision) in &intents {
-            let _intent = self.log(caller, act, Stage::Intent, decision).await?;
-        }
+        self.log_intents(caller, &intents).await?;
         Ok(intents)
     }
 
@@ -339,7 +367,8 @@ impl Core {
             let state = self.state();
             let (audience, object) = self.vault.outgoing(&state, part, *of)?.ok_or_else(|| gone(part))?;
             let number = holders.part(audience.clone(), &self.agency);
-            spawn_pushes(&mut pushes, number, peers, object, targets(&state, &audience, &self.agency));
+            let targets = targets(&state, &audience, &self.agency);
+            spawn_pushes(&mut pushes, number, (&self.pushes, peers), object, targets);
         }
         for (part, of) in parts {
             index = match self.settle(part, of, patience.timeout).await {
@@ -366,20 +395,21 @@ impl Core {
         Ok(waits(record, version, &holders))
     }
 
-    /// Proposes again what is journaled here and not on the ledger, lower parts before the records that name them. What is
-    /// being published at this moment may be among it: the ledger takes the same commitment once. What cannot go there is
-    /// told once and left until the next start.
-    pub async fn recommit(&self, stuck: &mut BTreeSet<(RecordId, u32)>, timeout: Duration) {
+    /// Proposes again what is journaled here and was not on the ledger at the last look either, lower parts before the
+    /// records that name them. What is still being published may be among it: the ledger takes the same commitment once.
+    /// What cannot go there is told once and left until the next start.
+    pub async fn recommit(&self, known: &mut Recommits, timeout: Duration) {
         let state = self.state();
-        for (record, version) in self.vault.uncommitted(&state) {
-            if stuck.contains(&(record, version)) {
-                continue;
-            }
+        let left_over = known.left_over(self.vault.uncommitted(&state));
+        if self.cluster.status().leader.is_none() {
+            return;
+        }
+        for (record, version) in left_over {
             let parts = match self.vault.lower(&state, &record, version) {
                 Ok(lower) => lower.into_iter().chain([(record, version)]).collect(),
                 Err(error) => {
                     tracing::error!(%record, version, %error, "what was accepted here cannot be read");
-                    stuck.insert((record, version));
+                    known.stuck.insert((record, version));
                     Vec::new()
                 }
             };
@@ -389,7 +419,7 @@ impl Core {
                     Err(fault) if fault.kind == FaultKind::Unavailable => return,
                     Err(fault) => {
                         tracing::error!(record = %part, version = of, %fault, "what was accepted here cannot go on the ledger");
-                        stuck.insert((record, version));
+                        known.stuck.insert((record, version));
                         break;
                     }
                 }
@@ -400,16 +430,21 @@ impl Core {
     /// The index of a version that is journaled here; one that missed the ledger is proposed again.
     pub(super) async fn settle(&self, record: RecordId, version: u32, timeout: Duration) -> Result<u64, Fault> {
         let state = self.state();
-        let committed = state.record(&record).and_then(|v| v.iter().find(|x| x.version == version));
-        if let Some(c) = committed {
-            return Ok(c.index);
+        if let Some(index) = self.committed_at(&record, version) {
+            return Ok(index);
         }
         let command = self.vault.recommit(&state, &record, version, self.clock.now(), &mut RandomOf(self))?;
         let command = command.ok_or_else(|| gone(&record))?;
         match self.committer.submit(command, timeout).await? {
             (_, CommandReply::Refused(why)) => Err(refused(why)),
-            (index, _) => Ok(index),
+            (index, _) => Ok(self.committed_at(&record, version).unwrap_or(index)),
         }
+    }
+
+    /// Where the ledger took a version, as far as it is applied here. Who proposed it a second time is answered from a later
+    /// index.
+    fn committed_at(&self, record: &RecordId, version: u32) -> Option<u64> {
+        self.state().record(record)?.iter().find(|v| v.version == version).map(|v| v.index)
     }
 
     /// The records that the lower portions of what was just published became, highest first. The publish stands whatever
@@ -454,27 +489,46 @@ fn note(holders: &mut Holders, pushed: Result<Pushed, JoinError>) {
 fn targets(state: &State, owed: &BTreeSet<AgencyId>, own: &AgencyId) -> Vec<(AgencyId, NodeId)> {
     state
         .nodes()
-        .filter(|(_, n)| n.agency != *own && owed.contains(&n.agency))
+        .filter(|(_, n)| n.agency != *own && is_owed(owed, &n.agency))
         .map(|(id, n)| (n.agency.clone(), *id))
         .collect()
 }
 
-/// Pushes go on after the answer: they are tasks of their own, and what fails is pulled later.
+fn is_owed(owed: &BTreeSet<AgencyId>, agency: &AgencyId) -> bool {
+    #[cfg(test)]
+    if is_planted(Planted::PushToAnybody) {
+        return true;
+    }
+    owed.contains(agency)
+}
+
+/// Pushes go on after the answer: they are tasks of their own, and what fails or has no room is pulled later.
 fn spawn_pushes(
     pushes: &mut JoinSet<Pushed>,
     part: usize,
-    peers: &Arc<dyn PeerVault>,
+    (room, peers): (&Pushes, &Arc<dyn PeerVault>),
     object: Outgoing,
     targets: Vec<(AgencyId, NodeId)>,
 ) {
+    let bytes = object.bytes_in_memory();
     let object = Arc::new(object);
     for (agency, node) in targets {
+        let Some(push) = room.begin(node, bytes) else { continue };
         let (peers, object) = (Arc::clone(peers), Arc::clone(&object));
         pushes.spawn(async move {
+            let _turn = push.turn().await;
             let outcome = peers.push(node, &object).await;
             (part, agency, outcome)
         });
     }
+}
+
+/// About what a publish writes here: its texts, sealed, with keys, index entry and the command for the ledger.
+fn weight(ask: &PublishAsk) -> u64 {
+    let texts = ask.portions.iter().map(|p| p.text.len()).fold(ask.body.len(), usize::saturating_add);
+    let texts = texts.saturating_add(ask.coming);
+    let with_keys = texts.saturating_add(PARTS_BYTES);
+    u64::try_from(with_keys.saturating_mul(2)).unwrap_or(u64::MAX)
 }
 
 fn published(record: RecordId, version: u32, index: Option<u64>, holders: &Holders, wait: Wait) -> Published {
@@ -508,5 +562,20 @@ pub(super) struct RandomOf<'a>(pub(super) &'a Core);
 impl crate::domain::time::Entropy for RandomOf<'_> {
     fn fill(&mut self, out: &mut [u8]) {
         self.0.entropy.lock().unwrap_or_else(std::sync::PoisonError::into_inner).fill(out);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_on_its_way_is_left_alone() {
+        let part = |n: u8| (RecordId::from_bytes([n; 16]), 1);
+        let mut known = Recommits::default();
+        assert!(known.left_over(vec![part(1), part(2)]).is_empty(), "seen for the first time");
+        assert_eq!(known.left_over(vec![part(2), part(3)]), [part(2)]);
+        known.stuck.insert(part(3));
+        assert_eq!(known.left_over(vec![part(2), part(3)]), [part(2)], "what cannot go there is not tried again");
     }
 }

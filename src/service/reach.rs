@@ -151,21 +151,9 @@ pub(super) mod tests {
     pub(crate) fn agreed() -> State {
         let f = federation();
         let mut state = State::genesis(&f.genesis).unwrap();
-        let terms = Terms {
-            id: "border-2026".parse().unwrap(),
-            version: 1,
-            parties: ["police", "customs"].map(|a| a.parse().unwrap()).into(),
-            publishers: Default::default(),
-            kinds: [Kind::Report].into(),
-            grade: Grade::Secret,
-            compartments: Default::default(),
-            purpose: "演练".into(),
-            default_period_years: 10,
-            legal_basis: "演练方案".into(),
-            retention_years: 5,
-            start: Millis(1_000_000),
-            end: END,
-        };
+        let (kinds, start) = ([Kind::Report].into(), Millis(1_000_000));
+        let terms =
+            Terms { kinds, start, end: END, ..crate::ledger::fixture::terms("border-2026", &["police", "customs"]) };
         let act = Act::Agreement(terms);
         sign(&mut state, (&f, &f.police), 1, &act, 0);
         sign(&mut state, (&f, &f.customs), 2, &act, 0);

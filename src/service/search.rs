@@ -11,6 +11,7 @@ use crate::domain::ids::{AgencyId, RecordId};
 use crate::domain::label::{Grade, Label};
 use crate::domain::limits;
 use crate::domain::record::Kind;
+use crate::domain::reserve::Work;
 use crate::domain::time::Millis;
 use crate::ledger::State;
 use crate::policy::{Action, Resource};
@@ -195,6 +196,10 @@ impl Core {
     /// Crash story: before the commit of the index nothing is in it and the next start finds what is missing;
     /// after it, adding the same again leaves one.
     pub async fn index_some(&self, indexing: &mut Indexing) -> Result<bool, Fault> {
+        // What cannot be found yet can be opened: the index follows when there is room.
+        if self.disk.check(Work::Content).is_err() {
+            return Ok(false);
+        }
         let known = match indexing.indexed.take() {
             Some(known) => known,
             None => self.indexes.indexed()?,

@@ -47,6 +47,9 @@ pub enum VaultError {
     /// Content that came in pieces was cut off on its way; nothing of it was kept.
     #[error("its content did not come whole: {0}")]
     Transfer(String),
+    /// More waits for the disk than may.
+    #[error("too much waits for the disk")]
+    Busy,
     /// As many proposals wait for a classifier as may.
     #[error("too many proposals wait for a classifier already")]
     Crowded,
@@ -87,6 +90,7 @@ impl From<VaultError> for Fault {
                 .hint("`hufu record open` reads it; it is neither amended nor taken out in this version"),
             VaultError::Rule(_) => Fault::refused("NOT_ALLOWED", e.to_string()),
             VaultError::Decided => Fault::conflict("REJECTED", e.to_string()).hint("somebody was first; look again"),
+            VaultError::Busy => Fault::overloaded("too many records wait for the node's disk"),
             VaultError::Crowded => Fault::unavailable("TOO_MANY", e.to_string()).hint("see `hufu record proposals`"),
             VaultError::NotYet(_) | VaultError::Transfer(_) => Fault::unavailable("NOT_FRESH", e.to_string()),
             VaultError::Receipt => Fault::internal("INTERNAL", e.to_string()),

@@ -2,15 +2,18 @@
 //!
 //! A blob is `ciphertext` at (segment, offset, length); its 32-byte shred key stands in slot n of `shred`.
 //! Erasing a blob is overwriting its slot: the segment's bytes then mean nothing and are dropped when the
-//! segment is rewritten. The intake journal says which blob is where; without a frame there a blob does not
-//! exist, so a crash between the files leaves garbage and never a half record. Ciphertexts that lie apart have files of their
-//! own ([`super::large`]) and their shred keys here.
+//! segment is rewritten. Keys are made durable ahead of their use, so that a blob waits for the sync of its segment alone;
+//! those at the end that nothing has used when the node stops are cut off at the next start. The intake journal says which
+//! blob is where; without a frame there a blob does not exist, so a crash between the files leaves garbage and never a half
+//! record. Ciphertexts that lie apart have files of their own ([`super::large`]) and their shred keys here, written beside
+//! their frame.
 
 use super::error::VaultError;
 use crate::domain::canon::Writer;
 use crate::domain::time::Entropy;
 use crate::journal::Disk;
 use crate::seal::{open_chunks, seal_chunks};
+use std::collections::VecDeque;
 use std::sync::Arc;
 use zeroize::Zeroizing;
 
@@ -18,6 +21,10 @@ const KEY: u64 = 32;
 const SHRED: &str = "shred";
 /// A new segment is begun above this size, in bytes.
 const SEGMENT_BYTES: u64 = 64 << 20;
+/// Keys made at a time.
+const AHEAD: usize = 1024;
+/// Bytes gathered for one write.
+const WRITE_BYTES: usize = 1 << 20;
 
 /// Where a blob lies.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -60,6 +67,10 @@ impl Known {
 pub(super) struct BodyWriter {
     disk: Arc<dyn Disk>,
     at: Known,
+    /// Durable keys that nothing has used yet, with their slots.
+    keys: VecDeque<(u64, Zeroizing<[u8; KEY as usize]>)>,
+    /// Slots that have a key, used or not.
+    made: u64,
 }
 
 impl BodyWriter {
@@ -67,7 +78,7 @@ impl BodyWriter {
     /// is left as it is, for its whole blobs, and a new one begun; lost keys become zeros, which open nothing.
     pub(super) fn open(disk: Arc<dyn Disk>, known: Known) -> Result<BodyWriter, VaultError> {
         let io = VaultError::io("open bodies");
-        let mut writer = BodyWriter { disk, at: known };
+        let mut writer = BodyWriter { disk, at: known, keys: VecDeque::new(), made: known.slots };
         let names = writer.disk.list().map_err(io)?;
         let size = |name: &str| names.iter().any(|n| n == name).then(|| writer.disk.size(name)).transpose();
         let keys = known.slots.saturating_mul(KEY);
@@ -116,37 +127,73 @@ impl BodyWriter {
     /// written by this writer.
     pub(super) fn write(
         &mut self,
-        blobs: &[Vec<u8>],
-        large: &[&[u8; 32]],
+        blobs: &[&[u8]],
+        large: &[&[u8; KEY as usize]],
         entropy: &mut dyn Entropy,
     ) -> Result<(Vec<Place>, Vec<u64>), VaultError> {
         if self.at.end > SEGMENT_BYTES {
             self.begin(self.at.segment.saturating_add(1))?;
         }
+        if self.keys.len() < blobs.len() {
+            self.make_keys(blobs.len().max(AHEAD), entropy)?;
+        }
         let name = segment_name(self.at.segment);
-        let mut keys = Zeroizing::new(Vec::with_capacity((blobs.len() + large.len()) * KEY as usize));
+        let append = |bytes: &[u8]| self.disk.append(&name, bytes).map_err(VaultError::io("write a body"));
+        let mut gathered = Vec::new();
         let mut places = Vec::with_capacity(blobs.len());
         for blob in blobs {
-            let mut key = Zeroizing::new([0u8; KEY as usize]);
-            entropy.fill(key.as_mut_slice());
-            let sealed = seal_chunks(&key, &context(self.at.slots), 0, blob)?;
+            let (slot, key) = self.keys.pop_front().ok_or(VaultError::Cut)?;
+            let sealed = seal_chunks(&key, &context(slot), 0, blob)?;
             let length = u32::try_from(sealed.len()).map_err(|_| VaultError::TooLarge)?;
-            self.disk.append(&name, &sealed).map_err(VaultError::io("write a body"))?;
-            keys.extend_from_slice(key.as_slice());
-            let place = Place { segment: self.at.segment, offset: self.at.end, length, slot: self.at.slots };
+            gathered.extend_from_slice(&sealed);
+            if gathered.len() >= WRITE_BYTES {
+                append(&std::mem::take(&mut gathered))?;
+            }
+            let place = Place { segment: self.at.segment, offset: self.at.end, length, slot };
             self.at.add(&place);
             places.push(place);
         }
-        let mut slots = Vec::with_capacity(large.len());
-        for key in large {
-            keys.extend_from_slice(key.as_slice());
-            slots.push(self.at.slots);
-            self.at.add_key(self.at.slots);
+        if !gathered.is_empty() {
+            append(&gathered)?;
         }
         self.disk.sync(&name).map_err(VaultError::io("sync bodies"))?;
-        self.disk.append(SHRED, &keys).map_err(VaultError::io("write shred keys"))?;
+        Ok((places, self.keep_keys(large)?))
+    }
+
+    /// Makes keys for the slots behind those that have one; durable when it answers.
+    fn make_keys(&mut self, count: usize, entropy: &mut dyn Entropy) -> Result<(), VaultError> {
+        let mut bytes = Zeroizing::new(vec![0u8; count.saturating_mul(KEY as usize)]);
+        entropy.fill(bytes.as_mut_slice());
+        let slots = self.append_keys(&bytes)?;
+        let (keys, _) = bytes.as_chunks::<{ KEY as usize }>();
+        self.keys.extend(slots.zip(keys.iter().map(|key| Zeroizing::new(*key))));
+        Ok(())
+    }
+
+    /// Gives keys that are in use already slots behind all others. What is left of those before when the node stops stays
+    /// there, and nothing will use it.
+    fn keep_keys(&mut self, keys: &[&[u8; KEY as usize]]) -> Result<Vec<u64>, VaultError> {
+        if keys.is_empty() {
+            return Ok(Vec::new());
+        }
+        let mut bytes = Zeroizing::new(Vec::with_capacity(keys.len().saturating_mul(KEY as usize)));
+        for key in keys {
+            bytes.extend_from_slice(key.as_slice());
+        }
+        let slots: Vec<u64> = self.append_keys(&bytes)?.collect();
+        for slot in &slots {
+            self.at.add_key(*slot);
+        }
+        Ok(slots)
+    }
+
+    /// The slots of keys behind those that have one; durable when it answers.
+    fn append_keys(&mut self, bytes: &[u8]) -> Result<std::ops::Range<u64>, VaultError> {
+        self.disk.append(SHRED, bytes).map_err(VaultError::io("write shred keys"))?;
         self.disk.sync(SHRED).map_err(VaultError::io("sync shred keys"))?;
-        Ok((places, slots))
+        let first = self.made;
+        self.made = first.saturating_add(bytes.len() as u64 / KEY);
+        Ok(first..self.made)
     }
 }
 

@@ -24,7 +24,7 @@ use crate::seal::{
     TaggedVersion, month_of, padded_tags, pull_check,
 };
 use std::collections::BTreeSet;
-use std::sync::Mutex;
+use std::sync::{Mutex, PoisonError};
 use zeroize::Zeroizing;
 
 /// Media type of a text.
@@ -122,6 +122,15 @@ pub struct Vault {
     pub(super) receiving: Turns,
     pub(super) serving: Turns,
     signing: Signing,
+    unsettled: Mutex<Unsettled>,
+}
+
+/// Own records that may have something which the ledger lacks: those that arrived since the last look, and those that had
+/// something then. What the ledger has it keeps, so nothing else needs to be looked at.
+#[derive(Default)]
+struct Unsettled {
+    cursor: usize,
+    records: BTreeSet<RecordId>,
 }
 
 /// A text that is sealed while it comes.
@@ -162,6 +171,7 @@ impl Vault {
             receiving: Turns::new(RECEIVING.0, RECEIVING.1),
             serving: Turns::new(SERVING.0, SERVING.1),
             signing: Signing::default(),
+            unsettled: Mutex::default(),
         }
     }
 
@@ -403,8 +413,18 @@ impl Vault {
     pub fn uncommitted(&self, state: &State) -> Vec<(RecordId, u32)> {
         let own = |r: &RecordId| state.origin_of(r) == Some(self.keys.agency());
         let committed = |r: &RecordId, v: u32| state.record(r).is_some_and(|e| e.iter().any(|x| x.version == v));
-        let waits = |r: &RecordId, v: u32| !committed(r, v) && own(r) && self.may_go(r, v);
-        self.intake.all().into_iter().filter(|(r, v)| waits(r, *v)).collect()
+        let mut unsettled = self.unsettled.lock().unwrap_or_else(PoisonError::into_inner);
+        let (arrived, cursor) = self.intake.arrived_since(unsettled.cursor);
+        unsettled.cursor = cursor;
+        unsettled.records.extend(arrived.into_iter().filter(own));
+        let mut waits = Vec::new();
+        unsettled.records.retain(|record| {
+            let mut versions = self.intake.versions(record);
+            versions.retain(|v| !committed(record, *v));
+            waits.extend(versions.iter().filter(|v| self.may_go(record, **v)).map(|v| (*record, *v)));
+            !versions.is_empty()
+        });
+        waits
     }
 
     /// Opens an own object that is to go to the ledger: nobody would take what no agreement covers any more.

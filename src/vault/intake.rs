@@ -1,6 +1,6 @@
 //! Taking sealed objects in: body and shred key durable, then the intake frame, then the answer.
 //!
-//! One worker writes; it takes everything queued, so concurrent publishes and pushes share three syncs.
+//! One worker writes; it takes everything queued, so concurrent publishes and pushes share two syncs.
 //! Crash stories: before the frame, the object does not exist and its sender asks again; after the frame, it
 //! is held. A failed write or sync closes the vault (fail closed), because nobody knows what the disk has. Ciphertexts that lie
 //! apart are written and synced before their object is queued ([`super::large`]), so that no other waits for them.
@@ -13,7 +13,7 @@ use super::object::SealedObject;
 use super::proposal::{Proposal, Stand, WAITING};
 use crate::domain::ids::{Handle, RecordId};
 use crate::domain::time::{Entropy, Millis};
-use crate::journal::{Disk, Host, Journal, JournalOptions, Meter, Recovery, Worker, Written};
+use crate::journal::{Disk, Host, Journal, JournalOptions, Meter, Place as Waits, Recovery, Waiting, Worker, Written};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -22,6 +22,9 @@ use tokio::sync::oneshot;
 
 /// Most jobs that share the syncs.
 const BATCH: usize = 256;
+/// Bytes of objects that wait for the disk before more are turned away: as many of the largest as people may publish at
+/// once. In memory each takes about three times its bytes.
+const WAITING_BYTES: usize = 128 << 20;
 
 /// What the index says of one held version.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -67,8 +70,15 @@ pub struct Take {
     pub at: Millis,
 }
 
+/// An object on its way to the disk.
+struct Queued {
+    take: Take,
+    blob: Vec<u8>,
+    _place: Waits,
+}
+
 enum Job {
-    Take(Box<Take>, Done),
+    Take(Box<Queued>, Done),
     /// What was decided about a proposal, and the records that its approval lets go.
     Decide((RecordId, u32), Stand, Vec<RecordId>, Done),
 }
@@ -134,6 +144,7 @@ pub struct Intake {
     entropy: Source,
     index: Arc<RwLock<Index>>,
     jobs: Arc<Worker<Job>>,
+    waiting: Waiting,
     meter: Arc<Meter>,
     closed: Arc<AtomicBool>,
 }
@@ -193,12 +204,15 @@ impl Intake {
         };
         let jobs = Worker::start(host, "vault-intake", BATCH, move |jobs| clerk.work(jobs))
             .map_err(VaultError::io("start the intake's worker"))?;
-        Ok(Intake { bodies, large, entropy, index, jobs: Arc::new(jobs), meter, closed })
+        let (jobs, waiting) = (Arc::new(jobs), Waiting::new(WAITING_BYTES));
+        Ok(Intake { bodies, large, entropy, index, jobs, waiting, meter, closed })
     }
 
-    /// Takes an object in; durable when it answers.
+    /// Takes an object in; durable when it answers. [`VaultError::Busy`] when the disk is far behind: nothing was taken.
     pub async fn take(&self, take: Take) -> Result<(), VaultError> {
-        self.run(|done| Job::Take(Box::new(take), done)).await
+        let blob = take.object.to_blob();
+        let place = self.waiting.take(blob.len()).ok_or(VaultError::Busy)?;
+        self.run(|done| Job::Take(Box::new(Queued { take, blob, _place: place }), done)).await
     }
 
     /// Decides on a proposal, if nobody has; durable when it answers. `parts` are looked at again when it is approved.
@@ -215,6 +229,11 @@ impl Intake {
         let (done, answer) = oneshot::channel();
         self.jobs.send(job(done)).map_err(|_| VaultError::Poisoned)?;
         answer.await.map_err(|_| VaultError::Poisoned)?
+    }
+
+    #[cfg(test)]
+    pub(super) fn hold_at_most(&mut self, bytes: usize) {
+        self.waiting = Waiting::new(bytes);
     }
 
     /// Held objects of a version.
@@ -237,6 +256,13 @@ impl Intake {
     pub(super) fn newest_version(&self, record: &RecordId) -> Option<u32> {
         let of = (*record, 0)..=(*record, u32::MAX);
         self.read(|i| i.by_version.range(of).next_back().map(|((_, version), _)| *version))
+    }
+
+    /// The versions of a record of which a copy is in use, lowest first.
+    pub(super) fn versions(&self, record: &RecordId) -> Vec<u32> {
+        let of = (*record, 0)..=(*record, u32::MAX);
+        let usable = |e: &Vec<Entry>| e.iter().any(|e| !e.damaged);
+        self.read(|i| i.by_version.range(of).filter(|(_, e)| usable(e)).map(|((_, v), _)| *v).collect())
     }
 
     /// Records whose proposals nobody decided yet, in the order of their ids, with their authors.
@@ -324,13 +350,14 @@ impl Clerk {
         let (mut takes, mut decisions) = (Vec::new(), Vec::new());
         for job in jobs {
             match job {
-                Job::Take(take, done) => takes.push((*take, done)),
+                Job::Take(queued, done) => takes.push((*queued, done)),
                 Job::Decide(key, stand, parts, done) => decisions.push((key, stand, parts, done)),
             }
         }
-        let (takes, answers): (Vec<Take>, Vec<Done>) = self.admitted(takes).into_iter().unzip();
-        if !takes.is_empty() {
-            let outcome = self.guarded(|t| t.write(takes));
+        let (queued, answers): (Vec<Queued>, Vec<Done>) = self.admitted(takes).into_iter().unzip();
+        if !queued.is_empty() {
+            // It ends there: whoever is answered finds the room free again.
+            let outcome = self.guarded(|t| t.write(queued));
             for done in answers {
                 let _ = done.send(outcome.clone());
             }
@@ -342,23 +369,23 @@ impl Clerk {
 
     /// Tells proposals that there is no room for them, of those that wait and of this batch. Nobody but this worker lets one
     /// wait, so that the bound holds however many are made at once.
-    fn admitted(&self, asked: Vec<(Take, Done)>) -> Vec<(Take, Done)> {
-        let author = |t: &Take| t.proposal.as_ref().filter(|p| p.stand == Stand::Waiting).map(|p| p.author);
-        if asked.iter().all(|(t, _)| author(t).is_none()) {
+    fn admitted(&self, asked: Vec<(Queued, Done)>) -> Vec<(Queued, Done)> {
+        let author = |q: &Queued| q.take.proposal.as_ref().filter(|p| p.stand == Stand::Waiting).map(|p| p.author);
+        if asked.iter().all(|(q, _)| author(q).is_none()) {
             return asked;
         }
         let mut waiting = self.index.read().unwrap_or_else(PoisonError::into_inner).waiting.clone();
         let mut admitted = Vec::with_capacity(asked.len());
-        for (take, done) in asked {
-            let record = take.object.envelope.header().id;
-            if let Some(author) = author(&take) {
+        for (queued, done) in asked {
+            let record = queued.take.object.envelope.header().id;
+            if let Some(author) = author(&queued) {
                 if !waiting.contains_key(&record) && !has_room(&waiting, author) {
                     let _ = done.send(Err(VaultError::Crowded));
                     continue;
                 }
                 waiting.insert(record, author);
             }
-            admitted.push((take, done));
+            admitted.push((queued, done));
         }
         admitted
     }
@@ -402,21 +429,21 @@ impl Clerk {
         Ok(())
     }
 
-    fn write(&mut self, mut takes: Vec<Take>) -> Result<(), VaultError> {
+    fn write(&mut self, mut queued: Vec<Queued>) -> Result<(), VaultError> {
         // Two transfers of one object: the first that is whole counts, the other's file goes with its take.
-        takes.retain(|t| t.apart.is_none() || !self.holds(&t.object));
-        if takes.is_empty() {
+        queued.retain(|q| q.take.apart.is_none() || !self.holds(&q.take.object));
+        if queued.is_empty() {
             return Ok(());
         }
-        let blobs: Vec<_> = takes.iter().map(|t| t.object.to_blob()).collect();
-        let keys: Vec<&[u8; 32]> = takes.iter().filter_map(|t| t.apart.as_ref()).map(Spooled::key).collect();
+        let blobs: Vec<&[u8]> = queued.iter().map(|q| q.blob.as_slice()).collect();
+        let keys: Vec<&[u8; 32]> = queued.iter().filter_map(|q| q.take.apart.as_ref()).map(Spooled::key).collect();
         let (places, slots) = {
             let mut entropy = self.entropy.lock().unwrap_or_else(PoisonError::into_inner);
             self.writer.write(&blobs, &keys, &mut **entropy)?
         };
         let mut slots = slots.into_iter();
-        let mut entries = Vec::with_capacity(takes.len());
-        for (t, place) in takes.iter_mut().zip(places) {
+        let mut entries = Vec::with_capacity(queued.len());
+        for (t, place) in queued.iter_mut().map(|q| &mut q.take).zip(places) {
             let header = t.object.envelope.header();
             // From here on a frame may name the file, whether its writing is answered or not.
             let apart = match &mut t.apart {

@@ -5,7 +5,9 @@ use crate::domain::ids::{AgencyId, FederationId, NodeId};
 use crate::domain::label::{Compartment, Grade};
 use crate::domain::time::{Entropy, Millis};
 use crate::ledger::State;
-use crate::seal::{AudienceKey, AudienceObject, AudienceScope, KeyRing, PairKey, PairNames, SigningKey, sha256};
+use crate::seal::{
+    AudienceKey, AudienceObject, AudienceScope, KeyRing, PairKey, PairNames, SigningKey, Verified, sha256,
+};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -31,6 +33,8 @@ pub struct Keys {
     opened: Mutex<BTreeMap<[u8; 32], Arc<AudienceKey>>>,
     /// Pair keys introduced to this agency: (origin, month of introduction) -> (digest of the sealed key, key).
     introduced: Mutex<BTreeMap<(AgencyId, u32), Introduced>>,
+    /// Of objects that were looked at.
+    verified: Verified,
 }
 
 impl Keys {
@@ -46,6 +50,7 @@ impl Keys {
             audiences: Mutex::default(),
             opened: Mutex::default(),
             introduced: Mutex::default(),
+            verified: Verified::default(),
         })
     }
 
@@ -71,6 +76,11 @@ impl Keys {
 
     pub(super) fn signer(&self) -> &SigningKey {
         &self.signer
+    }
+
+    /// Signatures of others that verified here before.
+    pub(super) fn verified(&self) -> &Verified {
+        &self.verified
     }
 
     /// The audience key for a grade and set of agencies in today's epoch; made and sealed once.
@@ -133,10 +143,10 @@ impl Keys {
         Ok(key)
     }
 
-    /// Own pair key towards a recipient as introduced for `month`. It is derived from the ring, so that it
-    /// needs no file of its own; the recipient gets it sealed in an `introduce` command (P13).
+    /// This agency's pair key towards a recipient as introduced for `month`. It is derived from the ring, so that it
+    /// needs no file of its own, and every node of the agency has the same (P22); the recipient gets it sealed in an `introduce` command (P13).
     pub fn pair_key(&self, recipient: &AgencyId, month: u32) -> PairKey {
-        PairKey::from_parts(self.ring.derive(&format!("pair-key/{recipient}/{month}")), month)
+        PairKey::from_parts(self.ring.derive_shared(&format!("pair-key/{recipient}/{month}")), month)
     }
 
     /// Seals the pair key to its recipient, for the `introduce` command.

@@ -8,6 +8,7 @@ use super::receive::Turn;
 use super::sync::{Parts, committed};
 use crate::domain::ids::{AgencyId, RecordId};
 use crate::domain::label::Label;
+use crate::domain::limits;
 use crate::ledger::State;
 use crate::seal::pull_check;
 use std::collections::BTreeSet;
@@ -24,6 +25,13 @@ pub struct Outgoing {
 }
 
 impl Outgoing {
+    /// About what it takes in memory while it is sent: content that lies apart is read piece by piece.
+    pub fn bytes_in_memory(&self) -> usize {
+        let (envelope, grant, audience) = &self.parts;
+        let piece = if self.content.is_some() { limits::PIECE_BYTES } else { 0 };
+        [envelope.len(), grant.len(), audience.len(), self.head.len(), piece].into_iter().fold(0, usize::saturating_add)
+    }
+
     /// What stands before content that is sent in pieces; empty when the content is in the envelope.
     pub fn head(&self) -> &[u8] {
         &self.head

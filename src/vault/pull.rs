@@ -35,9 +35,9 @@ impl Drop for Pulling<'_> {
 
 impl Vault {
     /// Origins of which something is due to be pulled, and of which nothing is being pulled.
-    pub fn due(&self, now: Millis) -> Vec<AgencyId> {
+    pub fn due(&self, steady: Millis) -> Vec<AgencyId> {
         let sync = self.sync.lock().unwrap_or_else(PoisonError::into_inner);
-        let due = sync.wanted.values().filter(|w| w.next <= now && !w.lost && !sync.pulling.contains(&w.origin));
+        let due = sync.wanted.values().filter(|w| w.next <= steady && !w.lost && !sync.pulling.contains(&w.origin));
         due.map(|w| w.origin.clone()).collect::<BTreeSet<_>>().into_iter().collect()
     }
 
@@ -51,7 +51,7 @@ impl Vault {
     /// question is never answered keeps none behind it. Returns how many objects arrived.
     pub async fn pull(&self, of: &Pulling<'_>, state: &State, peers: &dyn PeerVault, clock: &dyn Clock) -> usize {
         let (mut arrived, mut silent) = (0, BTreeSet::new());
-        for ((record, version), wanted) in self.due_of(&of.origin, clock.now()) {
+        for ((record, version), wanted) in self.due_of(&of.origin, clock.steady()) {
             let passed_over = state.nodes().any(|(id, n)| n.agency == of.origin && silent.contains(id));
             let outcome = self.pull_one(state, peers, (record, version), &wanted, &mut silent, clock.now()).await;
             let Err(reason) = outcome else {
@@ -64,16 +64,16 @@ impl Vault {
                 w.passed_over = passed_over;
                 w.attempts = w.attempts.saturating_add(1);
                 let pause = AGAIN_MS.saturating_mul(1 << w.attempts.min(7)).min(RETRY_MS);
-                w.next = clock.now().plus_ms(pause);
+                w.next = clock.steady().plus_ms(pause);
             }
         }
         arrived
     }
 
     /// What the content itself keeps out is not pulled again: the ledger commits to that content and no other.
-    fn due_of(&self, origin: &AgencyId, now: Millis) -> Vec<((RecordId, u32), Wanted)> {
+    fn due_of(&self, origin: &AgencyId, steady: Millis) -> Vec<((RecordId, u32), Wanted)> {
         let sync = self.sync.lock().unwrap_or_else(PoisonError::into_inner);
-        let wanted = sync.wanted.iter().filter(|(_, w)| w.origin == *origin && w.next <= now && !w.lost);
+        let wanted = sync.wanted.iter().filter(|(_, w)| w.origin == *origin && w.next <= steady && !w.lost);
         let mut due: Vec<_> = wanted.filter(|(k, _)| sync.refused.get(k).is_none_or(|r| !r.content)).collect();
         due.sort_by_key(|(_, w)| (!w.passed_over, w.next));
         due.into_iter().take(ROUND).map(|(k, w)| (*k, w.clone())).collect()

@@ -34,22 +34,22 @@ impl Opened {
 pub(super) fn open(keys: &Keys, state: &State, object: &SealedObject) -> Result<Opened, VaultError> {
     let rule = VaultError::Rule;
     let header = object.envelope.header();
-    let node = state.node(header.node).ok_or(rule("the sealing node is unknown"))?;
-    if node.agency != header.originator {
+    let (agency, key) = state.signer(header.node).ok_or(rule("the sealing node is unknown"))?;
+    if *agency != header.originator {
         return Err(rule("the sealing node is not of the originator's agency"));
     }
     if state.origin_of(&header.id) != Some(&header.originator) {
         return Err(rule("the record id carries another origin"));
     }
-    object.envelope.verify(&node.key)?;
+    object.envelope.verify_once(key, keys.verified())?;
     let scope = object.audience.scope();
     for (origin, signer) in [(object.grant.origin(), object.grant.node()), (&scope.origin, scope.node)] {
-        if *origin != header.originator || state.node(signer).is_none_or(|n| n.agency != *origin) {
+        if *origin != header.originator || state.signer(signer).is_none_or(|(agency, _)| agency != origin) {
             return Err(rule("a part comes from another origin"));
         }
     }
-    object.grant.verify(&node_key(state, object.grant.node())?)?;
-    object.audience.verify(&node_key(state, scope.node)?)?;
+    object.grant.verify_once(&node_key(state, object.grant.node())?, keys.verified())?;
+    object.audience.verify_once(&node_key(state, scope.node)?, keys.verified())?;
     let audience = keys.open_audience(&object.audience)?;
     let body = object.grant.open(&audience)?;
     if body.envelope != header.id || body.version != header.version || body.header_hash != object.envelope.hash() {
@@ -157,5 +157,5 @@ fn check_terms(t: &Terms, label: &Label, at: At) -> Result<(), VaultError> {
 }
 
 fn node_key(state: &State, node: crate::domain::ids::NodeId) -> Result<crate::seal::PublicKey, VaultError> {
-    state.node(node).map(|n| n.key).ok_or(VaultError::Rule("a signing node is unknown"))
+    state.signer(node).map(|(_, key)| *key).ok_or(VaultError::Rule("a signing node is unknown"))
 }

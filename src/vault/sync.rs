@@ -19,7 +19,7 @@ use std::pin::Pin;
 use std::sync::PoisonError;
 
 /// A push usually arrives with the commitment: only what is still missing after this long is pulled ([`super::pull`]).
-const GRACE_MS: u64 = 500;
+const GRACE_MS: u64 = 1_000;
 /// Objects of one origin that wait here for their commitment; more are told to come later.
 const ASIDE: usize = 4_096;
 /// Copies of one version with different commitments, before it is known which one counts.
@@ -92,6 +92,8 @@ pub(super) struct SyncState {
     pub(super) refused: Refusals,
     /// Taken in since the start and not on the ledger yet, by origin.
     aside: BTreeMap<AgencyId, BTreeSet<(RecordId, u32)>>,
+    /// Copies without a commitment that are being written at this moment.
+    taking: BTreeMap<(RecordId, u32), usize>,
     /// Origins whose missing objects are being pulled.
     pub(super) pulling: BTreeSet<AgencyId>,
 }
@@ -101,6 +103,7 @@ pub(super) struct Wanted {
     pub(super) origin: AgencyId,
     pub(super) token: [u8; 32],
     pub(super) since: Millis,
+    /// When it is asked for next, by the steady clock.
     pub(super) next: Millis,
     pub(super) attempts: u32,
     pub(super) reason: String,
@@ -111,8 +114,9 @@ pub(super) struct Wanted {
 }
 
 impl Vault {
-    /// Looks at what the ledger gained since the last scan, and at what has arrived meanwhile.
-    pub fn scan(&self, state: &State, now: Millis) {
+    /// Looks at what the ledger gained since the last scan, and at what has arrived meanwhile. Pauses go by the steady clock:
+    /// one that was set back must not put anything off.
+    pub fn scan(&self, state: &State, now: Millis, steady: Millis) {
         let spoilt = std::mem::take(&mut self.sync.lock().unwrap_or_else(PoisonError::into_inner).spoilt);
         for (record, version) in spoilt {
             if let Some(committed) = committed(state, &record, version) {
@@ -121,13 +125,14 @@ impl Vault {
         }
         let mut sync = self.sync.lock().unwrap_or_else(PoisonError::into_inner);
         let feed = state.feed();
-        let new: BTreeSet<(RecordId, u32)> = feed.iter().skip(sync.cursor).copied().collect();
+        // A part of the vector: passing over what was seen would cost more with every record.
+        let new: BTreeSet<(RecordId, u32)> = feed.skip(sync.cursor).into_iter().collect();
         sync.cursor = feed.len();
         for (record, version) in new {
             let Some(origin) = state.origin_of(&record).filter(|o| *o != self.keys.agency()) else { continue };
             let Some(committed) = committed(state, &record, version) else { continue };
             let Some(token) = self.recognise(state, origin, &record, committed) else { continue };
-            let next = now.plus_ms(GRACE_MS);
+            let next = steady.plus_ms(GRACE_MS);
             let reason = "not arrived yet".to_owned();
             let wanted = new_wanted(origin.clone(), token, now, next, reason);
             sync.wanted.entry((record, version)).or_insert(wanted);
@@ -299,9 +304,8 @@ impl Vault {
             (true, None) => return Err(VaultError::Rule("its content did not come with it")),
         };
         let header = object.envelope.header();
-        if let Some(copies) = waits {
-            self.put_aside(&header.originator, (header.id, header.version), copies)?;
-        }
+        let aside = || self.put_aside(&header.originator, (header.id, header.version));
+        let _aside = waits.then(aside).transpose()?;
         self.cards.note(object.grant.commitment(), &opened.body);
         let pull_checks = opened.body.pull_checks.clone();
         let take = Take { object, pull_checks, request: None, content: None, proposal: None, apart, at: now };
@@ -332,28 +336,34 @@ impl Vault {
                     return Err(VaultError::Rule("the ledger committed something else"));
                 }
                 rules::check_agreement(state, label, agreement, rules::At { index: c.index, time: c.time })?;
-                None
+                false
             }
             // Its commitment may be on its way, and its agreement too: nothing is held that none covers here already.
             None => {
                 let at = rules::At { index: u64::MAX, time: state.time() };
                 rules::check_agreement(state, label, agreement, at)
                     .map_err(|_| VaultError::NotYet("no agreement in force here covers it"))?;
-                Some(entries.len())
+                true
             }
         };
         Ok(Some(Admitted { opened, waits }))
     }
 
-    /// Counts an object that waits for its commitment. What no commitment comes for stays on the disk, so it is bounded.
-    fn put_aside(&self, origin: &AgencyId, key: (RecordId, u32), copies: usize) -> Result<(), VaultError> {
+    /// Counts an object that waits for its commitment. What no commitment comes for stays on the disk, so it is bounded,
+    /// however many come at once.
+    fn put_aside(&self, origin: &AgencyId, key: (RecordId, u32)) -> Result<Aside<'_>, VaultError> {
         let mut sync = self.sync.lock().unwrap_or_else(PoisonError::into_inner);
+        let sync = &mut *sync;
         let waiting = sync.aside.entry(origin.clone()).or_default();
-        if copies >= COPIES || waiting.len() >= ASIDE && !waiting.contains(&key) {
+        // One that is written meanwhile counts as both rather than as none.
+        let taking = sync.taking.get(&key).copied().unwrap_or(0);
+        let copies = self.intake.entries(&key.0, key.1).len();
+        if copies.saturating_add(taking) >= COPIES || waiting.len() >= ASIDE && !waiting.contains(&key) {
             return Err(VaultError::NotYet("too much of its originator waits for a commitment"));
         }
         waiting.insert(key);
-        Ok(())
+        sync.taking.insert(key, taking + 1);
+        Ok(Aside { vault: self, key })
     }
 
     /// The object that a token names, if it is committed, names the puller's agency and `leaves` this node; None is all
@@ -419,8 +429,26 @@ impl Vault {
 /// An object that may be taken in.
 struct Admitted {
     opened: rules::Opened,
-    /// Copies of its version that are here, when it waits for its commitment.
-    waits: Option<usize>,
+    /// Whether it waits for its commitment.
+    waits: bool,
+}
+
+/// A copy without a commitment that is being written; counted until it is dropped.
+struct Aside<'a> {
+    vault: &'a Vault,
+    key: (RecordId, u32),
+}
+
+impl Drop for Aside<'_> {
+    fn drop(&mut self) {
+        let mut sync = self.vault.sync.lock().unwrap_or_else(PoisonError::into_inner);
+        let left = sync.taking.get(&self.key).map_or(0, |taking| taking.saturating_sub(1));
+        if left > 0 {
+            sync.taking.insert(self.key, left);
+        } else {
+            sync.taking.remove(&self.key);
+        }
+    }
 }
 
 fn new_wanted(origin: AgencyId, token: [u8; 32], since: Millis, next: Millis, reason: String) -> Wanted {

@@ -1,5 +1,6 @@
 //! Fault <-> gRPC status. The one table of kinds and codes.
 
+use super::pb::v1::PublishFailure;
 use crate::domain::fault::{Fault, FaultKind};
 use prost::Message;
 use tonic::{Code, Status};
@@ -35,6 +36,8 @@ struct ErrorInfo {
     metadata: std::collections::BTreeMap<String, String>,
 }
 
+/// Reasons for which a node has no room, which is another status than a node that is not there.
+const SHORT_OF: [&str; 2] = ["OVERLOADED", "DISK_FULL"];
 const ERROR_INFO: &str = "type.googleapis.com/google.rpc.ErrorInfo";
 const DOMAIN: &str = "hufu";
 
@@ -44,6 +47,7 @@ pub fn status_of(fault: &Fault) -> Status {
         FaultKind::Usage => Code::InvalidArgument,
         FaultKind::Refused => Code::PermissionDenied,
         FaultKind::NotFound => Code::NotFound,
+        FaultKind::Unavailable if SHORT_OF.contains(&fault.reason) => Code::ResourceExhausted,
         FaultKind::Unavailable => Code::Unavailable,
         FaultKind::Integrity => Code::DataLoss,
         FaultKind::Conflict => Code::FailedPrecondition,
@@ -70,6 +74,10 @@ pub fn fault_of(status: &Status) -> Fault {
         Code::Aborted | Code::AlreadyExists | Code::FailedPrecondition => FaultKind::Conflict,
         _ => FaultKind::Internal,
     };
+    // A limit of the transport: it knows no reasons of ours.
+    if status.code() == Code::ResourceExhausted && status.details().is_empty() {
+        return Fault::overloaded("too many calls are under way on one connection");
+    }
     let info = RpcStatus::decode(status.details())
         .ok()
         .and_then(|s| s.details.into_iter().find(|d| d.type_url == ERROR_INFO))
@@ -85,6 +93,18 @@ pub fn fault_of(status: &Status) -> Fault {
             .hint("is it running? see `hufu doctor`, and the profile's endpoint");
     }
     fault
+}
+
+/// A status as part of an answer, for a stream that goes on.
+pub fn failure_of(status: &Status) -> PublishFailure {
+    let (code, message) = (status.code() as i32, status.message().to_owned());
+    PublishFailure { code, message, details: status.details().to_vec() }
+}
+
+/// The fault that such a part of an answer carries.
+pub fn fault_of_failure(failure: PublishFailure) -> Fault {
+    let PublishFailure { code, message, details } = failure;
+    fault_of(&Status::with_details(Code::from(code), message, details.into()))
 }
 
 /// Reasons are static words in this process; a word that is not known here becomes its kind's own.
@@ -130,10 +150,14 @@ const REASONS: &[&str] = &[
     "OUTBOX_FULL",
     "BAD_COMPLAINT",
     "DEADLINE",
+    "DISK_FULL",
     "UNKNOWN_GRADE",
     "UNKNOWN_KIND",
     "UNKNOWN_ROLE",
     "UNKNOWN_AGENCY",
+    "UNKNOWN_NODE",
+    "BAD_DESCRIPTOR",
+    "NODE_REMOVED",
     "UNKNOWN_AGREEMENT",
     "BAD_AGENCY",
     "BAD_AGREEMENT",
@@ -225,12 +249,27 @@ const REASONS: &[&str] = &[
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::domain::reserve::Work;
 
     #[test]
     fn a_fault_survives_the_trip() {
         let f = Fault::refused("ABOVE_CLEARANCE", "the grade is above your clearance").hint("ask somebody cleared");
         assert_eq!(fault_of(&status_of(&f)), f);
+        assert_eq!(fault_of_failure(failure_of(&status_of(&f))), f);
         let odd = Fault::refused("SOMETHING_NEW", "x");
         assert_eq!(fault_of(&status_of(&odd)).kind, FaultKind::Refused);
+    }
+
+    /// Whatever is at its bound, in this program or in the transport below it, has one name for people.
+    #[test]
+    fn what_is_at_its_bound_is_named() {
+        let ours = Fault::overloaded("too many calls");
+        assert_eq!(status_of(&ours).code(), Code::ResourceExhausted);
+        assert_eq!(fault_of(&status_of(&ours)), ours);
+        let full = Work::Content.refusal();
+        assert_eq!((status_of(&full).code(), fault_of(&status_of(&full))), (Code::ResourceExhausted, full));
+        let shed = fault_of(&Status::resource_exhausted("Too many active requests for the connection"));
+        assert_eq!((shed.reason, shed.kind), ("OVERLOADED", FaultKind::Unavailable));
+        assert!(shed.hint.is_some());
     }
 }

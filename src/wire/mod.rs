@@ -6,7 +6,7 @@
 
 mod fault;
 
-pub use fault::{fault_of, status_of};
+pub use fault::{failure_of, fault_of, fault_of_failure, status_of};
 
 /// Generated from `proto/`; docs are there.
 #[allow(clippy::all, missing_docs, reason = "generated code")]

@@ -88,7 +88,9 @@ fn an_amendment_is_the_next_version_for_the_same_readers() {
 
     // Who may see it is told why not; to everybody else it is absent.
     let title = ["--title", "x"];
-    for (who, reason) in [("customs-analyst", "FOREIGN_ORIGINATOR"), ("police-duty", "publish-needs-originator")] {
+    for (who, reason) in
+        [("customs-analyst", "only the originator's own people"), ("police-duty", "publish-needs-originator")]
+    {
         let refused = amend(&demo, who, &record, &title);
         assert!(refused.code == 3 && refused.stderr.contains(reason), "{who}: {}", refused.stderr);
     }

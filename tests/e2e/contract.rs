@@ -43,8 +43,10 @@ fn lists_histories_exports_and_explanations() {
     assert_eq!((denied.code, &denied.stderr), (4, &unknown.stderr));
 
     let bench = ["bench", "publish", "--clients", "2", "--seconds", "1", "--bytes", "64", "--agreement", "border-2026"];
-    let bench = demo.run("police-analyst", &bench);
-    assert!(bench.ok()["ops"].as_u64().unwrap() > 0 && bench.ok()["errors"] == 0, "{:?}", bench.lines);
+    for way in [&[][..], &["--stream"]] {
+        let bench = demo.run("police-analyst", &[&bench[..], way].concat());
+        assert!(bench.ok()["ops"].as_u64().unwrap() > 0 && bench.ok()["errors"] == 0, "{:?}", bench.lines);
+    }
     let load = ["bench", "load", "--clients", "2", "--records", "12", "--agreement", "border-2026"];
     let load = demo.run("police-analyst", &load);
     assert!(load.ok()["ops"] == 12 && load.ok()["errors"] == 0, "{:?}", load.lines);

@@ -184,10 +184,14 @@ impl Demo {
 
     /// Starts a single node again, as an operator would.
     pub fn start_node(&self, agency: &str) -> Node {
+        self.start_node_by(agency, self.hufu_of(agency))
+    }
+
+    /// The same by a command that stands for `hufu` itself.
+    pub fn start_node_by(&self, agency: &str, mut hufu: Command) -> Node {
         let dir = self.dir.join("nodes").join(agency);
         let log = std::fs::File::options().append(true).open(dir.join("log")).unwrap();
-        let child = self
-            .hufu_of(agency)
+        let child = hufu
             .args(["node", "run", "--config"])
             .arg(dir.join("hufu.toml"))
             .stdin(Stdio::null())
@@ -255,6 +259,13 @@ fn gone(pid: &str) {
 
 /// A node started by hand.
 pub struct Node(Child);
+
+impl Node {
+    /// Its exit code, once it ended by itself.
+    pub fn ended(&mut self) -> Option<i32> {
+        self.0.try_wait().unwrap().map(|status| status.code().expect("it ended by itself"))
+    }
+}
 
 impl Drop for Node {
     fn drop(&mut self) {

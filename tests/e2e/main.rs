@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "test")]
 
 mod amends;
+mod bad_days;
 mod contract;
 mod copies;
 mod demo;
@@ -9,6 +10,7 @@ mod finds;
 mod lanes;
 mod leaks;
 mod lines;
+mod membership;
 mod netns;
 mod notices;
 mod peers;
@@ -20,6 +22,7 @@ mod shares;
 mod sizes;
 mod standing;
 mod stix;
+mod streams;
 mod survives;
 mod timing;
 mod watched;

@@ -207,7 +207,7 @@ fn token_of(demo: &Demo, agency: &str, record: &str) -> [u8; 32] {
     // A vault with the node's keys and nothing in it looks for everything that the node is owed.
     let folder = tempfile::tempdir().unwrap();
     let vault = Vault::new(keys, Intake::open(&hufu::journal::System, folder.path(), Box::new(SystemEntropy)).unwrap());
-    vault.scan(&state, Millis(0));
+    vault.scan(&state, Millis(0), Millis(0));
     let police: AgencyId = "police".parse().unwrap();
     let asked = Asked::default();
     let turn = vault.begin_pulling(&police).unwrap();

@@ -24,7 +24,7 @@ fn value(page: &str, sample: &str) -> Option<f64> {
     page.lines().find_map(|l| l.strip_prefix(sample)?.strip_prefix(' ')?.parse().ok())
 }
 
-fn health(demo: &Demo, agency: &str) -> Ran {
+pub fn health(demo: &Demo, agency: &str) -> Ran {
     let file = demo.dir().join("nodes").join(agency).join("hufu.toml");
     ran(hufu().args(["--json", "node", "health", "--config"]).arg(file).output().unwrap())
 }

@@ -1,10 +1,10 @@
 //! The demo's folder: agencies, genesis, configurations, profiles of the first officers.
 
-use crate::cli::agency::{Init, init};
+use crate::cli::agency::{At, Init, init};
 use crate::cli::federation::{draw_up, sign};
 use crate::cli::output::Out;
 use crate::config::{
-    Listen, LogForm, LogLevel, NodeConfig, Notices, PeerConfig, Profile, Raft, Secrecy, read_text, write_file,
+    Listen, Load, LogForm, LogLevel, NodeConfig, Notices, PeerConfig, Profile, Raft, Secrecy, read_text, write_file,
     write_genesis,
 };
 use crate::domain::agency::Tier;
@@ -166,6 +166,7 @@ fn make(plan: &Plan, clock: &dyn Clock) -> Result<(), Fault> {
             compartments: if a.border_ops { vec!["border-ops".parse()?] } else { Vec::new() },
             federation: "hufu-demo".parse()?,
             dir: plan.node_dir(a.id),
+            place: At::default(),
         };
         descriptors.push(init(&args, true, clock.now(), &mut SystemEntropy)?);
         for officer in ["officer", "officer-2"] {
@@ -207,6 +208,7 @@ fn config(plan: &Plan, index: usize, agency: AgencyId) -> Result<NodeConfig, Fau
         node: "1".into(),
         data: "data".into(),
         genesis: "../../genesis.json".into(),
+        charter: None,
         ca: "ca.pem".into(),
         ca_key: Some("ca.key".into()),
         cert: "node.pem".into(),
@@ -228,6 +230,7 @@ fn config(plan: &Plan, index: usize, agency: AgencyId) -> Result<NodeConfig, Fau
         peers,
         raft: Raft::default(),
         notices: Notices::default(),
+        load: Load::default(),
     })
 }
 

@@ -6,11 +6,9 @@ use super::harness::{Nodes, follow, until};
 use super::*;
 use crate::cluster::snapshot::encode_snapshot;
 use crate::domain::agreement::Terms;
-use crate::domain::label::Grade;
-use crate::domain::record::Kind;
 use crate::domain::time::Millis;
 use crate::ledger::fixture::{Federation, suspended, three_voters};
-use crate::ledger::{Act, Command, SignedAct, SignedBatch};
+use crate::ledger::{Act, Command, SignedAct, fixture};
 use openraft::StoredMembership;
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -63,16 +61,7 @@ impl Honest {
     }
 
     fn batch(&self, a: &Agency, sequence: u64, commands: Vec<Command>) -> Vec<u8> {
-        SignedBatch {
-            federation: self.f.id.clone(),
-            node: a.node,
-            incarnation: 1,
-            sequence,
-            not_after: 1_000,
-            time: Millis(2_000_000),
-            commands,
-        }
-        .seal(&a.node_key)
+        fixture::batch(&self.f, a, (1, sequence), commands)
     }
 
     fn signed(&self, a: &Agency, act: &Act, expected: u32) -> Command {
@@ -134,22 +123,36 @@ impl Honest {
     }
 }
 
+/// Of a leader that shows fewer grants than this node's voters ask for, since others vote by its own log, the vote that this
+/// node gave counts; without it nobody is believed.
+#[tokio::test]
+async fn a_voter_counts_the_vote_that_it_gave() {
+    let h = Honest::start(three_voters()).await;
+    let term = |c: &Arc<Cluster>| c.raft.metrics().borrow().vote.leader_id.term;
+    until("each asked for votes itself", || h.both().into_iter().all(|c| term(c) == TERM - 1)).await;
+    let asks = VoteRequest { vote: Vote::new(TERM, h.f.police.node.0), last_log_id: Some(h.first().log_id) };
+    let body = codec::message(|w| codec::write_vote_request(w, &asks));
+    let reply = h.send(&h.third, CallKind::Vote, body).await.unwrap();
+    assert!(codec::parse(&reply, codec::read_vote_reply).unwrap().vote_granted);
+    let leads = AppendEntriesRequest::<TypeConfig> {
+        vote: Vote::new_committed(TERM, h.f.police.node.0),
+        prev_log_id: None,
+        entries: vec![h.first()],
+        leader_commit: None,
+    };
+    let [own, _] = h.grants(TERM);
+    let body = codec::message(|w| {
+        write_grants(w, &[own]);
+        codec::write_append(w, &leads);
+    });
+    h.send(&h.third, CallKind::Append, body.clone()).await.unwrap();
+    let refused = h.send(&h.customs, CallKind::Append, body).await.unwrap_err();
+    assert!(refused.to_string().contains("was elected"), "{refused}");
+    h.stop().await;
+}
+
 fn terms() -> Terms {
-    Terms {
-        id: "border-2026".parse().unwrap(),
-        version: 1,
-        parties: ["police".parse().unwrap(), "customs".parse().unwrap()].into(),
-        publishers: Default::default(),
-        kinds: Kind::ALL.into(),
-        grade: Grade::Secret,
-        compartments: Default::default(),
-        purpose: "exercise".into(),
-        default_period_years: 10,
-        legal_basis: String::new(),
-        retention_years: 5,
-        start: Millis(0),
-        end: Millis(u64::MAX),
-    }
+    fixture::terms("border-2026", &["police", "customs"])
 }
 
 /// An agreement was ended; its other party, elected once more, sends a log in which it was not.

@@ -1,6 +1,7 @@
 //! Nodes of one federation in one process, and the calls between them.
 
 use super::*;
+use crate::ledger::Charter;
 use crate::ledger::fixture::{Agency, Federation};
 use crate::seal::SigningKey;
 use std::collections::BTreeMap;
@@ -21,6 +22,11 @@ pub(super) type Nodes = Arc<Net>;
 impl Net {
     pub(super) fn join(&self, cluster: &Arc<Cluster>) {
         self.up.lock().unwrap().insert(cluster.node().0, Arc::downgrade(cluster));
+    }
+
+    /// One is not reached any more.
+    pub(super) fn lose_node(&self, node: NodeId) {
+        self.up.lock().unwrap().remove(&node.0);
     }
 
     /// Nobody reaches anybody.
@@ -69,12 +75,28 @@ const QUICK: Timings = Timings { heartbeat_ms: 50, election_min_ms: 200, electio
 const NEVER: Timings = Timings { heartbeat_ms: 1_000, election_min_ms: 600_000, election_max_ms: 700_000 };
 
 pub(super) async fn start(f: &Federation, agency: &Agency, seed: u8, nodes: &Nodes, dir: &TempDir) -> Arc<Cluster> {
-    start_with(f, agency, (seed, QUICK), nodes, dir).await
+    start_with(f, agency, (seed, QUICK), nodes, dir, None).await
+}
+
+/// One that has a charter.
+pub(super) async fn start_told(
+    f: &Federation,
+    (agency, seed): (&Agency, u8),
+    nodes: &Nodes,
+    dir: &TempDir,
+    charter: Option<Charter>,
+) -> Arc<Cluster> {
+    start_with(f, agency, (seed, QUICK), nodes, dir, charter).await
+}
+
+/// Where a node keeps its ledger.
+pub(super) fn folder(dir: &TempDir, agency: &Agency) -> std::path::PathBuf {
+    dir.path().join(format!("{}-{}", agency.id, agency.node))
 }
 
 /// A node that follows whoever leads.
 pub(super) async fn follow(f: &Federation, agency: &Agency, seed: u8, nodes: &Nodes, dir: &TempDir) -> Arc<Cluster> {
-    start_with(f, agency, (seed, NEVER), nodes, dir).await
+    start_with(f, agency, (seed, NEVER), nodes, dir, None).await
 }
 
 async fn start_with(
@@ -83,17 +105,19 @@ async fn start_with(
     (seed, timings): (u8, Timings),
     nodes: &Nodes,
     dir: &TempDir,
+    charter: Option<Charter>,
 ) -> Arc<Cluster> {
     let options = || ClusterOptions {
         node: agency.node,
         host: Arc::new(System),
         materialised: Materialise::InStore,
-        dir: dir.path().join(agency.id.as_str()),
+        dir: folder(dir, agency),
         genesis: f.genesis.clone(),
         timings,
         peers: [&f.police, &f.customs, &f.third].map(|a| a.node).into(),
         calls: Arc::new(Wire { from: agency.node, nodes: Arc::clone(nodes) }),
         key: SigningKey::from_seed(&[seed; 32]).unwrap(),
+        charter: charter.clone(),
     };
     let deadline = Instant::now() + Duration::from_secs(10);
     let cluster = loop {

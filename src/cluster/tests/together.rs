@@ -1,11 +1,14 @@
 //! Several nodes of one federation in one process: elections, certificates, snapshots.
 
-use super::harness::{Nodes, cut_log, leader, start, until};
+use super::harness::{Nodes, cut_log, folder, leader, start, until};
 use super::*;
+use crate::cluster::Committer;
+use crate::cluster::Incarnation;
 use crate::domain::canon::Canon;
-use crate::domain::time::Millis;
-use crate::ledger::SignedBatch;
+use crate::domain::time::{At, Millis};
 use crate::ledger::fixture::three_voters;
+use crate::ledger::{Command, CommandReply, fixture};
+use crate::seal::SigningKey;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::Instant;
@@ -101,14 +104,17 @@ async fn a_newcomer_is_fed_a_certified_snapshot() {
             })
             .await;
             assert_eq!(third.state().digest(), leader.state().digest());
-            assert!(dir.path().join("cyberspace").join("snapshot").exists(), "by a snapshot, and not by the log");
+            assert!(
+                dir.path().join(format!("cyberspace-{}", f.third.node)).join("snapshot").exists(),
+                "by a snapshot, and not by the log"
+            );
             third.shutdown().await;
         }
         for node in [police, customs] {
             node.shutdown().await;
         }
         for agency in [&f.police, &f.customs] {
-            let kept = dir.path().join(agency.id.as_str()).join("snapshot.certificates");
+            let kept = folder(&dir, agency).join("snapshot.certificates");
             let there = kept.exists();
             // Who lost the folder's certificates and does not lead has none again.
             assert!(there || restarted);
@@ -189,7 +195,7 @@ async fn a_snapshot_keeps_its_certificate_when_who_gave_it_is_gone() {
     until("the ledger goes on", || third.applied() > at && third.applied() == police.applied()).await;
     assert_eq!(third.state().digest(), police.state().digest());
     for agency in [&f.police, &f.third] {
-        let folder = dir.path().join(agency.id.as_str());
+        let folder = folder(&dir, agency);
         assert!(folder.join("snapshot").exists() && folder.join("snapshot.certificates").exists());
     }
     for node in [police, third] {
@@ -210,16 +216,7 @@ async fn without_a_certificate_the_log_is_kept_and_bounded() {
     nodes.lose(Some(CallKind::Attest));
     leads.log.hold_at_most(1);
     let agency = if leads.node() == f.police.node { &f.police } else { &f.customs };
-    let batch = SignedBatch {
-        federation: f.id.clone(),
-        node: agency.node,
-        incarnation: 1,
-        sequence: 1,
-        not_after: 1_000,
-        time: Millis(2_000_000),
-        commands: Vec::new(),
-    };
-    let batch = batch.seal(&agency.node_key);
+    let batch = fixture::batch(&f, agency, (1, 1), Vec::new());
     let last = leads.raft.metrics().borrow().last_log_index;
     let refused = leads.propose(batch.clone(), Instant::now() + Duration::from_secs(2)).await.unwrap_err();
     assert!(refused.to_string().contains("log is full"), "{refused}");
@@ -227,7 +224,7 @@ async fn without_a_certificate_the_log_is_kept_and_bounded() {
         let metrics = leads.raft.metrics().borrow().clone();
         assert_eq!((metrics.snapshot, metrics.purged, metrics.last_log_index), (None, None, last));
     }
-    assert!(!dir.path().join(agency.id.as_str()).join("snapshot").exists());
+    assert!(!folder(&dir, agency).join("snapshot").exists());
 
     nodes.lose(None);
     let (proposer, deadline) = (Arc::clone(&leads), Instant::now() + Duration::from_secs(25));
@@ -237,6 +234,67 @@ async fn without_a_certificate_the_log_is_kept_and_bounded() {
     leads.raft.trigger().purge_log(at().unwrap()).await.unwrap();
     assert_eq!(proposing.await.unwrap().unwrap().refused, None);
     drop(leads);
+    for node in [police, customs] {
+        node.shutdown().await;
+    }
+}
+
+/// A voter that comes and goes faster than elections deposes nobody and adds nothing to the log: it starts with the vote that
+/// it has, and asks for votes only when it heard no leader for a lease and an election's time.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_voter_that_comes_and_goes_deposes_nobody() {
+    let (f, dir, nodes) = (three_voters(), tempfile::tempdir().unwrap(), Nodes::default());
+    let police = start(&f, &f.police, 100, &nodes, &dir).await;
+    let customs = start(&f, &f.customs, 20, &nodes, &dir).await;
+    let third = start(&f, &f.third, 60, &nodes, &dir).await;
+    leader(&[&police, &customs, &third]).await;
+    until("all have begun", || [&police, &customs, &third].iter().all(|c| c.applied() > 0)).await;
+    third.shutdown().await;
+    drop(third);
+    let leads = leader(&[&police, &customs]).await;
+    let seen = || {
+        let m = leads.raft.metrics().borrow().clone();
+        (m.current_term, m.current_leader, m.last_log_index)
+    };
+    let (term, led, last) = seen();
+    for _ in 0..8 {
+        let third = start(&f, &f.third, 60, &nodes, &dir).await;
+        leads.raft.client_write(Entry::default()).await.unwrap();
+        third.shutdown().await;
+    }
+    assert_eq!(seen(), (term, led, last.map(|index| index + 8)));
+    drop(leads);
+    for node in [police, customs] {
+        node.shutdown().await;
+    }
+}
+
+/// A node's clock names its starts. One that was set back makes a start look like an earlier one, whose batches the ledger
+/// would refuse as old: the start takes a later name.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_start_after_a_clock_was_set_back_or_ahead_goes_on() {
+    const DAY_MS: u64 = 86_400_000;
+    let (f, dir, nodes) = (federation(), tempfile::tempdir().unwrap(), Nodes::default());
+    let police = start(&f, &f.police, 100, &nodes, &dir).await;
+    let customs = start(&f, &f.customs, 20, &nodes, &dir).await;
+    leader(&[&police, &customs]).await;
+    let noon = 20 * DAY_MS;
+    let mut last = (0, 0);
+    for (n, now) in [(1u8, noon), (2, noon - DAY_MS), (3, noon + DAY_MS), (4, noon)] {
+        let key = SigningKey::from_seed(&[100; 32]).unwrap();
+        let clock = Arc::new(At(Millis(now)));
+        let incarnation = Incarnation::begin(&System, dir.path(), Millis(now)).unwrap();
+        let committer = Committer::start(Arc::clone(&police), f.id.clone(), police.node(), key, incarnation, clock);
+        let anchor = Command::Anchor { checkpoint: [n; 32] };
+        let (_, reply) = committer.submit(anchor, Duration::from_secs(20)).await.unwrap();
+        assert!(matches!(reply, CommandReply::Done), "{reply:?}");
+        let state = police.state();
+        let named = state.node(police.node()).unwrap().last;
+        assert!(named > last, "{named:?} after {last:?}");
+        last = named;
+        // One clock moves the ledger's time by its own agency's report alone.
+        assert!(state.time() <= Millis(noon + DAY_MS));
+    }
     for node in [police, customs] {
         node.shutdown().await;
     }

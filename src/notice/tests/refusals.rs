@@ -226,10 +226,10 @@ fn a_full_outbox_refuses_routine_before_a_flash() {
         block(police.accept(&state, vec![d], ("duty", free), START, &mut Dice(15)))
     };
     let little = 64 << 20;
-    assert!(matches!(send(Precedence::Routine, little), Err(NoticeError::Full)));
-    assert!(matches!(send(Precedence::Immediate, little), Err(NoticeError::Full)));
+    assert!(matches!(send(Precedence::Routine, little), Err(NoticeError::Disk(_))));
+    assert!(matches!(send(Precedence::Immediate, little), Err(NoticeError::Disk(_))));
     send(Precedence::Flash, little).unwrap();
-    assert!(matches!(send(Precedence::Flash, 1 << 20), Err(NoticeError::Full)), "nothing at all when it is full");
+    assert!(matches!(send(Precedence::Flash, 1 << 20), Err(NoticeError::Disk(_))), "nothing at all when it is full");
 }
 
 /// What takes a notice back, or confirms its marking, gets through when the disk is short, however urgent the notice was.
@@ -244,10 +244,10 @@ fn what_follows_a_notice_has_the_room_of_a_flash() {
     };
     let little = 64 << 20;
     for kind in [LetterKind::Recall, LetterKind::Cancel, LetterKind::Confirm] {
-        assert!(matches!(send(kind, 1 << 20), Err(NoticeError::Full)), "{kind:?}: nothing at all when it is full");
+        assert!(matches!(send(kind, 1 << 20), Err(NoticeError::Disk(_))), "{kind:?}: nothing at all when it is full");
         send(kind, little).unwrap();
     }
-    assert!(matches!(send(LetterKind::Notice, little), Err(NoticeError::Full)));
+    assert!(matches!(send(LetterKind::Notice, little), Err(NoticeError::Disk(_))));
 }
 
 /// One of several addressees for whom there is no room keeps nothing from the others, and is named.

@@ -1,6 +1,10 @@
 //! Who is served, and who holds up whom.
 
 use super::*;
+use crate::journal::Stalled;
+use std::path::Path;
+use std::time::Duration;
+use tokio::time::timeout;
 
 /// Somebody copies the pull check of a record into a grant of their own: the record can be pulled all the same.
 #[test]
@@ -9,7 +13,7 @@ fn r_a_copied_pull_check_hides_nothing() {
     let (first, second) = (t.seal(draft(record(16), Grade::Secret, &["customs"])), record(17));
     let (mut t, first) = t.committed(first);
     let customs = t.customs.id.clone();
-    t.customs.vault.scan(&t.state, NOW);
+    t.customs.vault.scan(&t.state, NOW, NOW);
     let token = t.customs.vault.sync.lock().unwrap().wanted[&(record(16), 1)].token;
     let other = t.seal(draft(second, Grade::Secret, &["customs"]));
     // As a forged grant would have it: both under one check.
@@ -113,7 +117,7 @@ fn owed() -> Two {
         ));
         t.police.apply(&mut t.state, 20 + n, prepared.unwrap().command);
     }
-    t.customs.vault.scan(&t.state, NOW);
+    t.customs.vault.scan(&t.state, NOW, NOW);
     t
 }
 
@@ -150,4 +154,67 @@ fn a_slow_object_holds_up_no_other() {
     let wire = Wire { police: &t.police, state: &t.state, silent, asked: Default::default() };
     assert_eq!(pull(&t, &wire, 1_000), 0, "the slow one came first");
     assert_eq!(pull(&t, &wire, 9_000), 2, "and then last");
+}
+
+/// A clock that somebody sets, beside one that nobody does.
+struct Jumped {
+    now: Millis,
+    steady: Millis,
+}
+
+impl crate::domain::time::Clock for Jumped {
+    fn now(&self) -> Millis {
+        self.now
+    }
+
+    fn steady(&self) -> Millis {
+        self.steady
+    }
+}
+
+/// A clock that is set back by a day, or ahead, puts nothing off.
+#[test]
+fn a_clock_that_jumps_delays_no_pull() {
+    const DAY_MS: u64 = 86_400_000;
+    for now in [Millis(NOW.0 - DAY_MS), NOW.plus_ms(DAY_MS)] {
+        let t = owed();
+        let vault = &t.customs.vault;
+        let silent = Box::new(|_: &[u8; 32], n| n < 1);
+        let wire = Wire { police: &t.police, state: &t.state, silent, asked: Default::default() };
+        assert_eq!(pull(&t, &wire, 1_000), 0, "it does not answer: there is a pause");
+        let steady = NOW.plus_ms(9_000);
+        assert_eq!(vault.due(steady), std::slice::from_ref(&t.police.id), "at {now:?}");
+        let turn = vault.begin_pulling(&t.police.id).unwrap();
+        assert_eq!(block(vault.pull(&turn, &t.state, &wire, &Jumped { now, steady })), 3);
+    }
+}
+
+/// Objects that wait for a disk that stands still are bounded; whoever comes later hears so, and nothing is closed by it.
+#[test]
+fn a_disk_that_stands_still_turns_objects_away() {
+    let t = two();
+    let object = t.seal(draft(record(18), Grade::Internal, &["customs"])).object;
+    let host = Stalled::default();
+    let mut intake = Intake::open(&host, Path::new("/vault"), Box::new(Counter::at(9))).unwrap();
+    intake.hold_at_most(2 * object.to_blob().len());
+    let take = || Take {
+        object: object.clone(),
+        pull_checks: Vec::new(),
+        request: None,
+        content: None,
+        proposal: None,
+        apart: None,
+        at: NOW,
+    };
+    for _ in 0..2 {
+        // Who asked goes away; what was asked stands.
+        let waited = block(async { timeout(Duration::ZERO, intake.take(take())).await });
+        assert!(waited.is_err(), "it waits for the disk");
+    }
+    assert!(matches!(block(intake.take(take())), Err(VaultError::Busy)));
+    assert!(!intake.is_closed() && intake.all().is_empty());
+    host.go();
+    assert_eq!(intake.all(), [(record(18), 1)]);
+    let (taken, ()) = block(async { tokio::join!(intake.take(take()), async { host.go() }) });
+    taken.unwrap();
 }

@@ -2,6 +2,25 @@
 
 use super::*;
 
+/// Objects under one audience key cost its signature once, and header and grant of each the one of their batch; what is
+/// read again costs none.
+#[test]
+fn r_a_signature_is_checked_once_for_all_that_it_covers() {
+    let mut t = two();
+    let sealed: Vec<Prepared> = (80..83).map(|n| t.seal(draft(record(n), Grade::Secret, &["customs"]))).collect();
+    let checked = |t: &Two| t.customs.vault.keys().verified().checked();
+    for (n, prepared) in (1..).zip(&sealed) {
+        block(t.customs.vault.accept(&t.state, prepared.object.clone(), NOW)).unwrap();
+        assert_eq!(checked(&t), 1 + n, "the audience's, and one for each batch");
+    }
+    for (index, prepared) in (20..).zip(sealed) {
+        let id = prepared.object.envelope.header().id;
+        t.police.apply(&mut t.state, index, prepared.command);
+        t.customs.vault.held(&t.state, &id, 0, NOW).unwrap().unwrap();
+    }
+    assert_eq!(checked(&t), 4);
+}
+
 /// One bad object is refused with its reason, wherever it stands among good ones, and the good ones are held.
 #[test]
 fn r_a_bad_object_stops_no_other_of_its_push() {
@@ -49,4 +68,21 @@ fn r_a_bad_object_stops_no_other_of_its_push() {
         }
         assert!(!t.customs.vault.records().contains(&bad), "{kind} at {place}");
     }
+}
+
+/// The bound on copies of one version holds for those that come at once, too.
+#[test]
+fn r_copies_that_come_at_once_are_bounded() {
+    let t = two();
+    let id = record(75);
+    let copy = |seed: u64| {
+        let mut entropy = Counter::at((1 << 32) + (seed << 20));
+        block(t.police.vault.prepare(&t.state, draft(id, Grade::Secret, &["customs"]), NOW, &mut entropy)).unwrap()
+    };
+    let copies: Vec<SealedObject> = (0..20).map(|n| copy(n).object).collect();
+    let at_once = copies.into_iter().map(|object| t.customs.vault.accept(&t.state, object, NOW)).collect::<Vec<_>>();
+    let answers = block(futures_util::future::join_all(at_once));
+    assert_eq!(answers.iter().filter(|a| a.is_ok()).count(), 8);
+    assert!(answers.iter().all(|a| matches!(a, Ok(()) | Err(VaultError::NotYet(_)))));
+    assert_eq!(t.customs.vault.intake.entries(&id, 1).len(), 8);
 }

@@ -1,0 +1,94 @@
+//! Room on the disk: how much each kind of work leaves to what is more important. One table, asked by everybody who is
+//! about to write, before anything is written.
+//!
+//! The order is the point: content goes first, then what people look at and decide, then all notices but flashes, then
+//! flashes, and last the ledger, which the others need. Each reserve is what the work below it may still write, and the audit
+//! entries of that work. A disk that fills up all the same ends in a failed write, and the journal it hits takes nothing more.
+
+use super::fault::Fault;
+use super::notice::Precedence;
+
+/// What somebody is about to do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Work {
+    /// Take in content: publish, import, amend, take a push, pull, index.
+    Content,
+    /// What is audited and brings no content: read, search, decide, administrate, take a report.
+    Act,
+    /// Send or take in a notice, or open one.
+    Notice(Precedence),
+    /// Vote, and follow the ledger.
+    Ledger,
+}
+
+/// Free bytes below which new content is refused.
+const CONTENT: u64 = 256 << 20;
+/// The same of acts: what is above the last notices is for their audit entries.
+const ACT: u64 = 64 << 20;
+/// The same of notices by precedence: the last ones are for flashes, and for what a notice that is out already must be
+/// followed by.
+const NOTICES: [u64; 4] = [16 << 20, 128 << 20, 192 << 20, 256 << 20];
+/// Below this a node stops by itself, while it can still say so in its logs.
+const LEDGER: u64 = 8 << 20;
+
+impl Work {
+    /// Free bytes on the disk below which it is refused.
+    pub fn reserve(self) -> u64 {
+        match self {
+            Work::Content => CONTENT,
+            Work::Act => ACT,
+            Work::Notice(precedence) => NOTICES.get(precedence as usize).copied().unwrap_or(u64::MAX),
+            Work::Ledger => LEDGER,
+        }
+    }
+
+    /// Whether it may write `bytes` where `free` are.
+    pub fn fits(self, bytes: u64, free: u64) -> bool {
+        free.checked_sub(bytes).is_some_and(|left| left >= self.reserve())
+    }
+
+    /// What somebody is told whom the disk has no room for.
+    pub fn refusal(self) -> Fault {
+        let what = match self {
+            Work::Content => "the node's disk is nearly full, so it takes no content in",
+            Work::Act => "the node's disk is so full that only notices are taken",
+            Work::Notice(_) => "the node's disk is too full for a notice of this precedence",
+            Work::Ledger => "the node's disk is full, so the node stops before a write fails",
+        };
+        let hint = match self {
+            Work::Content => "reading and notices go on; whoever runs the node makes room, and it goes on by itself",
+            Work::Act | Work::Notice(_) => "a flash is taken to the last; whoever runs the node makes room",
+            Work::Ledger => "make room outside the data folder, or enlarge the disk, and start the node again",
+        };
+        Fault::unavailable("DISK_FULL", what).hint(hint)
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::indexing_slicing, reason = "test")]
+mod tests {
+    use super::*;
+
+    /// Whatever is refused, what is more important goes on.
+    #[test]
+    fn the_more_important_has_the_smaller_reserve() {
+        let order = [
+            Work::Content,
+            Work::Notice(Precedence::Priority),
+            Work::Notice(Precedence::Immediate),
+            Work::Act,
+            Work::Notice(Precedence::Flash),
+            Work::Ledger,
+        ];
+        assert!(order.windows(2).all(|two| two[0].reserve() > two[1].reserve()), "{order:?}");
+        assert_eq!(Work::Notice(Precedence::Routine).reserve(), Work::Content.reserve());
+        for work in order {
+            let reserve = work.reserve();
+            assert!(work.fits(0, reserve) && !work.fits(1, reserve) && work.fits(1, reserve + 1));
+            assert!(!work.fits(u64::MAX, reserve) && !work.fits(0, 0), "{work:?}");
+            let fault = work.refusal();
+            assert_eq!((fault.reason, fault.kind.exit_code()), ("DISK_FULL", 5));
+            assert!(fault.hint.is_some());
+        }
+    }
+}

@@ -1,0 +1,135 @@
+//! Signatures that verified before: one batch root or audience key stands behind many objects, and is checked once.
+//!
+//! Whether a signature holds depends on key, domain, bytes and signature alone, so an answer never becomes stale; whether
+//! the key still counts is asked by the caller each time. Only good ones are remembered, by a digest of all four, and only
+//! so many: what is forgotten is checked again.
+
+use super::digest::digest;
+use super::error::SealError;
+use super::sign::{PublicKey, Signature};
+use std::collections::BTreeSet;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+/// Most of one generation; two are kept, some 4 MiB together.
+const MOST: usize = 1 << 15;
+
+/// What verified lately.
+#[derive(Default)]
+pub struct Verified {
+    known: Mutex<Generations>,
+    /// How many signatures were checked.
+    #[cfg(test)]
+    checked: std::sync::atomic::AtomicUsize,
+}
+
+/// What was asked for since the last change of generations, and what was before it.
+#[derive(Default)]
+struct Generations {
+    new: BTreeSet<[u8; 32]>,
+    old: BTreeSet<[u8; 32]>,
+}
+
+impl Generations {
+    fn holds(&mut self, name: &[u8; 32]) -> bool {
+        if self.new.contains(name) {
+            return true;
+        }
+        let held = self.old.remove(name);
+        if held {
+            self.add(*name);
+        }
+        held
+    }
+
+    fn add(&mut self, name: [u8; 32]) {
+        if self.new.len() >= MOST {
+            self.old = std::mem::take(&mut self.new);
+        }
+        self.new.insert(name);
+    }
+}
+
+impl Verified {
+    /// [`PublicKey::verify`], unless the same verified lately.
+    pub fn verify(&self, key: &PublicKey, domain: &str, bytes: &[u8], signature: &Signature) -> Result<(), SealError> {
+        let name = digest("hufu.verified", &[key.as_bytes(), domain.as_bytes(), bytes, signature.as_bytes()]);
+        if self.known().holds(&name) {
+            return Ok(());
+        }
+        #[cfg(test)]
+        self.checked.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+        key.verify(domain, bytes, signature)?;
+        self.known().add(name);
+        Ok(())
+    }
+
+    /// How many signatures were checked.
+    #[cfg(test)]
+    pub(crate) fn checked(&self) -> usize {
+        self.checked.load(std::sync::atomic::Ordering::Relaxed)
+    }
+
+    fn known(&self) -> MutexGuard<'_, Generations> {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "test")]
+mod tests {
+    use super::super::batch::sign_batch;
+    use super::super::frozen::Counter;
+    use super::super::sign::SigningKey;
+    use super::*;
+
+    fn keys() -> (SigningKey, SigningKey) {
+        let mut e = Counter::new();
+        (SigningKey::generate(&mut e).unwrap(), SigningKey::generate(&mut e).unwrap())
+    }
+
+    #[test]
+    fn the_same_is_checked_once_and_anything_else_for_itself() {
+        let (key, other) = keys();
+        let (seen, signature) = (Verified::default(), key.sign("hufu.a", b"message"));
+        for _ in 0..3 {
+            seen.verify(&key.public(), "hufu.a", b"message", &signature).unwrap();
+        }
+        assert_eq!(seen.checked(), 1);
+        let mut flipped = *signature.as_bytes();
+        flipped[40] ^= 1;
+        assert!(seen.verify(&other.public(), "hufu.a", b"message", &signature).is_err());
+        assert!(seen.verify(&key.public(), "hufu.b", b"message", &signature).is_err());
+        assert!(seen.verify(&key.public(), "hufu.a", b"messagf", &signature).is_err());
+        assert!(seen.verify(&key.public(), "hufu.a", b"message", &Signature::from_bytes(flipped)).is_err());
+        // What did not verify is not remembered as anything.
+        assert!(seen.verify(&other.public(), "hufu.a", b"message", &signature).is_err());
+        assert_eq!(seen.checked(), 6);
+    }
+
+    #[test]
+    fn the_leaves_of_a_batch_cost_one_check_and_each_needs_its_own_proof() {
+        let (key, other) = keys();
+        let leaves: Vec<[u8; 32]> = (0..7u8).map(|n| digest("test.leaf", &[&[n]])).collect();
+        let proofs = sign_batch(&key, &leaves);
+        let seen = Verified::default();
+        for (leaf, proof) in leaves.iter().zip(&proofs) {
+            proof.verify_once(leaf, &key.public(), &seen).unwrap();
+        }
+        assert_eq!(seen.checked(), 1);
+        assert!(proofs[0].verify_once(&leaves[1], &key.public(), &seen).is_err());
+        assert!(proofs[0].verify_once(&leaves[0], &other.public(), &seen).is_err());
+        assert!(proofs[0].verify_once(&[9; 32], &key.public(), &seen).is_err());
+    }
+
+    #[test]
+    fn memory_is_bounded_and_what_is_asked_for_stays() {
+        let name = |n: usize| digest("test.name", &[&n.to_be_bytes()]);
+        let mut known = Generations::default();
+        for n in 0..3 * MOST {
+            known.add(name(n));
+            assert!(n % MOST != 0 || known.holds(&name(0)), "asked for again and again: {n}");
+        }
+        assert!(known.new.len() <= MOST && known.old.len() <= MOST);
+        assert!(!known.holds(&name(1)), "not asked for in two generations");
+    }
+}

@@ -1,0 +1,379 @@
+//! The network between the nodes: calls and answers that are late, lost, overtaken, or cut off one way.
+//!
+//! What a node is asked runs in its own services, with the peer that the certificate would have named.
+
+use super::dice::Dice;
+use crate::api::{NodeServices, PostServices};
+use crate::cluster::{CallError, CallKind, PeerCalls};
+use crate::domain::canon::Canon;
+use crate::domain::fault::Fault;
+use crate::domain::ids::NodeId;
+use crate::domain::notice::Precedence;
+use crate::identity::{Protocol, SpiffeName, VerifiedPeer};
+use crate::notice::SignedReceipt;
+use crate::service::{PeerComplaints, PeerPost, PeerReports, Position, Positions, Posted};
+use crate::vault::{Outgoing, Parts, PeerVault, Pieces, PushState};
+use crate::wire::fault_of;
+use crate::wire::pb::peer::{
+    self, access_server::Access, consensus_server::Consensus, position_server::Position as _, post_server::Post,
+    vault_server::Vault,
+};
+use std::collections::{BTreeMap, BTreeSet};
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::Duration;
+use tokio::runtime::Handle;
+use tokio::sync::oneshot;
+use tokio::time::timeout;
+use tonic::{Code, Request, Response, Status};
+
+const ASK: Duration = Duration::from_secs(1);
+const TRANSFER: Duration = Duration::from_secs(10);
+const DELIVER: Duration = Duration::from_secs(2);
+const RELAY: Duration = Duration::from_secs(4);
+
+type Boxed<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
+
+/// What answers for a node.
+#[derive(Clone)]
+pub(super) struct Served {
+    pub(super) handle: Handle,
+    pub(super) nodes: NodeServices,
+    pub(super) post: PostServices,
+}
+
+/// Who a node is to others.
+#[derive(Clone)]
+pub(super) struct Card {
+    pub(super) node: NodeId,
+    pub(super) name: SpiffeName,
+    pub(super) key: [u8; 32],
+}
+
+/// What is done when a message arrives.
+enum Arrival {
+    /// A call: its target's services, or none if it is down.
+    Call(Box<dyn FnOnce(Option<Served>) + Send>),
+    /// An answer.
+    Answer(Box<dyn FnOnce() + Send>),
+}
+
+/// From, to, what is asked, and whether this is the answer.
+type Way = (NodeId, NodeId, &'static str, bool);
+
+struct Sent {
+    way: Way,
+    arrival: Arrival,
+}
+
+#[derive(Default)]
+struct Lines {
+    tick: u64,
+    /// By arrival, then by the line and kind, then by number: in which order a node's own tasks sent within one tick decides
+    /// nothing, for tokio wakes who waits for the same change in an order of its own.
+    on_the_way: BTreeMap<(u64, Way, u64), Sent>,
+    /// How many messages went each way.
+    sent: BTreeMap<Way, u64>,
+    up: BTreeMap<NodeId, Served>,
+    cut: BTreeSet<(NodeId, NodeId)>,
+    /// One message in so many is lost; none for 0.
+    loses_one_in: u64,
+    slowest_ms: u64,
+    trace: Vec<String>,
+    /// Objects that were handed to a node: (record id in words, node).
+    handed: Vec<(String, NodeId)>,
+}
+
+/// The network; clones are the same one.
+#[derive(Clone)]
+pub(super) struct Net {
+    lines: Arc<Mutex<Lines>>,
+    seed: u64,
+}
+
+impl Net {
+    pub(super) fn new(dice: &Dice) -> Net {
+        let lines = Lines { slowest_ms: 4, ..Lines::default() };
+        Net { lines: Arc::new(Mutex::new(lines)), seed: dice.below(u64::MAX) }
+    }
+
+    fn lines(&self) -> MutexGuard<'_, Lines> {
+        self.lines.lock().unwrap()
+    }
+
+    /// A node is there, or is not.
+    pub(super) fn set(&self, node: NodeId, served: Option<Served>) {
+        let mut lines = self.lines();
+        match served {
+            Some(served) => lines.up.insert(node, served),
+            None => lines.up.remove(&node),
+        };
+    }
+
+    /// From now on so many messages are lost, and take up to so long.
+    pub(super) fn be_bad(&self, loses_one_in: u64, slowest_ms: u64) {
+        let mut lines = self.lines();
+        (lines.loses_one_in, lines.slowest_ms) = (loses_one_in, slowest_ms);
+    }
+
+    /// Nothing gets from one to the other any more.
+    pub(super) fn cut(&self, from: NodeId, to: NodeId) {
+        self.lines().cut.insert((from, to));
+    }
+
+    /// Every line is whole again.
+    pub(super) fn heal(&self) {
+        let mut lines = self.lines();
+        lines.cut.clear();
+        (lines.loses_one_in, lines.slowest_ms) = (0, 4);
+    }
+
+    /// Writes a line into the trace.
+    pub(super) fn tell(&self, what: impl std::fmt::Display) {
+        let mut lines = self.lines();
+        let line = format!("{:>7} {what}", lines.tick);
+        lines.trace.push(line);
+    }
+
+    /// The trace so far.
+    pub(super) fn trace(&self) -> Vec<String> {
+        self.lines().trace.clone()
+    }
+
+    /// Which objects were handed to which nodes.
+    pub(super) fn handed(&self) -> Vec<(String, NodeId)> {
+        self.lines().handed.clone()
+    }
+
+    /// Lets everything arrive that is due at this tick.
+    pub(super) fn arrive(&self, tick: u64) {
+        self.lines().tick = tick;
+        loop {
+            let (sent, target) = {
+                let mut lines = self.lines();
+                let due = lines.on_the_way.first_entry().filter(|e| e.key().0 <= tick);
+                let Some(sent) = due.map(|e| e.remove()) else { return };
+                let (from, to, what, answer) = sent.way;
+                let lost = lines.cut.contains(&(from, to));
+                let (kind, fate) = (if answer { " answered" } else { "" }, if lost { " (cut off)" } else { "" });
+                let line = format!("{tick:>7} {from} -> {to} {what}{kind}{fate}");
+                lines.trace.push(line);
+                if lost {
+                    continue;
+                }
+                let target = lines.up.get(&to).cloned();
+                (sent, target)
+            };
+            match sent.arrival {
+                Arrival::Call(serve) => serve(target),
+                Arrival::Answer(take) => take(),
+            }
+        }
+    }
+
+    /// The number of the next call that goes this way.
+    fn number(&self, way: Way) -> u64 {
+        let mut lines = self.lines();
+        let number = lines.sent.entry(way).or_default();
+        *number += 1;
+        *number
+    }
+
+    /// An answer has the number of its call.
+    fn send(&self, way: Way, number: u64, arrival: Arrival) {
+        let mut lines = self.lines();
+        let (from, to, what, answer) = way;
+        let salt = what.bytes().fold(u64::from(answer), |all, b| all.wrapping_mul(131).wrapping_add(u64::from(b)));
+        let dice = Dice::of(self.seed ^ from.0 ^ to.0.rotate_left(21) ^ number.rotate_left(42) ^ salt.rotate_left(7));
+        if lines.loses_one_in > 0 && dice.one_in(lines.loses_one_in) {
+            return;
+        }
+        let at = lines.tick + 1 + dice.below(lines.slowest_ms);
+        lines.on_the_way.insert((at, way, number), Sent { way, arrival });
+    }
+
+    /// Asks a node; none if nothing comes back, which a caller bounds by time.
+    async fn ask<R: Send + 'static, F: Future<Output = R> + Send>(
+        &self,
+        from: NodeId,
+        to: NodeId,
+        what: &'static str,
+        serve: impl FnOnce(Served) -> F + Send + 'static,
+    ) -> Option<R> {
+        let (answer, answered) = oneshot::channel();
+        let net = self.clone();
+        let number = self.number((from, to, what, false));
+        let call = move |target: Option<Served>| {
+            // A machine that is down says nothing; whoever waits gives up by itself. Dropping the answer tells at once,
+            // as a refused connection would.
+            let Some(target) = target else { return };
+            target.handle.clone().spawn(async move {
+                let reply = serve(target).await;
+                let take = Box::new(move || drop(answer.send(reply)));
+                net.send((to, from, what, true), number, Arrival::Answer(take));
+            });
+        };
+        self.send((from, to, what, false), number, Arrival::Call(Box::new(call)));
+        answered.await.ok()
+    }
+
+    fn hand(&self, to: NodeId, envelope: &[u8]) {
+        let Ok(envelope) = crate::seal::Envelope::from_bytes(envelope) else { return };
+        self.lines().handed.push((envelope.header().id.to_string(), to));
+    }
+}
+
+/// The network as one node has it.
+pub(super) struct Link {
+    pub(super) own: Card,
+    pub(super) net: Net,
+}
+
+impl Link {
+    fn request<T>(&self, message: T, protocol: Protocol) -> Request<T> {
+        let mut request = Request::new(message);
+        let peer = VerifiedPeer::for_test(self.own.name.clone(), "1", self.own.key);
+        request.extensions_mut().insert(peer.speaking(protocol));
+        request
+    }
+
+    async fn within<R>(&self, limit: Duration, asked: impl Future<Output = Option<R>>) -> Result<R, String> {
+        match timeout(limit, asked).await {
+            Ok(Some(reply)) => Ok(reply),
+            Ok(None) => Err("the connection is refused".to_owned()),
+            Err(_) => Err("no answer in time".to_owned()),
+        }
+    }
+}
+
+fn said<T>(reply: Result<Response<T>, Status>) -> Result<T, String> {
+    reply.map(Response::into_inner).map_err(|s| fault_of(&s).message)
+}
+
+impl PeerCalls for Link {
+    fn call(
+        &self,
+        to: u64,
+        kind: CallKind,
+        body: Vec<u8>,
+        limit: Duration,
+    ) -> Boxed<'static, Result<Vec<u8>, CallError>> {
+        let (net, own) = (self.net.clone(), self.own.node);
+        let request = self.request(peer::ConsensusCall { kind: kind.code(), body }, Protocol::Calls);
+        let what = match kind {
+            CallKind::Append => "append",
+            CallKind::Vote => "vote",
+            CallKind::Snapshot => "snapshot",
+            CallKind::Forward => "forward",
+            _ => "consensus",
+        };
+        Box::pin(async move {
+            let serve = |s: Served| async move { s.nodes.call(request).await };
+            match timeout(limit, net.ask(own, NodeId(to), what, serve)).await {
+                Err(_) => Err(CallError::Timeout),
+                Ok(None) => Err(CallError::Unreachable("the connection is refused".into())),
+                Ok(Some(Ok(reply))) => Ok(reply.into_inner().body),
+                Ok(Some(Err(status))) => Err(CallError::Unreachable(status.message().to_owned())),
+            }
+        })
+    }
+}
+
+impl Positions for Link {
+    fn ask(&self, node: NodeId, at: u64) -> Boxed<'_, Option<Position>> {
+        let request = self.request(peer::PositionRequest { at }, Protocol::Calls);
+        Box::pin(async move {
+            let serve = |s: Served| async move { s.nodes.ask(request).await };
+            let reply = self.within(ASK, self.net.ask(self.own.node, node, "position", serve)).await.ok()?.ok()?;
+            let reply = reply.into_inner();
+            Some(Position { applied: reply.applied, at: reply.digest_index, digest: reply.digest.try_into().ok() })
+        })
+    }
+}
+
+impl PeerVault for Link {
+    fn push<'a>(&'a self, node: NodeId, object: &'a Outgoing) -> Boxed<'a, Result<PushState, String>> {
+        let (envelope, grant, audience) = object.parts.clone();
+        self.net.hand(node, &envelope);
+        let message = peer::PushRequest { objects: vec![peer::Sealed { envelope, grant, audience }] };
+        let request = self.request(message, Protocol::Calls);
+        Box::pin(async move {
+            let serve = |s: Served| async move { s.nodes.push(request).await };
+            let reply = self.within(TRANSFER, self.net.ask(self.own.node, node, "push", serve)).await?;
+            let result = said(reply)?.results.into_iter().next().ok_or("an empty answer")?;
+            Ok(match result.state.as_str() {
+                "held" => PushState::Held,
+                "unopenable" => PushState::Unopenable(result.reason),
+                _ => PushState::Refused(result.reason),
+            })
+        })
+    }
+
+    fn pull(&self, node: NodeId, token: [u8; 32], attempt: u32) -> Boxed<'_, Result<Option<Parts>, String>> {
+        let request = self.request(peer::PullRequest { token: token.to_vec(), attempt }, Protocol::Calls);
+        Box::pin(async move {
+            let (net, own) = (self.net.clone(), self.own.node);
+            let serve = move |s: Served| async move {
+                let reply = s.nodes.pull(request).await;
+                if let Ok(Some(object)) = reply.as_ref().map(|r| r.get_ref().object.as_ref()) {
+                    net.hand(own, &object.envelope);
+                }
+                reply
+            };
+            match self.within(TRANSFER, self.net.ask(own, node, "pull", serve)).await? {
+                Err(status) if status.code() == Code::NotFound => Ok(None),
+                reply => Ok(said(reply)?.object.map(|o| (o.envelope, o.grant, o.audience))),
+            }
+        })
+    }
+
+    /// Nobody here publishes what is large.
+    fn content(&self, _: NodeId, _: [u8; 32], _: [u8; 32]) -> Boxed<'_, Result<Box<dyn Pieces>, String>> {
+        Box::pin(async { Err("nothing lies apart here".to_owned()) })
+    }
+}
+
+impl PeerComplaints for Link {
+    fn complain(&self, node: NodeId, complaint: Vec<u8>) -> Boxed<'_, Result<(), Fault>> {
+        let request = self.request(peer::ComplainRequest { complaint }, Protocol::Calls);
+        Box::pin(async move {
+            let away = |why: String| Fault::unavailable("NODE_UNREACHABLE", why);
+            let serve = |s: Served| async move { s.nodes.complain(request).await };
+            let reply = self.within(ASK, self.net.ask(self.own.node, node, "complain", serve)).await.map_err(away)?;
+            reply.map(|_| ()).map_err(|s| fault_of(&s))
+        })
+    }
+}
+
+impl PeerReports for Link {
+    fn report(&self, node: NodeId, report: Vec<u8>) -> Boxed<'_, Result<u64, String>> {
+        let request = self.request(peer::AccessReport { report }, Protocol::Calls);
+        Box::pin(async move {
+            let serve = |s: Served| async move { s.nodes.report(request).await };
+            let reply = self.within(TRANSFER, self.net.ask(self.own.node, node, "report", serve)).await?;
+            Ok(said(reply)?.next)
+        })
+    }
+}
+
+impl PeerPost for Link {
+    fn deliver(&self, node: NodeId, precedence: Precedence, letter: Vec<u8>) -> Posted<'_> {
+        let request = self.request(peer::Letter { letter }, Protocol::Letters(precedence));
+        Box::pin(async move {
+            let serve = |s: Served| async move { s.post.deliver(request).await };
+            receipts(self.within(DELIVER, self.net.ask(self.own.node, node, "deliver", serve)).await?)
+        })
+    }
+
+    fn relay(&self, via: NodeId, precedence: Precedence, letter: Vec<u8>) -> Posted<'_> {
+        let request = self.request(peer::Letter { letter }, Protocol::Letters(precedence));
+        Box::pin(async move {
+            let serve = |s: Served| async move { s.post.relay(request).await };
+            receipts(self.within(RELAY, self.net.ask(self.own.node, via, "relay", serve)).await?)
+        })
+    }
+}
+
+fn receipts(reply: Result<Response<peer::Receipts>, Status>) -> Result<Vec<SignedReceipt>, String> {
+    said(reply)?.receipts.iter().map(|r| SignedReceipt::from_canon(r).map_err(|e| e.to_string())).collect()
+}

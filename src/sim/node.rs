@@ -1,0 +1,181 @@
+//! One node: opened by `node::rooms` over its simulated machine, and reached over the simulated network.
+
+use super::dice::Dice;
+use super::host::Machine;
+use super::net::{Card, Link, Net, Served};
+use crate::api::{NodeGate, NodeServices, PostServices};
+use crate::cluster::{Cluster, ClusterOptions, Materialise, Timings};
+use crate::config::NodeConfig;
+use crate::domain::canon::Canon;
+use crate::domain::fault::Fault;
+use crate::domain::ids::{AgencyId, FederationId, Handle as PersonHandle, NodeId};
+use crate::domain::label::Grade;
+use crate::domain::person::Role;
+use crate::identity::{Person, SpiffeName, VerifiedPeer};
+use crate::journal::Host;
+use crate::ledger::{Authority, Descriptor, NodeEntry, SignedGenesis, node_id};
+use crate::node::rooms::{self, Ground, Own, Plugs, Registers};
+use crate::seal::{Counter, KeyRing, SigningKey, digest};
+use crate::search::Indexes;
+use crate::service::{Bell, Caller, Core, PeerPost, Ring};
+use std::sync::Arc;
+use tokio::runtime::Handle;
+use tokio::sync::watch;
+
+/// Everybody who acts in a simulation.
+pub(super) const PERSON: &str = "li";
+const CEILING: Grade = Grade::Secret;
+
+/// One agency of the federation, with its secrets.
+pub(super) struct Member {
+    pub(super) id: AgencyId,
+    pub(super) node: NodeId,
+    pub(super) officer: (PersonHandle, SigningKey),
+    pub(super) descriptor: Descriptor,
+    seed: u64,
+    federation: FederationId,
+}
+
+/// A node that runs.
+pub(super) struct Up {
+    pub(super) core: Arc<Core>,
+    pub(super) link: Arc<Link>,
+    /// Keeps the rounds going.
+    _stop: watch::Sender<bool>,
+}
+
+impl Member {
+    pub(super) fn new(id: &str, seed: u64) -> Member {
+        let (id, federation): (AgencyId, FederationId) = (id.parse().unwrap(), "test".parse().unwrap());
+        let ring = KeyRing::create(CEILING, &mut Counter::at(seed)).unwrap();
+        let officers = [1u8, 2].map(|n| {
+            let seed = digest("test.officer", &[id.as_str().as_bytes(), &[n]]);
+            (PersonHandle::from_bytes([seed[0]; 16]), SigningKey::from_seed(&seed).unwrap())
+        });
+        let authority = |(handle, key): &(PersonHandle, SigningKey)| Authority {
+            handle: *handle,
+            roles: [Role::SecurityOfficer].into(),
+            key: key.public(),
+        };
+        let grades = Grade::ALL.into_iter().filter(|g| *g <= CEILING);
+        let descriptor = Descriptor {
+            agency: id.clone(),
+            federation: federation.clone(),
+            name: id.to_string(),
+            tier: crate::domain::agency::Tier::Provincial,
+            ceiling: CEILING,
+            compartments: Default::default(),
+            root: id.as_str().into(),
+            nodes: vec![NodeEntry { local: "1".into(), key: ring.signing_key().unwrap().public(), place: None }],
+            grade_keys: grades.map(|g| ring.grade_public(g).unwrap()).collect(),
+            authorities: officers.iter().map(authority).collect(),
+        };
+        let [officer, _] = officers;
+        Member { node: node_id(&id, "1"), id, officer, descriptor, seed, federation }
+    }
+
+    fn ring(&self) -> KeyRing {
+        KeyRing::create(CEILING, &mut Counter::at(self.seed)).unwrap()
+    }
+
+    fn config(&self) -> NodeConfig {
+        let id = &self.id;
+        let nowhere = "genesis = 'g'\nca = 'c'\ncert = 'c'\nkeyring = 'k'\npassphrase = 'p'\n";
+        let listen = "[listen]\npeople = '127.0.0.1:1'\nnodes = '127.0.0.1:2'\nnotices = '127.0.0.1:3'\n";
+        toml::from_str(&format!("agency = '{id}'\nnode = '1'\ndata = '/data'\n{nowhere}{listen}")).unwrap()
+    }
+
+    fn person_key(&self) -> [u8; 32] {
+        digest("test.person", &[self.id.as_str().as_bytes()])
+    }
+
+    /// The one person who acts for this agency.
+    pub(super) fn caller(&self, core: &Core) -> Result<Caller, Fault> {
+        let name = SpiffeName::person(&self.id, &self.federation, PERSON)?;
+        core.caller(&VerifiedPeer::for_test(name, "2", self.person_key()))
+    }
+
+    /// Starts its node on a machine, as `node::assemble` does, without listeners.
+    pub(super) async fn start(
+        &self,
+        genesis: &SignedGenesis,
+        machine: &Arc<Machine>,
+        net: &Net,
+        dice: &Dice,
+    ) -> Result<(Up, Served), Fault> {
+        let config = self.config();
+        let name = SpiffeName::node(&self.id, &self.federation, "1")?;
+        let signer = self.ring().signing_key()?;
+        let own = Card { node: self.node, name, key: *signer.public().as_bytes() };
+        let link = Arc::new(Link { own, net: net.clone() });
+        let host: Arc<dyn Host> = Arc::clone(machine) as Arc<dyn Host>;
+        let registers = Registers::open(&config, host.as_ref())?;
+        if registers.directory.list().is_empty() {
+            registers.directory.put(self.person(), 0).await?;
+        }
+        // The draw of an election's timeout is the seed's, not openraft's.
+        let election = 300 + dice.below(300);
+        let verified = genesis.verified()?;
+        let cluster = Cluster::start(ClusterOptions {
+            node: self.node,
+            host: Arc::clone(&host),
+            materialised: Materialise::Never,
+            dir: config.data.join("ledger"),
+            genesis: genesis.to_canon(),
+            timings: Timings { heartbeat_ms: 50, election_min_ms: election, election_max_ms: election + 1 },
+            peers: verified.founders.iter().map(|d| node_id(&d.agency, "1")).filter(|n| *n != self.node).collect(),
+            calls: Arc::clone(&link) as Arc<dyn crate::cluster::PeerCalls>,
+            key: signer,
+            charter: None,
+        })
+        .await?;
+        let cluster = Arc::new(cluster);
+        let gate = NodeGate::default();
+        let nodes = NodeServices::new(Arc::clone(&cluster), gate.clone());
+        let post = PostServices::new(nodes.clone(), Arc::clone(&link) as Arc<dyn PeerPost>);
+        let entropy = dice.clone();
+        let ground = Ground { host, clock: machine.clock(), entropy: Box::new(move || Box::new(entropy.split())) };
+        let seed = self.seed;
+        let ring = move || KeyRing::create(CEILING, &mut Counter::at(seed)).map_err(Fault::from);
+        let own = Own { node: self.node, genesis: (verified, Vec::new()), ring: Box::new(ring) };
+        let (indexes, _) = Indexes::open(&config.data.join("search"), Default::default(), Box::new(dice.split()))?;
+        let plugs = Plugs {
+            positions: Arc::clone(&link) as Arc<dyn crate::service::Positions>,
+            bell: Arc::new(Silent),
+            indexes: Arc::new(indexes),
+            authority: None,
+        };
+        let core = rooms::core(&config, &ground, own, registers, cluster, plugs).await?;
+        gate.open(Arc::clone(&core));
+        let (stop, stopped) = watch::channel(false);
+        drop(rooms::rounds(&core, &link, &stopped));
+        let post_out: Arc<dyn PeerPost> = Arc::clone(&link) as Arc<dyn PeerPost>;
+        drop(rooms::couriers(&Handle::current(), &core, &post_out, &stopped));
+        let served = Served { handle: Handle::current(), nodes, post };
+        Ok((Up { core, link, _stop: stop }, served))
+    }
+
+    fn person(&self) -> Person {
+        Person {
+            name: PERSON.into(),
+            handle: PersonHandle::from_bytes([9; 16]),
+            title: String::new(),
+            unit: String::new(),
+            roles: [Role::Analyst, Role::Originator, Role::DutyOfficer].into(),
+            clearance: CEILING,
+            compartments: Default::default(),
+            public_key: self.person_key(),
+            serial: "2".into(),
+            suspended: false,
+            version: 0,
+            salt: [7; 32],
+        }
+    }
+}
+
+/// Wakes nobody.
+struct Silent;
+
+impl Bell for Silent {
+    fn ring(&self, _: Ring) {}
+}

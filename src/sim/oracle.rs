@@ -1,0 +1,233 @@
+//! What must be true, whatever happened.
+
+use super::node::PERSON;
+use super::world::{Site, World};
+use crate::audit::{Actor, Stage};
+use crate::domain::ids::{AgencyId, NoticeId, RecordId};
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, Mutex};
+
+/// What somebody was told.
+#[derive(Debug, Clone)]
+pub(super) enum Claim {
+    /// A record was published; without an index it was accepted.
+    Published {
+        record: RecordId,
+        version: u32,
+        audience: BTreeSet<AgencyId>,
+        index: Option<u64>,
+        held_by: BTreeSet<AgencyId>,
+    },
+    /// A record was shown.
+    Opened { record: RecordId, site: usize, seq: u64 },
+    /// A notice was accepted.
+    Sent { notice: NoticeId, site: usize, to: Vec<AgencyId> },
+}
+
+/// What was claimed and seen.
+#[derive(Default)]
+pub(super) struct Oracle {
+    claims: Arc<Mutex<Vec<Claim>>>,
+    /// The digest at an index, as the first node had it.
+    digests: BTreeMap<u64, [u8; 32]>,
+    /// Heads of each site's audit log.
+    heads: BTreeMap<(usize, u64), [u8; 32]>,
+    wrongs: Vec<String>,
+}
+
+impl Oracle {
+    pub(super) fn claims(&self) -> Arc<Mutex<Vec<Claim>>> {
+        Arc::clone(&self.claims)
+    }
+
+    /// Every record that was published.
+    pub(super) fn records(&self) -> Vec<RecordId> {
+        let of = |c: &Claim| if let Claim::Published { record, .. } = c { Some(*record) } else { None };
+        self.claims.lock().unwrap().iter().filter_map(of).collect()
+    }
+
+    pub(super) fn wrong(&mut self, what: String) {
+        self.wrongs.push(what);
+    }
+
+    /// Looks at what must hold at every moment.
+    pub(super) fn look(&mut self, sites: &[Site]) {
+        for (n, site) in sites.iter().enumerate() {
+            let Some(up) = site.up() else { continue };
+            let position = up.core.position(0);
+            if let Some(digest) = position.digest {
+                let first = *self.digests.entry(position.applied).or_insert(digest);
+                if first != digest {
+                    let id = &site.member.id;
+                    self.wrongs.push(format!("two ledgers: {id} has another state at index {}", position.applied));
+                }
+            }
+            let (size, root) = up.core.audit.head();
+            self.heads.insert((n, size), root);
+            if up.core.cluster.has_diverged() {
+                self.wrongs.push(format!("{} finds itself diverged", site.member.id));
+            }
+        }
+    }
+
+    /// What was wrong so far.
+    pub(super) fn verdict(&self) -> Result<(), String> {
+        self.wrongs.first().map_or(Ok(()), |first| Err(first.clone()))
+    }
+}
+
+impl World {
+    /// Asks everything that must hold now, at nodes that run.
+    pub(super) fn ask(&mut self) -> Result<(), String> {
+        self.oracle.look(&self.sites);
+        self.oracle.verdict()?;
+        let claims = self.oracle.claims.lock().unwrap().clone();
+        self.nothing_where_it_may_not_be(&claims)?;
+        self.what_was_held_is_held(&claims)?;
+        self.logs_are_whole(&claims)
+    }
+
+    /// Waits, once it is calm, until everything owed is there, and holds the claims against it.
+    pub(super) fn ask_at_the_end(&mut self) -> Result<(), String> {
+        self.until("one ledger", |w| {
+            let applied: BTreeSet<u64> = w.ups().map(|up| up.core.cluster.applied()).collect();
+            let led = w.ups().all(|up| up.core.cluster.status().leader.is_some());
+            led && applied.len() == 1
+        })?;
+        let claims = self.oracle.claims.lock().unwrap().clone();
+        for claim in &claims {
+            match claim {
+                Claim::Published { record, version, audience, .. } => {
+                    let what = format!("{record} at everybody entitled");
+                    self.until(&what, |w| {
+                        let entitled = |s: &&Site| audience.contains(&s.member.id);
+                        w.sites.iter().filter(entitled).all(|s| {
+                            let core = &s.up().unwrap().core;
+                            core.vault.card(&core.state(), record, *version).is_ok_and(|card| card.is_some())
+                        })
+                    })
+                    .map_err(|why| format!("{why}\n{}", self.where_it_is(record, *version)))?;
+                }
+                Claim::Sent { notice, site, to } => {
+                    for agency in to {
+                        let what = format!("{notice} at {agency}, or its sender told");
+                        self.until(&what, |w| w.is_delivered_or_told(notice, *site, agency))?;
+                    }
+                }
+                Claim::Opened { .. } => {}
+            }
+        }
+        self.until("nothing owed", |w| {
+            w.ups().all(|up| up.core.vault.owed().values().all(|o| o.missing.is_empty() && o.unopenable.is_empty()))
+        })?;
+        self.ask()?;
+        self.each_notice_once(&claims)
+    }
+
+    /// What each node says of a record, for a failure.
+    fn where_it_is(&self, record: &RecordId, version: u32) -> String {
+        let of = |s: &Site| {
+            let core = &s.up().unwrap().core;
+            let card = core.vault.card(&core.state(), record, version);
+            let card = card.map(|c| c.is_some()).map_err(|e| e.to_string());
+            format!("{}: held {card:?}, owed {:?}", s.member.id, core.vault.owed())
+        };
+        self.sites.iter().map(of).collect::<Vec<_>>().join("\n")
+    }
+
+    fn nothing_where_it_may_not_be(&self, claims: &[Claim]) -> Result<(), String> {
+        for claim in claims {
+            let Claim::Published { record, audience, .. } = claim else { continue };
+            for site in self.sites.iter().filter(|s| !audience.contains(&s.member.id)) {
+                if site.up().is_some_and(|up| up.core.vault.records().contains(record)) {
+                    return Err(format!("{record} lies at {}, which is not entitled", site.member.id));
+                }
+            }
+            let id = record.to_string();
+            for (handed, node) in self.net.handed() {
+                let agency = self.sites.iter().find(|s| s.member.node == node).map(|s| &s.member.id);
+                if handed == id && agency.is_some_and(|a| !audience.contains(a)) {
+                    return Err(format!("{record} was sent to a node that is not entitled"));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Third's bodies may be damaged, and are fetched again.
+    fn what_was_held_is_held(&self, claims: &[Claim]) -> Result<(), String> {
+        for claim in claims {
+            let Claim::Published { record, version, index, held_by, .. } = claim else { continue };
+            for site in self.sites.iter().filter(|s| held_by.contains(&s.member.id) && s.member.id.as_str() != "third")
+            {
+                if site.up().is_some_and(|up| !up.core.vault.records().contains(record)) {
+                    return Err(format!("{} held {record} and does not any more", site.member.id));
+                }
+            }
+            for up in self.ups().filter(|up| index.is_some_and(|i| up.core.cluster.applied() >= i)) {
+                let state = up.core.state();
+                let committed = state.record(record).and_then(|all| all.iter().find(|v| v.version == *version));
+                if committed.map(|c| c.index) != *index {
+                    return Err(format!(
+                        "{record} was committed at {index:?}, and at {:?} for {}",
+                        committed.map(|c| c.index),
+                        up.core.agency
+                    ));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn logs_are_whole(&self, claims: &[Claim]) -> Result<(), String> {
+        for ((n, size), root) in &self.oracle.heads {
+            let Some(up) = self.sites[*n].up() else { continue };
+            if up.core.audit.root_at(*size) != Some(*root) {
+                return Err(format!("the audit log of {} is not the one of size {size}", self.sites[*n].member.id));
+            }
+        }
+        for claim in claims {
+            let Claim::Opened { record, site, seq } = claim else { continue };
+            let Some(up) = self.sites[*site].up() else { continue };
+            let event = up.core.audit.read(*seq, 1).map_err(|e| e.to_string())?.into_iter().next();
+            let named = event.is_some_and(|e| {
+                let by = matches!(&e.actor, Actor::Person { name, .. } if name == PERSON);
+                by && e.stage == Stage::Intent && e.object.records().iter().any(|(id, _)| id == record)
+            });
+            if !named {
+                return Err(format!("{record} was shown at {} without its entry {seq}", self.sites[*site].member.id));
+            }
+        }
+        Ok(())
+    }
+
+    fn is_delivered_or_told(&self, notice: &NoticeId, site: usize, to: &AgencyId) -> bool {
+        let core = &self.sites[site].up().unwrap().core;
+        core.office.read(|b| {
+            let out = b.sent_of(notice).into_iter().find(|(_, o)| o.letter.header.to == *to);
+            out.is_some_and(|(_, o)| o.is_delivered() || o.is_unknown() || o.is_taken_back())
+        })
+    }
+
+    fn each_notice_once(&self, claims: &[Claim]) -> Result<(), String> {
+        for claim in claims {
+            let Claim::Sent { notice, site, to } = claim else { continue };
+            for agency in to {
+                let receiver = self.sites.iter().find(|s| s.member.id == *agency).unwrap();
+                let there = receiver.up().unwrap().core.office.read(|b| {
+                    let (letters, _) = b.arrived_since(0);
+                    letters.iter().filter(|l| b.entry(l).is_some_and(|i| i.header.notice == *notice)).count()
+                });
+                let sender = &self.sites[*site].up().unwrap().core;
+                let delivered = sender.office.read(|b| {
+                    let mine = b.sent_of(notice).into_iter().find(|(_, o)| o.letter.header.to == *agency);
+                    mine.is_some_and(|(_, o)| o.is_delivered())
+                });
+                if there > 1 || (delivered && there == 0) {
+                    return Err(format!("{notice} is {there} times at {agency}"));
+                }
+            }
+        }
+        Ok(())
+    }
+}

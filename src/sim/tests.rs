@@ -1,0 +1,105 @@
+//! Seeds of every day, the same trace twice, and planted faults that must be found.
+
+use super::world::World;
+use crate::domain::planted::{Planted, plant};
+use std::fmt::Write as _;
+use std::panic::catch_unwind;
+
+/// Seeds of a plain `cargo test`.
+const SEEDS: u64 = 6;
+/// Within so many seeds a planted fault must be found.
+const SEEDS_TO_FIND: u64 = 200;
+/// How long things go wrong, in ticks.
+const TROUBLE_MS: u64 = 6_000;
+
+fn variable(name: &str) -> Option<u64> {
+    std::env::var(name).ok().map(|v| v.parse().unwrap_or_else(|_| panic!("{name} is a number")))
+}
+
+/// One seed: its trace, and what was wrong.
+fn run(seed: u64) -> (Vec<String>, Result<(), String>) {
+    let mut world = World::new(seed);
+    let outcome = history(&mut world);
+    (world.net.trace(), outcome)
+}
+
+fn history(world: &mut World) -> Result<(), String> {
+    world.begin()?;
+    let (mut act, mut trouble) = (0, 200);
+    for at in 0..TROUBLE_MS {
+        if at == act {
+            world.somebody_acts();
+            act = at + 20 + world.dice.below(100);
+        }
+        if at == trouble {
+            world.something_happens();
+            world.ask()?;
+            trouble = at + 100 + world.dice.below(700);
+        }
+        world.step();
+    }
+    world.ask()?;
+    world.calm();
+    world.ask_at_the_end()
+}
+
+/// The end of a trace, for a failure.
+fn end_of(trace: &[String]) -> String {
+    let from = trace.len().saturating_sub(60);
+    trace[from..].iter().fold(String::new(), |mut all, line| {
+        let _ = writeln!(all, "{line}");
+        all
+    })
+}
+
+#[test]
+fn nothing_acknowledged_is_lost_whatever_happens() {
+    let seeds: Vec<u64> = match (variable("HUFU_SIM_SEED"), variable("HUFU_SIM_SEEDS")) {
+        (Some(seed), _) => vec![seed],
+        (None, Some(n)) => (1..=n).collect(),
+        (None, None) => (1..=SEEDS).collect(),
+    };
+    let mut failed = Vec::new();
+    for seed in seeds {
+        let (trace, outcome) = run(seed);
+        if let Err(why) = outcome {
+            eprintln!("seed {seed}: {why}\n{}", end_of(&trace));
+            failed.push((seed, why));
+        }
+    }
+    assert!(failed.is_empty(), "run one again with HUFU_SIM_SEED: {failed:#?}");
+}
+
+#[test]
+fn the_same_seed_gives_the_same_trace() {
+    for seed in 1..=variable("HUFU_SIM_SEEDS").unwrap_or(3) {
+        let ((first, _), (second, _)) = (run(seed), run(seed));
+        let differ = first.iter().zip(&second).position(|(a, b)| a != b);
+        assert!(
+            differ.is_none() && first.len() == second.len(),
+            "seed {seed}: line {differ:?} of {} and {}: {:?} {:?}",
+            first.len(),
+            second.len(),
+            differ.map(|n| &first[n]),
+            differ.map(|n| &second[n]),
+        );
+        assert!(first.len() > 200, "much happens in a run");
+    }
+}
+
+/// A fault in the product is found by some seed: the oracles can fail.
+#[test]
+fn planted_faults_are_found() {
+    let most = variable("HUFU_SIM_SEEDS").unwrap_or(SEEDS_TO_FIND);
+    for fault in [Planted::AcknowledgeBeforeSync, Planted::SkipAuditEntry, Planted::PushToAnybody] {
+        plant(Some(fault));
+        let found = (1..=most).find_map(|seed| {
+            // A node that finds its own log broken may panic, which is finding it.
+            let outcome = catch_unwind(|| run(seed).1);
+            outcome.unwrap_or_else(|_| Err("a node panicked".to_owned())).err().map(|why| (seed, why))
+        });
+        plant(None);
+        let (seed, why) = found.unwrap_or_else(|| panic!("{fault:?} is not found within {most} seeds"));
+        eprintln!("{fault:?}: seed {seed}: {}", why.lines().next().unwrap_or_default());
+    }
+}

@@ -1,0 +1,206 @@
+//! The federation and its time: ticks of a millisecond, in which messages arrive and each node does what it can.
+
+use super::dice::Dice;
+use super::host::{Down, Machine};
+use super::net::Net;
+use super::node::{Member, Up};
+use super::oracle::Oracle;
+use crate::domain::agreement::Terms;
+use crate::domain::fault::Fault;
+use crate::domain::ids::AgencyId;
+use crate::domain::label::Grade;
+use crate::domain::time::Millis;
+use crate::ledger::fixture::{sign_genesis, terms};
+use crate::ledger::{Act, Command, Genesis, SignedAct, SignedGenesis};
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::runtime::Runtime;
+
+/// How long the world waits for what must come once it is calm, in ticks.
+const PATIENCE: u64 = 60_000;
+/// How often heads and digests are looked at, in ticks.
+const LOOK: u64 = 50;
+
+/// An agency's place: what stays when its node goes.
+pub(super) struct Site {
+    pub(super) member: Member,
+    pub(super) machine: Arc<Machine>,
+    running: Option<(Runtime, Up)>,
+    /// When somebody starts it again.
+    back: Option<u64>,
+}
+
+impl Site {
+    pub(super) fn up(&self) -> Option<&Up> {
+        self.running.as_ref().map(|(_, up)| up)
+    }
+
+    pub(super) fn runtime(&self) -> Option<&Runtime> {
+        self.running.as_ref().map(|(runtime, _)| runtime)
+    }
+}
+
+/// One simulated federation: police, customs and third vote; the agreement `all-2026` joins all, `two-2026` the first two.
+pub(super) struct World {
+    pub(super) dice: Dice,
+    pub(super) net: Net,
+    pub(super) sites: Vec<Site>,
+    pub(super) oracle: Oracle,
+    tick: u64,
+    genesis: SignedGenesis,
+}
+
+impl World {
+    pub(super) fn new(seed: u64) -> World {
+        let dice = Dice::of(seed);
+        let members = [("customs", 1 << 40), ("police", 1 << 20), ("third", 1 << 50)].map(|(id, s)| Member::new(id, s));
+        let genesis = Genesis {
+            federation: "test".parse().unwrap(),
+            threshold: 2,
+            created: Millis(1_000_000),
+            voters: members.iter().map(|m| m.id.clone()).collect(),
+            founders: members.iter().map(|m| m.descriptor.clone()).collect(),
+        };
+        genesis.check().unwrap();
+        let mut signed = SignedGenesis { body: genesis.to_bytes(), signatures: Default::default() };
+        for m in &members {
+            let signature = sign_genesis(&m.officer.1, &signed.body);
+            signed.add(m.id.clone(), m.officer.0, signature).unwrap();
+        }
+        let site = |member: Member| Site { machine: Machine::new(dice.split()), member, running: None, back: None };
+        let sites = members.into_iter().map(site).collect();
+        let net = Net::new(&dice);
+        World { net, sites, oracle: Oracle::default(), tick: 0, genesis: signed, dice }
+    }
+
+    /// Starts a node. What it says when it does not start.
+    pub(super) fn start(&mut self, n: usize) -> Result<(), Fault> {
+        let site = &mut self.sites[n];
+        let runtime = runtime();
+        site.machine.clock().set(self.tick);
+        let started = site.member.start(&self.genesis, &site.machine, &self.net, &self.dice);
+        let started = runtime.block_on(started);
+        let id = &site.member.id;
+        match started {
+            Ok((up, served)) => {
+                self.net.tell(format_args!("{id} starts"));
+                self.net.set(site.member.node, Some(served));
+                (site.running, site.back) = (Some((runtime, up)), None);
+                Ok(())
+            }
+            Err(fault) => {
+                self.net.tell(format_args!("{id} does not start: {fault}"));
+                runtime.shutdown_background();
+                Err(fault)
+            }
+        }
+    }
+
+    /// Takes a node down, if it is up.
+    pub(super) fn take_down(&mut self, n: usize, how: Down) {
+        let site = &mut self.sites[n];
+        let Some((runtime, up)) = site.running.take() else { return };
+        self.net.tell(format_args!("{} goes down: {how:?}", site.member.id));
+        // What it held on its disks is fixed before anything of it ends.
+        site.machine.go_down(how);
+        self.net.set(site.member.node, None);
+        drop(up);
+        runtime.shutdown_background();
+        site.back = Some(self.tick + 50 + self.dice.below(1_500));
+    }
+
+    /// One millisecond.
+    pub(super) fn step(&mut self) {
+        self.tick += 1;
+        self.net.arrive(self.tick);
+        for n in 0..self.sites.len() {
+            if self.sites[n].back.is_some_and(|back| back <= self.tick) {
+                self.start_again(n);
+            }
+        }
+        let all = self.sites.len();
+        for k in 0..all {
+            let site = &self.sites[(k + self.tick as usize) % all];
+            site.machine.clock().set(self.tick);
+            if let Some(runtime) = site.runtime() {
+                runtime.block_on(async { tokio::time::sleep(Duration::from_millis(1)).await });
+            }
+        }
+        if self.tick.is_multiple_of(LOOK) {
+            self.oracle.look(&self.sites);
+        }
+    }
+
+    /// Starts a node that was there before; that it does not start is wrong.
+    pub(super) fn start_again(&mut self, n: usize) {
+        if let Err(fault) = self.start(n) {
+            let id = &self.sites[n].member.id;
+            self.oracle.wrong(format!("{id} does not start again: {fault}"));
+            self.sites[n].back = None;
+        }
+    }
+
+    pub(super) fn run(&mut self, ms: u64) {
+        (0..ms).for_each(|_| self.step());
+    }
+
+    /// Goes on until it holds; what was waited for when it never does.
+    pub(super) fn until(&mut self, what: &str, holds: impl Fn(&World) -> bool) -> Result<(), String> {
+        for _ in 0..PATIENCE {
+            if holds(self) {
+                return Ok(());
+            }
+            self.step();
+        }
+        Err(format!("{what}: not within {} s of calm", PATIENCE / 1_000))
+    }
+
+    /// Starts all and puts the agreements in force.
+    pub(super) fn begin(&mut self) -> Result<(), String> {
+        for n in 0..self.sites.len() {
+            self.start(n).map_err(|fault| format!("a first start failed: {fault}"))?;
+        }
+        self.until("a leader", |w| w.ups().all(|up| up.core.cluster.status().leader.is_some()))?;
+        for (id, parties) in agreements() {
+            for n in 0..self.sites.len() {
+                let site = &self.sites[n];
+                if !parties.contains(&site.member.id) {
+                    continue;
+                }
+                let (handle, key) = &site.member.officer;
+                let names: Vec<&str> = parties.iter().map(AgencyId::as_str).collect();
+                let act = Act::Agreement(Terms { grade: Grade::Internal, ..terms(id, &names) });
+                let act = SignedAct::sign(&"test".parse().unwrap(), &act, 0, Millis(u64::MAX), *handle, key);
+                let core = Arc::clone(&site.up().unwrap().core);
+                site.runtime().unwrap().spawn(async move {
+                    let put = core.committer.submit(Command::Act(act), Duration::from_secs(30)).await;
+                    put.map(|_| ()).unwrap_or_else(|fault| panic!("{fault}"));
+                });
+            }
+            let id = id.parse().unwrap();
+            self.until("an agreement in force", |w| {
+                w.ups().all(|up| up.core.state().agreement(&id).is_some_and(|a| a.iter().any(|v| v.in_force.is_some())))
+            })?;
+        }
+        let know_each_other = |w: &World| {
+            w.ups().all(|up| up.core.state().agencies().all(|(_, a)| a.introductions.len() + 1 >= w.sites.len()))
+        };
+        self.until("introductions", know_each_other)
+    }
+
+    pub(super) fn ups(&self) -> impl Iterator<Item = &Up> {
+        self.sites.iter().filter_map(Site::up)
+    }
+}
+
+/// The agreements of a simulation with their parties.
+pub(super) fn agreements() -> [(&'static str, BTreeSet<AgencyId>); 2] {
+    let set = |ids: &[&str]| ids.iter().map(|id| id.parse().unwrap()).collect();
+    [("all-2026", set(&["customs", "police", "third"])), ("two-2026", set(&["customs", "police"]))]
+}
+
+/// One thread, and a clock that stands.
+fn runtime() -> Runtime {
+    tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap()
+}
