@@ -160,7 +160,7 @@ pub(super) struct Publish {
     /// Title, 1 to 300 characters.
     #[arg(long)]
     title: String,
-    /// File with the text, UTF-8, up to 1 MiB.
+    /// File with the text, UTF-8, up to 16 MiB; above 1 MiB without portions.
     #[arg(long, conflicts_with = "body", required_unless_present = "body")]
     body_file: Option<PathBuf>,
     /// The text itself.
@@ -273,7 +273,14 @@ pub(super) fn run(command: Command, g: &Globals, out: &Out) -> Result<ExitCode, 
 
 async fn publish(client: &Client, p: Publish, out: &Out) -> Result<ExitCode, Fault> {
     let no_body = || Fault::usage("BAD_BODY", "no body given").hint("use --body or --body-file");
-    let body = body(p.body.as_ref(), p.body_file.as_deref())?.ok_or_else(no_body)?;
+    let large = match (&p.body, &p.body_file) {
+        (None, Some(file)) => super::large::size(file)?,
+        _ => None,
+    };
+    let body = match large {
+        Some(_) => Vec::new(),
+        None => body(p.body.as_ref(), p.body_file.as_deref())?.ok_or_else(no_body)?,
+    };
     let date = |d: &Option<String>| d.as_deref().map_or(Ok(0), |t| Millis::parse(t).map(|m| m.0));
     let request = v1::PublishRequest {
         portions: p.portions.iter().map(|text| portion(text)).collect::<Result<_, _>>()?,
@@ -299,7 +306,10 @@ async fn publish(client: &Client, p: Publish, out: &Out) -> Result<ExitCode, Fau
         request_id: request_id(),
         ..p.marking.request()
     };
-    let r = client.records().publish(request).await.map_err(fault)?.into_inner();
+    let r = match (large, &p.body_file) {
+        (Some(bytes), Some(file)) => super::large::publish(client, request, (file.as_path(), bytes)).await?,
+        _ => client.records().publish(request).await.map_err(fault)?.into_inner(),
+    };
     Ok(published(&r, out))
 }
 
@@ -416,7 +426,7 @@ async fn search(client: &Client, s: Search, out: &Out) -> Result<ExitCode, Fault
 
 async fn open(client: &Client, id: RecordId, version: u32, purpose: String, out: &Out) -> Result<ExitCode, Fault> {
     let request = v1::OpenRequest { record: id.to_string(), version, purpose };
-    let r = client.records().open(request).await.map_err(fault)?.into_inner();
+    let r = super::reading::whole(client.records().open_large(request).await.map_err(fault)?.into_inner()).await?;
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
     let portions: Vec<_> = r.portions.iter().map(|p| json!({"label": p.label, "text": text(&p.text)})).collect();
     let json = json!({"record": r.record, "version": r.version, "label": r.label, "title": r.title, "origin": r.origin,

@@ -192,6 +192,7 @@ impl Core {
         let next = PublishAsk {
             title: ask.title.clone().unwrap_or(title),
             body: ask.body.clone().unwrap_or(body),
+            coming: 0,
             portions: if ask.portions.is_empty() { portions } else { ask.portions.clone() },
             grade: label.grade,
             compartments: label.compartments.clone(),
@@ -211,7 +212,7 @@ impl Core {
         let amends = Amends { reason: ask.reason.clone(), issued, own: label.clone(), lower };
         let version = card.version.saturating_add(1);
         let target = Target { record: card.record, version, request, content: None, amends: Some(Arc::new(amends)) };
-        self.publish_as(caller, next, target, peers).await
+        self.publish_as(caller, next, None, target, peers).await
     }
 
     /// Whether what was read is the newest version, and the one that its author saw. The ledger takes a version once (P3).
@@ -358,6 +359,7 @@ mod tests {
         let part = |grade| PublishAsk {
             title: "提示".into(),
             body: "加强查验".into(),
+            coming: 0,
             portions: Vec::new(),
             grade,
             compartments: BTreeSet::new(),

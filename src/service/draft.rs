@@ -195,7 +195,10 @@ impl Core {
         };
         let agreement = terms.map(|t| (t.id.clone(), t.version));
         let Target { record, version, request, content, .. } = *target;
-        let texts = std::iter::once(ask.body).chain(ask.portions.into_iter().map(|p| p.text)).collect();
+        let texts = match ask.coming {
+            0 => std::iter::once(ask.body).chain(ask.portions.into_iter().map(|p| p.text)).collect(),
+            _ => Vec::new(),
+        };
         Ok(Draft {
             record,
             version,
@@ -327,6 +330,7 @@ fn classes(mut ask: PublishAsk, now: Millis) -> Result<(PublishAsk, Vec<PublishA
         let part = PublishAsk {
             title: title_of(&first.text),
             body: first.text,
+            coming: 0,
             portions: texts.collect(),
             grade,
             period: ask.period.as_ref().and_then(|p| p.within(grade, now)),
@@ -353,7 +357,18 @@ fn check_text(ask: &PublishAsk) -> Result<(), Fault> {
     if ask.title.trim().is_empty() || title > limits::TITLE_CHARS {
         return Err(Fault::usage("BAD_TITLE", format!("a title has 1 to {} characters", limits::TITLE_CHARS)));
     }
-    check_body(&ask.body)?;
+    match ask.coming {
+        0 => check_body(&ask.body)?,
+        _ if !ask.body.is_empty() || !ask.portions.is_empty() => {
+            let why = "a body in pieces comes without further texts";
+            return Err(Fault::usage("TOO_MANY_PORTIONS", why).hint("publish the portions as records of their own"));
+        }
+        bytes if bytes > limits::TEXT_BYTES => {
+            let why = format!("the body has {bytes} bytes; the limit is {} (16 MiB)", limits::TEXT_BYTES);
+            return Err(Fault::usage("BODY_TOO_LARGE", why));
+        }
+        _ => {}
+    }
     ask.portions.iter().try_for_each(|p| check_body(&p.text))?;
     let size = ask.portions.iter().fold(ask.body.len(), |n, p| n.saturating_add(p.text.len()));
     if size > limits::BODY_BYTES {
@@ -395,6 +410,7 @@ mod tests {
         PublishAsk {
             title: "七号柜".into(),
             body: "线人称".into(),
+            coming: 0,
             portions: portions.into_iter().map(|(grade, t)| PortionAsk { grade, text: t.into() }).collect(),
             grade: Grade::Secret,
             compartments: BTreeSet::new(),

@@ -42,7 +42,7 @@ impl Core {
         let _logged = self.log(caller, &act, Stage::Single, &decision).await?;
         let Some(card) = card.as_ref().filter(|_| decision.is_allow()) else { return Err(told(&decision, &opens)) };
         let held = self.load(card)?;
-        let parts = held.parts();
+        let parts = self.vault.copy(&held)?;
         Ok(SealedCopy { version: held.committed.version, parts, committed: held.committed, ledger_index })
     }
 

@@ -104,7 +104,7 @@ impl Core {
         let Some((record, version)) = self.vault.by_request(&request) else {
             let target =
                 Target { record: self.new_record(), version: 1, request, content: Some(content), amends: None };
-            return Ok((Imported::New, on_ledger(self.publish_as(caller, ask, target, peers).await?)?));
+            return Ok((Imported::New, on_ledger(self.publish_as(caller, ask, None, target, peers).await?)?));
         };
         let state = self.state();
         let version_after = version.saturating_add(1);
@@ -140,7 +140,7 @@ impl Core {
             return Err(Fault::conflict("VERSION_CONFLICT", "it was amended since it was imported")
                 .hint("bring the change in with `hufu record amend`"));
         }
-        Ok((Imported::Updated, on_ledger(self.publish_as(caller, ask, target, peers).await?)?))
+        Ok((Imported::Updated, on_ledger(self.publish_as(caller, ask, None, target, peers).await?)?))
     }
 
     /// Whether a source is known is told only to those who may publish it.

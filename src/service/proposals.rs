@@ -93,7 +93,7 @@ impl Core {
             for p in shown {
                 // Decided meanwhile.
                 let Some(held) = vault.held_proposal(&state, &p.record, p.version)? else { continue };
-                let Some(disclosed) = super::records::shown(&vault, &held, &receipt) else { continue };
+                let Some(disclosed) = super::records::shown(&vault, &held, &receipt, 0) else { continue };
                 lines.push(ProposalLine {
                     record: p.record,
                     version: p.version,
@@ -257,7 +257,7 @@ impl Core {
     /// Whether it could be published now as it was when it was proposed. The kind is sealed; the intent lets it be read.
     fn check_publishable(&self, state: &State, found: &Proposed, receipt: &AuditReceipt) -> Result<(), Fault> {
         let held = self.vault.held_proposal(state, &found.record, found.version)?;
-        let meta = self.vault.disclose(&held.ok_or(VaultError::Decided)?, receipt)?.meta;
+        let meta = self.vault.disclose_beginning(&held.ok_or(VaultError::Decided)?, receipt, 0)?.meta;
         let author = self.directory.by_handle(&found.proposal.author).filter(|p| !p.suspended);
         let author = author.and_then(|p| self.person_as_caller(&p.name));
         for class in &found.classes {

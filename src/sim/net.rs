@@ -12,7 +12,7 @@ use crate::domain::notice::Precedence;
 use crate::identity::{Protocol, SpiffeName, VerifiedPeer};
 use crate::notice::SignedReceipt;
 use crate::service::{PeerComplaints, PeerPost, PeerReports, Position, Positions, Posted};
-use crate::vault::{Parts, PeerVault, PushState};
+use crate::vault::{Outgoing, Parts, PeerVault, Pieces, PushState};
 use crate::wire::fault_of;
 use crate::wire::pb::peer::{
     self, access_server::Access, consensus_server::Consensus, position_server::Position as _, post_server::Post,
@@ -292,8 +292,8 @@ impl Positions for Link {
 }
 
 impl PeerVault for Link {
-    fn push<'a>(&'a self, node: NodeId, parts: &'a Parts) -> Boxed<'a, Result<PushState, String>> {
-        let (envelope, grant, audience) = parts.clone();
+    fn push<'a>(&'a self, node: NodeId, object: &'a Outgoing) -> Boxed<'a, Result<PushState, String>> {
+        let (envelope, grant, audience) = object.parts.clone();
         self.net.hand(node, &envelope);
         let message = peer::PushRequest { objects: vec![peer::Sealed { envelope, grant, audience }] };
         let request = self.request(message, Protocol::Calls);
@@ -325,6 +325,11 @@ impl PeerVault for Link {
                 reply => Ok(said(reply)?.object.map(|o| (o.envelope, o.grant, o.audience))),
             }
         })
+    }
+
+    /// Nobody here publishes what is large.
+    fn content(&self, _: NodeId, _: [u8; 32], _: [u8; 32]) -> Boxed<'_, Result<Box<dyn Pieces>, String>> {
+        Box::pin(async { Err("nothing lies apart here".to_owned()) })
     }
 }
 

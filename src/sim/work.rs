@@ -38,6 +38,7 @@ impl World {
         let ask = PublishAsk {
             title: "演练".into(),
             body: "正文".repeat(1 + self.dice.below(40) as usize).into(),
+            coming: 0,
             portions: Vec::new(),
             grade: Grade::Internal,
             compartments: BTreeSet::new(),

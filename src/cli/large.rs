@@ -1,0 +1,68 @@
+//! Bodies that are too large for one message: sent in pieces, as they are read.
+
+use super::client::{Client, fault};
+use super::record::{CHECK_PATH, SPLIT};
+use crate::domain::fault::Fault;
+use crate::domain::limits;
+use crate::wire::pb::v1;
+use futures_util::{StreamExt, stream};
+use std::io::Read;
+use std::path::Path;
+
+/// Bytes of a file that does not go in one message; none of one that does.
+pub(super) fn size(file: &Path) -> Result<Option<u32>, Fault> {
+    let bytes = std::fs::metadata(file).map_err(unreadable(file))?.len();
+    if bytes <= limits::BODY_BYTES as u64 {
+        return Ok(None);
+    }
+    match u32::try_from(bytes).ok().filter(|_| bytes <= limits::TEXT_BYTES as u64) {
+        Some(bytes) => Ok(Some(bytes)),
+        None => {
+            let why = format!("the body has {bytes} bytes; the limit is {} (16 MiB)", limits::TEXT_BYTES);
+            Err(Fault::usage("BODY_TOO_LARGE", why).hint(SPLIT))
+        }
+    }
+}
+
+/// Publishes with a file's text as the body. A file that changes meanwhile is not what was announced, and is refused.
+pub(super) async fn publish(
+    client: &Client,
+    ask: v1::PublishRequest,
+    (file, bytes): (&Path, u32),
+) -> Result<v1::PublishReply, Fault> {
+    let source = std::fs::File::open(file).map_err(unreadable(file))?;
+    let first = v1::PublishPiece { ask: Some(ask), body_bytes: bytes, data: Vec::new() };
+    let pieces = stream::unfold(source, |mut source| async move {
+        let mut data = vec![0; limits::PIECE_BYTES];
+        let read = source.read(&mut data).ok().filter(|read| *read > 0)?;
+        data.truncate(read);
+        Some((v1::PublishPiece { ask: None, body_bytes: 0, data }, source))
+    });
+    let pieces = stream::iter([first]).chain(pieces);
+    Ok(client.records().publish_large(pieces).await.map_err(fault)?.into_inner())
+}
+
+fn unreadable(file: &Path) -> impl Fn(std::io::Error) -> Fault + '_ {
+    move |e| Fault::usage("UNREADABLE_FILE", format!("cannot read `{}`: {e}", file.display())).hint(CHECK_PATH)
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "test")]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_goes_in_pieces_if_it_must_and_may() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("a.txt");
+        let of = |bytes: usize| {
+            std::fs::File::create(&file).unwrap().set_len(bytes as u64).unwrap();
+            size(&file).map_err(|fault| fault.reason)
+        };
+        assert_eq!(of(limits::BODY_BYTES), Ok(None));
+        assert_eq!(of(limits::BODY_BYTES + 1), Ok(Some((1 << 20) + 1)));
+        assert_eq!(of(limits::TEXT_BYTES), Ok(Some(16 << 20)));
+        assert_eq!(of(limits::TEXT_BYTES + 1), Err("BODY_TOO_LARGE"));
+        assert!(size(&dir.path().join("none.txt")).is_err());
+    }
+}
