@@ -5,7 +5,7 @@ use super::record::{CHECK_PATH, SPLIT};
 use crate::domain::fault::Fault;
 use crate::domain::limits;
 use crate::wire::pb::v1;
-use futures_util::{StreamExt, stream};
+use futures_util::{Stream, StreamExt, stream};
 use std::io::Read;
 use std::path::Path;
 
@@ -30,16 +30,31 @@ pub(super) async fn publish(
     ask: v1::PublishRequest,
     (file, bytes): (&Path, u32),
 ) -> Result<v1::PublishReply, Fault> {
-    let source = std::fs::File::open(file).map_err(unreadable(file))?;
     let first = v1::PublishPiece { ask: Some(ask), body_bytes: bytes, data: Vec::new() };
-    let pieces = stream::unfold(source, |mut source| async move {
+    let text = pieces(file)?.map(|data| v1::PublishPiece { ask: None, body_bytes: 0, data });
+    Ok(client.records().publish_large(stream::iter([first]).chain(text)).await.map_err(fault)?.into_inner())
+}
+
+/// The same for an amendment.
+pub(super) async fn amend(
+    client: &Client,
+    ask: v1::AmendRequest,
+    (file, bytes): (&Path, u32),
+) -> Result<v1::PublishReply, Fault> {
+    let first = v1::AmendPiece { ask: Some(ask), body_bytes: bytes, data: Vec::new() };
+    let text = pieces(file)?.map(|data| v1::AmendPiece { ask: None, body_bytes: 0, data });
+    Ok(client.records().amend_large(stream::iter([first]).chain(text)).await.map_err(fault)?.into_inner())
+}
+
+/// A file's text as it is read. When that fails it ends early, which the node tells.
+fn pieces(file: &Path) -> Result<impl Stream<Item = Vec<u8>> + Send + use<>, Fault> {
+    let source = std::fs::File::open(file).map_err(unreadable(file))?;
+    Ok(stream::unfold(source, |mut source| async move {
         let mut data = vec![0; limits::PIECE_BYTES];
         let read = source.read(&mut data).ok().filter(|read| *read > 0)?;
         data.truncate(read);
-        Some((v1::PublishPiece { ask: None, body_bytes: 0, data }, source))
-    });
-    let pieces = stream::iter([first]).chain(pieces);
-    Ok(client.records().publish_large(pieces).await.map_err(fault)?.into_inner())
+        Some((data, source))
+    }))
 }
 
 fn unreadable(file: &Path) -> impl Fn(std::io::Error) -> Fault + '_ {

@@ -43,6 +43,12 @@ fn lies(content: &Content) -> Vec<u8> {
     }
 }
 
+fn copied(envelope: &[u8]) -> (crate::seal::Envelope, crate::seal::ContentCheck) {
+    let envelope = crate::seal::Envelope::from_bytes(envelope).unwrap();
+    let check = crate::seal::ContentCheck::new(envelope.header()).unwrap();
+    (envelope, check)
+}
+
 fn pieces(content: &[u8]) -> Sent {
     Sent { pieces: content.chunks(limits::PIECE_BYTES).map(|p| Ok(p.to_vec())).collect(), asked: 0 }
 }
@@ -69,6 +75,9 @@ fn opened(party: &Party, state: &State, id: RecordId) -> Result<Vec<u8>, VaultEr
         whole => Some(whole?),
     };
     assert_eq!(whole.is_none(), held.sealed_bytes() > crate::seal::ENVELOPE_BYTES);
+    // Whoever gives another text reads what it is about, however large the text is.
+    let replaced = party.vault.disclose_to_replace(&held, &receipts[0])?;
+    assert_eq!((replaced.meta.title.as_str(), replaced.portions.len()), ("题", usize::from(whole.is_some())));
     // Lists open no text, and the index no more than it takes.
     let listed = party.vault.disclose_beginning(&held, &receipts[0], 0)?;
     assert!(listed.portions.is_empty() && listed.meta.title == "题");
@@ -146,6 +155,11 @@ fn sixteen_mebibytes_are_pushed_held_and_opened() {
     }
     let held = t.customs.vault.held(&t.state, &id, 0, NOW).unwrap().unwrap();
     assert!(matches!(t.customs.vault.copy(&held), Err(VaultError::Whole)), "it fits in no single piece");
+    let ((envelope, ..), content) = t.customs.vault.copy_in_pieces(&held).unwrap();
+    let (copied, mut check) = copied(&envelope);
+    assert!(copied.is_apart() && copied.hash() == object.envelope.hash());
+    check.update(&lies(&content.unwrap())).unwrap();
+    assert!(check.is_whole(), "a copy is checked against its header");
     // The same again is here already, and nothing more of it is read.
     let mut again = pieces(b"anything");
     block(t.customs.vault.accept_large(&t.state, object, &mut again, NOW)).unwrap();
