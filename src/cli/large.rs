@@ -4,6 +4,7 @@ use super::client::{Client, fault};
 use super::record::{CHECK_PATH, SPLIT};
 use crate::domain::fault::Fault;
 use crate::domain::limits;
+use crate::seal::digest;
 use crate::wire::pb::v1;
 use futures_util::{Stream, StreamExt, stream};
 use std::io::Read;
@@ -44,6 +45,22 @@ pub(super) async fn amend(
     let first = v1::AmendPiece { ask: Some(ask), body_bytes: bytes, data: Vec::new() };
     let text = pieces(file)?.map(|data| v1::AmendPiece { ask: None, body_bytes: 0, data });
     Ok(client.records().amend_large(stream::iter([first]).chain(text)).await.map_err(fault)?.into_inner())
+}
+
+/// Imports a request's text.
+pub(super) async fn import(client: &Client, mut ask: v1::PublishRequest) -> Result<v1::PublishReply, Fault> {
+    let body = std::mem::take(&mut ask.body);
+    if ask.content.is_empty() {
+        ask.content = digest("hufu.import-text", &[ask.title.as_bytes(), &body]).to_vec();
+    }
+    let body_bytes = u32::try_from(body.len()).unwrap_or(u32::MAX);
+    let first = v1::PublishPiece { ask: Some(ask), body_bytes, data: Vec::new() };
+    let text = stream::unfold((body, 0usize), |(body, at)| async move {
+        let data = body.get(at..)?.chunks(limits::PIECE_BYTES).next()?.to_vec();
+        let next = at.saturating_add(data.len());
+        Some((v1::PublishPiece { ask: None, body_bytes: 0, data }, (body, next)))
+    });
+    Ok(client.records().publish_large(stream::iter([first]).chain(text)).await.map_err(fault)?.into_inner())
 }
 
 /// A file's text as it is read. When that fails it ends early, which the node tells.

@@ -1,6 +1,7 @@
 //! Large texts: their content lies apart, travels in pieces, and is opened whole.
 
 use super::demo::{Demo, hufu, ran, until};
+use super::finds::counts;
 use super::shares::{content, files};
 use serde_json::json;
 use std::path::PathBuf;
@@ -168,6 +169,23 @@ fn the_largest_texts_are_never_whole_in_memory() {
         (ran.code == 0 && ran.ok()["version"] == 2).then(|| ran.ok().clone())
     });
     assert!(opened["title"] == "演练：改题" && opened["portions"][0]["text"] == json!(amended), "the new text");
+
+    // A large file is imported like a small one: known again as it is, and a new version when it was edited.
+    let laws = demo.dir().join("laws");
+    std::fs::create_dir(&laws).unwrap();
+    let law = |end: &str| {
+        let text = format!("# 演练条例\n\n{}{end}", line.repeat(60_000));
+        std::fs::write(laws.join("law.md"), text).unwrap();
+        let base = ["record", "import", laws.to_str().unwrap(), "--format", "text"];
+        demo.run("police-analyst", &[&base[..], &["--grade", "secret", "--agreement", "border-2026"]].concat())
+    };
+    let first = law("第一条");
+    assert_eq!(counts(&first), [1, 0, 0, 0], "{:?}", first.lines);
+    assert_eq!(counts(&law("第一条")), [0, 0, 1, 0]);
+    assert_eq!(counts(&law("第二条")), [0, 1, 0, 0]);
+    let opened = demo.open("police-analyst", first.lines[0]["record"].as_str().unwrap());
+    assert!(opened.ok()["title"] == "演练条例" && opened.ok()["version"] == 2);
+    assert!(opened.ok()["portions"][0]["text"].as_str().unwrap().ends_with("第二条"));
 
     // What is wrong with a large body is told, and nothing of it stays.
     let files = large_files(&demo, "police").len();
