@@ -361,6 +361,7 @@ fn a_damaged_content_is_fetched_again() {
         assert_eq!(pull(&t, 10_000 * (n as u64 + 1)), 1, "{damage}");
         t.customs.vault.scan(&t.state, NOW, NOW);
         assert_eq!(opened(&t.customs, &t.state, id).unwrap(), text(300_000), "{damage}");
+        assert_eq!(files(&disk).len(), 1, "{damage}: the damaged one is gone");
     }
 }
 
@@ -370,13 +371,75 @@ fn over(frames: FaultDisk, bodies: FaultDisk) -> Result<Intake, VaultError> {
 }
 
 async fn take_in(intake: &Intake, object: &SealedObject, content: &[u8]) -> Result<(), VaultError> {
+    take_proposed(intake, (object, content), None).await
+}
+
+async fn take_proposed(
+    intake: &Intake,
+    (object, content): (&SealedObject, &[u8]),
+    proposal: Option<Proposal>,
+) -> Result<(), VaultError> {
     let mut spool = intake.spool(Whose::Own, content.len())?;
     for piece in content.chunks(50_000) {
         spool.write(piece)?;
     }
     let (object, apart) = (object.clone(), Some(spool.finish().await?));
-    let take = Take { object, pull_checks: vec![], request: None, content: None, proposal: None, apart, at: NOW };
+    let take = Take { object, pull_checks: vec![], request: None, content: None, proposal, apart, at: NOW };
     intake.take(take).await
+}
+
+/// What was turned down is read by nobody any more, and takes no room: at once, or at the start after a stop between its
+/// frame and its file.
+#[test]
+fn the_content_of_what_was_turned_down_goes() {
+    let t = two();
+    let object = t.seal(large(record(98), 300_000)).object;
+    let content = lies(&t.police.vault.sent(&object).content.unwrap());
+    let author = Handle::from_bytes([7; 16]);
+    for (stand, stays) in [(Stand::Approved(vec![1]), 1), (Stand::Rejected, 0)] {
+        let (frames, bodies) = (FaultDisk::default(), FaultDisk::default());
+        let intake = over(frames.clone(), bodies.clone()).unwrap();
+        let proposal = Proposal { author, stand: Stand::Waiting };
+        block(take_proposed(&intake, (&object, &content), Some(proposal))).unwrap();
+        let stopped = bodies.after_kill();
+        assert_eq!(files(&stopped).len(), 1);
+        block(intake.decide((record(98), 1), stand.clone(), Vec::new())).unwrap();
+        assert_eq!(files(&bodies).len(), stays);
+        for bodies in [bodies.after_kill(), stopped] {
+            let again = over(frames.after_kill(), bodies.clone()).unwrap();
+            assert_eq!(files(&bodies).len(), stays);
+            let entry = again.entries(&record(98), 1).remove(0);
+            assert_eq!(entry.proposal, Some(Proposal { author, stand: stand.clone() }));
+            assert!(
+                again.load(&entry).unwrap().envelope == object.envelope
+                    && again.content(&entry).is_some() == (stays > 0)
+            );
+        }
+    }
+}
+
+/// Of several copies of a version the ledger commits one; the content of the others goes.
+#[test]
+fn the_content_of_what_was_not_committed_goes() {
+    let disk = FaultDisk::default();
+    let t = two_with(Tier::Provincial, disk.clone());
+    let id = record(99);
+    let copies: Vec<_> = (0..3u64)
+        .map(|n| {
+            let mut entropy = Counter::at((1 << 33) + (n << 20));
+            block(t.police.vault.prepare(&t.state, large(id, 300_000), NOW, &mut entropy)).unwrap()
+        })
+        .collect();
+    for copy in &copies {
+        let mut sent = pieces(&lies(&t.police.vault.sent(&copy.object).content.unwrap()));
+        block(t.customs.vault.accept_large(&t.state, copy.object.clone(), &mut sent, NOW)).unwrap();
+    }
+    t.customs.vault.scan(&t.state, NOW, NOW);
+    assert_eq!(files(&disk).len(), 3, "it is not known which one counts");
+    let (t, _) = t.committed(copies.into_iter().nth(1).unwrap());
+    t.customs.vault.scan(&t.state, NOW, NOW);
+    assert_eq!(files(&disk).len(), 1);
+    assert_eq!(opened(&t.customs, &t.state, id).unwrap(), text(300_000));
 }
 
 /// Every changing operation fails in turn, in both ways: what was acknowledged is there after a power cut, and what was
