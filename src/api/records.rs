@@ -1,5 +1,6 @@
 //! `hufu.v1.Records`.
 
+use super::pieces::{self, Body, Given};
 use super::{People, decode, many, refuse};
 use crate::domain::fault::Fault;
 use crate::domain::label::Period;
@@ -7,25 +8,18 @@ use crate::domain::limits;
 use crate::domain::time::Millis;
 use crate::identity::VerifiedPeer;
 use crate::service::{
-    AmendAsk, Caller, Core, Opened, Patience, PortionAsk, ProposalsAsk, PublishAsk, Published, Reading, SealedCopy,
-    SearchAsk, Wait,
+    AmendAsk, Caller, Opened, Patience, PortionAsk, ProposalsAsk, PublishAsk, Published, SealedCopy, SearchAsk, Wait,
 };
-use crate::vault::{DisclosedPortion, Pieces};
+use crate::vault::DisclosedPortion;
 use crate::wire::failure_of;
 use crate::wire::pb::v1;
 use crate::wire::pb::v1::publish_many_reply::Outcome;
-use std::future::Future;
-use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::sync::mpsc;
-use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status, Streaming};
 
 /// Most lines of one list.
 const LIST_MOST: u32 = 500;
-/// A reader that takes nothing for this long is not there.
-const SLOW: Duration = Duration::from_secs(30);
 
 #[tonic::async_trait]
 impl v1::records_server::Records for People {
@@ -53,11 +47,18 @@ impl v1::records_server::Records for People {
     ) -> Result<Response<v1::PublishReply>, Status> {
         let caller = self.caller(&request)?;
         let mut body = Body(request.into_inner());
-        let (ask, bytes) = body.first().await.map_err(refuse)?;
+        let (mut ask, bytes) = body.first().await.map_err(refuse)?;
+        let (source, content) = (std::mem::take(&mut ask.source), std::mem::take(&mut ask.content));
         let ask = PublishAsk { coming: bytes, ..self::ask(ask).map_err(refuse)? };
         let peers = Arc::clone(&self.peers);
-        let p = self.core.publish_coming(&caller, ask, &mut body, peers).await.map_err(refuse)?;
-        Ok(Response::new(self.published(p, "")))
+        let (result, p) = if source.is_empty() {
+            ("", self.core.publish_coming(&caller, ask, &mut body, peers).await.map_err(refuse)?)
+        } else {
+            let of = (source.as_str(), content.as_slice());
+            let (imported, p) = self.core.import_coming(&caller, of, ask, &mut body, peers).await.map_err(refuse)?;
+            (imported.as_str(), p)
+        };
+        Ok(Response::new(self.published(p, result)))
     }
 
     async fn amend(&self, request: Request<v1::AmendRequest>) -> Result<Response<v1::PublishReply>, Status> {
@@ -65,6 +66,19 @@ impl v1::records_server::Records for People {
         let ask = amend_ask(request.into_inner()).map_err(refuse)?;
         let peers = std::sync::Arc::clone(&self.peers);
         let p = self.core.amend(&caller, ask, peers).await.map_err(refuse)?;
+        Ok(Response::new(self.published(p, "")))
+    }
+
+    async fn amend_large(
+        &self,
+        request: Request<Streaming<v1::AmendPiece>>,
+    ) -> Result<Response<v1::PublishReply>, Status> {
+        let caller = self.caller(&request)?;
+        let mut body = Body(request.into_inner());
+        let (ask, bytes) = body.first().await.map_err(refuse)?;
+        let ask = AmendAsk { coming: bytes, ..amend_ask(ask).map_err(refuse)? };
+        let peers = Arc::clone(&self.peers);
+        let p = self.core.amend_coming(&caller, ask, &mut body, peers).await.map_err(refuse)?;
         Ok(Response::new(self.published(p, "")))
     }
 
@@ -117,16 +131,14 @@ impl v1::records_server::Records for People {
         Ok(Response::new(opened_reply(&opened)))
     }
 
-    type OpenLargeStream = ReceiverStream<Result<v1::OpenPiece, Status>>;
+    type OpenLargeStream = Given<v1::OpenPiece>;
 
     async fn open_large(&self, request: Request<v1::OpenRequest>) -> Result<Response<Self::OpenLargeStream>, Status> {
         let caller = self.caller(&request)?;
         let v1::OpenRequest { record, version, purpose } = request.into_inner();
         let of = (record.parse().map_err(refuse)?, version);
         let parts = self.core.open_in_pieces(&caller, of, &purpose).await.map_err(refuse)?;
-        let (to, pieces) = mpsc::channel(1);
-        tokio::spawn(give(Arc::clone(&self.core), caller, purpose, parts, to));
-        Ok(Response::new(ReceiverStream::new(pieces)))
+        Ok(Response::new(pieces::texts(&self.core, caller, purpose, parts)))
     }
 
     async fn list(&self, request: Request<v1::ListRequest>) -> Result<Response<v1::ListReply>, Status> {
@@ -201,17 +213,34 @@ impl v1::records_server::Records for People {
         let v1::ExportRequest { record, purpose, version } = request.into_inner();
         let of = (record.parse().map_err(refuse)?, version);
         let copy = self.core.export(&caller, of, &purpose).await.map_err(refuse)?;
-        let SealedCopy { version, parts: (envelope, grant, audience), committed, ledger_index } = copy;
-        let ledger = v1::LedgerEntry {
-            commitment: committed.commitment.to_vec(),
-            grants: committed.grants.iter().map(|g| g.to_vec()).collect(),
-            tags: committed.tags.iter().map(|t| t.to_vec()).collect(),
-            node: committed.node.to_string(),
-            index: committed.index,
-            at: committed.time.0,
-        };
-        let (ledger, genesis) = (Some(ledger), self.core.genesis.clone());
-        Ok(Response::new(v1::ExportReply { record, version, envelope, grant, audience, ledger, genesis, ledger_index }))
+        Ok(Response::new(self.copied(record, copy)))
+    }
+
+    type ExportLargeStream = Given<v1::ExportPiece>;
+
+    async fn export_large(
+        &self,
+        request: Request<v1::ExportRequest>,
+    ) -> Result<Response<Self::ExportLargeStream>, Status> {
+        let caller = self.caller(&request)?;
+        let v1::ExportRequest { record, purpose, version } = request.into_inner();
+        let id = record.parse().map_err(refuse)?;
+        let (copy, content) = self.core.export_in_pieces(&caller, (id, version), &purpose).await.map_err(refuse)?;
+        let key = (id, copy.version);
+        Ok(Response::new(pieces::copy(&self.core, key, self.copied(record, copy), content)))
+    }
+
+    type ExportClearLargeStream = Given<v1::OpenPiece>;
+
+    async fn export_clear_large(
+        &self,
+        request: Request<v1::ExportRequest>,
+    ) -> Result<Response<Self::ExportClearLargeStream>, Status> {
+        let caller = self.caller(&request)?;
+        let v1::ExportRequest { record, purpose, version } = request.into_inner();
+        let of = (record.parse().map_err(refuse)?, version);
+        let parts = self.core.export_clear_in_pieces(&caller, of, &purpose).await.map_err(refuse)?;
+        Ok(Response::new(pieces::texts(&self.core, caller, purpose, parts)))
     }
 
     async fn export_clear(&self, request: Request<v1::ExportRequest>) -> Result<Response<v1::OpenReply>, Status> {
@@ -267,6 +296,20 @@ impl People {
         v1::PublishManyReply { request_id, outcome }
     }
 
+    fn copied(&self, record: String, copy: SealedCopy) -> v1::ExportReply {
+        let SealedCopy { version, parts: (envelope, grant, audience), committed, ledger_index } = copy;
+        let ledger = v1::LedgerEntry {
+            commitment: committed.commitment.to_vec(),
+            grants: committed.grants.iter().map(|g| g.to_vec()).collect(),
+            tags: committed.tags.iter().map(|t| t.to_vec()).collect(),
+            node: committed.node.to_string(),
+            index: committed.index,
+            at: committed.time.0,
+        };
+        let (ledger, genesis) = (Some(ledger), self.core.genesis.clone());
+        v1::ExportReply { record, version, envelope, grant, audience, ledger, genesis, ledger_index }
+    }
+
     fn published(&self, p: Published, result: &str) -> v1::PublishReply {
         let state = match (p.proposed, p.index) {
             (true, _) => "proposed",
@@ -294,106 +337,6 @@ impl People {
     }
 }
 
-/// A publish whose body comes in pieces.
-struct Body(Streaming<v1::PublishPiece>);
-
-impl Body {
-    async fn piece(&mut self) -> Result<Option<v1::PublishPiece>, String> {
-        match tokio::time::timeout(SLOW, self.0.message()).await {
-            Err(_) => Err("no piece in time".to_owned()),
-            Ok(Err(status)) => Err(status.message().to_owned()),
-            Ok(Ok(Some(piece))) if piece.data.len() > limits::PIECE_BYTES => Err("a piece is too large".to_owned()),
-            Ok(Ok(piece)) => Ok(piece),
-        }
-    }
-
-    /// What is published, and the bytes of its body.
-    async fn first(&mut self) -> Result<(v1::PublishRequest, usize), Fault> {
-        let cut = |why: String| Fault::unavailable("NOT_FRESH", why);
-        let piece = self.piece().await.map_err(cut)?;
-        let bad = || Fault::usage("INVALID", "the first piece says what is published, and how long its body is");
-        let v1::PublishPiece { ask, body_bytes, data } = piece.ok_or_else(bad)?;
-        let ask = ask.filter(|a| data.is_empty() && a.source.is_empty() && a.content.is_empty()).ok_or_else(bad)?;
-        let bytes = usize::try_from(body_bytes).unwrap_or(usize::MAX);
-        if bytes > 0 { Ok((ask, bytes)) } else { Err(bad()) }
-    }
-}
-
-impl Pieces for Body {
-    fn next(&mut self) -> Pin<Box<dyn Future<Output = Result<Option<Vec<u8>>, String>> + Send + '_>> {
-        Box::pin(async move {
-            match self.piece().await? {
-                Some(piece) if piece.ask.is_some() => Err("only the first piece says what is published".to_owned()),
-                piece => Ok(piece.map(|p| p.data)),
-            }
-        })
-    }
-}
-
-/// Where the pieces of an open go.
-type Reader = mpsc::Sender<Result<v1::OpenPiece, Status>>;
-
-/// Gives texts out as fast as they are taken. Whoever takes nothing for a while, or goes away, gets no more; that is logged
-/// before the stream ends, as a whole reading is.
-async fn give(core: Arc<Core>, caller: Caller, purpose: String, parts: Vec<Reading>, to: Reader) {
-    for mut part in parts {
-        let (whole, broken) = give_part(&core, &mut part, &to).await;
-        let ended = core.end_reading(&caller, &part, &purpose, whole).await;
-        if let Some(fault) = broken.or(ended.err()) {
-            let _told = taken(&to, Err(refuse(fault))).await;
-            return;
-        }
-        if !whole {
-            return;
-        }
-    }
-}
-
-/// Whether all of an envelope's texts were taken, and what broke.
-async fn give_part(core: &Core, part: &mut Reading, to: &Reader) -> (bool, Option<Fault>) {
-    let head = v1::OpenPiece { head: Some(head(part)), portion: 0, data: Vec::new() };
-    if !taken(to, Ok(head)).await {
-        return (false, None);
-    }
-    let mut given = 0usize;
-    loop {
-        let (text, data) = match core.read_on(part) {
-            Ok(Some(piece)) => piece,
-            Ok(None) => return (true, None),
-            Err(fault) => {
-                let hint = format!(
-                    "{given} bytes of its texts were given out before, as they were sealed; the rest is missing"
-                );
-                return (false, Some(fault.hint(hint)));
-            }
-        };
-        given = given.saturating_add(data.len());
-        let portion = u32::try_from(text).unwrap_or(u32::MAX);
-        if !taken(to, Ok(v1::OpenPiece { head: None, portion, data: data.to_vec() })).await {
-            return (false, None);
-        }
-    }
-}
-
-async fn taken(to: &Reader, piece: Result<v1::OpenPiece, Status>) -> bool {
-    matches!(tokio::time::timeout(SLOW, to.send(piece)).await, Ok(Ok(())))
-}
-
-fn head(of: &Reading) -> v1::OpenReply {
-    let label = of.disclosing.label().marking();
-    let portion = || v1::Portion { label: label.clone(), text: Vec::new() };
-    v1::OpenReply {
-        record: of.record.to_string(),
-        version: of.version,
-        title: of.disclosing.meta.title.clone(),
-        origin: of.origin.to_string(),
-        portions: std::iter::repeat_with(portion).take(of.disclosing.texts()).collect(),
-        label: label.clone(),
-        audit_seq: of.audit_seq,
-        ledger_index: of.ledger_index,
-    }
-}
-
 fn opened_reply(o: &Opened) -> v1::OpenReply {
     let portion = |p: &DisclosedPortion| v1::Portion { label: p.label.marking(), text: p.text.to_vec() };
     v1::OpenReply {
@@ -416,6 +359,7 @@ fn amend_ask(r: v1::AmendRequest) -> Result<AmendAsk, Fault> {
         expected: version,
         title: (!title.is_empty()).then_some(title),
         body: (!body.is_empty()).then_some(body),
+        coming: 0,
         portions: portion_asks(portions)?,
         reason,
         patience: patience(&wait, wait_ms, timeout_ms)?,

@@ -4,8 +4,9 @@ use super::client::{Client, fault};
 use super::record::{CHECK_PATH, SPLIT};
 use crate::domain::fault::Fault;
 use crate::domain::limits;
+use crate::seal::digest;
 use crate::wire::pb::v1;
-use futures_util::{StreamExt, stream};
+use futures_util::{Stream, StreamExt, stream};
 use std::io::Read;
 use std::path::Path;
 
@@ -30,16 +31,47 @@ pub(super) async fn publish(
     ask: v1::PublishRequest,
     (file, bytes): (&Path, u32),
 ) -> Result<v1::PublishReply, Fault> {
-    let source = std::fs::File::open(file).map_err(unreadable(file))?;
     let first = v1::PublishPiece { ask: Some(ask), body_bytes: bytes, data: Vec::new() };
-    let pieces = stream::unfold(source, |mut source| async move {
+    let text = pieces(file)?.map(|data| v1::PublishPiece { ask: None, body_bytes: 0, data });
+    Ok(client.records().publish_large(stream::iter([first]).chain(text)).await.map_err(fault)?.into_inner())
+}
+
+/// The same for an amendment.
+pub(super) async fn amend(
+    client: &Client,
+    ask: v1::AmendRequest,
+    (file, bytes): (&Path, u32),
+) -> Result<v1::PublishReply, Fault> {
+    let first = v1::AmendPiece { ask: Some(ask), body_bytes: bytes, data: Vec::new() };
+    let text = pieces(file)?.map(|data| v1::AmendPiece { ask: None, body_bytes: 0, data });
+    Ok(client.records().amend_large(stream::iter([first]).chain(text)).await.map_err(fault)?.into_inner())
+}
+
+/// Imports a request's text.
+pub(super) async fn import(client: &Client, mut ask: v1::PublishRequest) -> Result<v1::PublishReply, Fault> {
+    let body = std::mem::take(&mut ask.body);
+    if ask.content.is_empty() {
+        ask.content = digest("hufu.import-text", &[ask.title.as_bytes(), &body]).to_vec();
+    }
+    let body_bytes = u32::try_from(body.len()).unwrap_or(u32::MAX);
+    let first = v1::PublishPiece { ask: Some(ask), body_bytes, data: Vec::new() };
+    let text = stream::unfold((body, 0usize), |(body, at)| async move {
+        let data = body.get(at..)?.chunks(limits::PIECE_BYTES).next()?.to_vec();
+        let next = at.saturating_add(data.len());
+        Some((v1::PublishPiece { ask: None, body_bytes: 0, data }, (body, next)))
+    });
+    Ok(client.records().publish_large(stream::iter([first]).chain(text)).await.map_err(fault)?.into_inner())
+}
+
+/// A file's text as it is read. When that fails it ends early, which the node tells.
+fn pieces(file: &Path) -> Result<impl Stream<Item = Vec<u8>> + Send + use<>, Fault> {
+    let source = std::fs::File::open(file).map_err(unreadable(file))?;
+    Ok(stream::unfold(source, |mut source| async move {
         let mut data = vec![0; limits::PIECE_BYTES];
         let read = source.read(&mut data).ok().filter(|read| *read > 0)?;
         data.truncate(read);
-        Some((v1::PublishPiece { ask: None, body_bytes: 0, data }, source))
-    });
-    let pieces = stream::iter([first]).chain(pieces);
-    Ok(client.records().publish_large(pieces).await.map_err(fault)?.into_inner())
+        Some((data, source))
+    }))
 }
 
 fn unreadable(file: &Path) -> impl Fn(std::io::Error) -> Fault + '_ {

@@ -23,6 +23,8 @@ use std::process::ExitCode;
 pub(super) const CHECK_PATH: &str = "check the path and who may read it";
 /// What to do about one that is too large.
 pub(super) const SPLIT: &str = "share it as several records";
+/// What to do with a portion that is too large.
+const PORTION_ALONE: &str = "publish it as a record of its own: its body may have up to 16 MiB";
 
 #[derive(clap::Subcommand)]
 pub(super) enum Command {
@@ -352,7 +354,7 @@ pub(super) fn request_id() -> Vec<u8> {
 pub(super) fn body(text: Option<&String>, file: Option<&Path>) -> Result<Option<Vec<u8>>, Fault> {
     let body = match (text, file) {
         (Some(text), _) => text.clone().into_bytes(),
-        (None, Some(file)) => text_file(file)?,
+        (None, Some(file)) => text_file(file, too_large)?,
         (None, None) => return Ok(None),
     };
     if body.len() > limits::BODY_BYTES { Err(too_large(body.len() as u64)) } else { Ok(Some(body)) }
@@ -365,10 +367,14 @@ pub(super) fn portion(text: &str) -> Result<v1::NewPortion, Fault> {
         );
     };
     let grade: Grade = grade.parse()?;
-    Ok(v1::NewPortion { grade: grade.to_string(), text: text_file(Path::new(file))? })
+    let too_large = |bytes: u64| {
+        let why = format!("the portion `{file}` has {bytes} bytes; the limit is {} (1 MiB)", limits::BODY_BYTES);
+        Fault::usage("BODY_TOO_LARGE", why).hint(PORTION_ALONE)
+    };
+    Ok(v1::NewPortion { grade: grade.to_string(), text: text_file(Path::new(file), too_large)? })
 }
 
-fn text_file(file: &Path) -> Result<Vec<u8>, Fault> {
+fn text_file(file: &Path, too_large: impl Fn(u64) -> Fault) -> Result<Vec<u8>, Fault> {
     let read = |e: std::io::Error| {
         Fault::usage("UNREADABLE_FILE", format!("cannot read `{}`: {e}", file.display())).hint(CHECK_PATH)
     };
@@ -449,7 +455,7 @@ mod tests {
         let file = dir.path().join("演练.txt");
         let refused = |bytes: &[u8]| {
             std::fs::write(&file, bytes).unwrap();
-            let fault = text_file(&file).unwrap_err();
+            let fault = text_file(&file, too_large).unwrap_err();
             assert!(fault.reason == "BAD_BODY" && fault.message.contains("演练.txt"), "{fault:?}");
             fault.message
         };
@@ -461,6 +467,11 @@ mod tests {
         let portion = portion(&format!("{}:internal", file.display())).unwrap_err();
         assert!(portion.message.contains("演练.txt"), "{portion:?}");
         std::fs::write(&file, "文本").unwrap();
-        assert_eq!(text_file(&file).unwrap(), "文本".as_bytes());
+        assert_eq!(text_file(&file, too_large).unwrap(), "文本".as_bytes());
+        // A portion that is too large is named, with what can be done.
+        std::fs::write(&file, vec![b'x'; limits::BODY_BYTES + 1]).unwrap();
+        let portion = super::portion(&format!("{}:internal", file.display())).unwrap_err();
+        assert!(portion.reason == "BODY_TOO_LARGE" && portion.message.contains("演练.txt"), "{portion:?}");
+        assert_eq!(portion.hint.as_deref(), Some(PORTION_ALONE));
     }
 }

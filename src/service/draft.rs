@@ -369,6 +369,14 @@ fn check_text(ask: &PublishAsk) -> Result<(), Fault> {
         }
         _ => {}
     }
+    if let Some(large) = ask.portions.iter().find(|p| p.text.len() > limits::BODY_BYTES) {
+        let (bytes, most) = (large.text.len(), limits::BODY_BYTES);
+        return Err(Fault::usage(
+            "BODY_TOO_LARGE",
+            format!("a portion has {bytes} bytes; the limit is {most} (1 MiB)"),
+        )
+        .hint("publish it as a record of its own: its body may have up to 16 MiB"));
+    }
     ask.portions.iter().try_for_each(|p| check_body(&p.text))?;
     let size = ask.portions.iter().fold(ask.body.len(), |n, p| n.saturating_add(p.text.len()));
     if size > limits::BODY_BYTES {
@@ -454,6 +462,25 @@ mod tests {
     fn a_portion_above_the_record_is_refused() {
         let refused = classes(ask(vec![(Grade::TopSecret, "一")]), Millis(0));
         assert_eq!(refused.err().unwrap().reason, "PORTION_ABOVE_RECORD");
+    }
+
+    #[test]
+    fn what_is_too_large_is_named() {
+        let refused = |ask: &PublishAsk| check_text(ask).unwrap_err();
+        let text = "x".repeat(limits::BODY_BYTES);
+        let more = format!("{text}x");
+        let portion = refused(&ask(vec![(Grade::Internal, more.as_str())]));
+        assert!(portion.reason == "BODY_TOO_LARGE" && portion.message.starts_with("a portion has 1048577 bytes"));
+        let together = refused(&ask(vec![(Grade::Internal, text.as_str())]));
+        assert!(together.message.contains("together"), "{together:?}");
+        let coming = |bytes: usize, portions: Vec<(Grade, &str)>| PublishAsk {
+            body: Vec::new(),
+            coming: bytes,
+            ..ask(portions)
+        };
+        assert_eq!(check_text(&coming(limits::TEXT_BYTES, Vec::new())), Ok(()));
+        assert_eq!(refused(&coming(limits::TEXT_BYTES + 1, Vec::new())).reason, "BODY_TOO_LARGE");
+        assert_eq!(refused(&coming(1, vec![(Grade::Internal, "x")])).reason, "TOO_MANY_PORTIONS");
     }
 
     #[test]

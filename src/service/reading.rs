@@ -5,11 +5,11 @@
 
 use super::core::Core;
 use super::door::{Act, Caller};
-use super::records::check_purpose;
-use crate::audit::{Action as AuditAction, Object, Stage};
+use super::records::{Showing, check_purpose};
+use crate::audit::{Object, Stage};
 use crate::domain::fault::{Fault, FaultKind};
 use crate::domain::ids::{AgencyId, RecordId};
-use crate::policy::{Action, Decision};
+use crate::policy::Decision;
 use crate::vault::{Card, Disclosing, Piece};
 
 /// One envelope of a record that is being read.
@@ -28,6 +28,7 @@ pub struct Reading {
     pub ledger_index: u64,
     request: [u8; 16],
     decision: Decision,
+    showing: Showing,
 }
 
 impl Core {
@@ -42,26 +43,38 @@ impl Core {
         (record, version): (RecordId, u32),
         purpose: &str,
     ) -> Result<Vec<Reading>, Fault> {
+        self.read_in_pieces(caller, (record, version), purpose, Showing::OnScreen).await
+    }
+
+    /// The same wherever the person gets to see it.
+    pub(super) async fn read_in_pieces(
+        &self,
+        caller: &Caller,
+        (record, version): (RecordId, u32),
+        purpose: &str,
+        showing: Showing,
+    ) -> Result<Vec<Reading>, Fault> {
         check_purpose(purpose)?;
         let state = self.state();
         let find = |record: &RecordId, version: u32| {
             let card = self.find(&state, record, version);
-            card.or_else(|| self.proposal_card(caller, &state, record, version))
+            let waiting = || self.proposal_card(caller, &state, record, version);
+            card.or_else(|| if showing == Showing::OnScreen { waiting() } else { None })
         };
         let card = find(&record, version);
         let lower = card.iter().flat_map(|c| &c.facts.lower);
         let mut lower: Vec<_> = lower.map(|(id, version)| (*id, *version, find(id, *version))).collect();
         let mut parts = Vec::with_capacity(lower.len() + 1);
-        match self.begin_reading(caller, (record, version), card.as_ref(), purpose).await {
+        match self.begin_reading(caller, (record, version), card.as_ref(), purpose, showing).await {
             Ok(own) => parts.push(own),
             Err(fault) if fault.kind == FaultKind::NotFound => {
-                let may = |card: &Card| self.may(caller, Action::RecordOpen, card, purpose).is_allow();
+                let may = |card: &Card| self.may(caller, showing.action(), card, purpose).is_allow();
                 lower.retain(|(_, _, card)| card.as_ref().is_some_and(may));
             }
             Err(fault) => return Err(fault),
         }
         for (part, version, card) in lower {
-            match self.begin_reading(caller, (part, version), card.as_ref(), purpose).await {
+            match self.begin_reading(caller, (part, version), card.as_ref(), purpose, showing).await {
                 Ok(part) => parts.push(part),
                 Err(fault) if fault.kind == FaultKind::NotFound => {}
                 Err(fault) => return Err(fault),
@@ -76,8 +89,9 @@ impl Core {
         of: (RecordId, u32),
         card: Option<&Card>,
         purpose: &str,
+        showing: Showing,
     ) -> Result<Reading, Fault> {
-        let (act, decision) = self.reading(caller, Action::RecordOpen, AuditAction::Open, of, card, purpose);
+        let (act, decision) = self.reading(caller, showing.action(), showing.audit(), of, card, purpose);
         let receipt = self.log(caller, &act, Stage::Intent, &decision).await?;
         let Some(card) = card.filter(|_| decision.is_allow()) else { return Err(Fault::not_found()) };
         let held = self.load(card)?;
@@ -85,7 +99,7 @@ impl Core {
         let disclosing = self.vault.disclose_in_pieces(held, &receipt)?;
         let (audit_seq, ledger_index) = (receipt.seq(), self.cluster.applied());
         let request = act.request;
-        Ok(Reading { record: of.0, version, origin, disclosing, audit_seq, ledger_index, request, decision })
+        Ok(Reading { record: of.0, version, origin, disclosing, audit_seq, ledger_index, request, decision, showing })
     }
 
     /// The next piece; None at the end.
@@ -105,8 +119,8 @@ impl Core {
     /// A failed audit log.
     pub async fn end_reading(&self, caller: &Caller, of: &Reading, purpose: &str, whole: bool) -> Result<(), Fault> {
         let act = Act {
-            action: Action::RecordOpen,
-            audit: AuditAction::Open,
+            action: of.showing.action(),
+            audit: of.showing.audit(),
             object: Object::Record { id: of.record, version: of.version },
             label: Some(of.disclosing.label()),
             purpose,

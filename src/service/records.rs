@@ -43,14 +43,14 @@ pub(super) enum Showing {
 }
 
 impl Showing {
-    fn action(self) -> Action {
+    pub(super) fn action(self) -> Action {
         match self {
             Showing::OnScreen => Action::RecordOpen,
             Showing::Exported => Action::RecordExportClear,
         }
     }
 
-    fn audit(self) -> AuditAction {
+    pub(super) fn audit(self) -> AuditAction {
         match self {
             Showing::OnScreen => AuditAction::Open,
             Showing::Exported => AuditAction::Export,

@@ -70,6 +70,21 @@ impl Vault {
         self.open_all(held, usize::MAX)
     }
 
+    /// The same for whoever puts another text in the place of its text: of what is too large for one piece, and has one text
+    /// alone, what it is about and no text.
+    ///
+    /// # Errors
+    /// As [`Vault::disclose`].
+    pub fn disclose_to_replace(&self, held: &Held, receipt: &AuditReceipt) -> Result<Disclosed, VaultError> {
+        match self.disclose(held, receipt) {
+            // Beside the meta portion.
+            Err(VaultError::Whole) if held.object.envelope.header().portions.len() == 2 => {
+                self.disclose_beginning(held, receipt, 0)
+            }
+            disclosed => disclosed,
+        }
+    }
+
     /// The same for lists and snippets: of the texts together only the first `most` bytes, and none of them with 0.
     pub fn disclose_beginning(
         &self,
@@ -104,7 +119,7 @@ impl Vault {
         Ok(Disclosing { meta, held, apart, now: None, next: 1 })
     }
 
-    /// The next piece; None at the end of the last text.
+    /// The next piece; None at the end of the last text. A text that lies within its envelope is one piece.
     ///
     /// # Errors
     /// When what comes next does not open. What was given before was authentic, and is not all of the text.

@@ -86,8 +86,9 @@ impl From<VaultError> for Fault {
                     .hint("the node stops taking records in; see its log and disk")
             }
             VaultError::TooLarge => Fault::usage("BODY_TOO_LARGE", e.to_string()),
-            VaultError::Whole => Fault::usage("BODY_TOO_LARGE", e.to_string())
-                .hint("`hufu record open` reads it; it is neither amended nor taken out in this version"),
+            VaultError::Whole => Fault::usage("BODY_TOO_LARGE", e.to_string()).hint(
+                "read it in pieces, as `hufu record open` does; an amendment gives its text anew, with --body-file",
+            ),
             VaultError::Rule(_) => Fault::refused("NOT_ALLOWED", e.to_string()),
             VaultError::Decided => Fault::conflict("REJECTED", e.to_string()).hint("somebody was first; look again"),
             VaultError::Busy => Fault::overloaded("too many records wait for the node's disk"),

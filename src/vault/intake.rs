@@ -8,7 +8,7 @@
 use super::error::VaultError;
 use super::files::{BodyWriter, Known, Place};
 use super::frame::{read_frame, write_frame};
-use super::large::{Apart, Content, LANES, LargeFiles, Spool, Spooled, Whose};
+use super::large::{Apart, Content, LANES, LargeFiles, Spool, Spooled, Whose, remove};
 use super::object::SealedObject;
 use super::proposal::{Proposal, Stand, WAITING};
 use crate::domain::ids::{Handle, RecordId};
@@ -104,8 +104,8 @@ impl Index {
         self.by_version.values().flatten().filter_map(|e| e.apart).map(|apart| apart.file).collect()
     }
 
-    /// A later copy of the same object takes the place of an earlier one.
-    fn add(&mut self, key: (RecordId, u32), mut entry: Entry) {
+    /// A later copy of the same object takes the place of an earlier one. Answers the file that no entry names any more.
+    fn add(&mut self, key: (RecordId, u32), mut entry: Entry) -> Option<u32> {
         self.arrivals.push(key.0);
         for check in &entry.pull_checks {
             let named = self.by_check.entry(*check).or_default();
@@ -117,19 +117,24 @@ impl Index {
             self.by_request.insert(request, key);
         }
         let known = self.by_version.entry(key).or_default();
-        match known.iter_mut().find(|e| e.commitment == entry.commitment && e.grant == entry.grant) {
+        let left = match known.iter_mut().find(|e| e.commitment == entry.commitment && e.grant == entry.grant) {
             Some(earlier) => {
                 entry.request = entry.request.or(earlier.request);
                 entry.content = entry.content.or(earlier.content);
                 entry.proposal = entry.proposal.or(earlier.proposal.take());
-                *earlier = entry;
+                let before = std::mem::replace(earlier, entry).apart.map(|a| a.file);
+                before.filter(|file| earlier.apart.is_none_or(|a| a.file != *file))
             }
-            None => known.push(entry),
-        }
+            None => {
+                known.push(entry);
+                None
+            }
+        };
         match known.iter().filter_map(|e| e.proposal.as_ref()).find(|p| p.stand == Stand::Waiting) {
             Some(p) => self.waiting.insert(key.0, p.author),
             None => self.waiting.remove(&key.0),
         };
+        left
     }
 }
 
@@ -198,6 +203,7 @@ impl Intake {
         let mut clerk = Clerk {
             journal,
             writer,
+            bodies: Arc::clone(&bodies),
             entropy: Arc::clone(&entropy),
             index: Arc::clone(&index),
             closed: Arc::clone(&closed),
@@ -315,6 +321,22 @@ impl Intake {
         self.large.begin(whose, bytes, &mut **entropy)
     }
 
+    /// Removes the ciphertexts of copies of a version that lie apart and are not of what the ledger committed: nobody will read
+    /// them. Their frames stay, and name files that are not there.
+    pub(super) fn let_go_of_others(&self, record: &RecordId, version: u32, commitment: &[u8; 32]) {
+        let key = (*record, version);
+        let is_other = |e: &Entry| e.apart.is_some() && e.commitment != *commitment;
+        if !self.read(|i| i.by_version.get(&key).into_iter().flatten().any(is_other)) {
+            return;
+        }
+        let left: Vec<Apart> = {
+            let mut index = self.index.write().unwrap_or_else(PoisonError::into_inner);
+            let others = index.by_version.get_mut(&key).into_iter().flatten().filter(|e| e.commitment != *commitment);
+            others.filter_map(|e| e.apart.take()).collect()
+        };
+        left.into_iter().for_each(|apart| remove(self.bodies.as_ref(), apart.file));
+    }
+
     /// The ciphertexts of an object, if they lie apart.
     pub(super) fn content(&self, entry: &Entry) -> Option<Content> {
         entry.apart.map(|apart| Content::at(Arc::clone(&self.bodies), apart))
@@ -339,6 +361,7 @@ impl Intake {
 struct Clerk {
     journal: Journal,
     writer: BodyWriter,
+    bodies: Arc<dyn Disk>,
     entropy: Source,
     index: Arc<RwLock<Index>>,
     /// Set after a failed write.
@@ -421,11 +444,17 @@ impl Clerk {
         if before.stand != Stand::Waiting || matches!(stand, Stand::Waiting | Stand::PartOf(..)) {
             return Err(VaultError::Decided);
         }
-        let decided = Entry { proposal: Some(Proposal { author: before.author, stand }), ..entry };
+        // What was turned down is read by nobody any more: its frame names no file, which goes when that is durable.
+        let apart = entry.apart.filter(|_| stand != Stand::Rejected);
+        let decided = Entry { proposal: Some(Proposal { author: before.author, stand }), apart, ..entry };
         self.journal.append_blocking(vec![write_frame(&key, &decided)])?;
-        let mut index = self.index.write().unwrap_or_else(PoisonError::into_inner);
-        index.add(key, decided);
-        index.arrivals.extend(parts);
+        let left = {
+            let mut index = self.index.write().unwrap_or_else(PoisonError::into_inner);
+            let left = index.add(key, decided);
+            index.arrivals.extend(parts);
+            left
+        };
+        left.into_iter().for_each(|file| remove(self.bodies.as_ref(), file));
         Ok(())
     }
 
@@ -467,10 +496,11 @@ impl Clerk {
         }
         let frames = entries.iter().map(|(key, e)| write_frame(key, e)).collect();
         self.journal.append_blocking(frames)?;
-        let mut index = self.index.write().unwrap_or_else(PoisonError::into_inner);
-        for (key, entry) in entries {
-            index.add(key, entry);
-        }
+        let left: Vec<u32> = {
+            let mut index = self.index.write().unwrap_or_else(PoisonError::into_inner);
+            entries.into_iter().filter_map(|(key, entry)| index.add(key, entry)).collect()
+        };
+        left.into_iter().for_each(|file| remove(self.bodies.as_ref(), file));
         Ok(())
     }
 

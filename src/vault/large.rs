@@ -5,7 +5,9 @@
 //! the file before that frame is durable. Neither who writes nor who reads has more of it in memory than a piece.
 //!
 //! Crash story: bytes and name of a file are durable before its object is queued for a frame. A file that no frame names is
-//! what a crash, a cut transfer or a lost race left; it is removed with its [`Spool`], or at the next start.
+//! what a crash, a cut transfer or a lost race left; it is removed with its [`Spool`], or at the next start. One that nothing
+//! names any more goes once the frame that took its place is durable: that of a good copy after damage, and that of a proposal
+//! that was turned down.
 //!
 //! Whoever writes a file has a lane: a handle of its own on the folder, so that the sync of a file reports the errors of
 //! its own writes. There are as many lanes as files may be written at a time; who gets none is asked to come later.
@@ -250,6 +252,16 @@ impl ContentReader {
             left -= read;
         }
         Ok(())
+    }
+}
+
+/// Removes a file that nothing names any more. One that a stop or a fault keeps is removed at the next start.
+pub(super) fn remove(disk: &dyn Disk, file: u32) {
+    match disk.remove(&file_name(file)) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+            tracing::warn!(file, %error, "a large object that nothing names stays until the next start");
+        }
+        _ => {}
     }
 }
 

@@ -85,6 +85,17 @@ impl Vault {
         Ok((envelope.with_ciphertexts(ciphertexts)?.to_bytes(), grant, audience))
     }
 
+    /// The same of any size: with what is too large for one piece come its ciphertexts as they lie.
+    ///
+    /// # Errors
+    /// Damage.
+    pub fn copy_in_pieces(&self, held: &Held) -> Result<(Parts, Option<Content>), VaultError> {
+        match self.copy(held) {
+            Err(VaultError::Whole) => Ok((held.parts(), held.content.clone())),
+            copied => Ok((copied?, None)),
+        }
+    }
+
     /// The content of a committed object that [`Vault::serve`] answered, to whoever it would answer again.
     ///
     /// # Errors

@@ -128,9 +128,11 @@ impl Vault {
         // A part of the vector: passing over what was seen would cost more with every record.
         let new: BTreeSet<(RecordId, u32)> = feed.skip(sync.cursor).into_iter().collect();
         sync.cursor = feed.len();
+        let mut settled = Vec::new();
         for (record, version) in new {
             let Some(origin) = state.origin_of(&record).filter(|o| *o != self.keys.agency()) else { continue };
             let Some(committed) = committed(state, &record, version) else { continue };
+            settled.push((record, version, committed.commitment));
             let Some(token) = self.recognise(state, origin, &record, committed) else { continue };
             let next = steady.plus_ms(GRACE_MS);
             let reason = "not arrived yet".to_owned();
@@ -155,6 +157,10 @@ impl Vault {
             if origin != *self.keys.agency() {
                 *sync.held.entry(origin).or_default() += 1;
             }
+        }
+        drop(sync);
+        for (record, version, commitment) in settled {
+            self.intake.let_go_of_others(&record, version, &commitment);
         }
     }
 

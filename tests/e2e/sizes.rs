@@ -1,6 +1,7 @@
 //! Large texts: their content lies apart, travels in pieces, and is opened whole.
 
 use super::demo::{Demo, hufu, ran, until};
+use super::finds::counts;
 use super::shares::{content, files};
 use serde_json::json;
 use std::path::PathBuf;
@@ -88,6 +89,34 @@ fn peak(demo: &Demo, agency: &str) -> u64 {
     line.trim().trim_end_matches(" kB").parse().unwrap()
 }
 
+/// Copies of a text that fits in no message: in clear it is the very text, sealed it is checked without a node.
+fn copies(demo: &Demo, record: &str, text: &str) {
+    let folder = |name: &str| demo.dir().join(name).to_str().unwrap().to_owned();
+    let (clear, sealed) = (folder("largest-clear"), folder("largest-sealed"));
+    let export = |who: &str, how: &[&str]| demo.run(who, &[&["record", "export", record], how].concat());
+    export("police-analyst", &["--clear", "--purpose", "CASE-3", "--out", &clear]).ok();
+    let taken = content(&PathBuf::from(&clear).join(format!("{record}-1.01.txt")));
+    let (_, taken) = std::str::from_utf8(&taken).unwrap().split_once("\n\n").unwrap();
+    assert!(taken.trim_end_matches('\n') == text.trim_end_matches('\n'), "the very text");
+    let refused = export("customs-analyst", &["--clear", "--purpose", "CASE-3", "--out", &folder("nowhere")]);
+    assert!(refused.code == 3 && refused.stderr.contains("export-clear-own-only"), "{}", refused.stderr);
+    export("customs-analyst", &["--sealed", "--out", &sealed]).ok();
+    let verify = || ran(hufu().args(["--json", "record", "verify", &sealed]).output().unwrap());
+    verify().ok();
+    // A manifest that was made to fit does not make up for a changed ciphertext.
+    let file = PathBuf::from(&sealed).join(format!("{record}-1.content"));
+    let manifest = PathBuf::from(&sealed).join("MANIFEST.json");
+    let (good, listed) = (content(&file), String::from_utf8(content(&manifest)).unwrap());
+    let mut bad = good.clone();
+    bad[9_000_000] ^= 1;
+    std::fs::write(&file, &bad).unwrap();
+    assert_eq!(verify().code, 6);
+    let digest = |bytes: &[u8]| data_encoding::HEXLOWER.encode(&hufu::seal::sha256(&[bytes]));
+    std::fs::write(&manifest, listed.replace(&digest(&good), &digest(&bad))).unwrap();
+    let found = verify();
+    assert!(found.code == 6 && !found.stderr.contains("it was changed"), "{} {}", found.code, found.stderr);
+}
+
 /// Three texts of 16 MiB at a time are sealed as they come, sent, taken in and opened, and neither node has one whole in
 /// memory: sealed whole, each would be there some five times over.
 #[test]
@@ -123,6 +152,40 @@ fn the_largest_texts_are_never_whole_in_memory() {
         let grown = peak(&demo, agency).saturating_sub(before) / 1024;
         assert!(grown < 96, "{agency} has grown by {grown} MiB");
     }
+
+    copies(&demo, &records[0], &text);
+    // An amendment gives the text anew, whole; what it says of it alone is not enough.
+    let amended = format!("改稿{}", line.repeat(MOST / line.len() - 1));
+    std::fs::write(&file, &amended).unwrap();
+    let amend = |how: &[&str]| {
+        demo.run("police-analyst", &[&["record", "amend", &records[0], "--reason", "更正"], how].concat())
+    };
+    let alone = amend(&["--title", "演练：改题"]);
+    assert!(alone.code == 2 && alone.stderr.contains("--body-file"), "{} {}", alone.code, alone.stderr);
+    let title = ["--title", "演练：改题", "--body-file", file.to_str().unwrap(), "--wait-seconds", "60"];
+    assert_eq!(amend(&title).ok()["version"], 2);
+    let opened = until("it opens", Duration::from_secs(120), || {
+        let ran = demo.open("customs-analyst", &records[0]);
+        (ran.code == 0 && ran.ok()["version"] == 2).then(|| ran.ok().clone())
+    });
+    assert!(opened["title"] == "演练：改题" && opened["portions"][0]["text"] == json!(amended), "the new text");
+
+    // A large file is imported like a small one: known again as it is, and a new version when it was edited.
+    let laws = demo.dir().join("laws");
+    std::fs::create_dir(&laws).unwrap();
+    let law = |end: &str| {
+        let text = format!("# 演练条例\n\n{}{end}", line.repeat(60_000));
+        std::fs::write(laws.join("law.md"), text).unwrap();
+        let base = ["record", "import", laws.to_str().unwrap(), "--format", "text"];
+        demo.run("police-analyst", &[&base[..], &["--grade", "secret", "--agreement", "border-2026"]].concat())
+    };
+    let first = law("第一条");
+    assert_eq!(counts(&first), [1, 0, 0, 0], "{:?}", first.lines);
+    assert_eq!(counts(&law("第一条")), [0, 0, 1, 0]);
+    assert_eq!(counts(&law("第二条")), [0, 1, 0, 0]);
+    let opened = demo.open("police-analyst", first.lines[0]["record"].as_str().unwrap());
+    assert!(opened.ok()["title"] == "演练条例" && opened.ok()["version"] == 2);
+    assert!(opened.ok()["portions"][0]["text"].as_str().unwrap().ends_with("第二条"));
 
     // What is wrong with a large body is told, and nothing of it stays.
     let files = large_files(&demo, "police").len();

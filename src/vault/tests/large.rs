@@ -43,6 +43,12 @@ fn lies(content: &Content) -> Vec<u8> {
     }
 }
 
+fn copied(envelope: &[u8]) -> (crate::seal::Envelope, crate::seal::ContentCheck) {
+    let envelope = crate::seal::Envelope::from_bytes(envelope).unwrap();
+    let check = crate::seal::ContentCheck::new(envelope.header()).unwrap();
+    (envelope, check)
+}
+
 fn pieces(content: &[u8]) -> Sent {
     Sent { pieces: content.chunks(limits::PIECE_BYTES).map(|p| Ok(p.to_vec())).collect(), asked: 0 }
 }
@@ -69,14 +75,19 @@ fn opened(party: &Party, state: &State, id: RecordId) -> Result<Vec<u8>, VaultEr
         whole => Some(whole?),
     };
     assert_eq!(whole.is_none(), held.sealed_bytes() > crate::seal::ENVELOPE_BYTES);
+    // Whoever gives another text reads what it is about, however large the text is.
+    let replaced = party.vault.disclose_to_replace(&held, &receipts[0])?;
+    assert_eq!((replaced.meta.title.as_str(), replaced.portions.len()), ("题", usize::from(whole.is_some())));
     // Lists open no text, and the index no more than it takes.
     let listed = party.vault.disclose_beginning(&held, &receipts[0], 0)?;
     assert!(listed.portions.is_empty() && listed.meta.title == "题");
     let indexed = party.vault.text_for_index(&held, &receipts[1])?;
+    // A text within its envelope comes as it lies there.
+    let most = if held.content.is_some() { limits::INLINE_BYTES } else { crate::seal::ENVELOPE_BYTES };
     let mut reading = party.vault.disclose_in_pieces(held, &receipts[0])?;
     let mut all = Vec::new();
     while let Some((number, piece)) = party.vault.next_piece(&mut reading)? {
-        assert!(number == 0 && piece.len() <= limits::INLINE_BYTES);
+        assert!(number == 0 && piece.len() <= most);
         all.extend_from_slice(&piece);
     }
     assert!(reading.texts() == 1 && reading.meta.title == "题");
@@ -146,6 +157,11 @@ fn sixteen_mebibytes_are_pushed_held_and_opened() {
     }
     let held = t.customs.vault.held(&t.state, &id, 0, NOW).unwrap().unwrap();
     assert!(matches!(t.customs.vault.copy(&held), Err(VaultError::Whole)), "it fits in no single piece");
+    let ((envelope, ..), content) = t.customs.vault.copy_in_pieces(&held).unwrap();
+    let (copied, mut check) = copied(&envelope);
+    assert!(copied.is_apart() && copied.hash() == object.envelope.hash());
+    check.update(&lies(&content.unwrap())).unwrap();
+    assert!(check.is_whole(), "a copy is checked against its header");
     // The same again is here already, and nothing more of it is read.
     let mut again = pieces(b"anything");
     block(t.customs.vault.accept_large(&t.state, object, &mut again, NOW)).unwrap();
@@ -347,6 +363,7 @@ fn a_damaged_content_is_fetched_again() {
         assert_eq!(pull(&t, 10_000 * (n as u64 + 1)), 1, "{damage}");
         t.customs.vault.scan(&t.state, NOW, NOW);
         assert_eq!(opened(&t.customs, &t.state, id).unwrap(), text(300_000), "{damage}");
+        assert_eq!(files(&disk).len(), 1, "{damage}: the damaged one is gone");
     }
 }
 
@@ -356,13 +373,75 @@ fn over(frames: FaultDisk, bodies: FaultDisk) -> Result<Intake, VaultError> {
 }
 
 async fn take_in(intake: &Intake, object: &SealedObject, content: &[u8]) -> Result<(), VaultError> {
+    take_proposed(intake, (object, content), None).await
+}
+
+async fn take_proposed(
+    intake: &Intake,
+    (object, content): (&SealedObject, &[u8]),
+    proposal: Option<Proposal>,
+) -> Result<(), VaultError> {
     let mut spool = intake.spool(Whose::Own, content.len())?;
     for piece in content.chunks(50_000) {
         spool.write(piece)?;
     }
     let (object, apart) = (object.clone(), Some(spool.finish().await?));
-    let take = Take { object, pull_checks: vec![], request: None, content: None, proposal: None, apart, at: NOW };
+    let take = Take { object, pull_checks: vec![], request: None, content: None, proposal, apart, at: NOW };
     intake.take(take).await
+}
+
+/// What was turned down is read by nobody any more, and takes no room: at once, or at the start after a stop between its
+/// frame and its file.
+#[test]
+fn the_content_of_what_was_turned_down_goes() {
+    let t = two();
+    let object = t.seal(large(record(98), 300_000)).object;
+    let content = lies(&t.police.vault.sent(&object).content.unwrap());
+    let author = Handle::from_bytes([7; 16]);
+    for (stand, stays) in [(Stand::Approved(vec![1]), 1), (Stand::Rejected, 0)] {
+        let (frames, bodies) = (FaultDisk::default(), FaultDisk::default());
+        let intake = over(frames.clone(), bodies.clone()).unwrap();
+        let proposal = Proposal { author, stand: Stand::Waiting };
+        block(take_proposed(&intake, (&object, &content), Some(proposal))).unwrap();
+        let stopped = bodies.after_kill();
+        assert_eq!(files(&stopped).len(), 1);
+        block(intake.decide((record(98), 1), stand.clone(), Vec::new())).unwrap();
+        assert_eq!(files(&bodies).len(), stays);
+        for bodies in [bodies.after_kill(), stopped] {
+            let again = over(frames.after_kill(), bodies.clone()).unwrap();
+            assert_eq!(files(&bodies).len(), stays);
+            let entry = again.entries(&record(98), 1).remove(0);
+            assert_eq!(entry.proposal, Some(Proposal { author, stand: stand.clone() }));
+            assert!(
+                again.load(&entry).unwrap().envelope == object.envelope
+                    && again.content(&entry).is_some() == (stays > 0)
+            );
+        }
+    }
+}
+
+/// Of several copies of a version the ledger commits one; the content of the others goes.
+#[test]
+fn the_content_of_what_was_not_committed_goes() {
+    let disk = FaultDisk::default();
+    let t = two_with(Tier::Provincial, disk.clone());
+    let id = record(99);
+    let copies: Vec<_> = (0..3u64)
+        .map(|n| {
+            let mut entropy = Counter::at((1 << 33) + (n << 20));
+            block(t.police.vault.prepare(&t.state, large(id, 300_000), NOW, &mut entropy)).unwrap()
+        })
+        .collect();
+    for copy in &copies {
+        let mut sent = pieces(&lies(&t.police.vault.sent(&copy.object).content.unwrap()));
+        block(t.customs.vault.accept_large(&t.state, copy.object.clone(), &mut sent, NOW)).unwrap();
+    }
+    t.customs.vault.scan(&t.state, NOW, NOW);
+    assert_eq!(files(&disk).len(), 3, "it is not known which one counts");
+    let (t, _) = t.committed(copies.into_iter().nth(1).unwrap());
+    t.customs.vault.scan(&t.state, NOW, NOW);
+    assert_eq!(files(&disk).len(), 1);
+    assert_eq!(opened(&t.customs, &t.state, id).unwrap(), text(300_000));
 }
 
 /// Every changing operation fails in turn, in both ways: what was acknowledged is there after a power cut, and what was
