@@ -189,7 +189,7 @@ mod tests {
             ("PROPOSED", PROPOSED, proposed()),
             ("BARE", BARE, bare()),
             ("APART", APART, apart(proposed())),
-            ("BARE_APART", BARE_APART, apart(bare())),
+            ("BARE, APART", BARE_APART, apart(bare())),
         ];
         for (name, constant, entry) in cases {
             let written = write_frame(&key(), &entry);
