@@ -2,7 +2,7 @@
 
 use super::dice::Dice;
 use crate::domain::time::{Clock, Millis};
-use crate::journal::{Disk, FaultDisk, Host, JournalError, Leaves, Waker, Work};
+use crate::journal::{Disk, FaultDisk, Host, JournalError, Leaves, Once, Waker, Work};
 use std::collections::BTreeMap;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -12,6 +12,10 @@ use std::time::Duration;
 
 /// Longest that a worker is left waiting, in milliseconds: a slow disk.
 const SLOW_MS: u64 = 4;
+/// How long what blocks has not begun.
+const ASIDE: Duration = Duration::from_millis(2);
+/// Where a node keeps its ledger's snapshots.
+pub(super) const LEDGER: &str = "/data/ledger";
 /// 2027-01-15, when simulated time begins.
 pub(super) const BEGIN: Millis = Millis(1_800_000_000_000);
 
@@ -72,6 +76,16 @@ impl Machine {
         Some(path.display().to_string())
     }
 
+    /// Lets a change of what keeps the ledger's snapshots fail soon.
+    pub(super) fn fail_at_a_snapshot(&self, dice: &Dice) {
+        let leaves = if dice.one_in(2) { Leaves::Nothing } else { Leaves::Everything };
+        // Of the certificate's file and of the snapshot's, five each.
+        let nth = dice.below(10);
+        if let Some(disk) = self.disks.lock().unwrap().get(Path::new(LEDGER)) {
+            disk.fail_at(nth, leaves);
+        }
+    }
+
     /// Flips a bit of a sealed body that lies on its disk; the name of the file.
     pub(super) fn flip_a_body(&self, dice: &Dice) -> Option<String> {
         let disks = self.disks.lock().unwrap();
@@ -104,6 +118,14 @@ impl Host for Machine {
 
     fn start(&self, _: &str, work: Work) -> io::Result<Box<dyn Waker>> {
         Ok(Box::new(Task { work: Arc::new(Mutex::new(work)), called: Arc::default(), dice: self.dice.split() }))
+    }
+
+    /// Without a thread, too, and no dice: who asks first within a tick is not the seed's to say.
+    fn aside(&self, work: Once) {
+        tokio::spawn(async move {
+            tokio::time::sleep(ASIDE).await;
+            work();
+        });
     }
 }
 

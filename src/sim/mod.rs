@@ -1,7 +1,8 @@
 //! A whole federation in one thread: the code that ships, over a simulated machine and network, driven by one seed.
 //!
 //! What is simulated: disks (what was not synced is lost or torn by a power cut, syncs fail, disks are full, bytes flip),
-//! the network (loss, delay, reordering, partitions, one-way too), clocks (skew, jumps), crashes. What is not: the rooms
+//! the network (loss, delay, reordering, partitions, one-way too), clocks (skew, jumps), crashes, logs that are cut every few
+//! entries, so that who was away is fed a snapshot, in pieces, with crashes amid them. What is not: the rooms
 //! themselves. `node::rooms` opens and drives them here as it does in the product, and this room has no copy of anything
 //! that they do (`tests/tidy.rs`). Left out are TLS, the store (it only shortens a start) and the search indexes.
 //!

@@ -27,6 +27,8 @@ use tokio::sync::oneshot;
 use tokio::time::timeout;
 use tonic::{Code, Request, Response, Status};
 
+/// What a piece of a snapshot is called.
+const SNAPSHOT: &str = "snapshot";
 const ASK: Duration = Duration::from_secs(1);
 const TRANSFER: Duration = Duration::from_secs(10);
 const DELIVER: Duration = Duration::from_secs(2);
@@ -80,6 +82,8 @@ struct Lines {
     loses_one_in: u64,
     slowest_ms: u64,
     trace: Vec<String>,
+    /// Pieces of snapshots that arrived since somebody looked: (from, to).
+    pieces: Vec<(NodeId, NodeId)>,
     /// Objects that were handed to a node: (record id in words, node).
     handed: Vec<(String, NodeId)>,
 }
@@ -145,6 +149,11 @@ impl Net {
         self.lines().handed.clone()
     }
 
+    /// Which pieces of snapshots arrived since the last time: (from, to).
+    pub(super) fn take_pieces(&self) -> Vec<(NodeId, NodeId)> {
+        std::mem::take(&mut self.lines().pieces)
+    }
+
     /// Lets everything arrive that is due at this tick.
     pub(super) fn arrive(&self, tick: u64) {
         self.lines().tick = tick;
@@ -160,6 +169,9 @@ impl Net {
                 lines.trace.push(line);
                 if lost {
                     continue;
+                }
+                if what == SNAPSHOT && !answer {
+                    lines.pieces.push((from, to));
                 }
                 let target = lines.up.get(&to).cloned();
                 (sent, target)
@@ -263,7 +275,7 @@ impl PeerCalls for Link {
         let what = match kind {
             CallKind::Append => "append",
             CallKind::Vote => "vote",
-            CallKind::Snapshot => "snapshot",
+            CallKind::Snapshot => SNAPSHOT,
             CallKind::Forward => "forward",
             _ => "consensus",
         };

@@ -1,10 +1,10 @@
 //! One node: opened by `node::rooms` over its simulated machine, and reached over the simulated network.
 
 use super::dice::Dice;
-use super::host::Machine;
+use super::host::{LEDGER, Machine};
 use super::net::{Card, Link, Net, Served};
 use crate::api::{NodeGate, NodeServices, PostServices};
-use crate::cluster::{Cluster, ClusterOptions, Materialise, Timings};
+use crate::cluster::{Cluster, ClusterOptions, Cuts, Materialise, Timings};
 use crate::config::NodeConfig;
 use crate::domain::canon::Canon;
 use crate::domain::fault::Fault;
@@ -34,6 +34,15 @@ pub(super) struct Member {
     pub(super) descriptor: Descriptor,
     seed: u64,
     federation: FederationId,
+}
+
+/// What a node is started with.
+pub(super) struct Start<'a> {
+    pub(super) genesis: &'a SignedGenesis,
+    pub(super) machine: &'a Arc<Machine>,
+    pub(super) net: &'a Net,
+    pub(super) dice: &'a Dice,
+    pub(super) cuts: Cuts,
 }
 
 /// A node that runs.
@@ -96,13 +105,8 @@ impl Member {
     }
 
     /// Starts its node on a machine, as `node::assemble` does, without listeners.
-    pub(super) async fn start(
-        &self,
-        genesis: &SignedGenesis,
-        machine: &Arc<Machine>,
-        net: &Net,
-        dice: &Dice,
-    ) -> Result<(Up, Served), Fault> {
+    pub(super) async fn start(&self, with: Start<'_>) -> Result<(Up, Served), Fault> {
+        let Start { genesis, machine, net, dice, cuts } = with;
         let config = self.config();
         let name = SpiffeName::node(&self.id, &self.federation, "1")?;
         let signer = self.ring().signing_key()?;
@@ -120,9 +124,10 @@ impl Member {
             node: self.node,
             host: Arc::clone(&host),
             materialised: Materialise::Never,
-            dir: config.data.join("ledger"),
+            dir: LEDGER.into(),
             genesis: genesis.to_canon(),
             timings: Timings { heartbeat_ms: 50, election_min_ms: election, election_max_ms: election + 1 },
+            cuts,
             peers: verified.founders.iter().map(|d| node_id(&d.agency, "1")).filter(|n| *n != self.node).collect(),
             calls: Arc::clone(&link) as Arc<dyn crate::cluster::PeerCalls>,
             key: signer,

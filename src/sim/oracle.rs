@@ -33,6 +33,16 @@ pub(super) struct Oracle {
     /// Heads of each site's audit log.
     heads: BTreeMap<(usize, u64), [u8; 32]>,
     wrongs: Vec<String>,
+    /// How far each node was when it was looked at last since its start.
+    followed: BTreeMap<usize, u64>,
+    met: Met,
+}
+
+/// What happened that is not worth much if it never does.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) struct Met {
+    /// Snapshots that came from another node and were installed.
+    pub(super) snapshots: u64,
 }
 
 impl Oracle {
@@ -50,10 +60,26 @@ impl Oracle {
         self.wrongs.push(what);
     }
 
+    /// What happened so far.
+    pub(super) fn met(&self) -> Met {
+        self.met
+    }
+
+    /// A node begins with this applied.
+    pub(super) fn begins(&mut self, n: usize, applied: u64) {
+        self.followed.insert(n, applied);
+    }
+
     /// Looks at what must hold at every moment.
     pub(super) fn look(&mut self, sites: &[Site]) {
         for (n, site) in sites.iter().enumerate() {
             let Some(up) = site.up() else { continue };
+            let applied = up.core.cluster.applied();
+            let before = self.followed.insert(n, applied).unwrap_or(applied);
+            // Whoever applied entries one by one knows the digest after each.
+            if applied > before && up.core.cluster.digest_at(before + 1).is_none() {
+                self.met.snapshots += 1;
+            }
             let position = up.core.position(0);
             if let Some(digest) = position.digest {
                 let first = *self.digests.entry(position.applied).or_insert(digest);

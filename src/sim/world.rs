@@ -3,8 +3,10 @@
 use super::dice::Dice;
 use super::host::{Down, Machine};
 use super::net::Net;
-use super::node::{Member, Up};
+use super::node::{Member, Start, Up};
 use super::oracle::Oracle;
+use super::trouble::{Ambush, Blow};
+use crate::cluster::Cuts;
 use crate::domain::agreement::Terms;
 use crate::domain::fault::Fault;
 use crate::domain::ids::AgencyId;
@@ -21,6 +23,8 @@ use tokio::runtime::Runtime;
 const PATIENCE: u64 = 60_000;
 /// How often heads and digests are looked at, in ticks.
 const LOOK: u64 = 50;
+/// How long a node is down, in ticks: somebody starts it soon, or nobody is there for a while.
+const AWAY: [u64; 4] = [1_500, 1_500, 1_500, 5_000];
 
 /// An agency's place: what stays when its node goes.
 pub(super) struct Site {
@@ -47,7 +51,13 @@ pub(super) struct World {
     pub(super) net: Net,
     pub(super) sites: Vec<Site>,
     pub(super) oracle: Oracle,
-    tick: u64,
+    /// What waits for a snapshot to be on its way.
+    pub(super) ambush: Option<Ambush>,
+    /// What it does to whom, and when.
+    pub(super) blow: Option<(u64, usize, Blow)>,
+    pub(super) tick: u64,
+    /// When logs are cut.
+    cuts: Cuts,
     genesis: SignedGenesis,
 }
 
@@ -71,7 +81,10 @@ impl World {
         let site = |member: Member| Site { machine: Machine::new(dice.split()), member, running: None, back: None };
         let sites = members.into_iter().map(site).collect();
         let net = Net::new(&dice);
-        World { net, sites, oracle: Oracle::default(), tick: 0, genesis: signed, dice }
+        // In three of four federations far more often than anywhere: who was away lacks what the others cut.
+        let often = Cuts { every: 3 + dice.below(8), kept: dice.below(4), piece_bytes: 400 + dice.below(8_000) };
+        let cuts = if dice.one_in(4) { Cuts::default() } else { often };
+        World { net, sites, oracle: Oracle::default(), ambush: None, blow: None, tick: 0, cuts, genesis: signed, dice }
     }
 
     /// Starts a node. What it says when it does not start.
@@ -79,13 +92,15 @@ impl World {
         let site = &mut self.sites[n];
         let runtime = runtime();
         site.machine.clock().set(self.tick);
-        let started = site.member.start(&self.genesis, &site.machine, &self.net, &self.dice);
-        let started = runtime.block_on(started);
+        let with =
+            Start { genesis: &self.genesis, machine: &site.machine, net: &self.net, dice: &self.dice, cuts: self.cuts };
+        let started = runtime.block_on(site.member.start(with));
         let id = &site.member.id;
         match started {
             Ok((up, served)) => {
                 self.net.tell(format_args!("{id} starts"));
                 self.net.set(site.member.node, Some(served));
+                self.oracle.begins(n, up.core.cluster.applied());
                 (site.running, site.back) = (Some((runtime, up)), None);
                 Ok(())
             }
@@ -107,13 +122,14 @@ impl World {
         self.net.set(site.member.node, None);
         drop(up);
         runtime.shutdown_background();
-        site.back = Some(self.tick + 50 + self.dice.below(1_500));
+        site.back = Some(self.tick + 50 + self.dice.below(*self.dice.pick(&AWAY)));
     }
 
     /// One millisecond.
     pub(super) fn step(&mut self) {
         self.tick += 1;
         self.net.arrive(self.tick);
+        self.lie_in_wait();
         for n in 0..self.sites.len() {
             if self.sites[n].back.is_some_and(|back| back <= self.tick) {
                 self.start_again(n);
