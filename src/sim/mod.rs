@@ -2,7 +2,8 @@
 //!
 //! What is simulated: disks (what was not synced is lost or torn by a power cut, syncs fail, disks are full, bytes flip),
 //! the network (loss, delay, reordering, partitions, one-way too), clocks (skew, jumps), crashes, logs that are cut every few
-//! entries, so that who was away is fed a snapshot, in pieces, with crashes amid them. What is not: the rooms
+//! entries, so that who was away is fed a snapshot, in pieces, with crashes amid them; nodes that come, vote, and go. What is
+//! not: the rooms
 //! themselves. `node::rooms` opens and drives them here as it does in the product, and this room has no copy of anything
 //! that they do (`tests/tidy.rs`). Left out are TLS, the store (it only shortens a start) and the search indexes.
 //!
@@ -17,6 +18,7 @@
 //! - every disclosure has its entry in the audit log;
 //! - every head that an audit log ever had is consistent with each later one;
 //! - a notice is delivered once to each agency, or its sender knows that it was not;
+//! - whoever was removed does not come back, nobody listens to it, and it is sent nothing that came later;
 //! - what is owed arrives once faults stop.
 //!
 //! `HUFU_SIM_SEEDS=N cargo test --lib sim::` runs N seeds, `HUFU_SIM_SEED=S` one. Three faults that tests plant into the
@@ -24,6 +26,7 @@
 
 mod dice;
 mod host;
+mod members;
 mod net;
 mod node;
 mod oracle;

@@ -84,8 +84,8 @@ struct Lines {
     trace: Vec<String>,
     /// Pieces of snapshots that arrived since somebody looked: (from, to).
     pieces: Vec<(NodeId, NodeId)>,
-    /// Objects that were handed to a node: (record id in words, node).
-    handed: Vec<(String, NodeId)>,
+    /// Objects that were handed to a node: (record id in words, node, when).
+    handed: Vec<(String, NodeId, u64)>,
 }
 
 /// The network; clones are the same one.
@@ -144,8 +144,8 @@ impl Net {
         self.lines().trace.clone()
     }
 
-    /// Which objects were handed to which nodes.
-    pub(super) fn handed(&self) -> Vec<(String, NodeId)> {
+    /// Which objects were handed to which nodes, and when.
+    pub(super) fn handed(&self) -> Vec<(String, NodeId, u64)> {
         self.lines().handed.clone()
     }
 
@@ -231,7 +231,9 @@ impl Net {
 
     fn hand(&self, to: NodeId, envelope: &[u8]) {
         let Ok(envelope) = crate::seal::Envelope::from_bytes(envelope) else { return };
-        self.lines().handed.push((envelope.header().id.to_string(), to));
+        let mut lines = self.lines();
+        let now = lines.tick;
+        lines.handed.push((envelope.header().id.to_string(), to, now));
     }
 }
 
@@ -247,6 +249,13 @@ impl Link {
         let peer = VerifiedPeer::for_test(self.own.name.clone(), "1", self.own.key);
         request.extensions_mut().insert(peer.speaking(protocol));
         request
+    }
+
+    /// Why a node refuses this one when it asks for its position, without a line between them; none if it answers.
+    pub(super) async fn refused_by(&self, node: NodeId) -> Option<&'static str> {
+        let served = self.net.lines().up.get(&node).cloned()?;
+        let asked = served.nodes.ask(self.request(peer::PositionRequest { at: 0 }, Protocol::Calls)).await;
+        asked.err().map(|status| fault_of(&status).reason)
     }
 
     async fn within<R>(&self, limit: Duration, asked: impl Future<Output = Option<R>>) -> Result<R, String> {

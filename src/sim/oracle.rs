@@ -1,9 +1,9 @@
 //! What must be true, whatever happened.
 
 use super::node::PERSON;
-use super::world::{Site, World};
+use super::world::{Part, Site, World};
 use crate::audit::{Actor, Stage};
-use crate::domain::ids::{AgencyId, NoticeId, RecordId};
+use crate::domain::ids::{AgencyId, NodeId, NoticeId, RecordId};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex};
 
@@ -15,6 +15,10 @@ pub(super) enum Claim {
         record: RecordId,
         version: u32,
         audience: BTreeSet<AgencyId>,
+        /// The site that published it.
+        by: usize,
+        /// Nodes that were removed before, as this site knew.
+        gone: BTreeSet<NodeId>,
         index: Option<u64>,
         held_by: BTreeSet<AgencyId>,
     },
@@ -43,6 +47,8 @@ pub(super) struct Oracle {
 pub(super) struct Met {
     /// Snapshots that came from another node and were installed.
     pub(super) snapshots: u64,
+    /// Nodes that were removed.
+    pub(super) removals: u64,
 }
 
 impl Oracle {
@@ -63,6 +69,10 @@ impl Oracle {
     /// What happened so far.
     pub(super) fn met(&self) -> Met {
         self.met
+    }
+
+    pub(super) fn note_a_removal(&mut self) {
+        self.met.removals += 1;
     }
 
     /// A node begins with this applied.
@@ -115,27 +125,30 @@ impl World {
 
     /// Waits, once it is calm, until everything owed is there, and holds the claims against it.
     pub(super) fn ask_at_the_end(&mut self) -> Result<(), String> {
-        self.until("one ledger", |w| {
-            let applied: BTreeSet<u64> = w.ups().map(|up| up.core.cluster.applied()).collect();
-            let led = w.ups().all(|up| up.core.cluster.status().leader.is_some());
-            led && applied.len() == 1
-        })?;
+        self.settle_members()?;
+        self.until("one ledger", World::is_of_one_ledger)?;
         let claims = self.oracle.claims.lock().unwrap().clone();
         for claim in &claims {
             match claim {
-                Claim::Published { record, version, audience, .. } => {
+                Claim::Published { record, version, audience, by, .. } => {
                     let what = format!("{record} at everybody entitled");
                     self.until(&what, |w| {
-                        let entitled = |s: &&Site| audience.contains(&s.member.id);
+                        // Of an agency's nodes only the one that published a record has it.
+                        let own = |s: &Site| s.member.id == w.sites[*by].member.id;
+                        let published = |s: &Site| s.member.node == w.sites[*by].member.node;
+                        let entitled =
+                            |s: &&Site| s.is_member() && audience.contains(&s.member.id) && (!own(s) || published(s));
                         w.sites.iter().filter(entitled).all(|s| {
-                            let core = &s.up().unwrap().core;
+                            let Some(core) = s.up().map(|up| &up.core) else { return false };
                             core.vault.card(&core.state(), record, *version).is_ok_and(|card| card.is_some())
                         })
                     })
                     .map_err(|why| format!("{why}\n{}", self.where_it_is(record, *version)))?;
                 }
+                // Whoever was removed is told nothing any more, and gets nothing.
+                Claim::Sent { site, .. } if !self.sites[*site].is_member() => {}
                 Claim::Sent { notice, site, to } => {
-                    for agency in to {
+                    for agency in to.iter().filter(|a| self.takes_part(a)).collect::<Vec<_>>() {
                         let what = format!("{notice} at {agency}, or its sender told");
                         self.until(&what, |w| w.is_delivered_or_told(notice, *site, agency))?;
                     }
@@ -144,35 +157,53 @@ impl World {
             }
         }
         self.until("nothing owed", |w| {
-            w.ups().all(|up| up.core.vault.owed().values().all(|o| o.missing.is_empty() && o.unopenable.is_empty()))
+            w.members().all(|up| up.core.vault.owed().values().all(|o| o.missing.is_empty() && o.unopenable.is_empty()))
         })?;
         self.ask()?;
+        self.whoever_was_removed_stays_so()?;
         self.each_notice_once(&claims)
+    }
+
+    /// Whether all that take part have applied the same and know who leads.
+    pub(super) fn is_of_one_ledger(&self) -> bool {
+        let applied: BTreeSet<u64> = self.members().map(|up| up.core.cluster.applied()).collect();
+        let led = self.members().all(|up| up.core.cluster.status().leader.is_some());
+        led && applied.len() == 1
+    }
+
+    /// Whether an agency has a node that takes part.
+    fn takes_part(&self, agency: &AgencyId) -> bool {
+        self.sites.iter().any(|s| s.is_member() && s.member.id == *agency)
     }
 
     /// What each node says of a record, for a failure.
     fn where_it_is(&self, record: &RecordId, version: u32) -> String {
         let of = |s: &Site| {
-            let core = &s.up().unwrap().core;
+            let core = &s.up()?.core;
             let card = core.vault.card(&core.state(), record, version);
             let card = card.map(|c| c.is_some()).map_err(|e| e.to_string());
-            format!("{}: held {card:?}, owed {:?}", s.member.id, core.vault.owed())
+            Some(format!("{}/{}: held {card:?}, owed {:?}", s.member.id, s.member.local, core.vault.owed()))
         };
-        self.sites.iter().map(of).collect::<Vec<_>>().join("\n")
+        self.sites.iter().filter_map(of).collect::<Vec<_>>().join("\n")
     }
 
     fn nothing_where_it_may_not_be(&self, claims: &[Claim]) -> Result<(), String> {
         for claim in claims {
-            let Claim::Published { record, audience, .. } = claim else { continue };
+            let Claim::Published { record, audience, gone, .. } = claim else { continue };
             for site in self.sites.iter().filter(|s| !audience.contains(&s.member.id)) {
                 if site.up().is_some_and(|up| up.core.vault.records().contains(record)) {
                     return Err(format!("{record} lies at {}, which is not entitled", site.member.id));
                 }
             }
             let id = record.to_string();
-            for (handed, node) in self.net.handed() {
-                let agency = self.sites.iter().find(|s| s.member.node == node).map(|s| &s.member.id);
-                if handed == id && agency.is_some_and(|a| !audience.contains(a)) {
+            for (_, node, at) in self.net.handed().into_iter().filter(|(handed, ..)| *handed == id) {
+                let Some(site) = self.sites.iter().find(|s| s.member.node == node) else { continue };
+                let early = match site.part {
+                    Part::Outside => true,
+                    Part::Member(since) => at < since,
+                    Part::Gone => false,
+                };
+                if !audience.contains(&site.member.id) || early || gone.contains(&node) {
                     return Err(format!("{record} was sent to a node that is not entitled"));
                 }
             }
@@ -184,10 +215,13 @@ impl World {
     fn what_was_held_is_held(&self, claims: &[Claim]) -> Result<(), String> {
         for claim in claims {
             let Claim::Published { record, version, index, held_by, .. } = claim else { continue };
-            for site in self.sites.iter().filter(|s| held_by.contains(&s.member.id) && s.member.id.as_str() != "third")
-            {
-                if site.up().is_some_and(|up| !up.core.vault.records().contains(record)) {
-                    return Err(format!("{} held {record} and does not any more", site.member.id));
+            for agency in held_by.iter().filter(|a| a.as_str() != "third") {
+                // One of its nodes held it. Of one that is down, or was removed, nobody knows.
+                let nodes: Vec<&Site> = self.sites.iter().filter(|s| s.member.id == *agency).collect();
+                let known = nodes.iter().all(|s| s.part == Part::Outside || (s.is_member() && s.up().is_some()));
+                let held = |s: &&Site| s.up().is_some_and(|up| up.core.vault.records().contains(record));
+                if known && !nodes.iter().any(held) {
+                    return Err(format!("{agency} held {record} and does not any more"));
                 }
             }
             for up in self.ups().filter(|up| index.is_some_and(|i| up.core.cluster.applied() >= i)) {
@@ -238,18 +272,28 @@ impl World {
     fn each_notice_once(&self, claims: &[Claim]) -> Result<(), String> {
         for claim in claims {
             let Claim::Sent { notice, site, to } = claim else { continue };
+            if !self.sites[*site].is_member() {
+                continue;
+            }
             for agency in to {
-                let receiver = self.sites.iter().find(|s| s.member.id == *agency).unwrap();
-                let there = receiver.up().unwrap().core.office.read(|b| {
-                    let (letters, _) = b.arrived_since(0);
-                    letters.iter().filter(|l| b.entry(l).is_some_and(|i| i.header.notice == *notice)).count()
-                });
+                let nodes: Vec<&Site> = self.sites.iter().filter(|s| s.member.id == *agency).collect();
+                let count = |s: &&Site| {
+                    let up = s.up()?;
+                    Some(up.core.office.read(|b| {
+                        let (letters, _) = b.arrived_since(0);
+                        letters.iter().filter(|l| b.entry(l).is_some_and(|i| i.header.notice == *notice)).count()
+                    }))
+                };
+                // A node that was removed may have taken it with it.
+                let gone = nodes.iter().any(|s| s.part == Part::Gone);
+                let counts: Vec<usize> = nodes.iter().filter_map(count).collect();
+                let there = counts.iter().sum::<usize>();
                 let sender = &self.sites[*site].up().unwrap().core;
                 let delivered = sender.office.read(|b| {
                     let mine = b.sent_of(notice).into_iter().find(|(_, o)| o.letter.header.to == *agency);
                     mine.is_some_and(|(_, o)| o.is_delivered())
                 });
-                if there > 1 || (delivered && there == 0) {
+                if counts.iter().any(|n| *n > 1) || (delivered && there == 0 && !gone) {
                     return Err(format!("{notice} is {there} times at {agency}"));
                 }
             }

@@ -131,7 +131,8 @@ impl World {
             site.machine.leave_free(u64::MAX);
         }
         for n in 0..self.sites.len() {
-            if self.sites[n].up().is_none() {
+            let site = &self.sites[n];
+            if site.up().is_none() && (site.is_member() || site.back.is_some()) {
                 self.start_again(n);
             }
         }

@@ -1,9 +1,9 @@
 //! What people do: publish, open, send notices. Each act is told to the oracle with its answer, if one came.
 
 use super::oracle::Claim;
-use super::world::{Site, World, agreements};
+use super::world::World;
 use crate::domain::fault::Fault;
-use crate::domain::ids::{AgencyId, RecordId};
+use crate::domain::ids::{AgencyId, NodeId, RecordId};
 use crate::domain::label::Grade;
 use crate::domain::notice::Precedence;
 use crate::domain::record::Kind;
@@ -15,22 +15,26 @@ use std::time::Duration;
 impl World {
     /// Somebody does something at a node that runs.
     pub(super) fn somebody_acts(&mut self) {
-        let up: Vec<usize> = (0..self.sites.len()).filter(|n| self.sites[*n].up().is_some()).collect();
+        let works = |n: &usize| self.sites[*n].up().is_some() && self.sites[*n].is_member();
+        let up: Vec<usize> = (0..self.sites.len()).filter(works).collect();
         if up.is_empty() {
             return;
         }
         let n = *self.dice.pick(&up);
+        // Third only reads: its bodies may be damaged, and are then fetched again. So does an agency's second node: what it
+        // published would be gone with it.
+        let (first, third) = (self.sites[n].member.local == "1", self.sites[n].member.id.as_str() == "third");
         match self.dice.below(10) {
-            // Third only reads: its bodies may be damaged, and are then fetched again.
-            0..=3 if self.sites[n].member.id.as_str() != "third" => self.publish(n),
-            0..=6 => self.open(n),
-            _ => self.send(n),
+            0..=3 if first && !third => self.publish(n),
+            7..=9 if first => self.send(n),
+            _ => self.open(n),
         }
     }
 
     fn publish(&mut self, n: usize) {
-        let (id, audience) = self.dice.pick(&agreements()).clone();
-        let audience: BTreeSet<AgencyId> = audience;
+        let own = &self.sites[n].member.id;
+        let agreed: Vec<_> = self.agreed.iter().filter(|(_, parties)| parties.contains(own)).collect();
+        let (id, audience) = (*self.dice.pick(&agreed)).clone();
         let mut request_id = [0; 16];
         crate::domain::time::Entropy::fill(&mut self.dice, &mut request_id);
         let wait = *self.dice.pick(&[Wait::None, Wait::One, Wait::All]);
@@ -62,6 +66,7 @@ impl World {
             Err(fault) => return self.oracle.wrong(format!("a person is not known at home: {fault}")),
         };
         let (claims, net) = (self.oracle.claims(), self.net.clone());
+        let gone: BTreeSet<NodeId> = core.state().all_retired().map(|(node, _)| *node).collect();
         let done = async move {
             match core.publish(&caller, ask, link).await {
                 Ok(p) => {
@@ -70,6 +75,8 @@ impl World {
                         record: p.record,
                         version: p.version,
                         audience,
+                        by: n,
+                        gone,
                         index: p.index,
                         held_by: p.held_by,
                     });
@@ -105,8 +112,10 @@ impl World {
     fn send(&mut self, n: usize) {
         let precedence =
             *self.dice.pick(&[Precedence::Flash, Precedence::Immediate, Precedence::Priority, Precedence::Routine]);
-        let others: Vec<AgencyId> =
-            self.sites.iter().map(|s: &Site| s.member.id.clone()).filter(|a| *a != self.sites[n].member.id).collect();
+        let own = &self.sites[n].member.id;
+        let members = self.sites.iter().filter(|s| s.is_member() && s.member.id != *own);
+        let others: BTreeSet<AgencyId> = members.map(|s| s.member.id.clone()).collect();
+        let others: Vec<AgencyId> = others.into_iter().collect();
         let to: Vec<AgencyId> = match self.dice.one_in(2) {
             true => others,
             false => vec![self.dice.pick(&others).clone()],
@@ -142,7 +151,7 @@ impl World {
         self.spawn(n, done);
     }
 
-    fn spawn(&self, n: usize, act: impl Future<Output = ()> + Send + 'static) {
+    pub(super) fn spawn(&self, n: usize, act: impl Future<Output = ()> + Send + 'static) {
         if let Some(runtime) = self.sites[n].runtime() {
             runtime.spawn(act);
         }
