@@ -258,7 +258,6 @@ async fn serve(file: &Path, config: NodeConfig, urgent: Handle) -> Result<(), Fa
     gate.open(Arc::clone(&core));
     let indexing = upkeep::index(Arc::clone(&core), stopped.clone());
     let mut telling = rooms::rounds(&core, &peers, &stopped);
-    telling.push(upkeep::retire(Arc::clone(&core), stopped.clone()));
 
     let mut couriers = rooms::couriers(&urgent, &core, &(post.clone() as Arc<dyn PeerPost>), &stopped);
     couriers.push(courier::keep_warm(&urgent, Arc::clone(&core), post.clone(), stopped.clone()));

@@ -159,6 +159,7 @@ impl Waker for Task {
 #[derive(Default)]
 pub(super) struct SimClock {
     tick: AtomicU64,
+    passed: AtomicU64,
     wrong_by: AtomicI64,
 }
 
@@ -166,6 +167,11 @@ impl SimClock {
     /// Milliseconds since the world began.
     pub(super) fn set(&self, tick: u64) {
         self.tick.store(tick, Ordering::Relaxed);
+    }
+
+    /// How many milliseconds went by besides, in which nothing happened anywhere.
+    pub(super) fn let_pass(&self, ms: u64) {
+        self.passed.store(ms, Ordering::Relaxed);
     }
 
     /// Sets the clock wrong by so many milliseconds.
@@ -176,7 +182,8 @@ impl SimClock {
 
 impl Clock for SimClock {
     fn now(&self) -> Millis {
-        let right = BEGIN.0.saturating_add(self.tick.load(Ordering::Relaxed));
+        let passed = self.passed.load(Ordering::Relaxed);
+        let right = BEGIN.0.saturating_add(self.tick.load(Ordering::Relaxed)).saturating_add(passed);
         Millis(right.saturating_add_signed(self.wrong_by.load(Ordering::Relaxed)))
     }
 

@@ -1,11 +1,11 @@
 //! A whole federation in one thread: the code that ships, over a simulated machine and network, driven by one seed.
 //!
 //! What is simulated: disks (what was not synced is lost or torn by a power cut, syncs fail, disks are full, bytes flip),
-//! the network (loss, delay, reordering, partitions, one-way too), clocks (skew, jumps), crashes, logs that are cut every few
-//! entries, so that who was away is fed a snapshot, in pieces, with crashes amid them; nodes that come, vote, and go. What is
-//! not: the rooms
-//! themselves. `node::rooms` opens and drives them here as it does in the product, and this room has no copy of anything
-//! that they do (`tests/tidy.rs`). Left out are TLS, the store (it only shortens a start) and the search indexes.
+//! the network (loss, delay, reordering, partitions, one-way too), clocks (skew, jumps), crashes. Logs are cut every few
+//! entries, so that who was away is fed a snapshot in pieces, with crashes amid them; nodes come, vote and go; months go by,
+//! and old notices are deleted. What is not: the rooms themselves. `node::rooms` opens and drives them here as it does in the
+//! product, and this room has no copy of anything that they do (`tests/tidy.rs`). Left out are TLS, the store (it only
+//! shortens a start) and the search indexes.
 //!
 //! How a seed becomes a run: each node has a runtime of its own whose clock stands; the world goes round in ticks of one
 //! millisecond, lets each node do what it can within the tick, and carries messages between ticks. Workers run when the
@@ -30,6 +30,7 @@ mod members;
 mod net;
 mod node;
 mod oracle;
+mod retention;
 mod tests;
 mod trouble;
 mod work;

@@ -49,6 +49,8 @@ pub(super) struct Met {
     pub(super) snapshots: u64,
     /// Nodes that were removed.
     pub(super) removals: u64,
+    /// Notices that were deleted because their time was over.
+    pub(super) deletions: u64,
 }
 
 impl Oracle {
@@ -62,6 +64,12 @@ impl Oracle {
         self.claims.lock().unwrap().iter().filter_map(of).collect()
     }
 
+    /// Every notice that was accepted.
+    pub(super) fn notices(&self) -> Vec<NoticeId> {
+        let of = |c: &Claim| if let Claim::Sent { notice, .. } = c { Some(*notice) } else { None };
+        self.claims.lock().unwrap().iter().filter_map(of).collect()
+    }
+
     pub(super) fn wrong(&mut self, what: String) {
         self.wrongs.push(what);
     }
@@ -69,6 +77,17 @@ impl Oracle {
     /// What happened so far.
     pub(super) fn met(&self) -> Met {
         self.met
+    }
+
+    /// Takes out what notices were accepted so far: their time is over.
+    pub(super) fn take_notices(&mut self) -> Vec<NoticeId> {
+        let notices = self.notices();
+        self.claims.lock().unwrap().retain(|c| !matches!(c, Claim::Sent { .. }));
+        notices
+    }
+
+    pub(super) fn note_deletions(&mut self, notices: usize) {
+        self.met.deletions += notices as u64;
     }
 
     pub(super) fn note_a_removal(&mut self) {
@@ -120,6 +139,7 @@ impl World {
         let claims = self.oracle.claims.lock().unwrap().clone();
         self.nothing_where_it_may_not_be(&claims)?;
         self.what_was_held_is_held(&claims)?;
+        self.what_was_deleted_stays_so()?;
         self.logs_are_whole(&claims)
     }
 

@@ -31,7 +31,7 @@ impl World {
         }
     }
 
-    fn publish(&mut self, n: usize) {
+    pub(super) fn publish(&mut self, n: usize) {
         let own = &self.sites[n].member.id;
         let agreed: Vec<_> = self.agreed.iter().filter(|(_, parties)| parties.contains(own)).collect();
         let (id, audience) = (*self.dice.pick(&agreed)).clone();
@@ -109,7 +109,7 @@ impl World {
         self.spawn(n, done);
     }
 
-    fn send(&mut self, n: usize) {
+    pub(super) fn send(&mut self, n: usize) {
         let precedence =
             *self.dice.pick(&[Precedence::Flash, Precedence::Immediate, Precedence::Priority, Precedence::Routine]);
         let own = &self.sites[n].member.id;

@@ -10,7 +10,7 @@ use super::trouble::{Ambush, Blow};
 use crate::cluster::Cuts;
 use crate::domain::agreement::Terms;
 use crate::domain::fault::Fault;
-use crate::domain::ids::AgencyId;
+use crate::domain::ids::{AgencyId, NoticeId};
 use crate::domain::label::Grade;
 use crate::domain::time::Millis;
 use crate::ledger::fixture::{sign_genesis, terms};
@@ -78,6 +78,10 @@ pub(super) struct World {
     /// What it does to whom, and when.
     pub(super) blow: Option<(u64, usize, Blow)>,
     pub(super) tick: u64,
+    /// Days that went by in a moment, in milliseconds.
+    pub(super) passed: u64,
+    /// Notices whose time was over, and that are deleted.
+    pub(super) deleted: Vec<NoticeId>,
     /// When logs are cut.
     cuts: Cuts,
     /// Who comes and who goes.
@@ -118,6 +122,8 @@ impl World {
             ambush: None,
             blow: None,
             tick: 0,
+            passed: 0,
+            deleted: Vec::new(),
             cuts,
             change: None,
             agreed: agreements().to_vec(),
@@ -145,6 +151,7 @@ impl World {
         let site = &mut self.sites[n];
         let runtime = runtime();
         site.machine.clock().set(self.tick);
+        site.machine.clock().let_pass(self.passed);
         let with = Start {
             genesis: &self.genesis,
             machine: &site.machine,
@@ -234,35 +241,39 @@ impl World {
 
     /// Starts all and puts the agreements in force.
     pub(super) fn begin(&mut self) -> Result<(), String> {
+        self.old_times()?;
         for n in 0..self.sites.len() {
-            self.start(n).map_err(|fault| format!("a first start failed: {fault}"))?;
+            if self.sites[n].up().is_none() {
+                self.start(n).map_err(|fault| format!("a first start failed: {fault}"))?;
+            }
         }
         self.until("a leader", |w| w.ups().all(|up| up.core.cluster.status().leader.is_some()))?;
         for (id, parties) in agreements() {
-            for n in 0..self.sites.len() {
-                let site = &self.sites[n];
-                if !parties.contains(&site.member.id) {
-                    continue;
-                }
-                let (handle, key) = &site.member.officers[0];
-                let names: Vec<&str> = parties.iter().map(AgencyId::as_str).collect();
-                let act = Act::Agreement(Terms { grade: Grade::Internal, ..terms(id, &names) });
-                let act = SignedAct::sign(&"test".parse().unwrap(), &act, 0, Millis(u64::MAX), *handle, key);
-                let core = Arc::clone(&site.up().unwrap().core);
-                site.runtime().unwrap().spawn(async move {
-                    let put = core.committer.submit(Command::Act(act), Duration::from_secs(30)).await;
-                    put.map(|_| ()).unwrap_or_else(|fault| panic!("{fault}"));
-                });
-            }
-            let id = id.parse().unwrap();
-            self.until("an agreement in force", |w| {
-                w.ups().all(|up| up.core.state().agreement(&id).is_some_and(|a| a.iter().any(|v| v.in_force.is_some())))
-            })?;
+            self.agree(id, &parties)?;
         }
         let know_each_other = |w: &World| {
             w.ups().all(|up| up.core.state().agencies().all(|(_, a)| a.introductions.len() + 1 >= w.sites.len()))
         };
         self.until("introductions", know_each_other)
+    }
+
+    /// Lets an officer of each party sign an agreement at its own node, until it is in force.
+    pub(super) fn agree(&mut self, id: &'static str, parties: &BTreeSet<AgencyId>) -> Result<(), String> {
+        let names: Vec<&str> = parties.iter().map(AgencyId::as_str).collect();
+        let act = Act::Agreement(Terms { grade: Grade::Internal, ..terms(id, &names) });
+        for site in self.sites.iter().filter(|s| parties.contains(&s.member.id)) {
+            let (handle, key) = &site.member.officers[0];
+            let act = SignedAct::sign(&"test".parse().unwrap(), &act, 0, Millis(u64::MAX), *handle, key);
+            let core = Arc::clone(&site.up().unwrap().core);
+            site.runtime().unwrap().spawn(async move {
+                let put = core.committer.submit(Command::Act(act), Duration::from_secs(30)).await;
+                put.map(|_| ()).unwrap_or_else(|fault| panic!("{fault}"));
+            });
+        }
+        let id = id.parse().unwrap();
+        self.until("an agreement in force", |w| {
+            w.ups().all(|up| up.core.state().agreement(&id).is_some_and(|a| a.iter().any(|v| v.in_force.is_some())))
+        })
     }
 
     /// Nodes that run.
