@@ -74,7 +74,7 @@ impl Change {
                 (Act::AddNode { agency: comes.id.clone(), node: comes.entry(), place: None }, 0, own_two)
             }
             (Step::Agree, _) => {
-                let terms = Terms { grade: Grade::Internal, ..terms(NEW, &NEW_PARTIES) };
+                let terms = Terms { grade: Grade::Confidential, ..terms(NEW, &NEW_PARTIES) };
                 (Act::Agreement(terms), 0, NEW_PARTIES.map(|party| (party, 0)).into())
             }
             (Step::Promote, Coming::Agency) => {

@@ -15,9 +15,10 @@
 //! - what was acknowledged is there, also after power cuts of all nodes;
 //! - all nodes have one ledger: equal digests at equal indexes;
 //! - no object lies on, or was sent to, a node that is not entitled;
-//! - every disclosure has its entry in the audit log;
+//! - what waits for a second person is where it was proposed, and nowhere else; what was turned down is published nowhere;
+//! - every disclosure has its entry in the audit log, and its originator is told of it;
 //! - every head that an audit log ever had is consistent with each later one;
-//! - a notice is delivered once to each agency, or its sender knows that it was not;
+//! - a notice is delivered once to each agency, or its sender knows that it was not; of one that was recalled nothing is left;
 //! - whoever was removed does not come back, nobody listens to it, and it is sent nothing that came later;
 //! - what is owed arrives once faults stop.
 //!

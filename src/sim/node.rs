@@ -22,8 +22,10 @@ use std::sync::Arc;
 use tokio::runtime::Handle;
 use tokio::sync::watch;
 
-/// Everybody who acts in a simulation.
+/// Everybody who writes and reads in a simulation.
 pub(super) const PERSON: &str = "li";
+/// Everybody who is the second person of what others mark.
+const CLASSIFIER: &str = "wang";
 const CEILING: Grade = Grade::Secret;
 
 /// A node of an agency, with its secrets.
@@ -90,6 +92,8 @@ impl Member {
             roles: [Role::SecurityOfficer].into(),
             key: key.public(),
         };
+        let (handle, key) = classifier_of(&id);
+        let classifier = Authority { handle, roles: [Role::Classifier].into(), key: key.public() };
         let grades = Grade::ALL.into_iter().filter(|g| *g <= CEILING);
         let descriptor = Descriptor {
             agency: id.clone(),
@@ -101,7 +105,7 @@ impl Member {
             root: id.as_str().into(),
             nodes: vec![NodeEntry { local: "1".into(), key: ring.signing_key().unwrap().public(), place: None }],
             grade_keys: grades.map(|g| ring.grade_public(g).unwrap()).collect(),
-            authorities: officers.iter().map(authority).collect(),
+            authorities: officers.iter().map(authority).chain([classifier]).collect(),
         };
         Member { node: node_id(&id, "1"), id, local: "1", officers, descriptor, secrets, federation }
     }
@@ -139,10 +143,18 @@ impl Member {
         digest("test.person", &[self.id.as_str().as_bytes()])
     }
 
-    /// The one person who acts for this agency.
+    /// The person who acts for this agency.
     pub(super) fn caller(&self, core: &Core) -> Result<Caller, Fault> {
         let name = SpiffeName::person(&self.id, &self.federation, PERSON)?;
         core.caller(&VerifiedPeer::for_test(name, "2", self.person_key()))
+    }
+
+    /// Its second person, who decides on what the first one proposes, with the key that signs that.
+    pub(super) fn classifier(&self, core: &Core) -> Result<(Caller, PersonHandle, SigningKey), Fault> {
+        let name = SpiffeName::person(&self.id, &self.federation, CLASSIFIER)?;
+        let (handle, key) = classifier_of(&self.id);
+        let caller = core.caller(&VerifiedPeer::for_test(name, "3", *key.public().as_bytes()))?;
+        Ok((caller, handle, key))
     }
 
     /// Starts its node on a machine, as `node::assemble` does, without listeners.
@@ -152,8 +164,10 @@ impl Member {
         let link = Arc::new(Link { own: self.card(), net: net.clone() });
         let host: Arc<dyn Host> = Arc::clone(machine) as Arc<dyn Host>;
         let registers = Registers::open(&config, host.as_ref())?;
-        if registers.directory.list().is_empty() {
-            registers.directory.put(self.person(), 0).await?;
+        for person in self.people() {
+            if registers.directory.by_name(&person.name).is_none() {
+                registers.directory.put(person, 0).await?;
+            }
         }
         // The draw of an election's timeout is the seed's, not openraft's.
         let election = 300 + dice.below(300);
@@ -198,6 +212,19 @@ impl Member {
         Ok((Up { core, link, _stop: stop }, served))
     }
 
+    fn people(&self) -> [Person; 2] {
+        let (handle, key) = classifier_of(&self.id);
+        let classifier = Person {
+            name: CLASSIFIER.into(),
+            handle,
+            roles: [Role::Classifier].into(),
+            public_key: *key.public().as_bytes(),
+            serial: "3".into(),
+            ..self.person()
+        };
+        [self.person(), classifier]
+    }
+
     fn person(&self) -> Person {
         Person {
             name: PERSON.into(),
@@ -214,6 +241,14 @@ impl Member {
             salt: [7; 32],
         }
     }
+}
+
+/// Handle and key of an agency's second person.
+fn classifier_of(agency: &AgencyId) -> (PersonHandle, SigningKey) {
+    let seed = digest("test.classifier", &[agency.as_str().as_bytes()]);
+    let mut handle = [0; 16];
+    handle.copy_from_slice(&seed[..16]);
+    (PersonHandle::from_bytes(handle), SigningKey::from_seed(&seed).unwrap())
 }
 
 /// Wakes nobody.

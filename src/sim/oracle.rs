@@ -1,6 +1,6 @@
 //! What must be true, whatever happened.
 
-use super::node::PERSON;
+use super::node::{PERSON, Up};
 use super::world::{Part, Site, World};
 use crate::audit::{Actor, Stage};
 use crate::domain::ids::{AgencyId, NodeId, NoticeId, RecordId};
@@ -22,10 +22,20 @@ pub(super) enum Claim {
         index: Option<u64>,
         held_by: BTreeSet<AgencyId>,
     },
+    /// A record waits for a second person.
+    Proposed { record: RecordId, version: u32, audience: BTreeSet<AgencyId>, by: usize },
+    /// Somebody is about to approve it.
+    Deciding { record: RecordId },
+    /// It was turned down.
+    Rejected { record: RecordId },
     /// A record was shown.
     Opened { record: RecordId, site: usize, seq: u64 },
     /// A notice was accepted.
     Sent { notice: NoticeId, site: usize, to: Vec<AgencyId> },
+    /// Somebody is about to take a notice back.
+    TakingBack { notice: NoticeId },
+    /// A notice was recalled from these.
+    Recalled { notice: NoticeId, site: usize, to: Vec<AgencyId> },
 }
 
 /// What was claimed and seen.
@@ -61,6 +71,33 @@ impl Oracle {
     /// Every record that was published.
     pub(super) fn records(&self) -> Vec<RecordId> {
         let of = |c: &Claim| if let Claim::Published { record, .. } = c { Some(*record) } else { None };
+        self.claims.lock().unwrap().iter().filter_map(of).collect()
+    }
+
+    /// What a site published, and for whom.
+    pub(super) fn published_by(&self, n: usize) -> Vec<(RecordId, BTreeSet<AgencyId>)> {
+        let of = |c: &Claim| match c {
+            Claim::Published { record, audience, by, .. } if *by == n => Some((*record, audience.clone())),
+            _ => None,
+        };
+        self.claims.lock().unwrap().iter().filter_map(of).collect()
+    }
+
+    /// What was proposed at a site.
+    pub(super) fn proposed_by(&self, n: usize) -> Vec<(RecordId, BTreeSet<AgencyId>)> {
+        let of = |c: &Claim| match c {
+            Claim::Proposed { record, audience, by, .. } if *by == n => Some((*record, audience.clone())),
+            _ => None,
+        };
+        self.claims.lock().unwrap().iter().filter_map(of).collect()
+    }
+
+    /// What notices a site sent, and to whom.
+    pub(super) fn sent_by(&self, n: usize) -> Vec<(NoticeId, Vec<AgencyId>)> {
+        let of = |c: &Claim| match c {
+            Claim::Sent { notice, site, to } if *site == n => Some((*notice, to.clone())),
+            _ => None,
+        };
         self.claims.lock().unwrap().iter().filter_map(of).collect()
     }
 
@@ -140,6 +177,7 @@ impl World {
         self.nothing_where_it_may_not_be(&claims)?;
         self.what_was_held_is_held(&claims)?;
         self.what_was_deleted_stays_so()?;
+        self.what_waits_waits(&claims)?;
         self.logs_are_whole(&claims)
     }
 
@@ -173,12 +211,21 @@ impl World {
                         self.until(&what, |w| w.is_delivered_or_told(notice, *site, agency))?;
                     }
                 }
-                Claim::Opened { .. } => {}
+                Claim::Recalled { site, .. } if !self.sites[*site].is_member() => {}
+                Claim::Recalled { notice, site, to } => {
+                    for agency in to.iter().filter(|a| self.has_one_node(a)).collect::<Vec<_>>() {
+                        let what = format!("{notice} taken back from {agency}");
+                        self.until(&what, |w| w.is_taken_back(notice, *site, agency))?;
+                    }
+                }
+                Claim::Proposed { .. } | Claim::Deciding { .. } | Claim::Rejected { .. } => {}
+                Claim::Opened { .. } | Claim::TakingBack { .. } => {}
             }
         }
         self.until("nothing owed", |w| {
             w.members().all(|up| up.core.vault.owed().values().all(|o| o.missing.is_empty() && o.unopenable.is_empty()))
         })?;
+        self.until("originators told who read", |w| w.is_told_who_read(&claims))?;
         self.ask()?;
         self.whoever_was_removed_stays_so()?;
         self.each_notice_once(&claims)
@@ -194,6 +241,11 @@ impl World {
     /// Whether an agency has a node that takes part.
     fn takes_part(&self, agency: &AgencyId) -> bool {
         self.sites.iter().any(|s| s.is_member() && s.member.id == *agency)
+    }
+
+    /// Whether an agency never had more than one node, which takes part: it has one inbox.
+    fn has_one_node(&self, agency: &AgencyId) -> bool {
+        self.takes_part(agency) && self.sites.iter().filter(|s| s.member.id == *agency).count() == 1
     }
 
     /// What each node says of a record, for a failure.
@@ -225,6 +277,28 @@ impl World {
                 };
                 if !audience.contains(&site.member.id) || early || gone.contains(&node) {
                     return Err(format!("{record} was sent to a node that is not entitled"));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// What waits for a second person is there, and nowhere else; what was turned down is published nowhere.
+    fn what_waits_waits(&self, claims: &[Claim]) -> Result<(), String> {
+        let rejected = |id: &RecordId| claims.iter().any(|c| matches!(c, Claim::Rejected { record } if record == id));
+        let deciding = |id: &RecordId| claims.iter().any(|c| matches!(c, Claim::Deciding { record } if record == id));
+        for claim in claims {
+            let Claim::Proposed { record, version, by, .. } = claim else { continue };
+            let lost = |up: &Up| up.core.vault.proposal(record, *version).is_none();
+            if self.sites[*by].up().is_some_and(lost) {
+                return Err(format!("{record} was proposed, and is not there any more"));
+            }
+            if deciding(record) && !rejected(record) {
+                continue;
+            }
+            for (n, up) in self.sites.iter().enumerate().filter_map(|(n, s)| Some((n, s.up()?))) {
+                if up.core.state().record(record).is_some() || (n != *by && up.core.vault.records().contains(record)) {
+                    return Err(format!("{record} was approved by nobody, and is at {}", up.core.agency));
                 }
             }
         }
@@ -289,6 +363,42 @@ impl World {
         })
     }
 
+    /// Whether the sender knows that an addressee gave a notice up, and the addressee has nothing more of it.
+    fn is_taken_back(&self, notice: &NoticeId, site: usize, from: &AgencyId) -> bool {
+        let Some(sender) = self.sites[site].up() else { return false };
+        let known = sender.core.office.read(|b| {
+            let out = b.sent_of(notice).into_iter().find(|(_, o)| o.letter.header.to == *from);
+            out.is_some_and(|(_, o)| o.is_taken_back())
+        });
+        let holds = |up: &Up| {
+            up.core.office.read(|b| b.received_of(notice).is_some_and(|(_, entry)| !entry.state().is_taken_back()))
+        };
+        let receiver = self.sites.iter().find(|s| s.member.id == *from).and_then(Site::up);
+        known && receiver.is_some_and(|up| !holds(up))
+    }
+
+    /// Whether each originator knows of every time that a record of its was shown.
+    fn is_told_who_read(&self, claims: &[Claim]) -> bool {
+        let mut shown: BTreeMap<(RecordId, &AgencyId), usize> = BTreeMap::new();
+        for claim in claims {
+            let Claim::Opened { record, site, .. } = claim else { continue };
+            if self.sites[*site].is_member() {
+                *shown.entry((*record, &self.sites[*site].member.id)).or_default() += 1;
+            }
+        }
+        let origin = |id: &RecordId| {
+            claims.iter().find_map(|c| match c {
+                Claim::Published { record, by, .. } if record == id => Some(&self.sites[*by]),
+                _ => None,
+            })
+        };
+        shown.iter().all(|((record, agency), times)| {
+            let Some(origin) = origin(record).filter(|s| s.is_member() && s.member.id != **agency) else { return true };
+            let told = |up: &Up| up.core.reports.of(record).iter().filter(|e| e.agency == **agency).count();
+            origin.up().is_some_and(|up| told(up) >= *times)
+        })
+    }
+
     fn each_notice_once(&self, claims: &[Claim]) -> Result<(), String> {
         for claim in claims {
             let Claim::Sent { notice, site, to } = claim else { continue };
@@ -304,8 +414,10 @@ impl World {
                         letters.iter().filter(|l| b.entry(l).is_some_and(|i| i.header.notice == *notice)).count()
                     }))
                 };
+                // Whoever hears first that it was taken back never has it.
+                let back = claims.iter().any(|c| matches!(c, Claim::TakingBack { notice: of } if of == notice));
                 // A node that was removed may have taken it with it.
-                let gone = nodes.iter().any(|s| s.part == Part::Gone);
+                let gone = back || nodes.iter().any(|s| s.part == Part::Gone);
                 let counts: Vec<usize> = nodes.iter().filter_map(count).collect();
                 let there = counts.iter().sum::<usize>();
                 let sender = &self.sites[*site].up().unwrap().core;

@@ -37,7 +37,7 @@ fn history(world: &mut World) -> Result<(), String> {
     for at in 0..TROUBLE_MS {
         if at == act {
             world.somebody_acts();
-            act = at + 20 + world.dice.below(100);
+            act = at + 20 + world.dice.below(70);
         }
         if at == trouble {
             world.something_happens();

@@ -260,7 +260,7 @@ impl World {
     /// Lets an officer of each party sign an agreement at its own node, until it is in force.
     pub(super) fn agree(&mut self, id: &'static str, parties: &BTreeSet<AgencyId>) -> Result<(), String> {
         let names: Vec<&str> = parties.iter().map(AgencyId::as_str).collect();
-        let act = Act::Agreement(Terms { grade: Grade::Internal, ..terms(id, &names) });
+        let act = Act::Agreement(Terms { grade: Grade::Confidential, ..terms(id, &names) });
         for site in self.sites.iter().filter(|s| parties.contains(&s.member.id)) {
             let (handle, key) = &site.member.officers[0];
             let act = SignedAct::sign(&"test".parse().unwrap(), &act, 0, Millis(u64::MAX), *handle, key);
