@@ -19,7 +19,7 @@ use crate::api::{
     Admitted, Apart, Budgeted, Calls, NodeGate, NodeServices, People, Places, PostServices, Shares, Until,
 };
 use crate::audit::{Action as AuditAction, Decision as Verdict, Object};
-use crate::cluster::{Cluster, ClusterOptions, Materialise, Timings};
+use crate::cluster::{Cluster, ClusterOptions, Cuts, Materialise, Timings};
 use crate::config::{FirstPerson, NodeConfig, read_charter, read_genesis, read_text};
 use crate::domain::canon::Canon;
 use crate::domain::fault::Fault;
@@ -180,6 +180,7 @@ async fn serve(file: &Path, config: NodeConfig, urgent: Handle) -> Result<(), Fa
                 election_min_ms: config.raft.election_min_ms,
                 election_max_ms: config.raft.election_max_ms,
             },
+            cuts: Cuts::default(),
             peers: peers.ids().into_iter().collect(),
             calls: peers.clone(),
             key: ring.signing_key()?,
@@ -257,7 +258,6 @@ async fn serve(file: &Path, config: NodeConfig, urgent: Handle) -> Result<(), Fa
     gate.open(Arc::clone(&core));
     let indexing = upkeep::index(Arc::clone(&core), stopped.clone());
     let mut telling = rooms::rounds(&core, &peers, &stopped);
-    telling.push(upkeep::retire(Arc::clone(&core), stopped.clone()));
 
     let mut couriers = rooms::couriers(&urgent, &core, &(post.clone() as Arc<dyn PeerPost>), &stopped);
     couriers.push(courier::keep_warm(&urgent, Arc::clone(&core), post.clone(), stopped.clone()));

@@ -143,15 +143,15 @@ pub(super) fn retire(core: Arc<Core>, stopped: watch::Receiver<bool>) -> JoinHan
         let mut rounds = Rounds::every(RETIRE, stopped);
         while rounds.next().await {
             let (ledger, own, office) = (core.state().time(), core.clock.now(), Arc::clone(&core));
-            let retired = match tokio::task::spawn_blocking(move || office.office.retire(ledger, own)).await {
-                Ok(Ok(retired)) if retired.letters > 0 || retired.frames > 0 => retired,
-                Ok(Ok(_)) => continue,
-                Ok(Err(error)) => {
+            let retired = match core.disk.aside(move || office.office.retire(ledger, own)).await {
+                Some(Ok(retired)) if retired.letters > 0 || retired.frames > 0 => retired,
+                Some(Ok(_)) => continue,
+                Some(Err(error)) => {
                     tracing::error!(%error, "old notices cannot be deleted; it is tried again");
                     continue;
                 }
-                Err(error) => {
-                    tracing::error!(%error, "old notices were not deleted; it is tried again");
+                None => {
+                    tracing::error!("old notices were not deleted; it is tried again");
                     continue;
                 }
             };

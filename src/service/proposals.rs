@@ -69,7 +69,7 @@ impl Core {
             let waiting: Vec<RecordId> = waiting.map(|(record, _)| record).collect();
             let (vault, of) = (Arc::clone(&self.vault), Arc::clone(&state));
             let found =
-                aside(move || waiting.iter().filter_map(|r| proposed(&vault, &of, r)).collect::<Vec<_>>()).await?;
+                self.aside(move || waiting.iter().filter_map(|r| proposed(&vault, &of, r)).collect::<Vec<_>>()).await?;
             let seen = found.into_iter().filter(|p| self.may(caller, Action::RecordList, &p.card(), "").is_allow());
             shown.extend(seen.filter(|p| p.proposal.stand == Stand::Waiting).take(limit));
         }
@@ -88,7 +88,7 @@ impl Core {
             return Err(fault);
         }
         let vault = Arc::clone(&self.vault);
-        let lines = aside(move || {
+        let lines = self.aside(move || {
             let mut lines = Vec::with_capacity(shown.len());
             for p in shown {
                 // Decided meanwhile.
@@ -272,6 +272,11 @@ impl Core {
         check_still(state, &self.agency, &found.classes, &meta, self.clock.now())
     }
 
+    /// Reads and opens away from the threads that answer calls.
+    async fn aside<T: Send + 'static>(&self, work: impl FnOnce() -> T + Send + 'static) -> Result<T, Fault> {
+        self.disk.aside(work).await.ok_or_else(|| Fault::internal("INTERNAL", "what was read aside panicked"))
+    }
+
     /// The answer to whoever may not see a proposal, or when there is none: one intent, one evaluation (P21).
     async fn nothing_proposed<T>(
         &self,
@@ -334,11 +339,6 @@ fn proposed(vault: &Vault, state: &State, record: &RecordId) -> Option<Proposed>
         tracing::error!(%record, %error, "a proposal does not verify");
         None
     })
-}
-
-/// Reads and opens away from the threads that answer calls.
-async fn aside<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, Fault> {
-    tokio::task::spawn_blocking(work).await.map_err(|e| Fault::internal("INTERNAL", e.to_string()))
 }
 
 /// Whether somebody wrote it, or decides on what others write.

@@ -2,7 +2,7 @@
 
 use super::dice::Dice;
 use crate::domain::time::{Clock, Millis};
-use crate::journal::{Disk, FaultDisk, Host, JournalError, Leaves, Waker, Work};
+use crate::journal::{Disk, FaultDisk, Host, JournalError, Leaves, Once, Waker, Work};
 use std::collections::BTreeMap;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -12,6 +12,10 @@ use std::time::Duration;
 
 /// Longest that a worker is left waiting, in milliseconds: a slow disk.
 const SLOW_MS: u64 = 4;
+/// How long what blocks has not begun.
+const ASIDE: Duration = Duration::from_millis(2);
+/// Where a node keeps its ledger's snapshots.
+pub(super) const LEDGER: &str = "/data/ledger";
 /// 2027-01-15, when simulated time begins.
 pub(super) const BEGIN: Millis = Millis(1_800_000_000_000);
 
@@ -72,6 +76,16 @@ impl Machine {
         Some(path.display().to_string())
     }
 
+    /// Lets a change of what keeps the ledger's snapshots fail soon.
+    pub(super) fn fail_at_a_snapshot(&self, dice: &Dice) {
+        let leaves = if dice.one_in(2) { Leaves::Nothing } else { Leaves::Everything };
+        // Of the certificate's file and of the snapshot's, five each.
+        let nth = dice.below(10);
+        if let Some(disk) = self.disks.lock().unwrap().get(Path::new(LEDGER)) {
+            disk.fail_at(nth, leaves);
+        }
+    }
+
     /// Flips a bit of a sealed body that lies on its disk; the name of the file.
     pub(super) fn flip_a_body(&self, dice: &Dice) -> Option<String> {
         let disks = self.disks.lock().unwrap();
@@ -105,6 +119,14 @@ impl Host for Machine {
     fn start(&self, _: &str, work: Work) -> io::Result<Box<dyn Waker>> {
         Ok(Box::new(Task { work: Arc::new(Mutex::new(work)), called: Arc::default(), dice: self.dice.split() }))
     }
+
+    /// Without a thread, too, and no dice: who asks first within a tick is not the seed's to say.
+    fn aside(&self, work: Once) {
+        tokio::spawn(async move {
+            tokio::time::sleep(ASIDE).await;
+            work();
+        });
+    }
 }
 
 /// A worker without a thread: a task of the node's runtime, so it ends with it.
@@ -137,6 +159,7 @@ impl Waker for Task {
 #[derive(Default)]
 pub(super) struct SimClock {
     tick: AtomicU64,
+    passed: AtomicU64,
     wrong_by: AtomicI64,
 }
 
@@ -144,6 +167,11 @@ impl SimClock {
     /// Milliseconds since the world began.
     pub(super) fn set(&self, tick: u64) {
         self.tick.store(tick, Ordering::Relaxed);
+    }
+
+    /// How many milliseconds went by besides, in which nothing happened anywhere.
+    pub(super) fn let_pass(&self, ms: u64) {
+        self.passed.store(ms, Ordering::Relaxed);
     }
 
     /// Sets the clock wrong by so many milliseconds.
@@ -154,7 +182,8 @@ impl SimClock {
 
 impl Clock for SimClock {
     fn now(&self) -> Millis {
-        let right = BEGIN.0.saturating_add(self.tick.load(Ordering::Relaxed));
+        let passed = self.passed.load(Ordering::Relaxed);
+        let right = BEGIN.0.saturating_add(self.tick.load(Ordering::Relaxed)).saturating_add(passed);
         Millis(right.saturating_add_signed(self.wrong_by.load(Ordering::Relaxed)))
     }
 

@@ -27,6 +27,8 @@ use tokio::sync::oneshot;
 use tokio::time::timeout;
 use tonic::{Code, Request, Response, Status};
 
+/// What a piece of a snapshot is called.
+const SNAPSHOT: &str = "snapshot";
 const ASK: Duration = Duration::from_secs(1);
 const TRANSFER: Duration = Duration::from_secs(10);
 const DELIVER: Duration = Duration::from_secs(2);
@@ -80,8 +82,10 @@ struct Lines {
     loses_one_in: u64,
     slowest_ms: u64,
     trace: Vec<String>,
-    /// Objects that were handed to a node: (record id in words, node).
-    handed: Vec<(String, NodeId)>,
+    /// Pieces of snapshots that arrived since somebody looked: (from, to).
+    pieces: Vec<(NodeId, NodeId)>,
+    /// Objects that were handed to a node: (record id in words, node, when).
+    handed: Vec<(String, NodeId, u64)>,
 }
 
 /// The network; clones are the same one.
@@ -140,9 +144,14 @@ impl Net {
         self.lines().trace.clone()
     }
 
-    /// Which objects were handed to which nodes.
-    pub(super) fn handed(&self) -> Vec<(String, NodeId)> {
+    /// Which objects were handed to which nodes, and when.
+    pub(super) fn handed(&self) -> Vec<(String, NodeId, u64)> {
         self.lines().handed.clone()
+    }
+
+    /// Which pieces of snapshots arrived since the last time: (from, to).
+    pub(super) fn take_pieces(&self) -> Vec<(NodeId, NodeId)> {
+        std::mem::take(&mut self.lines().pieces)
     }
 
     /// Lets everything arrive that is due at this tick.
@@ -160,6 +169,9 @@ impl Net {
                 lines.trace.push(line);
                 if lost {
                     continue;
+                }
+                if what == SNAPSHOT && !answer {
+                    lines.pieces.push((from, to));
                 }
                 let target = lines.up.get(&to).cloned();
                 (sent, target)
@@ -219,7 +231,9 @@ impl Net {
 
     fn hand(&self, to: NodeId, envelope: &[u8]) {
         let Ok(envelope) = crate::seal::Envelope::from_bytes(envelope) else { return };
-        self.lines().handed.push((envelope.header().id.to_string(), to));
+        let mut lines = self.lines();
+        let now = lines.tick;
+        lines.handed.push((envelope.header().id.to_string(), to, now));
     }
 }
 
@@ -235,6 +249,13 @@ impl Link {
         let peer = VerifiedPeer::for_test(self.own.name.clone(), "1", self.own.key);
         request.extensions_mut().insert(peer.speaking(protocol));
         request
+    }
+
+    /// Why a node refuses this one when it asks for its position, without a line between them; none if it answers.
+    pub(super) async fn refused_by(&self, node: NodeId) -> Option<&'static str> {
+        let served = self.net.lines().up.get(&node).cloned()?;
+        let asked = served.nodes.ask(self.request(peer::PositionRequest { at: 0 }, Protocol::Calls)).await;
+        asked.err().map(|status| fault_of(&status).reason)
     }
 
     async fn within<R>(&self, limit: Duration, asked: impl Future<Output = Option<R>>) -> Result<R, String> {
@@ -263,7 +284,7 @@ impl PeerCalls for Link {
         let what = match kind {
             CallKind::Append => "append",
             CallKind::Vote => "vote",
-            CallKind::Snapshot => "snapshot",
+            CallKind::Snapshot => SNAPSHOT,
             CallKind::Forward => "forward",
             _ => "consensus",
         };

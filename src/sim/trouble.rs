@@ -3,12 +3,29 @@
 use super::host::Down;
 use super::world::World;
 
+/// Trouble that waits for a snapshot to be on its way from one node to another.
+pub(super) struct Ambush {
+    /// Whether it befalls the sender.
+    sender: bool,
+    /// How long after a piece arrived, in ticks.
+    after: u64,
+    what: Blow,
+}
+
+/// What befalls a node.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Blow {
+    Falls(Down),
+    /// The disk fails at the snapshot, and the node goes down soon after.
+    Disk(Down),
+}
+
 impl World {
     /// Something goes wrong, or comes right again.
     pub(super) fn something_happens(&mut self) {
         let all = self.sites.len();
         let n = self.dice.below(all as u64) as usize;
-        match self.dice.below(13) {
+        match self.dice.below(15) {
             0 | 1 => self.take_down(n, Down::Killed),
             2 | 3 => self.take_down(n, Down::PowerCut),
             4 => {
@@ -58,6 +75,15 @@ impl World {
                 self.net.tell(format_args!("{}: the clock is wrong by {wrong} ms", self.sites[n].member.id));
                 self.sites[n].machine.clock().be_wrong_by(wrong);
             }
+            12 | 13 => {
+                let how = *self.dice.pick(&[Down::Killed, Down::PowerCut]);
+                let what = if self.dice.one_in(2) { Blow::Falls(how) } else { Blow::Disk(how) };
+                let ambush = Ambush { sender: self.dice.one_in(3), after: self.dice.below(12), what };
+                self.net.tell(format_args!("a snapshot on its way meets with {what:?}"));
+                self.ambush = Some(ambush);
+                // Who is gone for a while lacks what the others cut meanwhile.
+                self.take_down(n, how);
+            }
             _ => {
                 let third = self.sites.iter().position(|s| s.member.id.as_str() == "third").unwrap();
                 self.take_down(third, Down::Killed);
@@ -68,16 +94,45 @@ impl World {
         }
     }
 
+    /// Lets what waits for a snapshot befall who sends or gets one.
+    pub(super) fn lie_in_wait(&mut self) {
+        let pieces = self.net.take_pieces();
+        if let (Some((from, to)), None) = (pieces.first(), self.blow)
+            && let Some(Ambush { sender, after, what }) = self.ambush.take()
+        {
+            let whom = if sender { from } else { to };
+            let n = self.sites.iter().position(|s| s.member.node == *whom);
+            self.blow = n.map(|n| (self.tick + after, n, what));
+        }
+        let Some((_, n, what)) = self.blow.take_if(|(at, ..)| *at <= self.tick) else { return };
+        match what {
+            Blow::Falls(how) => self.take_down(n, how),
+            Blow::Disk(how) => {
+                let site = &self.sites[n];
+                self.net.tell(format_args!("{}: the disk will fail at a snapshot", site.member.id));
+                site.machine.fail_at_a_snapshot(&self.dice);
+                // Somebody looks, as with every failing disk.
+                self.blow = Some((self.tick + 300, n, Blow::Falls(how)));
+            }
+        }
+    }
+
     /// Nothing is wrong any more.
     pub(super) fn calm(&mut self) {
         self.net.tell("calm");
         self.net.heal();
+        self.ambush = None;
+        // A disk that was to fail is looked after.
+        if let Some((_, n, _)) = self.blow.take() {
+            self.take_down(n, Down::Killed);
+        }
         for site in &self.sites {
             site.machine.clock().be_wrong_by(0);
             site.machine.leave_free(u64::MAX);
         }
         for n in 0..self.sites.len() {
-            if self.sites[n].up().is_none() {
+            let site = &self.sites[n];
+            if site.up().is_none() && (site.is_member() || site.back.is_some()) {
                 self.start_again(n);
             }
         }
