@@ -234,9 +234,6 @@ impl World {
     /// Waits until the change is done, and all are of one ledger again. Whoever was away while others came to vote may hear
     /// nobody whom it knows, and fails closed; people start it with a charter.
     pub(super) fn settle_members(&mut self) -> Result<(), String> {
-        if self.change.is_none() {
-            return Ok(());
-        }
         let is_done = |w: &World| w.change.as_ref().is_none_or(|c| c.step == Step::Done) && w.is_of_one_ledger();
         for _ in 0..LEFT_ALONE {
             if is_done(self) {

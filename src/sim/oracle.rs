@@ -7,6 +7,11 @@ use crate::domain::ids::{AgencyId, NodeId, NoticeId, RecordId};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex};
 
+/// Within so long all know one leader once it is calm, in ticks, whatever terms they bring: there is no vote before the vote.
+const RECOVERY: u64 = 15_000;
+/// And so long it stays, in ticks.
+const STEADY: u64 = 2_000;
+
 /// What somebody was told.
 #[derive(Debug, Clone)]
 pub(super) enum Claim {
@@ -183,7 +188,10 @@ impl World {
 
     /// Waits, once it is calm, until everything owed is there, and holds the claims against it.
     pub(super) fn ask_at_the_end(&mut self) -> Result<(), String> {
-        self.settle_members()?;
+        match self.change {
+            Some(_) => self.settle_members()?,
+            None => self.recovers()?,
+        }
         self.until("one ledger", World::is_of_one_ledger)?;
         let claims = self.oracle.claims.lock().unwrap().clone();
         for claim in &claims {
@@ -229,6 +237,31 @@ impl World {
         self.ask()?;
         self.whoever_was_removed_stays_so()?;
         self.each_notice_once(&claims)
+    }
+
+    /// Soon all know one leader, and it stays.
+    fn recovers(&mut self) -> Result<(), String> {
+        for _ in 0..RECOVERY {
+            if self.lead().is_some() {
+                break;
+            }
+            self.step();
+        }
+        let Some(lead) = self.lead() else {
+            return Err(format!("no leader whom all know within {} s of calm", RECOVERY / 1_000));
+        };
+        self.run(STEADY);
+        match self.lead() {
+            Some(still) if still == lead => Ok(()),
+            other => Err(format!("{lead:?} led, and amid the calm {other:?}")),
+        }
+    }
+
+    /// Leader and term, if all that take part say the same.
+    fn lead(&self) -> Option<(NodeId, u64)> {
+        let said: BTreeSet<_> = self.members().map(|up| up.core.cluster.status()).map(|s| (s.leader, s.term)).collect();
+        let (leader, term) = said.first().filter(|_| said.len() == 1)?;
+        leader.map(|leader| (leader, *term))
     }
 
     /// Whether all that take part have applied the same and know who leads.
