@@ -183,6 +183,7 @@ impl World {
         self.what_was_held_is_held(&claims)?;
         self.what_was_deleted_stays_so()?;
         self.what_waits_waits(&claims)?;
+        self.outsiders_are_refused()?;
         self.logs_are_whole(&claims)
     }
 
@@ -293,6 +294,7 @@ impl World {
     }
 
     fn nothing_where_it_may_not_be(&self, claims: &[Claim]) -> Result<(), String> {
+        let handed = self.net.handed();
         for claim in claims {
             let Claim::Published { record, audience, gone, .. } = claim else { continue };
             for site in self.sites.iter().filter(|s| !audience.contains(&s.member.id)) {
@@ -301,14 +303,14 @@ impl World {
                 }
             }
             let id = record.to_string();
-            for (_, node, at) in self.net.handed().into_iter().filter(|(handed, ..)| *handed == id) {
-                let Some(site) = self.sites.iter().find(|s| s.member.node == node) else { continue };
+            for (_, node, at) in handed.iter().filter(|(what, ..)| *what == id) {
+                let Some(site) = self.sites.iter().find(|s| s.member.node == *node) else { continue };
                 let early = match site.part {
                     Part::Outside => true,
-                    Part::Member(since) => at < since,
+                    Part::Member(since) => *at < since,
                     Part::Gone => false,
                 };
-                if !audience.contains(&site.member.id) || early || gone.contains(&node) {
+                if !audience.contains(&site.member.id) || early || gone.contains(node) {
                     return Err(format!("{record} was sent to a node that is not entitled"));
                 }
             }
