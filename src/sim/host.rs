@@ -10,8 +10,10 @@ use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-/// Longest that a worker is left waiting, in milliseconds: a slow disk.
-const SLOW_MS: u64 = 4;
+/// Longest that a worker is left waiting, in milliseconds.
+const WAIT_MS: u64 = 4;
+/// How long it waits for a slow disk: at least, and how much longer, in milliseconds.
+const SLOW_MS: (u64, u64) = (200, 1_800);
 /// How long what blocks has not begun.
 const ASIDE: Duration = Duration::from_millis(2);
 /// Where a node keeps its ledger's snapshots.
@@ -33,13 +35,14 @@ pub(super) struct Machine {
     disks: Mutex<BTreeMap<PathBuf, FaultDisk>>,
     dice: Dice,
     free: AtomicU64,
+    slow: Arc<AtomicBool>,
     clock: Arc<SimClock>,
 }
 
 impl Machine {
     pub(super) fn new(dice: Dice) -> Arc<Machine> {
         let free = AtomicU64::new(u64::MAX);
-        Arc::new(Machine { disks: Mutex::default(), dice, free, clock: Arc::default() })
+        Arc::new(Machine { disks: Mutex::default(), dice, free, slow: Arc::default(), clock: Arc::default() })
     }
 
     pub(super) fn clock(&self) -> Arc<SimClock> {
@@ -56,6 +59,11 @@ impl Machine {
             };
         }
         self.free.store(u64::MAX, Ordering::Relaxed);
+    }
+
+    /// Whether each sync takes long from now on.
+    pub(super) fn be_slow(&self, slow: bool) {
+        self.slow.store(slow, Ordering::Relaxed);
     }
 
     /// How much room its disk says it has, in bytes.
@@ -117,7 +125,8 @@ impl Host for Machine {
     }
 
     fn start(&self, _: &str, work: Work) -> io::Result<Box<dyn Waker>> {
-        Ok(Box::new(Task { work: Arc::new(Mutex::new(work)), called: Arc::default(), dice: self.dice.split() }))
+        let (work, slow) = (Arc::new(Mutex::new(work)), Arc::clone(&self.slow));
+        Ok(Box::new(Task { work, called: Arc::default(), slow, dice: self.dice.split() }))
     }
 
     /// Without a thread, too, and no dice: who asks first within a tick is not the seed's to say.
@@ -133,6 +142,7 @@ impl Host for Machine {
 struct Task {
     work: Arc<Mutex<Work>>,
     called: Arc<AtomicBool>,
+    slow: Arc<AtomicBool>,
     dice: Dice,
 }
 
@@ -142,7 +152,11 @@ impl Waker for Task {
             return;
         }
         let (work, called) = (Arc::clone(&self.work), Arc::clone(&self.called));
-        let wait = Duration::from_millis(self.dice.below(SLOW_MS));
+        let ms = match self.slow.load(Ordering::Relaxed) {
+            false => self.dice.below(WAIT_MS),
+            true => SLOW_MS.0 + self.dice.below(SLOW_MS.1),
+        };
+        let wait = Duration::from_millis(ms);
         tokio::spawn(async move {
             tokio::time::sleep(wait).await;
             called.store(false, Ordering::Relaxed);

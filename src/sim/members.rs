@@ -13,7 +13,7 @@ use crate::domain::label::Grade;
 use crate::domain::time::Millis;
 use crate::ledger::fixture::{second_node, terms};
 use crate::ledger::{Act, Command, SignedAct, State};
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -58,9 +58,12 @@ pub(super) struct Change {
     next: u64,
 }
 
+/// An act, the version that its officers saw, and who they are: agency and number.
+type Signing = (Act, u32, Vec<(&'static str, usize)>);
+
 impl Change {
     /// What officers sign for this step: the act, the version that they saw, who signs.
-    fn act(&self, sites: &[Site], state: &State) -> Option<(Act, u32, Vec<(&'static str, usize)>)> {
+    fn act(&self, sites: &[Site], state: &State) -> Option<Signing> {
         let (comes, goes) = (&sites[self.comes].member, &sites[self.goes].member);
         let own_two = vec![("customs", 0), ("customs", 1)];
         let voters = |seats: &[(&str, &str)]| {
@@ -234,9 +237,6 @@ impl World {
     /// Waits until the change is done, and all are of one ledger again. Whoever was away while others came to vote may hear
     /// nobody whom it knows, and fails closed; people start it with a charter.
     pub(super) fn settle_members(&mut self) -> Result<(), String> {
-        if self.change.is_none() {
-            return Ok(());
-        }
         let is_done = |w: &World| w.change.as_ref().is_none_or(|c| c.step == Step::Done) && w.is_of_one_ledger();
         for _ in 0..LEFT_ALONE {
             if is_done(self) {
@@ -255,22 +255,40 @@ impl World {
         self.until("the change of who takes part", is_done)
     }
 
+    /// Nobody listens to whoever was not let in, as far as a node knows.
+    pub(super) fn outsiders_are_refused(&self) -> Result<(), String> {
+        for outside in self.sites.iter().filter(|s| s.part == Part::Outside) {
+            let knows = |up: &Up| up.core.state().node(outside.member.node).is_some();
+            self.refuse(outside, "NOT_ALLOWED", knows)?;
+        }
+        Ok(())
+    }
+
     /// Nobody who was removed comes back, and nobody listens to it.
     pub(super) fn whoever_was_removed_stays_so(&self) -> Result<(), String> {
-        let gone: BTreeMap<NodeId, &Site> =
-            self.sites.iter().filter(|s| s.part == Part::Gone).map(|s| (s.member.node, s)).collect();
-        for (node, was) in gone {
-            let link = Link { own: was.member.card(), net: self.net.clone() };
-            for site in self.sites.iter().filter(|s| s.is_member()) {
-                let (Some(up), Some(runtime)) = (site.up(), site.runtime()) else { continue };
-                let state = up.core.state();
-                if state.node(node).is_some() || state.retired(node).is_none() {
-                    return Err(format!("{node} was removed, and {} has it", site.member.id));
-                }
-                let said = runtime.block_on(link.refused_by(site.member.node));
-                if said != Some("NODE_REMOVED") {
-                    return Err(format!("{node} was removed, and {} says {said:?} to it", site.member.id));
-                }
+        for gone in self.sites.iter().filter(|s| s.part == Part::Gone) {
+            let node = gone.member.node;
+            let back = |up: &&Up| up.core.state().node(node).is_some() || up.core.state().retired(node).is_none();
+            if let Some(up) = self.members().find(back) {
+                return Err(format!("{node} was removed, and {} has it", up.core.agency));
+            }
+            self.refuse(gone, "NODE_REMOVED", |_| false)?;
+        }
+        Ok(())
+    }
+
+    /// Asks everybody who takes part in somebody's name; all but some must refuse it for this reason.
+    fn refuse(&self, whom: &Site, reason: &str, but: impl Fn(&Up) -> bool) -> Result<(), String> {
+        let link = Link { own: whom.member.card(), net: self.net.clone() };
+        for site in self.sites.iter().filter(|s| s.is_member()) {
+            let (Some(up), Some(runtime)) = (site.up(), site.runtime()) else { continue };
+            if but(up) {
+                continue;
+            }
+            let said = runtime.block_on(link.refused_by(site.member.node));
+            if said != Some(reason) {
+                let (id, asked) = (&site.member.id, whom.member.node);
+                return Err(format!("{id} says {said:?} to {asked}, which does not take part"));
             }
         }
         Ok(())

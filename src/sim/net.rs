@@ -125,6 +125,11 @@ impl Net {
         self.lines().cut.insert((from, to));
     }
 
+    /// A node reaches everybody again, and everybody reaches it.
+    pub(super) fn join(&self, node: NodeId) {
+        self.lines().cut.retain(|(from, to)| *from != node && *to != node);
+    }
+
     /// Every line is whole again.
     pub(super) fn heal(&self) {
         let mut lines = self.lines();

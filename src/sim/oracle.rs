@@ -7,6 +7,11 @@ use crate::domain::ids::{AgencyId, NodeId, NoticeId, RecordId};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex};
 
+/// Within so long all know one leader once it is calm, in ticks, whatever terms they bring: there is no vote before the vote.
+const RECOVERY: u64 = 15_000;
+/// And so long it stays, in ticks.
+const STEADY: u64 = 2_000;
+
 /// What somebody was told.
 #[derive(Debug, Clone)]
 pub(super) enum Claim {
@@ -178,12 +183,16 @@ impl World {
         self.what_was_held_is_held(&claims)?;
         self.what_was_deleted_stays_so()?;
         self.what_waits_waits(&claims)?;
+        self.outsiders_are_refused()?;
         self.logs_are_whole(&claims)
     }
 
     /// Waits, once it is calm, until everything owed is there, and holds the claims against it.
     pub(super) fn ask_at_the_end(&mut self) -> Result<(), String> {
-        self.settle_members()?;
+        match self.change {
+            Some(_) => self.settle_members()?,
+            None => self.recovers()?,
+        }
         self.until("one ledger", World::is_of_one_ledger)?;
         let claims = self.oracle.claims.lock().unwrap().clone();
         for claim in &claims {
@@ -231,6 +240,31 @@ impl World {
         self.each_notice_once(&claims)
     }
 
+    /// Soon all know one leader, and it stays.
+    fn recovers(&mut self) -> Result<(), String> {
+        for _ in 0..RECOVERY {
+            if self.lead().is_some() {
+                break;
+            }
+            self.step();
+        }
+        let Some(lead) = self.lead() else {
+            return Err(format!("no leader whom all know within {} s of calm", RECOVERY / 1_000));
+        };
+        self.run(STEADY);
+        match self.lead() {
+            Some(still) if still == lead => Ok(()),
+            other => Err(format!("{lead:?} led, and amid the calm {other:?}")),
+        }
+    }
+
+    /// Leader and term, if all that take part say the same.
+    fn lead(&self) -> Option<(NodeId, u64)> {
+        let said: BTreeSet<_> = self.members().map(|up| up.core.cluster.status()).map(|s| (s.leader, s.term)).collect();
+        let (leader, term) = said.first().filter(|_| said.len() == 1)?;
+        leader.map(|leader| (leader, *term))
+    }
+
     /// Whether all that take part have applied the same and know who leads.
     pub(super) fn is_of_one_ledger(&self) -> bool {
         let applied: BTreeSet<u64> = self.members().map(|up| up.core.cluster.applied()).collect();
@@ -260,6 +294,7 @@ impl World {
     }
 
     fn nothing_where_it_may_not_be(&self, claims: &[Claim]) -> Result<(), String> {
+        let handed = self.net.handed();
         for claim in claims {
             let Claim::Published { record, audience, gone, .. } = claim else { continue };
             for site in self.sites.iter().filter(|s| !audience.contains(&s.member.id)) {
@@ -268,14 +303,14 @@ impl World {
                 }
             }
             let id = record.to_string();
-            for (_, node, at) in self.net.handed().into_iter().filter(|(handed, ..)| *handed == id) {
-                let Some(site) = self.sites.iter().find(|s| s.member.node == node) else { continue };
+            for (_, node, at) in handed.iter().filter(|(what, ..)| *what == id) {
+                let Some(site) = self.sites.iter().find(|s| s.member.node == *node) else { continue };
                 let early = match site.part {
                     Part::Outside => true,
-                    Part::Member(since) => at < since,
+                    Part::Member(since) => *at < since,
                     Part::Gone => false,
                 };
-                if !audience.contains(&site.member.id) || early || gone.contains(&node) {
+                if !audience.contains(&site.member.id) || early || gone.contains(node) {
                     return Err(format!("{record} was sent to a node that is not entitled"));
                 }
             }

@@ -80,7 +80,7 @@ fn nothing_acknowledged_is_lost_whatever_happens() {
         }
     }
     assert!(failed.is_empty(), "run one again with HUFU_SIM_SEED: {failed:#?}");
-    eprintln!("of {all} seeds {fed} had a snapshot streamed, {left} a node removed, {deleted} notices deleted");
+    eprintln!("of {all} seeds {fed} had a snapshot streamed, {left} a node removed, {deleted} old notices deleted");
     // What no seed meets is not tested, whatever this document says.
     if all >= SEEDS {
         assert!(fed * 6 >= all, "a snapshot was streamed and installed in {fed} of {all} seeds");

@@ -25,7 +25,7 @@ impl World {
     pub(super) fn something_happens(&mut self) {
         let all = self.sites.len();
         let n = self.dice.below(all as u64) as usize;
-        match self.dice.below(15) {
+        match self.dice.below(17) {
             0 | 1 => self.take_down(n, Down::Killed),
             2 | 3 => self.take_down(n, Down::PowerCut),
             4 => {
@@ -49,8 +49,9 @@ impl World {
                 self.net.be_bad(loses, slowest);
             }
             8 => {
-                self.net.tell("the lines are whole");
+                self.net.tell("the lines are whole, and the disks fast");
                 self.net.heal();
+                self.sites.iter().for_each(|s| s.machine.be_slow(false));
             }
             9 => {
                 if self.sites[n].up().is_some()
@@ -84,6 +85,22 @@ impl World {
                 // Who is gone for a while lacks what the others cut meanwhile.
                 self.take_down(n, how);
             }
+            14 => {
+                // A leader whose disk is slow holds everybody up, until somebody else leads.
+                let slow = !self.dice.one_in(3);
+                self.net.tell(format_args!("{}: slow disk: {slow}", self.sites[n].member.id));
+                self.sites[n].machine.be_slow(slow);
+            }
+            15 if self.alone.is_none() => {
+                // Alone it stands for election again and again, and comes back with a higher term.
+                let node = self.sites[n].member.node;
+                self.net.tell(format_args!("{node} is alone"));
+                for other in self.sites.iter().map(|s| s.member.node).filter(|other| *other != node) {
+                    self.net.cut(node, other);
+                    self.net.cut(other, node);
+                }
+                self.alone = Some((self.tick + 800 + self.dice.below(3_000), node));
+            }
             _ => {
                 let third = self.sites.iter().position(|s| s.member.id.as_str() == "third").unwrap();
                 self.take_down(third, Down::Killed);
@@ -91,6 +108,14 @@ impl World {
                     self.net.tell(format_args!("third: a bit of {file} flips"));
                 }
             }
+        }
+    }
+
+    /// Lets whoever was alone come back, when it is time.
+    pub(super) fn rejoin(&mut self) {
+        if let Some((_, node)) = self.alone.take_if(|(at, _)| *at <= self.tick) {
+            self.net.tell(format_args!("{node} is not alone any more"));
+            self.net.join(node);
         }
     }
 
@@ -121,7 +146,7 @@ impl World {
     pub(super) fn calm(&mut self) {
         self.net.tell("calm");
         self.net.heal();
-        self.ambush = None;
+        (self.ambush, self.alone) = (None, None);
         // A disk that was to fail is looked after.
         if let Some((_, n, _)) = self.blow.take() {
             self.take_down(n, Down::Killed);
@@ -129,6 +154,7 @@ impl World {
         for site in &self.sites {
             site.machine.clock().be_wrong_by(0);
             site.machine.leave_free(u64::MAX);
+            site.machine.be_slow(false);
         }
         for n in 0..self.sites.len() {
             let site = &self.sites[n];

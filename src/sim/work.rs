@@ -1,4 +1,5 @@
-//! What people do: publish, amend, propose and decide, open, send notices and take them back. Each act is told to the oracle with its answer, if one came.
+//! What people do: publish, amend, propose and decide, open, send notices and take them back. Each act is told to the oracle
+//! with its answer, if one came.
 
 use super::oracle::Claim;
 use super::world::World;
@@ -51,6 +52,10 @@ impl World {
     pub(super) fn publish(&mut self, n: usize) {
         let own = &self.sites[n].member.id;
         let agreed: Vec<_> = self.agreed.iter().filter(|(_, parties)| parties.contains(own)).collect();
+        // A newcomer has none yet.
+        if agreed.is_empty() {
+            return;
+        }
         let (id, audience) = (*self.dice.pick(&agreed)).clone();
         // No guide covers a state secret here: a second person decides on it.
         let grade = if self.dice.one_in(4) { Grade::Confidential } else { Grade::Internal };

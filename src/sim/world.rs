@@ -10,7 +10,7 @@ use super::trouble::{Ambush, Blow};
 use crate::cluster::Cuts;
 use crate::domain::agreement::Terms;
 use crate::domain::fault::Fault;
-use crate::domain::ids::{AgencyId, NoticeId};
+use crate::domain::ids::{AgencyId, NodeId, NoticeId};
 use crate::domain::label::Grade;
 use crate::domain::time::Millis;
 use crate::ledger::fixture::{sign_genesis, terms};
@@ -77,6 +77,8 @@ pub(super) struct World {
     pub(super) ambush: Option<Ambush>,
     /// What it does to whom, and when.
     pub(super) blow: Option<(u64, usize, Blow)>,
+    /// Who is cut off from everybody, and until when.
+    pub(super) alone: Option<(u64, NodeId)>,
     pub(super) tick: u64,
     /// Days that went by in a moment, in milliseconds.
     pub(super) passed: u64,
@@ -122,6 +124,7 @@ impl World {
             oracle: Oracle::default(),
             ambush: None,
             blow: None,
+            alone: None,
             tick: 0,
             passed: 0,
             deleted: Vec::new(),
@@ -197,6 +200,7 @@ impl World {
         self.tick += 1;
         self.net.arrive(self.tick);
         self.lie_in_wait();
+        self.rejoin();
         for n in 0..self.sites.len() {
             if self.sites[n].back.is_some_and(|back| back <= self.tick) {
                 self.start_again(n);
