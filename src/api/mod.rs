@@ -14,6 +14,7 @@ mod many;
 mod notices;
 mod peer;
 mod persons;
+mod pieces;
 mod policy;
 mod post;
 mod records;

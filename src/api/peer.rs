@@ -6,7 +6,7 @@
 use super::refuse;
 use crate::audit::{Action as AuditAction, Decision as Verdict, Object};
 use crate::domain::fault::Fault;
-use crate::domain::ids::{AgencyId, NodeId};
+use crate::domain::ids::{AgencyId, NodeId, RecordId};
 use crate::domain::label::Label;
 use crate::domain::limits;
 use crate::domain::reserve::Work;
@@ -14,16 +14,23 @@ use crate::identity::{Subject, VerifiedPeer};
 use crate::ledger::node_id;
 use crate::policy::Resource;
 use crate::service::Core;
-use crate::vault::{SealedObject, VaultError};
+use crate::vault::{Content, HEAD_BYTES, Pieces, SealedObject, Turn, VaultError};
 use crate::wire::pb::peer;
 use futures_util::future::join_all;
+use std::future::Future;
+use std::pin::Pin;
 use std::sync::{Arc, OnceLock};
-use tonic::{Request, Response, Status};
+use std::time::Duration;
+use tokio::sync::mpsc;
+use tokio_stream::wrappers::ReceiverStream;
+use tonic::{Request, Response, Status, Streaming};
 
 /// The answer to an object that may be taken later; its receiver pulls it then.
 const LATER: &str = "later";
 /// Most objects of one push.
 const PUSH_MOST: usize = 64;
+/// A piece of a large transfer comes, or is taken, within this time; else the transfer is over.
+const PIECE: Duration = Duration::from_secs(10);
 
 /// Opens when the node is assembled; until then nodes are asked to wait.
 #[derive(Clone, Default)]
@@ -117,20 +124,55 @@ impl peer::vault_server::Vault for NodeServices {
         let taken = join_all(taking).await;
         let mut results = Vec::with_capacity(taken.len());
         for outcome in taken {
-            results.push(match outcome {
-                Ok(header_hash) => peer::PushResult { header_hash, state: "held".into(), reason: String::new() },
-                Err((state, reason)) => {
-                    if state != LATER {
-                        let object = Object::Text(format!("push: {reason}").chars().take(200).collect());
-                        core.log_refusal(AuditAction::Quarantine, &sender.agency, object, "receiver-rules")
-                            .await
-                            .map_err(refuse)?;
-                    }
-                    peer::PushResult { header_hash: Vec::new(), state: state.into(), reason }
-                }
-            });
+            results.push(answered(core, &sender, outcome).await?);
         }
         Ok(Response::new(peer::PushReply { results }))
+    }
+
+    async fn push_large(&self, request: Request<Streaming<peer::Piece>>) -> Result<Response<peer::PushResult>, Status> {
+        let sender = self.sender(&request)?;
+        let core = self.core()?;
+        let taken = take_large(core, &sender, request.into_inner()).await;
+        answered(core, &sender, taken).await.map(Response::new)
+    }
+
+    type PullContentStream = ReceiverStream<Result<peer::Piece, Status>>;
+
+    async fn pull_content(
+        &self,
+        request: Request<peer::ContentRequest>,
+    ) -> Result<Response<Self::PullContentStream>, Status> {
+        let sender = self.sender(&request)?;
+        let core = self.core()?;
+        core.disk.check(Work::Act).map_err(refuse)?;
+        let peer::ContentRequest { token, header_hash } = request.into_inner();
+        let token: [u8; 32] = token.try_into().map_err(|_| refuse(Fault::not_found()))?;
+        let header_hash: [u8; 32] = header_hash.try_into().map_err(|_| refuse(Fault::not_found()))?;
+        let leaves = |label: &Label| !core.withholds(&Resource::Record { label: label.clone(), own: false });
+        let served = core.vault.serve_content(&core.state(), &sender.agency, (&token, &header_hash), leaves);
+        let found = served.unwrap_or_else(|error| {
+            tracing::error!(%error, "an object that a peer asked for does not verify");
+            None
+        });
+        let Some((record, version, content)) = found else {
+            let object = Object::Text("pull content".into());
+            core.log_refusal(AuditAction::SyncRefused, &sender.agency, object, "not-entitled-or-absent")
+                .await
+                .map_err(refuse)?;
+            return Err(refuse(Fault::not_found()));
+        };
+        let turn = core
+            .vault
+            .serving(&sender.agency)
+            .ok_or_else(|| refuse(Fault::unavailable("OVERLOADED", "as many large transfers are under way as may")))?;
+        let object = Object::Record { id: record, version };
+        let _logged = core
+            .log_node(AuditAction::SyncPull, &sender.agency, object, Verdict::Allow, "entitled-content")
+            .await
+            .map_err(refuse)?;
+        let (to, pieces) = mpsc::channel(1);
+        tokio::spawn(send(Arc::clone(core), (record, version), content, to, turn));
+        Ok(Response::new(ReceiverStream::new(pieces)))
     }
 
     async fn pull(&self, request: Request<peer::PullRequest>) -> Result<Response<peer::PullReply>, Status> {
@@ -200,28 +242,158 @@ async fn take(core: &Core, sender: &Sender, o: &peer::Sealed) -> Result<Vec<u8>,
         return Err(refused("over the size of a message"));
     }
     let object = SealedObject::from_parts(envelope, grant, audience).map_err(|e| refused(&e.to_string()))?;
+    may_come(core, sender, &object)?;
+    room_for(core, &object, envelope.len() + grant.len() + audience.len())?;
+    let hash = object.envelope.hash().to_vec();
+    core.vault.accept(&core.state(), object, core.clock.now()).await.map_err(state_of)?;
+    Ok(hash)
+}
+
+/// The same of an object whose content comes behind it.
+async fn take_large(
+    core: &Core,
+    sender: &Sender,
+    stream: Streaming<peer::Piece>,
+) -> Result<Vec<u8>, (&'static str, String)> {
+    let busy = || (LATER, "as many large objects are being taken in as may".to_owned());
+    let _turn = core.vault.receiving(&sender.agency).ok_or_else(busy)?;
+    let mut pieces = Incoming { stream, ready: Vec::new() };
+    let head = pieces.head().await.map_err(|why| (LATER, why))?;
+    let object = SealedObject::from_head(&head).map_err(|e| ("refused", e.to_string()))?;
+    may_come(core, sender, &object)?;
+    room_for(core, &object, head.len() + object.envelope.ciphertext_bytes())?;
+    let hash = object.envelope.hash().to_vec();
+    let state = core.state();
+    core.vault.accept_large(&state, object, &mut pieces, core.clock.now()).await.map_err(state_of)?;
+    Ok(hash)
+}
+
+/// What is known of an object before the vault looks at it.
+fn may_come(core: &Core, sender: &Sender, object: &SealedObject) -> Result<(), (&'static str, String)> {
     if object.envelope.header().originator != sender.agency {
-        return Err(refused("it is not the sender's own"));
+        return Err(("refused", "it is not the sender's own".to_owned()));
     }
     // Against a state that is not the majority's an object is neither taken, which its originator would count as held, nor
     // blamed. It is pulled once this node is put right.
     if core.cluster.has_diverged() {
         return Err((LATER, "this node takes nothing while its ledger is not the majority's".to_owned()));
     }
+    Ok(())
+}
+
+/// Room on the disk for an object of so many bytes. What is here already is held, however full the disk is.
+fn room_for(core: &Core, object: &SealedObject, bytes: usize) -> Result<(), (&'static str, String)> {
     let header = object.envelope.header();
-    // What is here already is held, however full the disk is.
-    if core.vault.newest_version(&header.id).is_none_or(|newest| newest < header.version) {
-        let bytes = u64::try_from(envelope.len() + grant.len() + audience.len()).unwrap_or(u64::MAX);
-        core.disk.take(Work::Content, bytes).map_err(|full| (LATER, full.message))?;
+    if core.vault.newest_version(&header.id).is_some_and(|newest| newest >= header.version) {
+        return Ok(());
     }
-    let hash = object.envelope.hash().to_vec();
-    core.vault.accept(&core.state(), object, core.clock.now()).await.map_err(|e| {
-        let state = match e {
-            VaultError::NotYet(_) | VaultError::Busy => LATER,
-            _ if e.blames_object() => "unopenable",
-            _ => "refused",
+    let bytes = u64::try_from(bytes).unwrap_or(u64::MAX);
+    core.disk.take(Work::Content, bytes).map_err(|full| (LATER, full.message))
+}
+
+/// The state and the words for the sender and the log.
+fn state_of(e: VaultError) -> (&'static str, String) {
+    let state = match e {
+        VaultError::NotYet(_) | VaultError::Busy | VaultError::Transfer(_) => LATER,
+        _ if e.blames_object() => "unopenable",
+        _ => "refused",
+    };
+    (state, e.to_string())
+}
+
+/// The answer to a pushed object; one that is refused for good is an event.
+async fn answered(
+    core: &Core,
+    sender: &Sender,
+    taken: Result<Vec<u8>, (&'static str, String)>,
+) -> Result<peer::PushResult, Status> {
+    let (state, reason) = match taken {
+        Ok(header_hash) => return Ok(peer::PushResult { header_hash, state: "held".into(), reason: String::new() }),
+        Err(refused) => refused,
+    };
+    if state != LATER {
+        let object = Object::Text(format!("push: {reason}").chars().take(200).collect());
+        core.log_refusal(AuditAction::Quarantine, &sender.agency, object, "receiver-rules").await.map_err(refuse)?;
+    }
+    Ok(peer::PushResult { header_hash: Vec::new(), state: state.into(), reason })
+}
+
+/// A pushed object that comes in pieces: what stands before its content, and the content.
+struct Incoming {
+    stream: Streaming<peer::Piece>,
+    /// Content that came in one piece with the end of what stands before it.
+    ready: Vec<u8>,
+}
+
+impl Incoming {
+    async fn piece(&mut self) -> Result<Option<peer::Piece>, String> {
+        match tokio::time::timeout(PIECE, self.stream.message()).await {
+            Err(_) => Err("no piece in time".to_owned()),
+            Ok(Err(status)) => Err(status.message().to_owned()),
+            Ok(Ok(Some(piece))) if piece.data.len() > limits::PIECE_BYTES => Err("a piece is too large".to_owned()),
+            Ok(Ok(piece)) => Ok(piece),
+        }
+    }
+
+    async fn head(&mut self) -> Result<Vec<u8>, String> {
+        let ended = || "it ended early".to_owned();
+        let peer::Piece { head, data: mut bytes } = self.piece().await?.ok_or_else(ended)?;
+        let size = usize::try_from(head).unwrap_or(usize::MAX);
+        if size == 0 || size > HEAD_BYTES {
+            return Err("what stands before its content is outside its limit".to_owned());
+        }
+        while bytes.len() < size {
+            let piece = self.piece().await?.ok_or_else(ended)?;
+            if piece.data.is_empty() {
+                return Err("a piece has nothing in it".to_owned());
+            }
+            bytes.extend_from_slice(&piece.data);
+        }
+        self.ready = bytes.split_off(size);
+        Ok(bytes)
+    }
+}
+
+impl Pieces for Incoming {
+    fn next(&mut self) -> Pin<Box<dyn Future<Output = Result<Option<Vec<u8>>, String>> + Send + '_>> {
+        Box::pin(async move {
+            if !self.ready.is_empty() {
+                return Ok(Some(std::mem::take(&mut self.ready)));
+            }
+            Ok(self.piece().await?.map(|p| p.data))
+        })
+    }
+}
+
+/// Sends a content as fast as it is taken. Whoever takes nothing for a while, or goes away, gets no more.
+async fn send(
+    core: Arc<Core>,
+    key: (RecordId, u32),
+    content: Content,
+    to: mpsc::Sender<Result<peer::Piece, Status>>,
+    _turn: Turn,
+) {
+    let failed = |error: VaultError| {
+        core.vault.spoilt(key, &content, &error);
+        refuse(error.into())
+    };
+    let mut reader = match content.reader() {
+        Ok(reader) => reader,
+        Err(error) => {
+            let _ = to.send(Err(failed(error))).await;
+            return;
+        }
+    };
+    loop {
+        let piece = match reader.read(limits::PIECE_BYTES) {
+            Ok(data) if data.is_empty() => return,
+            Ok(data) => Ok(peer::Piece { head: 0, data }),
+            Err(error) => Err(failed(error)),
         };
-        (state, e.to_string())
-    })?;
-    Ok(hash)
+        let ends = piece.is_err();
+        match tokio::time::timeout(PIECE, to.send(piece)).await {
+            Ok(Ok(())) if !ends => {}
+            _ => return,
+        }
+    }
 }

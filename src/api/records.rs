@@ -1,5 +1,6 @@
 //! `hufu.v1.Records`.
 
+use super::pieces::{self, Body, Given};
 use super::{People, decode, many, refuse};
 use crate::domain::fault::Fault;
 use crate::domain::label::Period;
@@ -13,6 +14,7 @@ use crate::vault::DisclosedPortion;
 use crate::wire::failure_of;
 use crate::wire::pb::v1;
 use crate::wire::pb::v1::publish_many_reply::Outcome;
+use std::sync::Arc;
 use std::time::Duration;
 use tonic::{Request, Response, Status, Streaming};
 
@@ -39,11 +41,44 @@ impl v1::records_server::Records for People {
         Ok(Response::new(many::answers(request.into_inner(), answer)))
     }
 
+    async fn publish_large(
+        &self,
+        request: Request<Streaming<v1::PublishPiece>>,
+    ) -> Result<Response<v1::PublishReply>, Status> {
+        let caller = self.caller(&request)?;
+        let mut body = Body(request.into_inner());
+        let (mut ask, bytes) = body.first().await.map_err(refuse)?;
+        let (source, content) = (std::mem::take(&mut ask.source), std::mem::take(&mut ask.content));
+        let ask = PublishAsk { coming: bytes, ..self::ask(ask).map_err(refuse)? };
+        let peers = Arc::clone(&self.peers);
+        let (result, p) = if source.is_empty() {
+            ("", self.core.publish_coming(&caller, ask, &mut body, peers).await.map_err(refuse)?)
+        } else {
+            let of = (source.as_str(), content.as_slice());
+            let (imported, p) = self.core.import_coming(&caller, of, ask, &mut body, peers).await.map_err(refuse)?;
+            (imported.as_str(), p)
+        };
+        Ok(Response::new(self.published(p, result)))
+    }
+
     async fn amend(&self, request: Request<v1::AmendRequest>) -> Result<Response<v1::PublishReply>, Status> {
         let caller = self.caller(&request)?;
         let ask = amend_ask(request.into_inner()).map_err(refuse)?;
         let peers = std::sync::Arc::clone(&self.peers);
         let p = self.core.amend(&caller, ask, peers).await.map_err(refuse)?;
+        Ok(Response::new(self.published(p, "")))
+    }
+
+    async fn amend_large(
+        &self,
+        request: Request<Streaming<v1::AmendPiece>>,
+    ) -> Result<Response<v1::PublishReply>, Status> {
+        let caller = self.caller(&request)?;
+        let mut body = Body(request.into_inner());
+        let (ask, bytes) = body.first().await.map_err(refuse)?;
+        let ask = AmendAsk { coming: bytes, ..amend_ask(ask).map_err(refuse)? };
+        let peers = Arc::clone(&self.peers);
+        let p = self.core.amend_coming(&caller, ask, &mut body, peers).await.map_err(refuse)?;
         Ok(Response::new(self.published(p, "")))
     }
 
@@ -94,6 +129,16 @@ impl v1::records_server::Records for People {
         let record = record.parse().map_err(refuse)?;
         let opened = self.core.open(&caller, record, version, &purpose).await.map_err(refuse)?;
         Ok(Response::new(opened_reply(&opened)))
+    }
+
+    type OpenLargeStream = Given<v1::OpenPiece>;
+
+    async fn open_large(&self, request: Request<v1::OpenRequest>) -> Result<Response<Self::OpenLargeStream>, Status> {
+        let caller = self.caller(&request)?;
+        let v1::OpenRequest { record, version, purpose } = request.into_inner();
+        let of = (record.parse().map_err(refuse)?, version);
+        let parts = self.core.open_in_pieces(&caller, of, &purpose).await.map_err(refuse)?;
+        Ok(Response::new(pieces::texts(&self.core, caller, purpose, parts)))
     }
 
     async fn list(&self, request: Request<v1::ListRequest>) -> Result<Response<v1::ListReply>, Status> {
@@ -168,17 +213,34 @@ impl v1::records_server::Records for People {
         let v1::ExportRequest { record, purpose, version } = request.into_inner();
         let of = (record.parse().map_err(refuse)?, version);
         let copy = self.core.export(&caller, of, &purpose).await.map_err(refuse)?;
-        let SealedCopy { version, parts: (envelope, grant, audience), committed, ledger_index } = copy;
-        let ledger = v1::LedgerEntry {
-            commitment: committed.commitment.to_vec(),
-            grants: committed.grants.iter().map(|g| g.to_vec()).collect(),
-            tags: committed.tags.iter().map(|t| t.to_vec()).collect(),
-            node: committed.node.to_string(),
-            index: committed.index,
-            at: committed.time.0,
-        };
-        let (ledger, genesis) = (Some(ledger), self.core.genesis.clone());
-        Ok(Response::new(v1::ExportReply { record, version, envelope, grant, audience, ledger, genesis, ledger_index }))
+        Ok(Response::new(self.copied(record, copy)))
+    }
+
+    type ExportLargeStream = Given<v1::ExportPiece>;
+
+    async fn export_large(
+        &self,
+        request: Request<v1::ExportRequest>,
+    ) -> Result<Response<Self::ExportLargeStream>, Status> {
+        let caller = self.caller(&request)?;
+        let v1::ExportRequest { record, purpose, version } = request.into_inner();
+        let id = record.parse().map_err(refuse)?;
+        let (copy, content) = self.core.export_in_pieces(&caller, (id, version), &purpose).await.map_err(refuse)?;
+        let key = (id, copy.version);
+        Ok(Response::new(pieces::copy(&self.core, key, self.copied(record, copy), content)))
+    }
+
+    type ExportClearLargeStream = Given<v1::OpenPiece>;
+
+    async fn export_clear_large(
+        &self,
+        request: Request<v1::ExportRequest>,
+    ) -> Result<Response<Self::ExportClearLargeStream>, Status> {
+        let caller = self.caller(&request)?;
+        let v1::ExportRequest { record, purpose, version } = request.into_inner();
+        let of = (record.parse().map_err(refuse)?, version);
+        let parts = self.core.export_clear_in_pieces(&caller, of, &purpose).await.map_err(refuse)?;
+        Ok(Response::new(pieces::texts(&self.core, caller, purpose, parts)))
     }
 
     async fn export_clear(&self, request: Request<v1::ExportRequest>) -> Result<Response<v1::OpenReply>, Status> {
@@ -234,6 +296,20 @@ impl People {
         v1::PublishManyReply { request_id, outcome }
     }
 
+    fn copied(&self, record: String, copy: SealedCopy) -> v1::ExportReply {
+        let SealedCopy { version, parts: (envelope, grant, audience), committed, ledger_index } = copy;
+        let ledger = v1::LedgerEntry {
+            commitment: committed.commitment.to_vec(),
+            grants: committed.grants.iter().map(|g| g.to_vec()).collect(),
+            tags: committed.tags.iter().map(|t| t.to_vec()).collect(),
+            node: committed.node.to_string(),
+            index: committed.index,
+            at: committed.time.0,
+        };
+        let (ledger, genesis) = (Some(ledger), self.core.genesis.clone());
+        v1::ExportReply { record, version, envelope, grant, audience, ledger, genesis, ledger_index }
+    }
+
     fn published(&self, p: Published, result: &str) -> v1::PublishReply {
         let state = match (p.proposed, p.index) {
             (true, _) => "proposed",
@@ -283,6 +359,7 @@ fn amend_ask(r: v1::AmendRequest) -> Result<AmendAsk, Fault> {
         expected: version,
         title: (!title.is_empty()).then_some(title),
         body: (!body.is_empty()).then_some(body),
+        coming: 0,
         portions: portion_asks(portions)?,
         reason,
         patience: patience(&wait, wait_ms, timeout_ms)?,
@@ -360,6 +437,7 @@ fn ask(r: v1::PublishRequest) -> Result<PublishAsk, Fault> {
     Ok(PublishAsk {
         title,
         body,
+        coming: 0,
         portions: portion_asks(portions)?,
         grade: grade.parse()?,
         compartments: decode::set(&compartments)?,

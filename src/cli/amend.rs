@@ -20,7 +20,7 @@ pub(super) struct Amend {
     /// Another title, 1 to 300 characters.
     #[arg(long, value_parser = NonEmptyStringValueParser::new())]
     title: Option<String>,
-    /// File with another text, UTF-8, up to 1 MiB.
+    /// File with another text, UTF-8, up to 16 MiB; above 1 MiB without further texts.
     #[arg(long, conflicts_with = "body")]
     body_file: Option<PathBuf>,
     /// Another text itself.
@@ -42,11 +42,19 @@ pub(super) struct Amend {
 }
 
 pub(super) async fn run(ask: Amend, client: &Client, out: &Out) -> Result<ExitCode, Fault> {
+    let large = match &ask.body_file {
+        Some(file) => super::large::size(file)?.map(|bytes| (file.clone(), bytes)),
+        None => None,
+    };
+    let body = match &large {
+        Some(_) => Vec::new(),
+        None => body(ask.body.as_ref(), ask.body_file.as_deref())?.unwrap_or_default(),
+    };
     let request = v1::AmendRequest {
         record: ask.id.to_string(),
         version: ask.version,
         title: ask.title.unwrap_or_default(),
-        body: body(ask.body.as_ref(), ask.body_file.as_deref())?.unwrap_or_default(),
+        body,
         portions: ask.portions.iter().map(|text| portion(text)).collect::<Result<_, _>>()?,
         reason: ask.reason,
         wait: ask.wait,
@@ -54,6 +62,9 @@ pub(super) async fn run(ask: Amend, client: &Client, out: &Out) -> Result<ExitCo
         timeout_ms: client.timeout_ms(),
         request_id: request_id(),
     };
-    let r = client.records().amend(request).await.map_err(fault)?.into_inner();
+    let r = match &large {
+        Some((file, bytes)) => super::large::amend(client, request, (file.as_path(), *bytes)).await?,
+        None => client.records().amend(request).await.map_err(fault)?.into_inner(),
+    };
     Ok(published(&r, out))
 }

@@ -2,6 +2,7 @@
 
 use super::client::{Client, fault};
 use super::output::Out;
+use super::reading;
 use super::sealed;
 use crate::config::{Secrecy, write_file};
 use crate::domain::fault::Fault;
@@ -68,10 +69,12 @@ pub(super) async fn run(ask: Export, client: &Client, out: &Out) -> Result<ExitC
     let purpose = ask.purpose.unwrap_or_else(|| SEALED_PURPOSE.to_owned());
     let request = v1::ExportRequest { record: ask.id.to_string(), purpose: purpose.clone(), version: ask.version };
     let (version, head, files) = if ask.sealed {
-        let r = client.records().export(request).await.map_err(fault)?.into_inner();
-        (r.version, sealed::head(&ask.id, &r)?, sealed::files(&ask.id, &r)?)
+        let pieces = client.records().export_large(request).await.map_err(fault)?.into_inner();
+        let (r, content) = reading::copy(pieces).await?;
+        (r.version, sealed::head(&ask.id, &r)?, sealed::files(&ask.id, &r, content)?)
     } else {
-        let r = client.records().export_clear(request).await.map_err(fault)?.into_inner();
+        let pieces = client.records().export_clear_large(request).await.map_err(fault)?.into_inner();
+        let r = reading::whole(pieces).await?;
         (r.version, clear_head(&r, &purpose), clear_files(&r)?)
     };
     let record = head.get("record").cloned().unwrap_or_default();

@@ -3,6 +3,7 @@
 use super::bench_publish::fresh;
 use super::client::Client;
 use super::import_stix;
+use super::large;
 use super::marking::Marking;
 use super::output::{Out, shown};
 use super::record::{CHECK_PATH, SPLIT};
@@ -23,11 +24,13 @@ use std::path::{Path, PathBuf};
 use std::pin::pin;
 use std::process::ExitCode;
 use std::time::Duration;
-use tokio::sync::Mutex;
+use tokio::sync::{Mutex, Semaphore};
 use tokio::time::Instant;
 
 /// Requests under way at once: as many as a node takes on one stream.
 const AT_ONCE: usize = 64;
+/// Large texts in memory at once.
+const LARGE_AT_ONCE: usize = 2;
 /// A node or leader that is away is asked again for this long; then the import ends, and says how far it came.
 const PATIENCE: Duration = Duration::from_secs(60);
 const PAUSE: Duration = Duration::from_millis(500);
@@ -102,6 +105,15 @@ impl Work {
         }
     }
 
+    /// Whether it is a file that does not go in one message. What a bundle holds is in memory with its bundle.
+    fn is_large(&self, number: usize) -> bool {
+        let size = |source: &Source| std::fs::metadata(&source.file).map_or(0, |of| of.len());
+        match self {
+            Work::Texts(_, sources) => sources.get(number).is_some_and(|s| size(s) > limits::BODY_BYTES as u64),
+            Work::Stix(_) => false,
+        }
+    }
+
     /// The request for one of the names, and what its author should know.
     fn request(
         &self,
@@ -144,11 +156,15 @@ pub(super) async fn run(ask: Import, client: Client, out: &Out) -> Result<ExitCo
     let to = &sending;
     let mut away = None;
     let is_away = Cell::new(false);
+    let (of, asked, timeout_ms, large) = (&work, &ask, client.timeout_ms(), Semaphore::new(LARGE_AT_ONCE));
+    let turns = &large;
     // A file is read when there is room for it. When the node is away nothing more is begun, and what is under way is told.
     let numbered = names.iter().map(String::as_str).enumerate();
-    let requests = numbered.map(|one| (one.1, work.request(one, &ask, client.timeout_ms())));
-    let begun = stream::iter(requests).take_while(|_| ready(!is_away.get()));
-    let running = begun.map(|(name, request)| async move { (name, one(to, request).await) });
+    let begun = stream::iter(numbered).take_while(|_| ready(!is_away.get()));
+    let running = begun.map(|(number, name)| async move {
+        let _turn = if of.is_large(number) { turns.acquire().await.ok() } else { None };
+        (name, one(to, of.request((number, name), asked, timeout_ms)).await)
+    });
     let mut running = pin!(running.buffered(AT_ONCE));
     while let Some((name, outcome)) = running.next().await {
         away = away.or(outcome.as_ref().err().filter(|f| again(f)).cloned());
@@ -229,8 +245,11 @@ struct Sending<'a> {
 }
 
 impl Sending<'_> {
-    /// Sends one on the stream, or on a new one in the place of one that has ended.
+    /// Sends one on the stream, or on a new one in the place of one that has ended; what is large by a call of its own.
     async fn publish(&self, request: v1::PublishRequest) -> Result<v1::PublishReply, Fault> {
+        if request.body.len() > limits::BODY_BYTES {
+            return large::import(self.client, request).await;
+        }
         let stream = {
             let mut known = self.stream.lock().await;
             match known.as_ref().filter(|s| !s.is_over()) {
@@ -316,9 +335,9 @@ fn cannot_read(e: std::io::Error) -> Fault {
 
 fn text(source: &Source, grade: Grade, base: v1::PublishRequest) -> Result<v1::PublishRequest, Fault> {
     let size = std::fs::metadata(&source.file).map_err(cannot_read)?.len();
-    if size > limits::BODY_BYTES as u64 {
-        let most = limits::BODY_BYTES;
-        return Err(Fault::usage("BODY_TOO_LARGE", format!("the file has {size} bytes; the limit is {most} (1 MiB)"))
+    if size > limits::TEXT_BYTES as u64 {
+        let most = limits::TEXT_BYTES;
+        return Err(Fault::usage("BODY_TOO_LARGE", format!("the file has {size} bytes; the limit is {most} (16 MiB)"))
             .hint(SPLIT));
     }
     let stem = source.file.file_stem().map(|s| s.to_string_lossy().into_owned()).unwrap_or_default();

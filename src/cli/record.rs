@@ -23,6 +23,8 @@ use std::process::ExitCode;
 pub(super) const CHECK_PATH: &str = "check the path and who may read it";
 /// What to do about one that is too large.
 pub(super) const SPLIT: &str = "share it as several records";
+/// What to do with a portion that is too large.
+const PORTION_ALONE: &str = "publish it as a record of its own: its body may have up to 16 MiB";
 
 #[derive(clap::Subcommand)]
 pub(super) enum Command {
@@ -160,7 +162,7 @@ pub(super) struct Publish {
     /// Title, 1 to 300 characters.
     #[arg(long)]
     title: String,
-    /// File with the text, UTF-8, up to 1 MiB.
+    /// File with the text, UTF-8, up to 16 MiB; above 1 MiB without portions.
     #[arg(long, conflicts_with = "body", required_unless_present = "body")]
     body_file: Option<PathBuf>,
     /// The text itself.
@@ -273,7 +275,14 @@ pub(super) fn run(command: Command, g: &Globals, out: &Out) -> Result<ExitCode, 
 
 async fn publish(client: &Client, p: Publish, out: &Out) -> Result<ExitCode, Fault> {
     let no_body = || Fault::usage("BAD_BODY", "no body given").hint("use --body or --body-file");
-    let body = body(p.body.as_ref(), p.body_file.as_deref())?.ok_or_else(no_body)?;
+    let large = match (&p.body, &p.body_file) {
+        (None, Some(file)) => super::large::size(file)?,
+        _ => None,
+    };
+    let body = match large {
+        Some(_) => Vec::new(),
+        None => body(p.body.as_ref(), p.body_file.as_deref())?.ok_or_else(no_body)?,
+    };
     let date = |d: &Option<String>| d.as_deref().map_or(Ok(0), |t| Millis::parse(t).map(|m| m.0));
     let request = v1::PublishRequest {
         portions: p.portions.iter().map(|text| portion(text)).collect::<Result<_, _>>()?,
@@ -299,7 +308,10 @@ async fn publish(client: &Client, p: Publish, out: &Out) -> Result<ExitCode, Fau
         request_id: request_id(),
         ..p.marking.request()
     };
-    let r = client.records().publish(request).await.map_err(fault)?.into_inner();
+    let r = match (large, &p.body_file) {
+        (Some(bytes), Some(file)) => super::large::publish(client, request, (file.as_path(), bytes)).await?,
+        _ => client.records().publish(request).await.map_err(fault)?.into_inner(),
+    };
     Ok(published(&r, out))
 }
 
@@ -342,7 +354,7 @@ pub(super) fn request_id() -> Vec<u8> {
 pub(super) fn body(text: Option<&String>, file: Option<&Path>) -> Result<Option<Vec<u8>>, Fault> {
     let body = match (text, file) {
         (Some(text), _) => text.clone().into_bytes(),
-        (None, Some(file)) => text_file(file)?,
+        (None, Some(file)) => text_file(file, too_large)?,
         (None, None) => return Ok(None),
     };
     if body.len() > limits::BODY_BYTES { Err(too_large(body.len() as u64)) } else { Ok(Some(body)) }
@@ -355,10 +367,14 @@ pub(super) fn portion(text: &str) -> Result<v1::NewPortion, Fault> {
         );
     };
     let grade: Grade = grade.parse()?;
-    Ok(v1::NewPortion { grade: grade.to_string(), text: text_file(Path::new(file))? })
+    let too_large = |bytes: u64| {
+        let why = format!("the portion `{file}` has {bytes} bytes; the limit is {} (1 MiB)", limits::BODY_BYTES);
+        Fault::usage("BODY_TOO_LARGE", why).hint(PORTION_ALONE)
+    };
+    Ok(v1::NewPortion { grade: grade.to_string(), text: text_file(Path::new(file), too_large)? })
 }
 
-fn text_file(file: &Path) -> Result<Vec<u8>, Fault> {
+fn text_file(file: &Path, too_large: impl Fn(u64) -> Fault) -> Result<Vec<u8>, Fault> {
     let read = |e: std::io::Error| {
         Fault::usage("UNREADABLE_FILE", format!("cannot read `{}`: {e}", file.display())).hint(CHECK_PATH)
     };
@@ -416,7 +432,7 @@ async fn search(client: &Client, s: Search, out: &Out) -> Result<ExitCode, Fault
 
 async fn open(client: &Client, id: RecordId, version: u32, purpose: String, out: &Out) -> Result<ExitCode, Fault> {
     let request = v1::OpenRequest { record: id.to_string(), version, purpose };
-    let r = client.records().open(request).await.map_err(fault)?.into_inner();
+    let r = super::reading::whole(client.records().open_large(request).await.map_err(fault)?.into_inner()).await?;
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
     let portions: Vec<_> = r.portions.iter().map(|p| json!({"label": p.label, "text": text(&p.text)})).collect();
     let json = json!({"record": r.record, "version": r.version, "label": r.label, "title": r.title, "origin": r.origin,
@@ -439,7 +455,7 @@ mod tests {
         let file = dir.path().join("演练.txt");
         let refused = |bytes: &[u8]| {
             std::fs::write(&file, bytes).unwrap();
-            let fault = text_file(&file).unwrap_err();
+            let fault = text_file(&file, too_large).unwrap_err();
             assert!(fault.reason == "BAD_BODY" && fault.message.contains("演练.txt"), "{fault:?}");
             fault.message
         };
@@ -451,6 +467,11 @@ mod tests {
         let portion = portion(&format!("{}:internal", file.display())).unwrap_err();
         assert!(portion.message.contains("演练.txt"), "{portion:?}");
         std::fs::write(&file, "文本").unwrap();
-        assert_eq!(text_file(&file).unwrap(), "文本".as_bytes());
+        assert_eq!(text_file(&file, too_large).unwrap(), "文本".as_bytes());
+        // A portion that is too large is named, with what can be done.
+        std::fs::write(&file, vec![b'x'; limits::BODY_BYTES + 1]).unwrap();
+        let portion = super::portion(&format!("{}:internal", file.display())).unwrap_err();
+        assert!(portion.reason == "BODY_TOO_LARGE" && portion.message.contains("演练.txt"), "{portion:?}");
+        assert_eq!(portion.hint.as_deref(), Some(PORTION_ALONE));
     }
 }

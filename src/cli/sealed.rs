@@ -12,7 +12,7 @@ use crate::domain::fault::{Fault, FaultKind};
 use crate::domain::ids::{AgencyId, NodeId, RecordId};
 use crate::domain::time::Millis;
 use crate::ledger::{Genesis, node_id, origin_mark};
-use crate::seal::{Envelope, PublicKey, sha256};
+use crate::seal::{ContentCheck, Envelope, PublicKey, sha256};
 use crate::vault::SealedObject;
 use crate::wire::pb::v1;
 use data_encoding::HEXLOWER;
@@ -23,12 +23,13 @@ use std::process::ExitCode;
 
 const FORMAT: &str = "hufu-sealed-copy-1";
 const GENESIS: &str = "genesis.json";
-/// Largest file of a copy, in bytes: an envelope with its framing is smaller.
-const FILE_BYTES: u64 = 16 << 20;
+/// Largest file of a copy, in bytes: the ciphertexts of one envelope are smaller.
+const FILE_BYTES: u64 = 32 << 20;
 
 const SEALED_README: &str = "\
 本目录为虎符导出的密封副本：内容仍为密文，不含任何可解密的密钥。
 .envelope  密封信封：信封头、签名路径和各段密文
+.content   各段密文合计超过 2 MiB 时另存于此，信封中不再重复
 .header    信封头的规范字节（签名和承诺都针对其散列）
 .path      Merkle 路径与签名，由信封头散列到批次根
 .grant     授权：加密的标密、知悉机构和包裹密钥
@@ -40,6 +41,7 @@ MANIFEST.json  清单：情报编号、版本、账本承诺，以及各文件�
 
 This folder is a sealed copy: its content is ciphertext still, and no key that opens it is here.
 .envelope  the sealed envelope: header, path of the signature, ciphertext of each portion
+.content   the ciphertexts, where they have more than 2 MiB together and are not in the envelope
 .header    canonical bytes of the header; its hash is what signature and commitment are about
 .path      Merkle path and signature from the header's hash to the root of its batch
 .grant     the grant: label, agencies and wrapped keys, encrypted
@@ -75,12 +77,16 @@ pub(super) fn head(id: &RecordId, r: &v1::ExportReply) -> Result<Value, Fault> {
 }
 
 /// The files of a sealed copy.
-pub(super) fn files(id: &RecordId, r: &v1::ExportReply) -> Result<Vec<CopyFile>, Fault> {
+pub(super) fn files(id: &RecordId, r: &v1::ExportReply, content: Vec<u8>) -> Result<Vec<CopyFile>, Fault> {
     let envelope = Envelope::from_bytes(&r.envelope).map_err(|e| sent(&e.to_string()))?;
+    if envelope.is_apart() {
+        check_content(&envelope, &content).map_err(|why| sent(&why))?;
+    }
     let base = format!("{id}-{}", r.version);
     let file =
         |kind: &str, what: &'static str, bytes: Vec<u8>| CopyFile { name: format!("{base}.{kind}"), what, bytes };
-    Ok(vec![
+    let content = envelope.is_apart().then(|| file("content", "the ciphertexts of its portions", content));
+    let files = vec![
         readme(SEALED_README),
         file("envelope", "the sealed envelope", r.envelope.clone()),
         file("header", "canonical bytes of the envelope's header", envelope.header().to_bytes()),
@@ -88,7 +94,15 @@ pub(super) fn files(id: &RecordId, r: &v1::ExportReply) -> Result<Vec<CopyFile>,
         file("grant", "the sealed grant", r.grant.clone()),
         file("audience", "the audience key, sealed to each agency", r.audience.clone()),
         CopyFile { name: GENESIS.into(), what: "the federation's signed genesis", bytes: r.genesis.clone() },
-    ])
+    ];
+    Ok(files.into_iter().chain(content).collect())
+}
+
+/// Ciphertexts that are not in an envelope are those of its header, all of them and nothing behind.
+fn check_content(envelope: &Envelope, content: &[u8]) -> Result<(), String> {
+    let mut check = ContentCheck::new(envelope.header()).map_err(|e| e.to_string())?;
+    check.update(content).map_err(|e| e.to_string())?;
+    if check.is_whole() { Ok(()) } else { Err("its ciphertexts are not whole".to_owned()) }
 }
 
 fn sent(why: &str) -> Fault {
@@ -157,6 +171,9 @@ fn check(dir: &Path, given: Option<Genesis>) -> Result<Checked, Fault> {
     let object = SealedObject::from_parts(&part("envelope")?, &part("grant")?, &part("audience")?);
     let object = object.map_err(|e| bad(format!("`{record}`: {e}")))?;
     let (envelope, header) = (&object.envelope, object.envelope.header());
+    if envelope.is_apart() {
+        check_content(envelope, &part("content")?).map_err(|why| bad(format!("`{record}`: {why}")))?;
+    }
     if header.id != record || u64::from(header.version) != version {
         return Err(unlike("record"));
     }

@@ -23,9 +23,10 @@ use crate::ledger::{ATTESTATION, Command, attested};
 use crate::seal::{Signature, SigningKey};
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 use tokio::sync::{Notify, OwnedMutexGuard, watch};
 use tokio::task::{JoinError, JoinSet};
+use tokio::time::Instant;
 
 /// Entries after the last certificate at which the leader asks for the next.
 const ENTRIES: u64 = 256;
@@ -344,19 +345,14 @@ impl Certifier {
     }
 
     /// Puts a snapshot that came on disk, with the certificate that it came with, before openraft installs it: openraft
-    /// cuts the log beside the installation, and after a crash in between what the log lost must be somewhere.
-    pub(super) async fn keep(&self, snapshot: Snapshot, certificate: Certificate) -> Result<Snapshot, JoinError> {
-        let file = self.file.clone();
-        let kept = tokio::task::spawn_blocking(move || {
-            let (id, bytes) = (snapshot.meta.last_log_id, snapshot.snapshot.get_ref());
-            let put = file.upgrade().map_or(Ok(()), |f| f.put(id, certificate.digest, bytes, Some(&certificate)));
-            if let Err(error) = put {
-                // It is tried again when it is installed, and a second failure stops the node.
-                tracing::error!(%error, "a snapshot that came could not be written");
-            }
-            snapshot
-        });
-        kept.await
+    /// cuts the log beside the installation, and after a crash in between what the log lost must be somewhere. It blocks.
+    pub(super) fn keep(&self, snapshot: &Snapshot, certificate: &Certificate) {
+        let (id, bytes) = (snapshot.meta.last_log_id, snapshot.snapshot.get_ref());
+        let put = self.file.upgrade().map_or(Ok(()), |f| f.put(id, certificate.digest, bytes, Some(certificate)));
+        if let Err(error) = put {
+            // It is tried again when it is installed, and a second failure stops the node.
+            tracing::error!(%error, "a snapshot that came could not be written");
+        }
     }
 
     /// Certifies a snapshot that is here without: of an earlier version of this program, or made when its file was lost.

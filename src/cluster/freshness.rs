@@ -19,8 +19,9 @@ use crate::domain::ids::FederationId;
 use crate::seal::{Signature, SigningKey};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 use tokio::task::JoinSet;
+use tokio::time::Instant;
 
 const DOMAIN: &str = "hufu.pulse";
 /// How often the voters are asked, and how long they have.

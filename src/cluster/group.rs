@@ -9,7 +9,7 @@ use super::elections::{Elections, Grant, Mandate, read_grants};
 use super::error::ClusterError;
 use super::evidence::{Evidence, Finding};
 use super::freshness::Freshness;
-use super::log::LogStore;
+use super::log::{Cuts, LogStore};
 use super::machine::{Machine, Published};
 use super::members::{Members, Turn};
 use super::network::{CallError, CallKind, Network, PeerCalls};
@@ -20,7 +20,7 @@ use super::voters::Voters;
 use crate::domain::canon::{Canon, CanonError, Reader};
 use crate::domain::ids::{AgencyId, NodeId};
 use crate::domain::limits;
-use crate::journal::{Host, Waiting, Written};
+use crate::journal::{Host, Waiting, Written, aside};
 use crate::ledger::{BatchReply, Charter, State};
 use crate::seal::{PublicKey, SigningKey};
 use openraft::raft::{AppendEntriesResponse, InstallSnapshotResponse};
@@ -75,6 +75,8 @@ pub struct ClusterOptions {
     pub genesis: Vec<u8>,
     /// Timings.
     pub timings: Timings,
+    /// When the log is cut.
+    pub cuts: Cuts,
     /// Peers that the configuration knows.
     pub peers: BTreeSet<NodeId>,
     /// How peers are called.
@@ -127,6 +129,7 @@ pub struct Cluster {
     elections: Arc<Elections>,
     mandate: Arc<Mandate>,
     voters: Arc<Voters>,
+    host: Arc<dyn Host>,
 }
 
 impl Cluster {
@@ -148,11 +151,11 @@ impl Cluster {
             election_timeout_min: o.timings.election_min_ms,
             election_timeout_max: o.timings.election_max_ms,
             install_snapshot_timeout: 10_000,
-            snapshot_max_chunk_size: 1 << 20,
+            snapshot_max_chunk_size: o.cuts.piece_bytes,
             max_payload_entries: 32,
-            snapshot_policy: SnapshotPolicy::LogsSinceLast(20_000),
-            max_in_snapshot_log_to_keep: 2_000,
-            purge_batch_size: 256,
+            snapshot_policy: SnapshotPolicy::LogsSinceLast(o.cuts.every),
+            max_in_snapshot_log_to_keep: o.cuts.kept,
+            purge_batch_size: o.cuts.kept.clamp(1, 256),
             ..Config::default()
         };
         let config = config.validate().map_err(|e| fatal(e.to_string()))?;
@@ -227,6 +230,7 @@ impl Cluster {
             elections,
             mandate,
             voters: known,
+            host: o.host,
         };
         if cluster.halted().is_some() {
             step_back(&cluster.raft);
@@ -390,8 +394,13 @@ impl Cluster {
                     let added = pieces.add(&m, check).map(|snapshot| whole = snapshot);
                     self.admit(&of, added).await?;
                     if let Some(snapshot) = whole {
-                        let kept = self.certifier.keep(snapshot, certificate).await;
-                        let snapshot = kept.map_err(|e| fatal(e.to_string()))?;
+                        let certifier = Arc::clone(&self.certifier);
+                        let keep = move || {
+                            certifier.keep(&snapshot, &certificate);
+                            snapshot
+                        };
+                        let kept = aside(self.host.as_ref(), keep).await;
+                        let snapshot = kept.ok_or_else(|| fatal("a snapshot that came was not kept".to_owned()))?;
                         let installed = self.raft.install_full_snapshot(m.vote, snapshot).await;
                         reply = installed.map_err(|e| fatal(e.to_string()))?.into();
                     }

@@ -29,6 +29,23 @@ const SEND_BYTES: usize = 512 << 10;
 /// a certificate for its snapshots a log is not cut, and who withholds those could as well acknowledge no entries.
 const MOST: usize = 100_000;
 
+/// When the log is cut.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Cuts {
+    /// Entries after a snapshot at which the next one is made.
+    pub every: u64,
+    /// Entries before a snapshot that stay for who lags a little.
+    pub kept: u64,
+    /// Most bytes of one piece of a snapshot on its way to another node.
+    pub piece_bytes: u64,
+}
+
+impl Default for Cuts {
+    fn default() -> Cuts {
+        Cuts { every: 20_000, kept: 2_000, piece_bytes: 1 << 20 }
+    }
+}
+
 /// A frame of the log's journal. Numbers are format.
 enum Frame {
     Vote(Vote),

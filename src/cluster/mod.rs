@@ -65,5 +65,6 @@ pub use error::ClusterError;
 pub use evidence::Finding;
 pub use group::{Cluster, ClusterOptions, Materialise, Status, Timings};
 pub use incarnation::Incarnation;
+pub use log::Cuts;
 pub use network::{CallError, CallKind, PeerCalls};
 pub use types::{Entry, EntryReply, TypeConfig};

@@ -12,7 +12,7 @@ use super::door::{Door, DoorError, answered_vote};
 use super::elections::{Elections, grant, write_grants};
 use super::error::ClusterError;
 use super::group::{Cluster, ClusterOptions, Materialise, Timings};
-use super::log::LogStore;
+use super::log::{Cuts, LogStore};
 use super::machine::Machine;
 use super::network::{CallError, CallKind, PeerCalls};
 use super::types::{Entry, LogEntry, LogId, SnapshotMeta, StorageError, TypeConfig, Vote};
@@ -376,6 +376,7 @@ async fn a_node_that_lost_its_votes_does_not_start() {
             dir: ledger.clone(),
             genesis: f.genesis.clone(),
             timings: Timings { heartbeat_ms: 50, election_min_ms: 100, election_max_ms: 200 },
+            cuts: Cuts::default(),
             peers: [f.police.node].into(),
             calls: std::sync::Arc::new(Nobody),
             key: crate::seal::SigningKey::from_seed(&[20; 32]).unwrap(),
@@ -470,6 +471,7 @@ async fn a_rollback_is_kept_as_evidence_and_stops_writing() {
             dir: dir.path().to_owned(),
             genesis: f.genesis.clone(),
             timings: Timings { heartbeat_ms: 1_000, election_min_ms: 60_000, election_max_ms: 70_000 },
+            cuts: Cuts::default(),
             peers: [f.police.node].into(),
             calls: std::sync::Arc::new(Nobody),
             key: crate::seal::SigningKey::from_seed(&[20; 32]).unwrap(),

@@ -2,6 +2,8 @@
 
 /// Largest body of a record, in bytes.
 pub const BODY_BYTES: usize = 1 << 20;
+/// Largest body that comes in pieces behind what is said of it, in bytes.
+pub const TEXT_BYTES: usize = 16 << 20;
 /// Longest title, in characters.
 pub const TITLE_CHARS: usize = 300;
 /// Longest purpose, in characters.
@@ -26,6 +28,12 @@ pub const MINUTE_COMMANDS: u64 = 480_000;
 pub const MINUTE_BYTES: u64 = 256 << 20;
 /// Largest message between nodes, in bytes (P8); an envelope with its objects fits.
 pub const PEER_MESSAGE_BYTES: usize = 4 << 20;
+/// Sealed content above this size lies apart from its envelope and travels in pieces, in bytes.
+pub const INLINE_BYTES: usize = 192 << 10;
+/// Largest piece of a transfer in pieces, in bytes: with its frame it stays under 256 KiB.
+pub const PIECE_BYTES: usize = 192 << 10;
+/// Of the texts of one envelope together this much is indexed, and looked at for a snippet, in bytes.
+pub const INDEXED_BYTES: usize = 1 << 20;
 /// Longest query, in characters.
 pub const QUERY_CHARS: usize = 1000;
 /// Furthest that one agency's clock report may run ahead of the ledger's median, in ms (P4).

@@ -240,11 +240,11 @@ impl StixImport {
         }
         let relations = self.relations_of(object);
         let body = body(object, &relations, &self.known).map_err(|e| Fault::internal("INTERNAL", e.to_string()))?;
-        if body.len() > limits::BODY_BYTES {
-            let (size, most) = (body.len(), limits::BODY_BYTES);
+        if body.len() > limits::TEXT_BYTES {
+            let (size, most) = (body.len(), limits::TEXT_BYTES);
             return Err(Fault::usage(
                 "BODY_TOO_LARGE",
-                format!("the text has {size} bytes; the limit is {most} (1 MiB)"),
+                format!("the text has {size} bytes; the limit is {most} (16 MiB)"),
             ));
         }
         if body.contains('\0') {

@@ -225,7 +225,7 @@ fn relations_beyond_the_references_stand_in_the_text() {
 #[test]
 fn what_does_not_fit_a_record_is_refused() {
     let import = read(&[&bundle(&json!([
-        {"type": "tool", "id": id("tool", 1), "name": "x", "x_text": "a".repeat(limits::BODY_BYTES)},
+        {"type": "tool", "id": id("tool", 1), "name": "x", "x_text": "a".repeat(limits::TEXT_BYTES)},
         {"type": "tool", "id": id("tool", 2), "name": "x", "description": "a\u{0}b"},
         {"type": "tool", "id": id("tool", 3), "name": "长".repeat(limits::TITLE_CHARS), "revoked": true},
         {"type": "tool", "id": id("tool", 4), "name": " \u{7}\n "},

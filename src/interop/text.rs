@@ -20,9 +20,9 @@ pub struct TextDocument {
 /// # Errors
 /// Usage: empty, not UTF-8, with a NUL, over the limit of a body, or a title over its limit.
 pub fn text(name: &str, bytes: &[u8]) -> Result<TextDocument, Fault> {
-    if bytes.len() > limits::BODY_BYTES {
-        let (size, most) = (bytes.len(), limits::BODY_BYTES);
-        return Err(Fault::usage("BODY_TOO_LARGE", format!("the file has {size} bytes; the limit is {most} (1 MiB)")));
+    if bytes.len() > limits::TEXT_BYTES {
+        let (size, most) = (bytes.len(), limits::TEXT_BYTES);
+        return Err(Fault::usage("BODY_TOO_LARGE", format!("the file has {size} bytes; the limit is {most} (16 MiB)")));
     }
     let text = std::str::from_utf8(bytes).map_err(|e| {
         Fault::usage("BAD_BODY", format!("the file is not UTF-8 text (byte {})", e.valid_up_to()))
@@ -84,7 +84,7 @@ mod tests {
         assert_eq!(reason(b"# only a title\n"), "BAD_BODY");
         assert_eq!(reason(&[0xff, 0xfe, 0x41]), "BAD_BODY");
         assert_eq!(reason(b"a\0b"), "BAD_BODY");
-        assert_eq!(reason(&vec![b'a'; limits::BODY_BYTES + 1]), "BODY_TOO_LARGE");
+        assert_eq!(reason(&vec![b'a'; limits::TEXT_BYTES + 1]), "BODY_TOO_LARGE");
         assert_eq!(reason(format!("# {}\nx", "长".repeat(301)).as_bytes()), "BAD_TITLE");
     }
 }

@@ -6,9 +6,13 @@ use std::io;
 use std::path::Path;
 use std::sync::{Arc, mpsc};
 use std::thread::JoinHandle;
+use tokio::sync::oneshot;
 
 /// What is done whenever a worker is woken. When it is dropped, nobody works any more.
 pub type Work = Box<dyn FnMut() + Send>;
+
+/// What is done once, and blocks.
+pub type Once = Box<dyn FnOnce() + Send>;
 
 /// A machine, as the rooms that keep something see it.
 pub trait Host: Send + Sync + 'static {
@@ -23,6 +27,18 @@ pub trait Host: Send + Sync + 'static {
 
     /// Starts a worker; it works when it is woken, and never beside itself.
     fn start(&self, name: &str, work: Work) -> io::Result<Box<dyn Waker>>;
+
+    /// Does once what blocks, away from the threads that answer calls. Inside a runtime; see [`aside`].
+    fn aside(&self, work: Once) {
+        drop(tokio::task::spawn_blocking(work));
+    }
+}
+
+/// Does what blocks away from the threads that answer calls, and waits for it. None when it panicked.
+pub async fn aside<T: Send + 'static>(host: &dyn Host, work: impl FnOnce() -> T + Send + 'static) -> Option<T> {
+    let (done, outcome) = oneshot::channel();
+    host.aside(Box::new(move || drop(done.send(work()))));
+    outcome.await.ok()
 }
 
 /// Wakes a worker. Dropping it ends the worker, after what was queued is done.

@@ -48,7 +48,7 @@ pub use self::driver::{Done, Journal};
 pub use self::error::JournalError;
 #[cfg(test)]
 pub(crate) use self::fault::{FaultDisk, Leaves, Stalled};
-pub use self::host::{Host, System, Waker, Work, Worker};
+pub use self::host::{Host, Once, System, Waker, Work, Worker, aside};
 pub use self::meter::{COMMIT_BOUNDS_US, Meter, SLOW, Written};
 pub use self::recover::Recovery;
 pub use self::waiting::{Place, Waiting};

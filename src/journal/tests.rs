@@ -7,7 +7,7 @@ use super::driver::Journal;
 use super::error::JournalError;
 use super::fault::{FaultDisk, Leaves};
 use super::frame::{FRAME_HEAD, SEGMENT_HEAD, segment_name};
-use super::host::System;
+use super::host::{System, aside};
 use proptest::prelude::*;
 use std::sync::Arc;
 
@@ -254,4 +254,13 @@ proptest! {
             prop_assert!(model.ends_with(&found));
         }
     }
+}
+
+/// Whoever waits is told of the outcome, and of a panic as of none.
+#[tokio::test]
+async fn what_blocks_is_done_aside() {
+    let here = std::thread::current().id();
+    assert_ne!(aside(&System, || std::thread::current().id()).await, Some(here));
+    assert_eq!(aside(&System, || 7).await, Some(7));
+    assert_eq!(aside::<u8>(&System, || panic!("meant")).await, None);
 }

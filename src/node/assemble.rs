@@ -20,7 +20,7 @@ use crate::api::{
     Admitted, Apart, Budgeted, Calls, NodeGate, NodeServices, People, Places, PostServices, Shares, Until,
 };
 use crate::audit::{Action as AuditAction, Decision as Verdict, Object};
-use crate::cluster::{Cluster, ClusterOptions, Materialise, Timings};
+use crate::cluster::{Cluster, ClusterOptions, Cuts, Materialise, Timings};
 use crate::config::{NodeConfig, read_charter, read_genesis, read_text};
 use crate::domain::canon::Canon;
 use crate::domain::fault::Fault;
@@ -306,6 +306,7 @@ async fn start_consensus(
             election_min_ms: raft.election_min_ms,
             election_max_ms: raft.election_max_ms,
         },
+        cuts: Cuts::default(),
         peers: peers.ids().into_iter().collect(),
         calls: peers.clone(),
         key: site.ring.signing_key()?,
@@ -407,8 +408,7 @@ impl Tasks {
     fn start(site: &Site, core: &Arc<Core>, lines: &Lines, rung: mpsc::Receiver<Rung>) -> Tasks {
         let (urgent, stopped) = (&site.urgent, &site.stopped);
         let indexing = upkeep::index(Arc::clone(core), stopped.clone());
-        let mut telling = rooms::rounds(core, &lines.peers, stopped);
-        telling.push(upkeep::retire(Arc::clone(core), stopped.clone()));
+        let telling = rooms::rounds(core, &lines.peers, stopped);
         let post = Arc::clone(&lines.post);
         let mut couriers = rooms::couriers(urgent, core, &(post.clone() as Arc<dyn PeerPost>), stopped);
         couriers.push(courier::keep_warm(urgent, Arc::clone(core), post, stopped.clone()));

@@ -9,9 +9,10 @@ use crate::domain::limits;
 use crate::identity::{Dialer, IdentityError, Line, Protocol, TrustRoots};
 use crate::ledger::{NodeState, Place, State, node_id};
 use crate::service::{PeerComplaints, PeerReports, Position, Positions};
-use crate::vault::{Parts, PeerVault, PushState};
+use crate::vault::{Content, Outgoing, Parts, PeerVault, Pieces, PushState};
 use crate::wire::fault_of;
 use crate::wire::pb::peer;
+use futures_util::{Stream, StreamExt, stream};
 use std::collections::BTreeMap;
 use std::future::Future;
 use std::net::SocketAddr;
@@ -19,8 +20,9 @@ use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
 use std::time::Duration;
+use tokio::time::Instant;
 use tonic::transport::Channel;
-use tonic::{Code, Request};
+use tonic::{Code, Request, Streaming};
 
 /// After a cut the system would repeat for minutes what went unacknowledged, ever more rarely, and HTTP/2 notices it with its
 /// pings after 15 s. A voter must be heard again as soon as the line is back, so its connection gives up earlier.
@@ -30,6 +32,10 @@ const CONSENSUS: Line =
 const BULK: Line = Line { patience: Some(Duration::from_secs(6)), ..CONSENSUS };
 const ASK: Duration = Duration::from_secs(1);
 const TRANSFER: Duration = Duration::from_secs(10);
+/// A push in pieces: as long as the other node's calls may last.
+const PUSH_LARGE: Duration = Duration::from_secs(30);
+/// Content that is asked for: each piece may take [`TRANSFER`], and all of them this long.
+const PULL_LARGE: Duration = Duration::from_secs(300);
 
 /// The other nodes: those of the configuration, and those of whom the ledger says where they are.
 pub(super) struct Peers {
@@ -193,9 +199,18 @@ impl PeerVault for Peers {
     fn push<'a>(
         &'a self,
         node: NodeId,
-        parts: &'a Parts,
+        object: &'a Outgoing,
     ) -> Pin<Box<dyn Future<Output = Result<PushState, String>> + Send + 'a>> {
-        Box::pin(async move { self.links(node).ok_or_else(not_there)?.pushes.push(parts.clone()).await })
+        Box::pin(async move {
+            let Some(content) = &object.content else {
+                return self.links(node).ok_or_else(not_there)?.pushes.push(object.parts.clone()).await;
+            };
+            let pieces = pieces(object.head(), content)?;
+            let mut client = self.vault(node)?;
+            let pushed = tokio::time::timeout(PUSH_LARGE, client.push_large(pieces)).await;
+            let reply = pushed.map_err(|_| "no answer in time".to_owned())?;
+            Ok(pushes::state(reply.map_err(|s| fault_of(&s).message)?.into_inner()))
+        })
     }
 
     fn pull(
@@ -212,6 +227,61 @@ impl PeerVault for Peers {
                 Err(status) if status.code() == Code::NotFound => Ok(None),
                 Err(status) => Err(fault_of(&status).message),
                 Ok(reply) => Ok(reply.into_inner().object.map(|o| (o.envelope, o.grant, o.audience))),
+            }
+        })
+    }
+
+    fn content(
+        &self,
+        node: NodeId,
+        token: [u8; 32],
+        header_hash: [u8; 32],
+    ) -> Pin<Box<dyn Future<Output = Result<Box<dyn Pieces>, String>> + Send + '_>> {
+        Box::pin(async move {
+            let mut client = self.vault(node)?;
+            let request = peer::ContentRequest { token: token.to_vec(), header_hash: header_hash.to_vec() };
+            let asked = tokio::time::timeout(TRANSFER, client.pull_content(request));
+            let reply = asked.await.map_err(|_| "no answer in time".to_owned())?;
+            let stream = reply.map_err(|s| fault_of(&s).message)?.into_inner();
+            Ok(Box::new(FromNode { stream, ends: Instant::now() + PULL_LARGE }) as Box<dyn Pieces>)
+        })
+    }
+}
+
+/// What stands before a content, and the content as it is read from the disk. When that fails it ends early, and the other
+/// node asks again later.
+fn pieces(head: &[u8], content: &Content) -> Result<impl Stream<Item = peer::Piece> + Send + 'static + use<>, String> {
+    let size = u32::try_from(head.len()).map_err(|_| "it is too large".to_owned())?;
+    let first = |n: usize| if n == 0 { size } else { 0 };
+    let head: Vec<peer::Piece> = head
+        .chunks(limits::PIECE_BYTES)
+        .enumerate()
+        .map(|(n, data)| peer::Piece { head: first(n), data: data.to_vec() })
+        .collect();
+    let reader = content.reader().map_err(|e| e.to_string())?;
+    let content = stream::unfold(reader, |mut reader| async move {
+        let read = reader.read(limits::PIECE_BYTES);
+        let data = read.inspect_err(|error| tracing::error!(%error, "a held content cannot be sent")).ok()?;
+        (!data.is_empty()).then_some((peer::Piece { head: 0, data }, reader))
+    });
+    Ok(stream::iter(head).chain(content))
+}
+
+/// Content that a node answers with.
+struct FromNode {
+    stream: Streaming<peer::Piece>,
+    ends: Instant,
+}
+
+impl Pieces for FromNode {
+    fn next(&mut self) -> Pin<Box<dyn Future<Output = Result<Option<Vec<u8>>, String>> + Send + '_>> {
+        Box::pin(async move {
+            let until = self.ends.min(Instant::now() + TRANSFER);
+            let piece = tokio::time::timeout_at(until, self.stream.message()).await;
+            let piece = piece.map_err(|_| "no piece in time".to_owned())?.map_err(|s| fault_of(&s).message)?;
+            match piece {
+                Some(piece) if piece.data.len() > limits::PIECE_BYTES => Err("a piece is too large".to_owned()),
+                piece => Ok(piece.map(|p| p.data)),
             }
         })
     }

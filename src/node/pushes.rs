@@ -132,7 +132,8 @@ async fn call(line: &Line, jobs: Vec<Job>) {
     }
 }
 
-fn state(result: peer::PushResult) -> PushState {
+/// What a node answered to one object.
+pub(super) fn state(result: peer::PushResult) -> PushState {
     match result.state.as_str() {
         "held" => PushState::Held,
         "unopenable" => PushState::Unopenable(result.reason),

@@ -153,7 +153,7 @@ pub(crate) async fn core(
     Ok(core)
 }
 
-/// Starts what a node does by itself, but for what blocks on threads of its own: indexing, and deleting old notices.
+/// Starts what a node does by itself, but for indexing, which has threads of its own.
 pub(crate) fn rounds<P>(core: &Arc<Core>, peers: &Arc<P>, stopped: &watch::Receiver<bool>) -> Vec<JoinHandle<()>>
 where
     P: PeerVault + PeerReports + PeerComplaints + 'static,
@@ -163,6 +163,7 @@ where
     all.push(upkeep::complain(Arc::clone(core), Arc::clone(peers) as Arc<dyn PeerComplaints>, stopped.clone()));
     all.push(upkeep::recommit(Arc::clone(core), stopped.clone()));
     all.push(upkeep::certify(Arc::clone(core), stopped.clone()));
+    all.push(upkeep::retire(Arc::clone(core), stopped.clone()));
     all
 }
 

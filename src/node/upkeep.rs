@@ -26,8 +26,8 @@ const INDEX_ROUND: Duration = Duration::from_millis(1000);
 const INDEX_AGAIN: Duration = Duration::from_secs(30);
 /// How often what waits for its commitment is proposed again.
 const RECOMMIT: Duration = Duration::from_secs(2);
-/// How often old notices are looked for.
-const RETIRE: Duration = Duration::from_secs(600);
+/// Old notices are looked for each time that so much went by, and at a start once the ledger's time is known again.
+const RETIRE_MS: u64 = 600_000;
 /// Anchors come at most this often (P27).
 const ANCHOR: Duration = Duration::from_secs(10);
 const WAIT: Duration = Duration::from_secs(5);
@@ -140,18 +140,23 @@ pub(super) fn certify(core: Arc<Core>, stopped: watch::Receiver<bool>) -> JoinHa
 /// Deletes what notices said thirty days ago (P26). Deletion needs the ledger's time and the own clock (P4).
 pub(super) fn retire(core: Arc<Core>, stopped: watch::Receiver<bool>) -> JoinHandle<()> {
     tokio::spawn(async move {
-        let mut rounds = Rounds::every(RETIRE, stopped);
+        let mut rounds = Rounds::every(ROUND, stopped);
+        let mut looked = None;
         while rounds.next().await {
             let (ledger, own, office) = (core.state().time(), core.clock.now(), Arc::clone(&core));
-            let retired = match tokio::task::spawn_blocking(move || office.office.retire(ledger, own)).await {
-                Ok(Ok(retired)) if retired.letters > 0 || retired.frames > 0 => retired,
-                Ok(Ok(_)) => continue,
-                Ok(Err(error)) => {
+            let now = Some(ledger.min(own).0 / RETIRE_MS);
+            if now == std::mem::replace(&mut looked, now) {
+                continue;
+            }
+            let retired = match core.disk.aside(move || office.office.retire(ledger, own)).await {
+                Some(Ok(retired)) if retired.letters > 0 || retired.frames > 0 => retired,
+                Some(Ok(_)) => continue,
+                Some(Err(error)) => {
                     tracing::error!(%error, "old notices cannot be deleted; it is tried again");
                     continue;
                 }
-                Err(error) => {
-                    tracing::error!(%error, "old notices were not deleted; it is tried again");
+                None => {
+                    tracing::error!("old notices were not deleted; it is tried again");
                     continue;
                 }
             };

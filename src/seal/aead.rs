@@ -76,6 +76,107 @@ pub fn open_chunks(
     Ok(out)
 }
 
+/// How many bytes of text the next chunk has, and whether it is the last.
+#[derive(Debug, Clone, Copy)]
+struct Cuts {
+    left: usize,
+    number: u32,
+    ended: bool,
+}
+
+impl Cuts {
+    fn of(bytes: usize) -> Cuts {
+        Cuts { left: bytes, number: 0, ended: false }
+    }
+
+    /// Number, whether it is the last, and bytes of text.
+    fn next(&mut self) -> Option<(u32, bool, usize)> {
+        if self.ended {
+            return None;
+        }
+        let (number, size) = (self.number, self.left.min(CHUNK_BYTES));
+        self.left -= size;
+        self.ended = self.left == 0;
+        self.number = number.checked_add(1)?;
+        Some((number, self.ended, size))
+    }
+}
+
+/// Seals a text of known length chunk by chunk: together the bytes that [`seal_chunks`] makes of the whole. Each chunk is
+/// sealed once, so that no nonce comes twice.
+pub struct ChunkSealer {
+    stream: Stream,
+    cuts: Cuts,
+}
+
+impl ChunkSealer {
+    /// For a text of `bytes`.
+    pub fn new(key: &[u8; 32], context: &[u8; 32], portion: u16, bytes: usize) -> Result<ChunkSealer, SealError> {
+        let stream = Stream::new(key, context, portion).ok_or(SealError::Seal { step: "portion" })?;
+        Ok(ChunkSealer { stream, cuts: Cuts::of(bytes) })
+    }
+
+    /// Bytes of text that the next chunk has; none after the last.
+    pub fn wants(&self) -> Option<usize> {
+        let mut cuts = self.cuts;
+        cuts.next().map(|(.., size)| size)
+    }
+
+    /// Seals the next chunk where it stands and puts its tag behind it.
+    ///
+    /// # Errors
+    /// When it has not the length of the next chunk; the whole is spoilt then.
+    pub fn seal(&mut self, chunk: &mut Vec<u8>) -> Result<(), SealError> {
+        let failed = || SealError::Seal { step: "portion" };
+        let (number, last, size) = self.cuts.next().ok_or_else(failed)?;
+        if chunk.len() != size {
+            return Err(failed());
+        }
+        let (nonce, aad) = (self.stream.nonce(number, last), Aad::from(self.stream.aad(number)));
+        let tag = self.stream.key.seal_in_place_separate_tag(nonce, aad, chunk.as_mut_slice()).map_err(|_| failed())?;
+        chunk.extend_from_slice(tag.as_ref());
+        Ok(())
+    }
+}
+
+/// Opens what [`seal_chunks`] or a [`ChunkSealer`] made of a text of known length, chunk by chunk. What was opened is
+/// authentic; that nothing is missing is known when the last chunk is open, so nobody may act on less.
+pub struct ChunkOpener {
+    stream: Stream,
+    cuts: Cuts,
+}
+
+impl ChunkOpener {
+    /// For a text of `bytes`.
+    pub fn new(key: &[u8; 32], context: &[u8; 32], portion: u16, bytes: usize) -> Result<ChunkOpener, SealError> {
+        let stream = Stream::new(key, context, portion).ok_or(SealError::Open { step: "portion" })?;
+        Ok(ChunkOpener { stream, cuts: Cuts::of(bytes) })
+    }
+
+    /// Sealed bytes of the next chunk; none after the last.
+    pub fn wants(&self) -> Option<usize> {
+        let mut cuts = self.cuts;
+        cuts.next().map(|(.., size)| size + TAG_BYTES)
+    }
+
+    /// Opens the next chunk where it stands and takes its tag off.
+    ///
+    /// # Errors
+    /// When it is not the next chunk, or was changed.
+    pub fn open(&mut self, chunk: &mut Vec<u8>) -> Result<(), SealError> {
+        let failed = || SealError::Open { step: "portion" };
+        let (number, last, size) = self.cuts.next().ok_or_else(failed)?;
+        let (text, tag) = chunk.split_last_chunk_mut::<TAG_BYTES>().ok_or_else(failed)?;
+        if text.len() != size {
+            return Err(failed());
+        }
+        let (nonce, aad) = (self.stream.nonce(number, last), Aad::from(self.stream.aad(number)));
+        self.stream.key.open_in_place_separate_tag(nonce, aad, &tag[..], text).map_err(|_| failed())?;
+        chunk.truncate(size);
+        Ok(())
+    }
+}
+
 /// Seals one short message. The pair of key and nonce must never repeat.
 pub fn seal_one(
     key: &[u8; 32],
@@ -189,6 +290,37 @@ mod tests {
         }
         let empty = seal_chunks(&KEY, &CTX, 0, &[]).unwrap();
         assert!(opens(&empty) && !opens(&[]) && !opens(&[sealed.as_slice(), &empty].concat()));
+    }
+
+    #[test]
+    fn chunk_by_chunk_makes_and_opens_the_same() {
+        for n in [0, 1, CHUNK_BYTES, CHUNK_BYTES + 1, 3 * CHUNK_BYTES, 3 * CHUNK_BYTES + 7] {
+            let (whole, mut sealed) = (text(n), Vec::new());
+            let mut sealer = ChunkSealer::new(&KEY, &CTX, 0, n).unwrap();
+            while let Some(size) = sealer.wants() {
+                let at = sealed.len() - sealed.len() / SEALED * TAG_BYTES;
+                let mut chunk = whole[at..at + size].to_vec();
+                sealer.seal(&mut chunk).unwrap();
+                sealed.extend_from_slice(&chunk);
+            }
+            assert_eq!(sealed, seal_chunks(&KEY, &CTX, 0, &whole).unwrap(), "{n}");
+            assert!(sealer.seal(&mut Vec::new()).is_err(), "no chunk behind the last");
+            let (mut opened, mut at) = (Vec::new(), 0);
+            let mut opener = ChunkOpener::new(&KEY, &CTX, 0, n).unwrap();
+            while let Some(size) = opener.wants() {
+                let mut chunk = sealed[at..at + size].to_vec();
+                opener.open(&mut chunk).unwrap();
+                opened.extend_from_slice(&chunk);
+                at += size;
+            }
+            assert_eq!((opened, at), (whole, sealed.len()), "{n}");
+        }
+        // The second chunk in place of the first, and a text that was cut at a chunk.
+        let sealed = seal_chunks(&KEY, &CTX, 0, &text(2 * CHUNK_BYTES)).unwrap();
+        let opener = |n| ChunkOpener::new(&KEY, &CTX, 0, n).unwrap();
+        assert!(opener(2 * CHUNK_BYTES).open(&mut sealed[SEALED..].to_vec()).is_err());
+        assert!(opener(CHUNK_BYTES).open(&mut sealed[..SEALED].to_vec()).is_err());
+        assert!(opener(2 * CHUNK_BYTES).open(&mut sealed[..SEALED].to_vec()).is_ok());
     }
 
     #[test]

@@ -14,6 +14,30 @@ pub fn digest(domain: &str, parts: &[&[u8]]) -> [u8; 32] {
     first_32(context.finish().as_ref())
 }
 
+/// [`digest`] of one long part that comes in pieces. The length stands before the part, so it is given first; if another
+/// one comes, the result is no digest of anything.
+pub struct LongDigest(sha::Context);
+
+impl LongDigest {
+    /// For a part of `length` bytes.
+    pub fn new(domain: &str, length: u32) -> LongDigest {
+        let mut context = sha::Context::new(&sha::SHA256);
+        frame(domain, &[], |bytes| context.update(bytes));
+        context.update(&length.to_be_bytes());
+        LongDigest(context)
+    }
+
+    /// The next piece.
+    pub fn update(&mut self, piece: &[u8]) {
+        self.0.update(piece);
+    }
+
+    /// The digest.
+    pub fn finish(self) -> [u8; 32] {
+        first_32(self.0.finish().as_ref())
+    }
+}
+
 /// Plain SHA-256 over the concatenated parts, for formats of other people's standards (RFC 6962, C2SP).
 pub fn sha256(parts: &[&[u8]]) -> [u8; 32] {
     let mut context = sha::Context::new(&sha::SHA256);
@@ -78,6 +102,18 @@ mod tests {
         let bytes = Writer::bare().str("hufu.test").bytes(b"a").bytes(b"bc").finish();
         let plain = sha::digest(&sha::SHA256, &bytes);
         assert_eq!(digest("hufu.test", &[b"a", b"bc"]).as_slice(), plain.as_ref());
+    }
+
+    #[test]
+    fn a_long_part_in_pieces_has_the_same_digest() {
+        let mut long = LongDigest::new("hufu.test", 3);
+        for piece in [&b"a"[..], b"", b"bc"] {
+            long.update(piece);
+        }
+        assert_eq!(long.finish(), digest("hufu.test", &[b"abc"]));
+        let mut other = LongDigest::new("hufu.test", 4);
+        other.update(b"abc");
+        assert_ne!(other.finish(), digest("hufu.test", &[b"abc"]), "a part of another length");
     }
 
     #[test]

@@ -1,11 +1,12 @@
 //! Envelopes: sealed content of one audience class, with the proof of who sealed it (P10, P12, P14).
 
-use super::aead::{key_commitment, open_chunks, seal_chunks, sealed_len};
+use super::aead::{CHUNK_BYTES, ChunkOpener, key_commitment, open_chunks, seal_chunks, sealed_len};
 use super::batch::BatchSigned;
 use super::digest::{ct_eq, digest};
 use super::error::SealError;
 use super::header::{Header, PortionHeader};
-use super::pad::{pad, unpad};
+use super::pad::{beginning, pad, padded_beginning, padded_len, unpad, unpad_whole};
+use super::sealer::EnvelopeSealer;
 use super::sign::PublicKey;
 use super::suite::Suite;
 use super::verified::Verified;
@@ -17,8 +18,13 @@ use zeroize::Zeroizing;
 
 const NAME: &str = "hufu.sealed";
 const VERSION: u16 = 1;
-/// Most bytes of all ciphertexts of one envelope together.
+/// The ciphertexts are not in it and travel and lie apart.
+const APART: u16 = 2;
+pub(super) const CIPHERTEXT: &str = "hufu.ciphertext";
+/// Most bytes of all ciphertexts of one envelope together that stand in it.
 pub const ENVELOPE_BYTES: usize = 2 << 20;
+/// Most bytes of all ciphertexts of one envelope together that lie apart: 16 MiB of text, padded.
+pub const CONTENT_BYTES: usize = 25 << 20;
 const HEADER_BYTES: usize = 8 << 10;
 
 /// The key of one portion of one version.
@@ -131,6 +137,36 @@ impl EnvelopeDraft {
         Ok((EnvelopeDraft { header, hash, blind, ciphertexts }, keys))
     }
 
+    /// Bytes of all ciphertexts of these portions together.
+    pub fn sealed_bytes(portions: &[PortionPlain<'_>]) -> Result<usize, SealError> {
+        portions.iter().try_fold(0usize, |sum, p| Ok(sum.saturating_add(sealed_len(padded_len(p.text.len())?))))
+    }
+
+    /// The same as [`EnvelopeDraft::seal`] with the ciphertexts apart: each chunk goes to `put` as soon as it is sealed, one
+    /// portion behind the other.
+    ///
+    /// # Errors
+    /// Those of `put`, and as [`EnvelopeDraft::seal`].
+    pub fn seal_apart<E: From<SealError>>(
+        portions: &[PortionPlain<'_>],
+        ids: &EnvelopeIds,
+        entropy: &mut dyn Entropy,
+        put: &mut dyn FnMut(&[u8]) -> Result<(), E>,
+    ) -> Result<(EnvelopeDraft, Vec<DataKey>), E> {
+        let lengths: Vec<_> = portions.iter().map(|p| (p.media_type, p.text.len())).collect();
+        let mut sealer = EnvelopeSealer::new(&lengths, ids, entropy)?;
+        for portion in portions {
+            sealer.text(portion.text, put)?;
+        }
+        sealer.finish(entropy, put)
+    }
+
+    /// A draft whose ciphertexts were put away.
+    pub(super) fn apart(header: Header, blind: [u8; 32]) -> EnvelopeDraft {
+        let hash = header.hash();
+        EnvelopeDraft { header, hash, blind, ciphertexts: Vec::new() }
+    }
+
     /// The header.
     pub fn header(&self) -> &Header {
         &self.header
@@ -153,14 +189,15 @@ impl EnvelopeDraft {
     }
 }
 
-/// A sealed envelope as it is sent and stored. Its ciphertexts have the hashes and sizes of its header;
-/// that it is authentic says [`Envelope::verify`].
+/// A sealed envelope as it is sent and stored. Its ciphertexts have the hashes and sizes of its header, or lie apart and are
+/// held against it by a [`ContentCheck`](super::ContentCheck); that it is authentic says [`Envelope::verify`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Envelope {
     header: Header,
     hash: [u8; 32],
     proof: BatchSigned,
     blind: [u8; 32],
+    /// None when they lie apart: a header has at least one portion.
     ciphertexts: Vec<Vec<u8>>,
 }
 
@@ -185,9 +222,28 @@ impl Envelope {
         &self.proof
     }
 
-    /// Bytes of all ciphertexts.
+    /// Bytes of all ciphertexts together, wherever they lie.
     pub fn ciphertext_bytes(&self) -> usize {
-        self.ciphertexts.iter().map(Vec::len).sum()
+        self.header.ciphertext_sizes().fold(0, usize::saturating_add)
+    }
+
+    /// Whether its ciphertexts are not in it.
+    pub fn is_apart(&self) -> bool {
+        self.ciphertexts.is_empty()
+    }
+
+    /// The same with the ciphertexts in it, one for each portion.
+    ///
+    /// # Errors
+    /// When they are not those of its header, or too large together for one piece.
+    pub fn with_ciphertexts(&self, ciphertexts: Vec<Vec<u8>>) -> Result<Envelope, SealError> {
+        if ciphertexts.len() != self.header.portions.len() {
+            return Err(SealError::Missing { what: "ciphertext of a portion" });
+        }
+        if self.ciphertext_bytes() > ENVELOPE_BYTES {
+            return Err(over_limit());
+        }
+        Envelope::from_bytes(&Envelope { ciphertexts, ..self.clone() }.to_bytes())
     }
 
     /// Checks that `key`, the signing key of the header's node, signed the header.
@@ -223,18 +279,30 @@ impl Envelope {
 
 impl Canon for Envelope {
     fn write(&self, w: &mut Writer) {
-        w.str(NAME).u16(VERSION).bytes(&self.header.to_bytes()).value(&self.proof).array(&self.blind);
-        w.list(self.ciphertexts.iter(), |w, c| {
-            w.bytes(c);
-        });
+        let version = if self.is_apart() { APART } else { VERSION };
+        w.str(NAME).u16(version).bytes(&self.header.to_bytes()).value(&self.proof).array(&self.blind);
+        if !self.is_apart() {
+            w.list(self.ciphertexts.iter(), |w, c| {
+                w.bytes(c);
+            });
+        }
     }
     fn read(r: &mut Reader<'_>) -> Result<Self, CanonError> {
-        if r.str(NAME.len()).map_err(|_| CanonError::Header)? != NAME || r.u16()? != VERSION {
+        if r.str(NAME.len()).map_err(|_| CanonError::Header)? != NAME {
+            return Err(CanonError::Header);
+        }
+        let version = r.u16()?;
+        if version != VERSION && version != APART {
             return Err(CanonError::Header);
         }
         let header = Header::parse(r.bytes(HEADER_BYTES)?)?;
         let proof = r.value()?;
         let blind = r.array()?;
+        if version == APART {
+            let hash = header.hash();
+            let envelope = Envelope { header, hash, proof, blind, ciphertexts: Vec::new() };
+            return if envelope.ciphertext_bytes() > CONTENT_BYTES { Err(CanonError::TooLong) } else { Ok(envelope) };
+        }
         let mut left = ENVELOPE_BYTES;
         let ciphertexts = r.list(limits::PORTIONS, |r| {
             let c = r.bytes(left)?;
@@ -244,8 +312,8 @@ impl Canon for Envelope {
         if ciphertexts.len() != header.portions.len() {
             return Err(CanonError::Invalid("number of ciphertexts"));
         }
-        for (c, p) in ciphertexts.iter().zip(&header.portions) {
-            if usize::try_from(p.padded_size).map(sealed_len) != Ok(c.len()) {
+        for ((c, p), size) in ciphertexts.iter().zip(&header.portions).zip(header.ciphertext_sizes()) {
+            if size != c.len() {
                 return Err(CanonError::Invalid("size of a ciphertext"));
             }
             if ciphertext_hash(c) != p.ciphertext_hash {
@@ -267,8 +335,62 @@ pub fn open_portion(envelope: &Envelope, portion: usize, key: &DataKey) -> Resul
     unpad(&open_chunks(key.bytes(), &envelope.header.context(), number, ciphertext)?)
 }
 
+/// The same of an envelope whose ciphertexts lie apart: `next` gives as many bytes of this portion's ciphertext as it is
+/// asked for, in their order. Every chunk is authenticated before the text is answered, the last one too.
+///
+/// # Errors
+/// Those of `next`, and as [`open_portion`].
+pub fn open_portion_from<E: From<SealError>>(
+    envelope: &Envelope,
+    portion: usize,
+    key: &DataKey,
+    next: &mut dyn FnMut(usize) -> Result<Vec<u8>, E>,
+) -> Result<Zeroizing<Vec<u8>>, E> {
+    Ok(unpad_whole(opened_from(envelope, portion, key, usize::MAX, next)?)?)
+}
+
+/// The first `most` bytes of its text, or all of it. They are authentic; nothing is said of the rest, of which no more is
+/// asked for than the chunk in which they end.
+///
+/// # Errors
+/// As [`open_portion_from`].
+pub fn open_beginning_from<E: From<SealError>>(
+    envelope: &Envelope,
+    portion: usize,
+    key: &DataKey,
+    most: usize,
+    next: &mut dyn FnMut(usize) -> Result<Vec<u8>, E>,
+) -> Result<Zeroizing<Vec<u8>>, E> {
+    Ok(beginning(opened_from(envelope, portion, key, padded_beginning(most), next)?, most)?)
+}
+
+/// Opens chunks until `most` bytes of the padded text are there, or all of it.
+fn opened_from<E: From<SealError>>(
+    envelope: &Envelope,
+    portion: usize,
+    key: &DataKey,
+    most: usize,
+    next: &mut dyn FnMut(usize) -> Result<Vec<u8>, E>,
+) -> Result<Zeroizing<Vec<u8>>, E> {
+    let missing = || SealError::Missing { what: "such portion" };
+    envelope.check_key(portion, key)?;
+    let described = envelope.header.portions.get(portion).ok_or_else(missing)?;
+    let number = u16::try_from(portion).map_err(|_| missing())?;
+    let size = usize::try_from(described.padded_size).map_err(|_| over_limit())?;
+    let mut opener = ChunkOpener::new(key.bytes(), &envelope.header.context(), number, size)?;
+    // Room for everything, so that no copy of the text stays behind in a buffer that was outgrown.
+    let room = size.min(most.saturating_add(CHUNK_BYTES));
+    let mut padded = Zeroizing::new(Vec::<u8>::with_capacity(room));
+    while let Some(bytes) = opener.wants().filter(|_| padded.len() < most) {
+        let mut chunk = Zeroizing::new(next(bytes)?);
+        opener.open(&mut chunk)?;
+        padded.extend_from_slice(&chunk);
+    }
+    Ok(padded)
+}
+
 fn ciphertext_hash(ciphertext: &[u8]) -> [u8; 32] {
-    digest("hufu.ciphertext", &[ciphertext])
+    digest(CIPHERTEXT, &[ciphertext])
 }
 
 fn over_limit() -> SealError {

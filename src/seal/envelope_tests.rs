@@ -1,8 +1,10 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "test")]
 
 use super::super::batch::sign_batch;
+use super::super::content::ContentCheck;
 use super::super::frozen::Counter;
 use super::super::sign::SigningKey;
+use super::super::text::open_portion_pieces;
 use super::*;
 
 fn ids() -> EnvelopeIds {
@@ -123,4 +125,139 @@ fn sealing_the_same_text_twice_shares_nothing() {
     assert_ne!(one.ciphertexts, two.ciphertexts);
     assert_ne!(one.commitment(), two.commitment());
     assert!(open_portion(&one, 0, &keys[0]).is_err());
+}
+
+/// What was sealed apart, with its ciphertexts one behind the other.
+fn apart(texts: &[&[u8]], e: &mut Counter) -> (Envelope, Vec<DataKey>, Vec<u8>) {
+    let portions: Vec<_> = texts.iter().map(|text| PortionPlain { media_type: "text/plain", text }).collect();
+    let mut content = Vec::new();
+    let mut put = |chunk: &[u8]| {
+        content.extend_from_slice(chunk);
+        Ok::<(), SealError>(())
+    };
+    let (draft, keys) = EnvelopeDraft::seal_apart(&portions, &ids(), e, &mut put).unwrap();
+    assert_eq!(content.len(), EnvelopeDraft::sealed_bytes(&portions).unwrap());
+    let proof = sign_batch(&SigningKey::from_seed(&[5; 32]).unwrap(), &[draft.hash()]).remove(0);
+    (draft.attach(proof), keys, content)
+}
+
+fn opened(envelope: &Envelope, portion: usize, key: &DataKey, content: &[u8]) -> Result<Vec<u8>, SealError> {
+    let mut at: usize = envelope.header().ciphertext_sizes().take(portion).sum();
+    let mut next = |bytes: usize| {
+        at += bytes;
+        Ok(content[at - bytes..at].to_vec())
+    };
+    open_portion_from(envelope, portion, key, &mut next).map(|text| text.to_vec())
+}
+
+#[test]
+fn what_is_sealed_apart_is_the_same_envelope() {
+    let texts: [&[u8]; 3] = [b"meta", b"", &[7; 300_000]];
+    let (whole, keys, public) = sealed(&texts, &ids(), &mut Counter::new());
+    let (head, _, content) = apart(&texts, &mut Counter::new());
+    // The same randomness, so the same header; only the batch is another one.
+    assert_eq!((head.hash(), head.commitment()), (whole.hash(), whole.commitment()));
+    assert_eq!(content, whole.ciphertexts.concat());
+    assert!(head.is_apart() && !whole.is_apart());
+    assert_eq!((head.ciphertext_bytes(), whole.ciphertext_bytes()), (content.len(), content.len()));
+    let read = Envelope::from_bytes(&head.to_bytes()).unwrap();
+    assert_eq!(read, head);
+    read.verify(&public).unwrap();
+    for (i, text) in texts.iter().enumerate() {
+        assert_eq!(opened(&read, i, &keys[i], &content).unwrap(), *text);
+        assert_eq!(
+            opened(&read, i, &keys[(i + 1) % 3], &content).unwrap_err(),
+            SealError::Commitment { what: "data key" }
+        );
+        assert!(matches!(open_portion(&read, i, &keys[i]), Err(SealError::Missing { .. })), "it is not in it");
+    }
+    let mut changed = content.clone();
+    *changed.last_mut().unwrap() ^= 1;
+    assert!(opened(&read, 2, &keys[2], &changed).is_err(), "the last byte of the last chunk");
+    // The beginning needs no more than the chunks in which it is.
+    for (most, chunks) in [(0, 1), (10, 1), (CHUNK_BYTES, 2), (300_000, 5), (usize::MAX, 6)] {
+        let (mut at, mut asked): (usize, usize) = (content.len() - sealed_len(393_216), 0);
+        let mut next = |bytes: usize| {
+            (at, asked) = (at + bytes, asked + 1);
+            Ok::<_, SealError>(changed[at - bytes..at].to_vec())
+        };
+        let first = open_beginning_from(&read, 2, &keys[2], most, &mut next);
+        // With the last chunk its changed byte is read.
+        assert_eq!(first.map(|text| text.to_vec()).ok(), (chunks < 6).then(|| vec![7; most.min(300_000)]), "{most}");
+        assert_eq!(asked, chunks, "{most}");
+    }
+    assert_eq!(head.with_ciphertexts(whole.ciphertexts.clone()).unwrap().ciphertexts, whole.ciphertexts);
+    let mut other = whole.ciphertexts.clone();
+    other[2][9] ^= 1;
+    assert!(head.with_ciphertexts(other).is_err() && head.with_ciphertexts(Vec::new()).is_err());
+}
+
+/// Version 2 is version 1 without its ciphertexts. Stored bytes never change.
+#[test]
+fn the_bytes_of_a_head_are_those_of_the_envelope_without_content() {
+    let (whole, ..) = sealed(&[b"text"], &ids(), &mut Counter::new());
+    let mut head = whole.clone();
+    head.ciphertexts.clear();
+    let (whole, head) = (whole.to_bytes(), head.to_bytes());
+    let version = 4 + NAME.len();
+    assert_eq!((&whole[version..version + 2], &head[version..version + 2]), (&[0, 1][..], &[0, 2][..]));
+    assert_eq!(whole[..version], head[..version]);
+    assert_eq!(whole[version + 2..head.len()], head[version + 2..]);
+    assert_eq!(whole.len(), head.len() + 4 + 4 + sealed_len(512), "a count, a length, and the ciphertext");
+    assert!(Envelope::from_bytes(&[head.as_slice(), &[0]].concat()).is_err());
+}
+
+#[test]
+fn content_in_pieces_is_held_against_the_header() {
+    let (head, _, content) = apart(&[b"meta", &[7; 70_000]], &mut Counter::new());
+    let check = |bytes: &[u8], piece: usize| {
+        let mut check = ContentCheck::new(head.header()).unwrap();
+        bytes.chunks(piece).try_for_each(|p| check.update(p)).map(|()| check.is_whole())
+    };
+    for piece in [1, 500, 528, 65_552, content.len()] {
+        assert_eq!(check(&content, piece), Ok(true), "{piece}");
+        assert_eq!(check(&content[..content.len() - 1], piece), Ok(false), "cut");
+        assert!(check(&[content.as_slice(), &[0]].concat(), piece).is_err(), "more than it describes");
+    }
+    let mut changed = content.clone();
+    changed[0] ^= 1;
+    // Found with the last byte of its portion.
+    let mut first = ContentCheck::new(head.header()).unwrap();
+    assert!(first.update(&changed[..527]).is_ok() && first.update(&changed[527..528]).is_err());
+    assert!(first.update(&content[528..]).is_ok() && !first.is_whole(), "it is never whole any more");
+}
+
+#[test]
+fn sixteen_mebibytes_of_text_are_the_most_that_lie_apart() {
+    let bytes = |n: usize| EnvelopeDraft::sealed_bytes(&[PortionPlain { media_type: "text/plain", text: &vec![0; n] }]);
+    assert!(bytes(16 << 20).unwrap() < CONTENT_BYTES);
+    assert!(bytes(24 << 20).is_err(), "no bucket holds it");
+    let text = vec![0u8; 16 << 20];
+    let portions =
+        [b"x".as_slice(), text.as_slice(), text.as_slice()].map(|text| PortionPlain { media_type: "text/plain", text });
+    let sealed = EnvelopeDraft::seal_apart(&portions, &ids(), &mut Counter::new(), &mut |_| Ok::<(), SealError>(()));
+    assert_eq!(sealed.err(), Some(over_limit()), "before anything is sealed");
+}
+
+#[test]
+fn a_text_in_pieces_is_the_text() {
+    for n in [0, 1, CHUNK_BYTES - 4, CHUNK_BYTES - 3, 100_000, 130_000] {
+        let text: Vec<u8> = (0..n).map(|i| (i % 251) as u8 + 1).collect();
+        let (head, keys, content) = apart(&[b"meta", &text], &mut Counter::new());
+        let pieces = |content: &[u8]| {
+            let (mut at, mut all) = (528, Vec::new());
+            let mut opener = open_portion_pieces(&head, 1, &keys[1]).unwrap();
+            while let Some(bytes) = opener.wants() {
+                all.push(opener.open(content[at..at + bytes].to_vec())?.to_vec());
+                at += bytes;
+            }
+            Ok::<_, SealError>(all)
+        };
+        let all = pieces(&content).unwrap();
+        assert!(all.iter().all(|piece| piece.len() <= CHUNK_BYTES) && all.concat() == text, "{n}");
+        let mut changed = content.clone();
+        *changed.last_mut().unwrap() ^= 1;
+        assert!(pieces(&changed).is_err(), "{n}");
+        assert!(open_portion_pieces(&head, 1, &keys[0]).is_err() && open_portion_pieces(&head, 2, &keys[1]).is_err());
+    }
 }

@@ -4,6 +4,7 @@
 //! the ciphertext cannot be bound to the whole header: it is bound to [`Header::context`], everything in the
 //! header that is known before sealing, and the header to the ciphertext by the hash.
 
+use super::aead::sealed_len;
 use super::batch::BatchSigned;
 use super::digest::digest;
 use super::error::SealError;
@@ -82,6 +83,11 @@ impl Header {
             w.str(&p.media_type).u32(p.padded_size).u8(KEY_WHOLE);
         });
         digest("hufu.header-context", &[&w.finish()])
+    }
+
+    /// Bytes of each portion's ciphertext, as its padded size has it.
+    pub fn ciphertext_sizes(&self) -> impl Iterator<Item = usize> + '_ {
+        self.portions.iter().map(|p| usize::try_from(p.padded_size).map_or(usize::MAX, sealed_len))
     }
 
     /// Checks that `key`, the signing key of [`Header::node`], signed this header.

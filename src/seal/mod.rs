@@ -11,11 +11,12 @@
 //! - A data key is random, used for one portion of one version, and checked against the header's key
 //!   commitment before anything is decrypted: AES-GCM alone does not commit.
 //! - An audience key's id commits to the key (P15), so a grant or a wrapped key cannot open in two ways.
-//! - An [`Envelope`] in memory is consistent: its ciphertexts have the hashes and sizes of its header.
+//! - An [`Envelope`] in memory is consistent: its ciphertexts have the hashes and sizes of its header, or lie apart, where a
+//!   [`ContentCheck`] held them against it.
 //!   That it is authentic is a separate question, answered by [`Envelope::verify`].
 //! - Secrets do not implement Debug, Clone or Serialize, and are zeroed when dropped.
 //!
-//! Who may call: every room of layer 2 and above. [`open_portion`] yields plaintext of records and is called
+//! Who may call: every room of layer 2 and above. [`open_portion`] and its like yield plaintext of records and are called
 //! from `vault::disclose` alone.
 //!
 //! A second suite enters here and nowhere else: [`Suite`] is written in every header and public key, and a
@@ -26,6 +27,7 @@
 mod aead;
 mod audience;
 mod batch;
+mod content;
 mod digest;
 mod envelope;
 mod error;
@@ -36,17 +38,24 @@ mod header;
 mod kem;
 mod keyring;
 mod pad;
+mod sealer;
 mod sign;
 mod suite;
 mod tags;
+mod text;
 mod verified;
 
-pub use aead::{CHUNK_BYTES, TAG_BYTES, key_commitment, open_chunks, open_one, seal_chunks, seal_one, sealed_len};
+pub use aead::{
+    CHUNK_BYTES, ChunkOpener, ChunkSealer, TAG_BYTES, key_commitment, open_chunks, open_one, seal_chunks, seal_one,
+    sealed_len,
+};
 pub use audience::{AudienceKey, AudienceObject, AudienceScope, WrappedKey};
 pub use batch::{BatchSigned, sign_batch};
-pub use digest::{ct_eq, digest, expand, hmac, sha256, signature_of};
+pub use content::ContentCheck;
+pub use digest::{LongDigest, ct_eq, digest, expand, hmac, sha256, signature_of};
 pub use envelope::{
-    DataKey, ENVELOPE_BYTES, Envelope, EnvelopeDraft, EnvelopeIds, PortionPlain, hiding_commitment, open_portion,
+    CONTENT_BYTES, DataKey, ENVELOPE_BYTES, Envelope, EnvelopeDraft, EnvelopeIds, PortionPlain, hiding_commitment,
+    open_beginning_from, open_portion, open_portion_from,
 };
 pub use error::SealError;
 #[cfg(test)]
@@ -56,7 +65,9 @@ pub use header::{Header, PortionHeader};
 pub use kem::{AudienceOpener, GradePublic, GradeSecret, open_with, seal_to};
 pub use keyring::KeyRing;
 pub use pad::{PADDED_BYTES, bucket, pad, unpad};
+pub use sealer::EnvelopeSealer;
 pub use sign::{PublicKey, Signature, SigningKey};
 pub use suite::{SUITE_NOTICE, Suite};
 pub use tags::{PairKey, PairNames, TaggedVersion, month_of, padded_tags, pull_check};
+pub use text::{TextOpener, open_portion_pieces};
 pub use verified::Verified;

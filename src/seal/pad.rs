@@ -1,18 +1,18 @@
 //! Padding to size buckets, so that a ciphertext's length says little about its text.
 //!
 //! Buckets are 512, 768, 1024, 1536, 2048, … : each power of two from 512 and the same times one and a half,
-//! up to 2 MiB. At most half is added above 512 bytes, and a size reveals one of 25 classes. The padded text is
+//! up to 24 MiB. At most half is added above 512 bytes, and a size reveals one of 32 classes. The padded text is
 //! the length (32 bits, big-endian), the text, and zeros; anything else is refused.
 
 use super::error::SealError;
 use zeroize::Zeroizing;
 
 /// The largest bucket, in bytes.
-pub const PADDED_BYTES: usize = 2 << 20;
+pub const PADDED_BYTES: usize = 24 << 20;
 const SMALLEST: usize = 512;
-const PREFIX: usize = 4;
+pub(super) const PREFIX: usize = 4;
 
-/// The smallest bucket that holds `bytes` (which includes the length prefix); none above 2 MiB.
+/// The smallest bucket that holds `bytes` (which includes the length prefix); none above 24 MiB.
 pub fn bucket(bytes: usize) -> Option<usize> {
     if bytes > PADDED_BYTES {
         return None;
@@ -33,8 +33,51 @@ pub fn pad(text: &[u8]) -> Result<Zeroizing<Vec<u8>>, SealError> {
     Ok(out)
 }
 
+/// Length of the padded form of a text.
+pub(super) fn padded_len(text: usize) -> Result<usize, SealError> {
+    text.checked_add(PREFIX).and_then(bucket).ok_or(SealError::Limit { what: "size of the text" })
+}
+
 /// Takes the text out again.
 pub fn unpad(padded: &[u8]) -> Result<Zeroizing<Vec<u8>>, SealError> {
+    Ok(Zeroizing::new(text_of(padded)?.to_vec()))
+}
+
+/// The same without a copy.
+pub(super) fn unpad_whole(mut padded: Zeroizing<Vec<u8>>) -> Result<Zeroizing<Vec<u8>>, SealError> {
+    let length = text_of(&padded)?.len();
+    padded.truncate(PREFIX + length);
+    padded.drain(..PREFIX);
+    Ok(padded)
+}
+
+/// The first `most` bytes of a text, or all of it, when only the beginning of its padded form is there. What follows is not
+/// looked at.
+pub(super) fn beginning(mut padded: Zeroizing<Vec<u8>>, most: usize) -> Result<Zeroizing<Vec<u8>>, SealError> {
+    let wrong = || SealError::Open { step: "padding" };
+    let (prefix, rest) = padded.split_first_chunk::<PREFIX>().ok_or_else(wrong)?;
+    let length = usize::try_from(u32::from_be_bytes(*prefix)).map_err(|_| wrong())?.min(most);
+    if length > rest.len() {
+        return Err(wrong());
+    }
+    padded.truncate(PREFIX + length);
+    padded.drain(..PREFIX);
+    Ok(padded)
+}
+
+/// Length of the text whose padded form has `size` bytes and begins like this; none if no text is padded so.
+pub(super) fn text_length(padded: &[u8], size: usize) -> Option<usize> {
+    let (prefix, _) = padded.split_first_chunk::<PREFIX>()?;
+    let length = usize::try_from(u32::from_be_bytes(*prefix)).ok()?;
+    (length.checked_add(PREFIX).and_then(bucket) == Some(size)).then_some(length)
+}
+
+/// Bytes of the padded form that hold the first `most` bytes of the text.
+pub(super) fn padded_beginning(most: usize) -> usize {
+    most.saturating_add(PREFIX)
+}
+
+fn text_of(padded: &[u8]) -> Result<&[u8], SealError> {
     let wrong = || SealError::Open { step: "padding" };
     let (prefix, rest) = padded.split_first_chunk::<PREFIX>().ok_or_else(wrong)?;
     let length = usize::try_from(u32::from_be_bytes(*prefix)).map_err(|_| wrong())?;
@@ -42,7 +85,7 @@ pub fn unpad(padded: &[u8]) -> Result<Zeroizing<Vec<u8>>, SealError> {
     if bucket(PREFIX + length) != Some(padded.len()) || zeros.iter().any(|b| *b != 0) {
         return Err(wrong());
     }
-    Ok(Zeroizing::new(text.to_vec()))
+    Ok(text)
 }
 
 #[cfg(test)]
@@ -53,7 +96,7 @@ mod tests {
     #[test]
     fn buckets_are_the_documented_ones() {
         let sizes: std::collections::BTreeSet<_> = (0..=PADDED_BYTES).step_by(61).filter_map(bucket).collect();
-        let mut expected: Vec<usize> = (9..=21).flat_map(|k| [1 << k, 3 << (k - 1)]).collect();
+        let mut expected: Vec<usize> = (9..=24).flat_map(|k| [1 << k, 3 << (k - 1)]).collect();
         expected.retain(|s| *s <= PADDED_BYTES);
         assert_eq!(sizes.into_iter().collect::<Vec<_>>(), expected);
         for (bytes, size) in [(0, 512), (512, 512), (513, 768), (768, 768), (769, 1024), (1025, 1536), (1537, 2048)] {
@@ -70,6 +113,14 @@ mod tests {
             let padded = pad(&text).unwrap();
             assert_eq!(bucket(padded.len()), Some(padded.len()));
             assert_eq!(*unpad(&padded).unwrap(), text);
+            assert_eq!(padded_len(n).unwrap(), padded.len());
+            assert_eq!(*unpad_whole(padded.clone()).unwrap(), text);
+            for most in [0, 1, n, n + 1] {
+                let there = padded_beginning(most).min(padded.len());
+                let first = |there: usize| beginning(Zeroizing::new(padded[..there].to_vec()), most);
+                assert_eq!(*first(there).unwrap(), text[..most.min(n)], "{most} of {n}");
+                assert!(most.min(n) == 0 || first(PREFIX + most.min(n) - 1).is_err());
+            }
             assert!(unpad(&padded[..padded.len() - 1]).is_err());
             if n + 4 < padded.len() {
                 let mut bad = padded.to_vec();

@@ -4,6 +4,7 @@
 //! issue date and period too; a scope gets narrower by itself where somebody may not have a new version any more, and never
 //! wider. Lowering, widening and raising are relabelling, which two persons do live.
 
+use super::coming::Passing;
 use super::core::Core;
 use super::door::{Act, Caller};
 use super::publish::{Patience, PortionAsk, PublishAsk, Published, Target};
@@ -18,7 +19,7 @@ use crate::domain::time::Millis;
 use crate::ledger::State;
 use crate::policy::{Action, Decision, DenyKind, Resource};
 use crate::seal::digest;
-use crate::vault::{Card, Disclosed, Draft, PeerVault};
+use crate::vault::{Card, Coming, Disclosed, Draft, PeerVault, Pieces};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
@@ -33,6 +34,8 @@ pub struct AmendAsk {
     pub title: Option<String>,
     /// Another body, UTF-8; the one before if none.
     pub body: Option<Vec<u8>>,
+    /// Bytes of another body that comes in pieces; 0 when none does.
+    pub coming: usize,
     /// Further texts in the place of all that there were; those before if empty.
     pub portions: Vec<PortionAsk>,
     /// Why, 1 to 200 characters, for the log.
@@ -96,6 +99,34 @@ impl Core {
     /// Who may not see it is told what an absent record is told; another agency's, no originator's role and what no marking
     /// guide covers are refused; a conflict when another version is the newest.
     pub async fn amend(&self, caller: &Caller, ask: AmendAsk, peers: Arc<dyn PeerVault>) -> Result<Published, Fault> {
+        self.amend_once(caller, ask, None, peers).await
+    }
+
+    /// The same with another body that comes in pieces, as with [`Core::publish_coming`].
+    ///
+    /// # Errors
+    /// As [`Core::amend`], and what is wrong with the body.
+    pub async fn amend_coming(
+        &self,
+        caller: &Caller,
+        ask: AmendAsk,
+        pieces: &mut dyn Pieces,
+        peers: Arc<dyn PeerVault>,
+    ) -> Result<Published, Fault> {
+        let bytes = ask.coming;
+        let mut passing = Passing::new(pieces, bytes);
+        let coming = Coming { bytes, pieces: &mut passing };
+        let done = self.amend_once(caller, ask, Some(coming), peers).await;
+        done.map_err(|fault| passing.wrong().unwrap_or(fault))
+    }
+
+    async fn amend_once(
+        &self,
+        caller: &Caller,
+        ask: AmendAsk,
+        coming: Option<Coming<'_>>,
+        peers: Arc<dyn PeerVault>,
+    ) -> Result<Published, Fault> {
         check_ask(&ask)?;
         let request = {
             let name = caller.person().name.as_bytes();
@@ -112,7 +143,7 @@ impl Core {
         let (act, decision, receipt) = self.may_amend(caller, ask.record, found.as_ref(), &ask.reason).await?;
         // Who may has something to amend.
         let Some(card) = &found else { return Err(Fault::not_found()) };
-        let done = self.amended(caller, &ask, card, &receipt, request, peers).await;
+        let done = self.amended(caller, (&ask, coming), (card, &receipt), request, peers).await;
         let outcome = match &done {
             Ok(_) => decision,
             Err(fault) => Decision::Deny { rule: format!("act:{}", fault.reason), kind: DenyKind::Refused },
@@ -149,9 +180,8 @@ impl Core {
     async fn amended(
         &self,
         caller: &Caller,
-        ask: &AmendAsk,
-        card: &Card,
-        receipt: &AuditReceipt,
+        (ask, coming): (&AmendAsk, Option<Coming<'_>>),
+        (card, receipt): (&Card, &AuditReceipt),
         request: [u8; 32],
         peers: Arc<dyn PeerVault>,
     ) -> Result<Published, Fault> {
@@ -164,7 +194,12 @@ impl Core {
         self.check_newest(card, ask.expected, timeout).await?;
         let (state, now) = (self.state(), self.clock.now());
         let agreement = card.facts.agreement.as_ref().map(|(id, _)| id);
-        let Disclosed { meta, portions: texts } = self.vault.disclose(&self.load(card)?, receipt)?;
+        let (held, replaces) = (self.load(card)?, coming.is_some() || ask.body.is_some());
+        let disclosed = match replaces {
+            true => self.vault.disclose_to_replace(&held, receipt),
+            false => self.vault.disclose(&held, receipt),
+        };
+        let Disclosed { meta, portions: texts } = disclosed?;
         let grade = card.facts.label.grade;
         let mut texts = texts.into_iter().map(|p| p.text.to_vec());
         let body = texts.next().unwrap_or_default();
@@ -192,7 +227,8 @@ impl Core {
             meta;
         let next = PublishAsk {
             title: ask.title.clone().unwrap_or(title),
-            body: ask.body.clone().unwrap_or(body),
+            body: if coming.is_some() { Vec::new() } else { ask.body.clone().unwrap_or(body) },
+            coming: ask.coming,
             portions: if ask.portions.is_empty() { portions } else { ask.portions.clone() },
             grade: label.grade,
             compartments: label.compartments.clone(),
@@ -212,7 +248,7 @@ impl Core {
         let amends = Amends { reason: ask.reason.clone(), issued, own: label.clone(), lower };
         let version = card.version.saturating_add(1);
         let target = Target { record: card.record, version, request, content: None, amends: Some(Arc::new(amends)) };
-        self.publish_as(caller, next, target, peers).await
+        self.publish_as(caller, next, coming, target, peers).await
     }
 
     /// Whether what was read is the newest version, and the one that its author saw. The ledger takes a version once (P3).
@@ -265,7 +301,10 @@ fn check_ask(ask: &AmendAsk) -> Result<(), Fault> {
         return Err(Fault::usage("BAD_REASON", format!("a reason has 1 to {most} characters"))
             .hint("say with --reason what was wrong or what is new"));
     }
-    if ask.title.is_none() && ask.body.is_none() && ask.portions.is_empty() {
+    if ask.coming > 0 && ask.body.is_some() {
+        return Err(Fault::usage("INVALID", "a body comes in one piece or in several"));
+    }
+    if ask.title.is_none() && ask.body.is_none() && ask.coming == 0 && ask.portions.is_empty() {
         return Err(Fault::usage("INVALID", "nothing to change").hint("give --title, --body, --body-file or --portion"));
     }
     Ok(())
@@ -289,6 +328,7 @@ mod tests {
             expected: 0,
             title: Some("更正".into()),
             body: None,
+            coming: 0,
             portions: Vec::new(),
             reason: "错字".into(),
             patience: Patience { wait: Wait::None, wait_for: Duration::ZERO, timeout: Duration::ZERO },
@@ -337,6 +377,8 @@ mod tests {
         assert_eq!(reason("改".repeat(limits::PURPOSE_CHARS)), Ok(()));
         assert_eq!(reason("改".repeat(limits::PURPOSE_CHARS + 1)), Err("BAD_REASON"));
         assert_eq!(check_ask(&AmendAsk { title: None, ..ask() }).unwrap_err().message, "nothing to change");
+        assert_eq!(check_ask(&AmendAsk { title: None, coming: 1, ..ask() }), Ok(()));
+        assert!(check_ask(&AmendAsk { body: Some(vec![b'x']), coming: 1, ..ask() }).is_err());
     }
 
     #[test]
@@ -385,6 +427,7 @@ mod tests {
         let part = |grade| PublishAsk {
             title: "提示".into(),
             body: "加强查验".into(),
+            coming: 0,
             portions: Vec::new(),
             grade,
             compartments: BTreeSet::new(),

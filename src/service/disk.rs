@@ -3,7 +3,7 @@
 use crate::domain::fault::Fault;
 use crate::domain::reserve::Work;
 use crate::domain::time::{Clock, Millis};
-use crate::journal::{Disk, Host};
+use crate::journal::{Disk, Host, aside};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -66,6 +66,11 @@ impl DiskRoom {
             seen.room = seen.room.saturating_sub(bytes);
             Ok(())
         })
+    }
+
+    /// Does what blocks away from the threads that answer calls; none when it panicked.
+    pub async fn aside<T: Send + 'static>(&self, work: impl FnOnce() -> T + Send + 'static) -> Option<T> {
+        aside(self.host.as_ref(), work).await
     }
 
     fn look<T>(&self, at: impl FnOnce(&mut Seen) -> T) -> T {

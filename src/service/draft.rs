@@ -195,7 +195,10 @@ impl Core {
         };
         let agreement = terms.map(|t| (t.id.clone(), t.version));
         let Target { record, version, request, content, .. } = *target;
-        let texts = std::iter::once(ask.body).chain(ask.portions.into_iter().map(|p| p.text)).collect();
+        let texts = match ask.coming {
+            0 => std::iter::once(ask.body).chain(ask.portions.into_iter().map(|p| p.text)).collect(),
+            _ => Vec::new(),
+        };
         Ok(Draft {
             record,
             version,
@@ -327,6 +330,7 @@ fn classes(mut ask: PublishAsk, now: Millis) -> Result<(PublishAsk, Vec<PublishA
         let part = PublishAsk {
             title: title_of(&first.text),
             body: first.text,
+            coming: 0,
             portions: texts.collect(),
             grade,
             period: ask.period.as_ref().and_then(|p| p.within(grade, now)),
@@ -353,7 +357,26 @@ fn check_text(ask: &PublishAsk) -> Result<(), Fault> {
     if ask.title.trim().is_empty() || title > limits::TITLE_CHARS {
         return Err(Fault::usage("BAD_TITLE", format!("a title has 1 to {} characters", limits::TITLE_CHARS)));
     }
-    check_body(&ask.body)?;
+    match ask.coming {
+        0 => check_body(&ask.body)?,
+        _ if !ask.body.is_empty() || !ask.portions.is_empty() => {
+            let why = "a body in pieces comes without further texts";
+            return Err(Fault::usage("TOO_MANY_PORTIONS", why).hint("publish the portions as records of their own"));
+        }
+        bytes if bytes > limits::TEXT_BYTES => {
+            let why = format!("the body has {bytes} bytes; the limit is {} (16 MiB)", limits::TEXT_BYTES);
+            return Err(Fault::usage("BODY_TOO_LARGE", why));
+        }
+        _ => {}
+    }
+    if let Some(large) = ask.portions.iter().find(|p| p.text.len() > limits::BODY_BYTES) {
+        let (bytes, most) = (large.text.len(), limits::BODY_BYTES);
+        return Err(Fault::usage(
+            "BODY_TOO_LARGE",
+            format!("a portion has {bytes} bytes; the limit is {most} (1 MiB)"),
+        )
+        .hint("publish it as a record of its own: its body may have up to 16 MiB"));
+    }
     ask.portions.iter().try_for_each(|p| check_body(&p.text))?;
     let size = ask.portions.iter().fold(ask.body.len(), |n, p| n.saturating_add(p.text.len()));
     if size > limits::BODY_BYTES {
@@ -395,6 +418,7 @@ mod tests {
         PublishAsk {
             title: "七号柜".into(),
             body: "线人称".into(),
+            coming: 0,
             portions: portions.into_iter().map(|(grade, t)| PortionAsk { grade, text: t.into() }).collect(),
             grade: Grade::Secret,
             compartments: BTreeSet::new(),
@@ -438,6 +462,25 @@ mod tests {
     fn a_portion_above_the_record_is_refused() {
         let refused = classes(ask(vec![(Grade::TopSecret, "一")]), Millis(0));
         assert_eq!(refused.err().unwrap().reason, "PORTION_ABOVE_RECORD");
+    }
+
+    #[test]
+    fn what_is_too_large_is_named() {
+        let refused = |ask: &PublishAsk| check_text(ask).unwrap_err();
+        let text = "x".repeat(limits::BODY_BYTES);
+        let more = format!("{text}x");
+        let portion = refused(&ask(vec![(Grade::Internal, more.as_str())]));
+        assert!(portion.reason == "BODY_TOO_LARGE" && portion.message.starts_with("a portion has 1048577 bytes"));
+        let together = refused(&ask(vec![(Grade::Internal, text.as_str())]));
+        assert!(together.message.contains("together"), "{together:?}");
+        let coming = |bytes: usize, portions: Vec<(Grade, &str)>| PublishAsk {
+            body: Vec::new(),
+            coming: bytes,
+            ..ask(portions)
+        };
+        assert_eq!(check_text(&coming(limits::TEXT_BYTES, Vec::new())), Ok(()));
+        assert_eq!(refused(&coming(limits::TEXT_BYTES + 1, Vec::new())).reason, "BODY_TOO_LARGE");
+        assert_eq!(refused(&coming(1, vec![(Grade::Internal, "x")])).reason, "TOO_MANY_PORTIONS");
     }
 
     #[test]

@@ -2,13 +2,14 @@
 
 use super::core::Core;
 use super::door::Caller;
+use super::reading::Reading;
 use super::records::{Opened, Showing, check_purpose};
 use crate::audit::{Action as AuditAction, Stage};
 use crate::domain::fault::{Fault, FaultKind};
 use crate::domain::ids::RecordId;
 use crate::ledger::VersionEntry;
 use crate::policy::{Action, Decision};
-use crate::vault::Parts;
+use crate::vault::{Content, Parts, VaultError};
 
 /// A record as it is held, with what the ledger says of it.
 pub struct SealedCopy {
@@ -33,6 +34,22 @@ impl Core {
         (record, version): (RecordId, u32),
         purpose: &str,
     ) -> Result<SealedCopy, Fault> {
+        match self.export_in_pieces(caller, (record, version), purpose).await? {
+            (copy, None) => Ok(copy),
+            (_, Some(_)) => Err(VaultError::Whole.into()),
+        }
+    }
+
+    /// The same of any size: with what is too large for one piece come its ciphertexts, which are not in its envelope then.
+    ///
+    /// # Errors
+    /// As [`Core::export`].
+    pub async fn export_in_pieces(
+        &self,
+        caller: &Caller,
+        (record, version): (RecordId, u32),
+        purpose: &str,
+    ) -> Result<(SealedCopy, Option<Content>), Fault> {
         check_purpose(purpose)?;
         let ledger_index = self.cluster.applied();
         let card = self.find(&self.state(), &record, version);
@@ -42,8 +59,8 @@ impl Core {
         let _logged = self.log(caller, &act, Stage::Single, &decision).await?;
         let Some(card) = card.as_ref().filter(|_| decision.is_allow()) else { return Err(told(&decision, &opens)) };
         let held = self.load(card)?;
-        let parts = held.parts();
-        Ok(SealedCopy { version: held.committed.version, parts, committed: held.committed, ledger_index })
+        let (parts, content) = self.vault.copy_in_pieces(&held)?;
+        Ok((SealedCopy { version: held.committed.version, parts, committed: held.committed, ledger_index }, content))
     }
 
     /// The texts of an own record's version (0: the newest) in clear, with those portions of its lower classes that the person
@@ -58,13 +75,34 @@ impl Core {
         purpose: &str,
     ) -> Result<Opened, Fault> {
         check_purpose(purpose)?;
+        let refusal = self.kept_in(caller, (record, version), purpose);
+        let shown = self.show_texts(caller, (record, version), purpose, Showing::Exported).await;
+        shown.map_err(|fault| if fault.kind == FaultKind::NotFound { refusal } else { fault })
+    }
+
+    /// The same with texts that are read piece by piece.
+    ///
+    /// # Errors
+    /// As [`Core::export`].
+    pub async fn export_clear_in_pieces(
+        &self,
+        caller: &Caller,
+        (record, version): (RecordId, u32),
+        purpose: &str,
+    ) -> Result<Vec<Reading>, Fault> {
+        check_purpose(purpose)?;
+        let refusal = self.kept_in(caller, (record, version), purpose);
+        let shown = self.read_in_pieces(caller, (record, version), purpose, Showing::Exported).await;
+        shown.map_err(|fault| if fault.kind == FaultKind::NotFound { refusal } else { fault })
+    }
+
+    /// What somebody is told who may not take a record out in clear.
+    fn kept_in(&self, caller: &Caller, (record, version): (RecordId, u32), purpose: &str) -> Fault {
         let card = self.find(&self.state(), &record, version);
         let asked = |action: Action| {
             self.reading(caller, action, AuditAction::Export, (record, version), card.as_ref(), purpose).1
         };
-        let (takes, opens) = (asked(Action::RecordExportClear), asked(Action::RecordOpen));
-        let shown = self.show_texts(caller, (record, version), purpose, Showing::Exported).await;
-        shown.map_err(|fault| if fault.kind == FaultKind::NotFound { told(&takes, &opens) } else { fault })
+        told(&asked(Action::RecordExportClear), &asked(Action::RecordOpen))
     }
 }
 

@@ -2,6 +2,7 @@
 //! record, whoever of the agency imports it and from wherever.
 
 use super::amend::record_turn;
+use super::coming::Passing;
 use super::core::Core;
 use super::door::{Act, Caller};
 use super::publish::{PublishAsk, Published, Target};
@@ -11,7 +12,7 @@ use crate::domain::ids::RecordId;
 use crate::domain::label::Label;
 use crate::policy::{Action, Resource};
 use crate::seal::{digest, hmac};
-use crate::vault::PeerVault;
+use crate::vault::{Coming, PeerVault, Pieces};
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -84,6 +85,40 @@ impl Core {
         ask: PublishAsk,
         peers: Arc<dyn PeerVault>,
     ) -> Result<(Imported, Published), Fault> {
+        self.import_once(caller, (source, content), ask, None, peers).await
+    }
+
+    /// The same with a body that comes in pieces, as with [`Core::publish_coming`]; none is read of what is known as it is. The
+    /// digest of what is at the source is stated, for it is asked for before the body is there.
+    ///
+    /// # Errors
+    /// As [`Core::import`], and what is wrong with the body.
+    pub async fn import_coming(
+        &self,
+        caller: &Caller,
+        (source, content): (&str, &[u8]),
+        ask: PublishAsk,
+        pieces: &mut dyn Pieces,
+        peers: Arc<dyn PeerVault>,
+    ) -> Result<(Imported, Published), Fault> {
+        if content.is_empty() {
+            return Err(Fault::usage("INVALID", "an import in pieces states the digest of its content"));
+        }
+        let bytes = ask.coming;
+        let mut passing = Passing::new(pieces, bytes);
+        let coming = Coming { bytes, pieces: &mut passing };
+        let done = self.import_once(caller, (source, content), ask, Some(coming), peers).await;
+        done.map_err(|fault| passing.wrong().unwrap_or(fault))
+    }
+
+    async fn import_once(
+        &self,
+        caller: &Caller,
+        (source, content): (&str, &[u8]),
+        ask: PublishAsk,
+        coming: Option<Coming<'_>>,
+        peers: Arc<dyn PeerVault>,
+    ) -> Result<(Imported, Published), Fault> {
         if source.is_empty() || source.len() > SOURCE_BYTES {
             return Err(Fault::usage("BAD_SOURCE", format!("a source has 1 to {SOURCE_BYTES} bytes")));
         }
@@ -104,7 +139,7 @@ impl Core {
         let Some((record, version)) = self.vault.by_request(&request) else {
             let target =
                 Target { record: self.new_record(), version: 1, request, content: Some(content), amends: None };
-            return Ok((Imported::New, on_ledger(self.publish_as(caller, ask, target, peers).await?)?));
+            return Ok((Imported::New, on_ledger(self.publish_as(caller, ask, coming, target, peers).await?)?));
         };
         let state = self.state();
         let version_after = version.saturating_add(1);
@@ -140,7 +175,7 @@ impl Core {
             return Err(Fault::conflict("VERSION_CONFLICT", "it was amended since it was imported")
                 .hint("bring the change in with `hufu record amend`"));
         }
-        Ok((Imported::Updated, on_ledger(self.publish_as(caller, ask, target, peers).await?)?))
+        Ok((Imported::Updated, on_ledger(self.publish_as(caller, ask, coming, target, peers).await?)?))
     }
 
     /// Whether a source is known is told only to those who may publish it.

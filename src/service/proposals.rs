@@ -69,7 +69,7 @@ impl Core {
             let waiting: Vec<RecordId> = waiting.map(|(record, _)| record).collect();
             let (vault, of) = (Arc::clone(&self.vault), Arc::clone(&state));
             let found =
-                aside(move || waiting.iter().filter_map(|r| proposed(&vault, &of, r)).collect::<Vec<_>>()).await?;
+                self.aside(move || waiting.iter().filter_map(|r| proposed(&vault, &of, r)).collect::<Vec<_>>()).await?;
             let seen = found.into_iter().filter(|p| self.may(caller, Action::RecordList, &p.card(), "").is_allow());
             shown.extend(seen.filter(|p| p.proposal.stand == Stand::Waiting).take(limit));
         }
@@ -88,12 +88,12 @@ impl Core {
             return Err(fault);
         }
         let vault = Arc::clone(&self.vault);
-        let lines = aside(move || {
+        let lines = self.aside(move || {
             let mut lines = Vec::with_capacity(shown.len());
             for p in shown {
                 // Decided meanwhile.
                 let Some(held) = vault.held_proposal(&state, &p.record, p.version)? else { continue };
-                let Some(disclosed) = super::records::shown(&vault, &held, &receipt) else { continue };
+                let Some(disclosed) = super::records::shown(&vault, &held, &receipt, 0) else { continue };
                 lines.push(ProposalLine {
                     record: p.record,
                     version: p.version,
@@ -257,7 +257,7 @@ impl Core {
     /// Whether it could be published now as it was when it was proposed. The kind is sealed; the intent lets it be read.
     fn check_publishable(&self, state: &State, found: &Proposed, receipt: &AuditReceipt) -> Result<(), Fault> {
         let held = self.vault.held_proposal(state, &found.record, found.version)?;
-        let meta = self.vault.disclose(&held.ok_or(VaultError::Decided)?, receipt)?.meta;
+        let meta = self.vault.disclose_beginning(&held.ok_or(VaultError::Decided)?, receipt, 0)?.meta;
         let author = self.directory.by_handle(&found.proposal.author).filter(|p| !p.suspended);
         let author = author.and_then(|p| self.person_as_caller(&p.name));
         for class in &found.classes {
@@ -270,6 +270,11 @@ impl Core {
             }
         }
         check_still(state, &self.agency, &found.classes, &meta, self.clock.now())
+    }
+
+    /// Reads and opens away from the threads that answer calls.
+    async fn aside<T: Send + 'static>(&self, work: impl FnOnce() -> T + Send + 'static) -> Result<T, Fault> {
+        self.disk.aside(work).await.ok_or_else(|| Fault::internal("INTERNAL", "what was read aside panicked"))
     }
 
     /// The answer to whoever may not see a proposal, or when there is none: one intent, one evaluation (P21).
@@ -334,11 +339,6 @@ fn proposed(vault: &Vault, state: &State, record: &RecordId) -> Option<Proposed>
         tracing::error!(%record, %error, "a proposal does not verify");
         None
     })
-}
-
-/// Reads and opens away from the threads that answer calls.
-async fn aside<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, Fault> {
-    tokio::task::spawn_blocking(work).await.map_err(|e| Fault::internal("INTERNAL", e.to_string()))
 }
 
 /// Whether somebody wrote it, or decides on what others write.

@@ -1,6 +1,7 @@
 //! Publishing (flow "Publish" of the architecture, P17).
 
 use super::amend::Amends;
+use super::coming::Passing;
 use super::core::Core;
 use super::door::{Act, Caller};
 use super::draft::Drafts;
@@ -19,7 +20,7 @@ use crate::domain::time::Millis;
 use crate::ledger::{CommandReply, State};
 use crate::policy::{Action, Decision, DenyKind, Resource};
 use crate::seal::digest;
-use crate::vault::{Parts, PeerVault, Prepared, PushState, Stand};
+use crate::vault::{Coming, Outgoing, PeerVault, Pieces, Prepared, PushState, Stand};
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
@@ -44,8 +45,10 @@ pub enum Wait {
 pub struct PublishAsk {
     /// Title.
     pub title: String,
-    /// Body, UTF-8.
+    /// Body, UTF-8; empty when it comes in pieces.
     pub body: Vec<u8>,
+    /// Bytes of a body that comes in pieces; 0 when none does.
+    pub coming: usize,
     /// Further texts, at the record's grade or lower.
     pub portions: Vec<PortionAsk>,
     /// Grade of the record: that of its highest portion.
@@ -172,6 +175,35 @@ impl Core {
         ask: PublishAsk,
         peers: Arc<dyn PeerVault>,
     ) -> Result<Published, Fault> {
+        self.publish_once(caller, ask, None, peers).await
+    }
+
+    /// Publishes a record whose body comes in pieces. None is read before everything that is said of it was checked and its
+    /// intent is durable; it is sealed as it comes, and a body that does not come whole leaves nothing.
+    ///
+    /// # Errors
+    /// As [`Core::publish`], and what is wrong with the body.
+    pub async fn publish_coming(
+        &self,
+        caller: &Caller,
+        ask: PublishAsk,
+        pieces: &mut dyn Pieces,
+        peers: Arc<dyn PeerVault>,
+    ) -> Result<Published, Fault> {
+        let bytes = ask.coming;
+        let mut passing = Passing::new(pieces, bytes);
+        let coming = Coming { bytes, pieces: &mut passing };
+        let done = self.publish_once(caller, ask, Some(coming), peers).await;
+        done.map_err(|fault| passing.wrong().unwrap_or(fault))
+    }
+
+    async fn publish_once(
+        &self,
+        caller: &Caller,
+        ask: PublishAsk,
+        coming: Option<Coming<'_>>,
+        peers: Arc<dyn PeerVault>,
+    ) -> Result<Published, Fault> {
         let request = self.request_key(caller, &ask.request_id);
         let _turn = self.in_progress.begin(request)?;
         if let Some((record, version)) = self.vault.by_request(&request) {
@@ -186,7 +218,7 @@ impl Core {
             };
         }
         let target = Target { record: self.new_record(), version: 1, request, content: None, amends: None };
-        self.publish_as(caller, ask, target, peers).await
+        self.publish_as(caller, ask, coming, target, peers).await
     }
 
     /// Publishes as this version of this record. A disk that is nearly full refuses it before anything is written.
@@ -194,6 +226,7 @@ impl Core {
         &self,
         caller: &Caller,
         ask: PublishAsk,
+        mut coming: Option<Coming<'_>>,
         target: Target,
         peers: Arc<dyn PeerVault>,
     ) -> Result<Published, Fault> {
@@ -222,12 +255,16 @@ impl Core {
                 continue;
             }
             let targets = targets(&state, &draft.label.audience(), &self.agency);
-            let Prepared { object, command } = self.vault.prepare(&state, draft, now, &mut RandomOf(self)).await?;
+            let random = &mut RandomOf(self);
+            let Prepared { object, command } = match coming.take() {
+                // A body that comes in pieces has no portions beside it, so this is the only draft.
+                Some(coming) => self.vault.prepare_coming(&state, draft, coming, now, random).await?,
+                None => self.vault.prepare(&state, draft, now, random).await?,
+            };
             if proposed {
                 continue;
             }
-            let parts = (object.envelope.to_bytes(), object.grant.to_bytes(), object.audience.to_bytes());
-            spawn_pushes(&mut pushes, part, (&self.pushes, &peers), parts, targets);
+            spawn_pushes(&mut pushes, part, (&self.pushes, &peers), self.vault.sent(&object), targets);
             commands.push(command);
         }
         let mut index = None;
@@ -470,17 +507,17 @@ fn spawn_pushes(
     pushes: &mut JoinSet<Pushed>,
     part: usize,
     (room, peers): (&Pushes, &Arc<dyn PeerVault>),
-    parts: Parts,
+    object: Outgoing,
     targets: Vec<(AgencyId, NodeId)>,
 ) {
-    let bytes = parts.0.len() + parts.1.len() + parts.2.len();
-    let parts = Arc::new(parts);
+    let bytes = object.bytes_in_memory();
+    let object = Arc::new(object);
     for (agency, node) in targets {
         let Some(push) = room.begin(node, bytes) else { continue };
-        let (peers, parts) = (Arc::clone(peers), Arc::clone(&parts));
+        let (peers, object) = (Arc::clone(peers), Arc::clone(&object));
         pushes.spawn(async move {
             let _turn = push.turn().await;
-            let outcome = peers.push(node, &parts).await;
+            let outcome = peers.push(node, &object).await;
             (part, agency, outcome)
         });
     }
@@ -489,6 +526,7 @@ fn spawn_pushes(
 /// About what a publish writes here: its texts, sealed, with keys, index entry and the command for the ledger.
 fn weight(ask: &PublishAsk) -> u64 {
     let texts = ask.portions.iter().map(|p| p.text.len()).fold(ask.body.len(), usize::saturating_add);
+    let texts = texts.saturating_add(ask.coming);
     let with_keys = texts.saturating_add(PARTS_BYTES);
     u64::try_from(with_keys.saturating_mul(2)).unwrap_or(u64::MAX)
 }

@@ -43,14 +43,14 @@ pub(super) enum Showing {
 }
 
 impl Showing {
-    fn action(self) -> Action {
+    pub(super) fn action(self) -> Action {
         match self {
             Showing::OnScreen => Action::RecordOpen,
             Showing::Exported => Action::RecordExportClear,
         }
     }
 
-    fn audit(self) -> AuditAction {
+    pub(super) fn audit(self) -> AuditAction {
         match self {
             Showing::OnScreen => AuditAction::Open,
             Showing::Exported => AuditAction::Export,
@@ -206,7 +206,7 @@ impl Core {
         let mut lines = Vec::with_capacity(shown.len());
         let mut by_origin: BTreeMap<AgencyId, Vec<(RecordId, u32)>> = BTreeMap::new();
         for held in shown {
-            let Some(disclosed) = self.shown(&held, &receipt) else { continue };
+            let Some(disclosed) = self.shown(&held, &receipt, 0) else { continue };
             by_origin.entry(held.label.originator.clone()).or_default().push((held.record(), held.version()));
             lines.push(Listed {
                 record: held.record(),
@@ -287,9 +287,10 @@ impl Core {
         .ok_or_else(Fault::not_found)
     }
 
-    /// One of many records to show. What does not open is left out: the intent named it, and the operator is told.
-    pub(super) fn shown(&self, held: &Held, receipt: &AuditReceipt) -> Option<Disclosed> {
-        shown(&self.vault, held, receipt)
+    /// One of many records to show, with the first `most` bytes of its texts. What does not open is left out: the intent named
+    /// it, and the operator is told.
+    pub(super) fn shown(&self, held: &Held, receipt: &AuditReceipt, most: usize) -> Option<Disclosed> {
+        shown(&self.vault, held, receipt, most)
     }
 
     /// The policies' answer on a held version.
@@ -332,8 +333,8 @@ impl Core {
 }
 
 /// As [`Core::shown`], for a thread that has the vault alone.
-pub(super) fn shown(vault: &Vault, held: &Held, receipt: &AuditReceipt) -> Option<Disclosed> {
-    let disclosed = vault.disclose(held, receipt);
+pub(super) fn shown(vault: &Vault, held: &Held, receipt: &AuditReceipt, most: usize) -> Option<Disclosed> {
+    let disclosed = vault.disclose_beginning(held, receipt, most);
     disclosed.inspect_err(|error| tracing::error!(record = %held.record(), %error, "a held text does not open")).ok()
 }
 

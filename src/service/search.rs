@@ -9,6 +9,7 @@ use crate::domain::canon::{Canon, Reader, Writer};
 use crate::domain::fault::Fault;
 use crate::domain::ids::{AgencyId, RecordId};
 use crate::domain::label::{Grade, Label};
+use crate::domain::limits;
 use crate::domain::record::Kind;
 use crate::domain::reserve::Work;
 use crate::domain::time::Millis;
@@ -16,7 +17,7 @@ use crate::ledger::State;
 use crate::policy::{Action, Resource};
 use crate::seal::hmac;
 use crate::search::{Allowed, Document, Match, Query, quietly};
-use crate::vault::{Card, Facts};
+use crate::vault::{Card, Facts, Held};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
@@ -26,6 +27,8 @@ pub const SEARCH_MOST: usize = 200;
 const COUNTED: usize = 10_000;
 /// Most documents of one commit of the index: each commit costs files, syncs and later merges.
 const INDEX_BATCH: usize = 512;
+/// Most bytes of texts of one commit of the index, beside those of its last document: all of them are in memory at a time.
+const INDEX_BATCH_BYTES: usize = 16 << 20;
 /// Scope atom of what needs no agreement here: the own agency's records.
 const OWN: &str = "own";
 
@@ -119,8 +122,8 @@ impl Core {
         let mut hits = Vec::with_capacity(shown.len());
         let mut by_origin: BTreeMap<AgencyId, Vec<(RecordId, u32)>> = BTreeMap::new();
         for held in shown {
-            let Some(disclosed) = self.shown(&held, &receipt) else { continue };
-            // The match may be in any of its texts.
+            // The match may be in any of its texts, as far as they are indexed.
+            let Some(disclosed) = self.shown(&held, &receipt, limits::INDEXED_BYTES) else { continue };
             let texts: Vec<_> = disclosed.portions.iter().map(|p| String::from_utf8_lossy(&p.text)).collect();
             let snippet = query.snippet(&texts.join("\n"));
             let (record, version) = (held.record(), held.version());
@@ -206,16 +209,22 @@ impl Core {
         indexing.cursor = cursor;
         indexing.pending.extend(arrived);
         let looked: Vec<RecordId> = std::iter::from_fn(|| indexing.pending.pop_first()).take(INDEX_BATCH).collect();
-        let more = !indexing.pending.is_empty();
+        let mut more = !indexing.pending.is_empty();
         if !more {
             indexing.pending.append(&mut indexing.waiting);
         }
         let state = self.state();
-        let mut batch = Vec::new();
+        let (mut batch, mut bytes) = (Vec::<Held>::new(), 0usize);
         // Objects are read and opened here; the other tasks of this thread go elsewhere meanwhile.
         tokio::task::block_in_place(|| {
             quietly(|| {
                 for record in looked {
+                    // What has no room in this batch comes with the next one.
+                    if bytes >= INDEX_BATCH_BYTES {
+                        indexing.pending.insert(record);
+                        more = true;
+                        continue;
+                    }
                     // Looked at again in the next round, whatever earlier version stands meanwhile.
                     if self.vault.awaits_commitment(&state, &record) {
                         indexing.waiting.insert(record);
@@ -226,7 +235,10 @@ impl Core {
                             tracing::error!(%record, %error, "a held object does not verify; it is not indexed")
                         }
                         Ok(Some(card)) if known.get(&record).is_none_or(|v| *v < card.version) => {
-                            batch.extend(self.load(&card).ok());
+                            if let Ok(held) = self.load(&card) {
+                                bytes = bytes.saturating_add(held.sealed_bytes().min(limits::INDEXED_BYTES));
+                                batch.push(held);
+                            }
                         }
                         // Known already, or no copy is here that the ledger commits to; a good one arrives anew.
                         Ok(_) => {}

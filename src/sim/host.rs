@@ -2,7 +2,7 @@
 
 use super::dice::Dice;
 use crate::domain::time::{Clock, Millis};
-use crate::journal::{Disk, FaultDisk, Host, JournalError, Leaves, Waker, Work};
+use crate::journal::{Disk, FaultDisk, Host, JournalError, Leaves, Once, Waker, Work};
 use std::collections::BTreeMap;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -10,8 +10,14 @@ use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-/// Longest that a worker is left waiting, in milliseconds: a slow disk.
-const SLOW_MS: u64 = 4;
+/// Longest that a worker is left waiting, in milliseconds.
+const WAIT_MS: u64 = 4;
+/// How long it waits for a slow disk: at least, and how much longer, in milliseconds.
+const SLOW_MS: (u64, u64) = (200, 1_800);
+/// How long what blocks has not begun.
+const ASIDE: Duration = Duration::from_millis(2);
+/// Where a node keeps its ledger's snapshots.
+pub(super) const LEDGER: &str = "/data/ledger";
 /// 2027-01-15, when simulated time begins.
 pub(super) const BEGIN: Millis = Millis(1_800_000_000_000);
 
@@ -29,13 +35,14 @@ pub(super) struct Machine {
     disks: Mutex<BTreeMap<PathBuf, FaultDisk>>,
     dice: Dice,
     free: AtomicU64,
+    slow: Arc<AtomicBool>,
     clock: Arc<SimClock>,
 }
 
 impl Machine {
     pub(super) fn new(dice: Dice) -> Arc<Machine> {
         let free = AtomicU64::new(u64::MAX);
-        Arc::new(Machine { disks: Mutex::default(), dice, free, clock: Arc::default() })
+        Arc::new(Machine { disks: Mutex::default(), dice, free, slow: Arc::default(), clock: Arc::default() })
     }
 
     pub(super) fn clock(&self) -> Arc<SimClock> {
@@ -54,6 +61,11 @@ impl Machine {
         self.free.store(u64::MAX, Ordering::Relaxed);
     }
 
+    /// Whether each sync takes long from now on.
+    pub(super) fn be_slow(&self, slow: bool) {
+        self.slow.store(slow, Ordering::Relaxed);
+    }
+
     /// How much room its disk says it has, in bytes.
     pub(super) fn leave_free(&self, bytes: u64) {
         self.free.store(bytes, Ordering::Relaxed);
@@ -70,6 +82,16 @@ impl Machine {
         let leaves = if dice.one_in(2) { Leaves::Nothing } else { Leaves::Everything };
         disk.fail_at(dice.below(6), leaves);
         Some(path.display().to_string())
+    }
+
+    /// Lets a change of what keeps the ledger's snapshots fail soon.
+    pub(super) fn fail_at_a_snapshot(&self, dice: &Dice) {
+        let leaves = if dice.one_in(2) { Leaves::Nothing } else { Leaves::Everything };
+        // Of the certificate's file and of the snapshot's, five each.
+        let nth = dice.below(10);
+        if let Some(disk) = self.disks.lock().unwrap().get(Path::new(LEDGER)) {
+            disk.fail_at(nth, leaves);
+        }
     }
 
     /// Flips a bit of a sealed body that lies on its disk; the name of the file.
@@ -103,7 +125,16 @@ impl Host for Machine {
     }
 
     fn start(&self, _: &str, work: Work) -> io::Result<Box<dyn Waker>> {
-        Ok(Box::new(Task { work: Arc::new(Mutex::new(work)), called: Arc::default(), dice: self.dice.split() }))
+        let (work, slow) = (Arc::new(Mutex::new(work)), Arc::clone(&self.slow));
+        Ok(Box::new(Task { work, called: Arc::default(), slow, dice: self.dice.split() }))
+    }
+
+    /// Without a thread, too, and no dice: who asks first within a tick is not the seed's to say.
+    fn aside(&self, work: Once) {
+        tokio::spawn(async move {
+            tokio::time::sleep(ASIDE).await;
+            work();
+        });
     }
 }
 
@@ -111,6 +142,7 @@ impl Host for Machine {
 struct Task {
     work: Arc<Mutex<Work>>,
     called: Arc<AtomicBool>,
+    slow: Arc<AtomicBool>,
     dice: Dice,
 }
 
@@ -120,7 +152,11 @@ impl Waker for Task {
             return;
         }
         let (work, called) = (Arc::clone(&self.work), Arc::clone(&self.called));
-        let wait = Duration::from_millis(self.dice.below(SLOW_MS));
+        let ms = match self.slow.load(Ordering::Relaxed) {
+            false => self.dice.below(WAIT_MS),
+            true => SLOW_MS.0 + self.dice.below(SLOW_MS.1),
+        };
+        let wait = Duration::from_millis(ms);
         tokio::spawn(async move {
             tokio::time::sleep(wait).await;
             called.store(false, Ordering::Relaxed);
@@ -137,6 +173,7 @@ impl Waker for Task {
 #[derive(Default)]
 pub(super) struct SimClock {
     tick: AtomicU64,
+    passed: AtomicU64,
     wrong_by: AtomicI64,
 }
 
@@ -144,6 +181,11 @@ impl SimClock {
     /// Milliseconds since the world began.
     pub(super) fn set(&self, tick: u64) {
         self.tick.store(tick, Ordering::Relaxed);
+    }
+
+    /// How many milliseconds went by besides, in which nothing happened anywhere.
+    pub(super) fn let_pass(&self, ms: u64) {
+        self.passed.store(ms, Ordering::Relaxed);
     }
 
     /// Sets the clock wrong by so many milliseconds.
@@ -154,7 +196,8 @@ impl SimClock {
 
 impl Clock for SimClock {
     fn now(&self) -> Millis {
-        let right = BEGIN.0.saturating_add(self.tick.load(Ordering::Relaxed));
+        let passed = self.passed.load(Ordering::Relaxed);
+        let right = BEGIN.0.saturating_add(self.tick.load(Ordering::Relaxed)).saturating_add(passed);
         Millis(right.saturating_add_signed(self.wrong_by.load(Ordering::Relaxed)))
     }
 

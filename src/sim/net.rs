@@ -12,7 +12,7 @@ use crate::domain::notice::Precedence;
 use crate::identity::{Protocol, SpiffeName, VerifiedPeer};
 use crate::notice::SignedReceipt;
 use crate::service::{PeerComplaints, PeerPost, PeerReports, Position, Positions, Posted};
-use crate::vault::{Parts, PeerVault, PushState};
+use crate::vault::{Outgoing, Parts, PeerVault, Pieces, PushState};
 use crate::wire::fault_of;
 use crate::wire::pb::peer::{
     self, access_server::Access, consensus_server::Consensus, position_server::Position as _, post_server::Post,
@@ -27,6 +27,8 @@ use tokio::sync::oneshot;
 use tokio::time::timeout;
 use tonic::{Code, Request, Response, Status};
 
+/// What a piece of a snapshot is called.
+const SNAPSHOT: &str = "snapshot";
 const ASK: Duration = Duration::from_secs(1);
 const TRANSFER: Duration = Duration::from_secs(10);
 const DELIVER: Duration = Duration::from_secs(2);
@@ -80,8 +82,10 @@ struct Lines {
     loses_one_in: u64,
     slowest_ms: u64,
     trace: Vec<String>,
-    /// Objects that were handed to a node: (record id in words, node).
-    handed: Vec<(String, NodeId)>,
+    /// Pieces of snapshots that arrived since somebody looked: (from, to).
+    pieces: Vec<(NodeId, NodeId)>,
+    /// Objects that were handed to a node: (record id in words, node, when).
+    handed: Vec<(String, NodeId, u64)>,
 }
 
 /// The network; clones are the same one.
@@ -121,6 +125,11 @@ impl Net {
         self.lines().cut.insert((from, to));
     }
 
+    /// A node reaches everybody again, and everybody reaches it.
+    pub(super) fn join(&self, node: NodeId) {
+        self.lines().cut.retain(|(from, to)| *from != node && *to != node);
+    }
+
     /// Every line is whole again.
     pub(super) fn heal(&self) {
         let mut lines = self.lines();
@@ -140,9 +149,14 @@ impl Net {
         self.lines().trace.clone()
     }
 
-    /// Which objects were handed to which nodes.
-    pub(super) fn handed(&self) -> Vec<(String, NodeId)> {
+    /// Which objects were handed to which nodes, and when.
+    pub(super) fn handed(&self) -> Vec<(String, NodeId, u64)> {
         self.lines().handed.clone()
+    }
+
+    /// Which pieces of snapshots arrived since the last time: (from, to).
+    pub(super) fn take_pieces(&self) -> Vec<(NodeId, NodeId)> {
+        std::mem::take(&mut self.lines().pieces)
     }
 
     /// Lets everything arrive that is due at this tick.
@@ -160,6 +174,9 @@ impl Net {
                 lines.trace.push(line);
                 if lost {
                     continue;
+                }
+                if what == SNAPSHOT && !answer {
+                    lines.pieces.push((from, to));
                 }
                 let target = lines.up.get(&to).cloned();
                 (sent, target)
@@ -219,7 +236,9 @@ impl Net {
 
     fn hand(&self, to: NodeId, envelope: &[u8]) {
         let Ok(envelope) = crate::seal::Envelope::from_bytes(envelope) else { return };
-        self.lines().handed.push((envelope.header().id.to_string(), to));
+        let mut lines = self.lines();
+        let now = lines.tick;
+        lines.handed.push((envelope.header().id.to_string(), to, now));
     }
 }
 
@@ -235,6 +254,13 @@ impl Link {
         let peer = VerifiedPeer::for_test(self.own.name.clone(), "1", self.own.key);
         request.extensions_mut().insert(peer.speaking(protocol));
         request
+    }
+
+    /// Why a node refuses this one when it asks for its position, without a line between them; none if it answers.
+    pub(super) async fn refused_by(&self, node: NodeId) -> Option<&'static str> {
+        let served = self.net.lines().up.get(&node).cloned()?;
+        let asked = served.nodes.ask(self.request(peer::PositionRequest { at: 0 }, Protocol::Calls)).await;
+        asked.err().map(|status| fault_of(&status).reason)
     }
 
     async fn within<R>(&self, limit: Duration, asked: impl Future<Output = Option<R>>) -> Result<R, String> {
@@ -263,7 +289,7 @@ impl PeerCalls for Link {
         let what = match kind {
             CallKind::Append => "append",
             CallKind::Vote => "vote",
-            CallKind::Snapshot => "snapshot",
+            CallKind::Snapshot => SNAPSHOT,
             CallKind::Forward => "forward",
             _ => "consensus",
         };
@@ -292,8 +318,8 @@ impl Positions for Link {
 }
 
 impl PeerVault for Link {
-    fn push<'a>(&'a self, node: NodeId, parts: &'a Parts) -> Boxed<'a, Result<PushState, String>> {
-        let (envelope, grant, audience) = parts.clone();
+    fn push<'a>(&'a self, node: NodeId, object: &'a Outgoing) -> Boxed<'a, Result<PushState, String>> {
+        let (envelope, grant, audience) = object.parts.clone();
         self.net.hand(node, &envelope);
         let message = peer::PushRequest { objects: vec![peer::Sealed { envelope, grant, audience }] };
         let request = self.request(message, Protocol::Calls);
@@ -325,6 +351,11 @@ impl PeerVault for Link {
                 reply => Ok(said(reply)?.object.map(|o| (o.envelope, o.grant, o.audience))),
             }
         })
+    }
+
+    /// Nobody here publishes what is large.
+    fn content(&self, _: NodeId, _: [u8; 32], _: [u8; 32]) -> Boxed<'_, Result<Box<dyn Pieces>, String>> {
+        Box::pin(async { Err("nothing lies apart here".to_owned()) })
     }
 }
 

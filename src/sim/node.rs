@@ -1,10 +1,10 @@
 //! One node: opened by `node::rooms` over its simulated machine, and reached over the simulated network.
 
 use super::dice::Dice;
-use super::host::Machine;
+use super::host::{LEDGER, Machine};
 use super::net::{Card, Link, Net, Served};
 use crate::api::{NodeGate, NodeServices, PostServices};
-use crate::cluster::{Cluster, ClusterOptions, Materialise, Timings};
+use crate::cluster::{Cluster, ClusterOptions, Cuts, Materialise, Timings};
 use crate::config::NodeConfig;
 use crate::domain::canon::Canon;
 use crate::domain::fault::Fault;
@@ -13,27 +13,60 @@ use crate::domain::label::Grade;
 use crate::domain::person::Role;
 use crate::identity::{Person, SpiffeName, VerifiedPeer};
 use crate::journal::Host;
-use crate::ledger::{Authority, Descriptor, NodeEntry, SignedGenesis, node_id};
+use crate::ledger::{Authority, Charter, Descriptor, NodeEntry, SignedGenesis, node_id};
 use crate::node::rooms::{self, Ground, Own, Plugs, Registers};
-use crate::seal::{Counter, KeyRing, SigningKey, digest};
+use crate::seal::{Counter, KeyRing, SealError, SigningKey, digest};
 use crate::search::Indexes;
 use crate::service::{Bell, Caller, Core, PeerPost, Ring};
 use std::sync::Arc;
 use tokio::runtime::Handle;
 use tokio::sync::watch;
 
-/// Everybody who acts in a simulation.
+/// Everybody who writes and reads in a simulation.
 pub(super) const PERSON: &str = "li";
+/// Everybody who is the second person of what others mark.
+const CLASSIFIER: &str = "wang";
 const CEILING: Grade = Grade::Secret;
 
-/// One agency of the federation, with its secrets.
+/// A node of an agency, with its secrets.
 pub(super) struct Member {
     pub(super) id: AgencyId,
+    /// Its name in its agency.
+    pub(super) local: &'static str,
     pub(super) node: NodeId,
-    pub(super) officer: (PersonHandle, SigningKey),
+    pub(super) officers: [(PersonHandle, SigningKey); 2],
+    /// The agency with its first node.
     pub(super) descriptor: Descriptor,
-    seed: u64,
+    secrets: Secrets,
     federation: FederationId,
+}
+
+/// What a key ring is made of.
+#[derive(Clone, Copy)]
+struct Secrets {
+    seed: u64,
+    /// The seed of the agency's first node, for another one.
+    first: Option<u64>,
+}
+
+impl Secrets {
+    fn ring(self) -> Result<KeyRing, SealError> {
+        let own = |seed| KeyRing::create(CEILING, &mut Counter::at(seed));
+        match self.first {
+            None => own(self.seed),
+            Some(first) => own(first)?.for_another_node(&mut Counter::at(self.seed)),
+        }
+    }
+}
+
+/// What a node is started with.
+pub(super) struct Start<'a> {
+    pub(super) genesis: &'a SignedGenesis,
+    pub(super) machine: &'a Arc<Machine>,
+    pub(super) net: &'a Net,
+    pub(super) dice: &'a Dice,
+    pub(super) cuts: Cuts,
+    pub(super) charter: Option<Charter>,
 }
 
 /// A node that runs.
@@ -45,9 +78,11 @@ pub(super) struct Up {
 }
 
 impl Member {
+    /// The first node of an agency.
     pub(super) fn new(id: &str, seed: u64) -> Member {
+        let secrets = Secrets { seed, first: None };
         let (id, federation): (AgencyId, FederationId) = (id.parse().unwrap(), "test".parse().unwrap());
-        let ring = KeyRing::create(CEILING, &mut Counter::at(seed)).unwrap();
+        let ring = secrets.ring().unwrap();
         let officers = [1u8, 2].map(|n| {
             let seed = digest("test.officer", &[id.as_str().as_bytes(), &[n]]);
             (PersonHandle::from_bytes([seed[0]; 16]), SigningKey::from_seed(&seed).unwrap())
@@ -57,6 +92,8 @@ impl Member {
             roles: [Role::SecurityOfficer].into(),
             key: key.public(),
         };
+        let (handle, key) = classifier_of(&id);
+        let classifier = Authority { handle, roles: [Role::Classifier].into(), key: key.public() };
         let grades = Grade::ALL.into_iter().filter(|g| *g <= CEILING);
         let descriptor = Descriptor {
             agency: id.clone(),
@@ -68,50 +105,69 @@ impl Member {
             root: id.as_str().into(),
             nodes: vec![NodeEntry { local: "1".into(), key: ring.signing_key().unwrap().public(), place: None }],
             grade_keys: grades.map(|g| ring.grade_public(g).unwrap()).collect(),
-            authorities: officers.iter().map(authority).collect(),
+            authorities: officers.iter().map(authority).chain([classifier]).collect(),
         };
-        let [officer, _] = officers;
-        Member { node: node_id(&id, "1"), id, officer, descriptor, seed, federation }
+        Member { node: node_id(&id, "1"), id, local: "1", officers, descriptor, secrets, federation }
+    }
+
+    /// The second node of the same agency.
+    pub(super) fn second(&self, seed: u64) -> Member {
+        let first = Member::new(self.id.as_str(), self.secrets.seed);
+        let secrets = Secrets { seed, first: Some(self.secrets.seed) };
+        Member { node: node_id(&self.id, "2"), local: "2", secrets, ..first }
     }
 
     fn ring(&self) -> KeyRing {
-        KeyRing::create(CEILING, &mut Counter::at(self.seed)).unwrap()
+        self.secrets.ring().unwrap()
+    }
+
+    /// As the ledger is to have it.
+    pub(super) fn entry(&self) -> NodeEntry {
+        NodeEntry { local: self.local.into(), key: self.ring().signing_key().unwrap().public(), place: None }
+    }
+
+    /// Who it is to others.
+    pub(super) fn card(&self) -> Card {
+        let name = SpiffeName::node(&self.id, &self.federation, self.local).unwrap();
+        Card { node: self.node, name, key: *self.ring().signing_key().unwrap().public().as_bytes() }
     }
 
     fn config(&self) -> NodeConfig {
-        let id = &self.id;
+        let Member { id, local, .. } = self;
         let nowhere = "genesis = 'g'\nca = 'c'\ncert = 'c'\nkeyring = 'k'\npassphrase = 'p'\n";
         let listen = "[listen]\npeople = '127.0.0.1:1'\nnodes = '127.0.0.1:2'\nnotices = '127.0.0.1:3'\n";
-        toml::from_str(&format!("agency = '{id}'\nnode = '1'\ndata = '/data'\n{nowhere}{listen}")).unwrap()
+        toml::from_str(&format!("agency = '{id}'\nnode = '{local}'\ndata = '/data'\n{nowhere}{listen}")).unwrap()
     }
 
     fn person_key(&self) -> [u8; 32] {
         digest("test.person", &[self.id.as_str().as_bytes()])
     }
 
-    /// The one person who acts for this agency.
+    /// The person who acts for this agency.
     pub(super) fn caller(&self, core: &Core) -> Result<Caller, Fault> {
         let name = SpiffeName::person(&self.id, &self.federation, PERSON)?;
         core.caller(&VerifiedPeer::for_test(name, "2", self.person_key()))
     }
 
+    /// Its second person, who decides on what the first one proposes, with the key that signs that.
+    pub(super) fn classifier(&self, core: &Core) -> Result<(Caller, PersonHandle, SigningKey), Fault> {
+        let name = SpiffeName::person(&self.id, &self.federation, CLASSIFIER)?;
+        let (handle, key) = classifier_of(&self.id);
+        let caller = core.caller(&VerifiedPeer::for_test(name, "3", *key.public().as_bytes()))?;
+        Ok((caller, handle, key))
+    }
+
     /// Starts its node on a machine, as `node::assemble` does, without listeners.
-    pub(super) async fn start(
-        &self,
-        genesis: &SignedGenesis,
-        machine: &Arc<Machine>,
-        net: &Net,
-        dice: &Dice,
-    ) -> Result<(Up, Served), Fault> {
+    pub(super) async fn start(&self, with: Start<'_>) -> Result<(Up, Served), Fault> {
+        let Start { genesis, machine, net, dice, cuts, charter } = with;
         let config = self.config();
-        let name = SpiffeName::node(&self.id, &self.federation, "1")?;
-        let signer = self.ring().signing_key()?;
-        let own = Card { node: self.node, name, key: *signer.public().as_bytes() };
-        let link = Arc::new(Link { own, net: net.clone() });
+        let link = Arc::new(Link { own: self.card(), net: net.clone() });
         let host: Arc<dyn Host> = Arc::clone(machine) as Arc<dyn Host>;
         let registers = Registers::open(&config, host.as_ref())?;
-        if registers.directory.list().is_empty() {
-            registers.directory.put(self.person(), 0).await?;
+        for person in self.people() {
+            if registers.directory.by_name(&person.name).is_none() {
+                registers.directory.put(person, 0).await?;
+            }
         }
         // The draw of an election's timeout is the seed's, not openraft's.
         let election = 300 + dice.below(300);
@@ -120,13 +176,14 @@ impl Member {
             node: self.node,
             host: Arc::clone(&host),
             materialised: Materialise::Never,
-            dir: config.data.join("ledger"),
+            dir: LEDGER.into(),
             genesis: genesis.to_canon(),
             timings: Timings { heartbeat_ms: 50, election_min_ms: election, election_max_ms: election + 1 },
+            cuts,
             peers: verified.founders.iter().map(|d| node_id(&d.agency, "1")).filter(|n| *n != self.node).collect(),
             calls: Arc::clone(&link) as Arc<dyn crate::cluster::PeerCalls>,
-            key: signer,
-            charter: None,
+            key: self.ring().signing_key()?,
+            charter,
         })
         .await?;
         let cluster = Arc::new(cluster);
@@ -135,8 +192,8 @@ impl Member {
         let post = PostServices::new(nodes.clone(), Arc::clone(&link) as Arc<dyn PeerPost>);
         let entropy = dice.clone();
         let ground = Ground { host, clock: machine.clock(), entropy: Box::new(move || Box::new(entropy.split())) };
-        let seed = self.seed;
-        let ring = move || KeyRing::create(CEILING, &mut Counter::at(seed)).map_err(Fault::from);
+        let secrets = self.secrets;
+        let ring = move || secrets.ring().map_err(Fault::from);
         let own = Own { node: self.node, genesis: (verified, Vec::new()), ring: Box::new(ring) };
         let (indexes, _) = Indexes::open(&config.data.join("search"), Default::default(), Box::new(dice.split()))?;
         let plugs = Plugs {
@@ -155,6 +212,19 @@ impl Member {
         Ok((Up { core, link, _stop: stop }, served))
     }
 
+    fn people(&self) -> [Person; 2] {
+        let (handle, key) = classifier_of(&self.id);
+        let classifier = Person {
+            name: CLASSIFIER.into(),
+            handle,
+            roles: [Role::Classifier].into(),
+            public_key: *key.public().as_bytes(),
+            serial: "3".into(),
+            ..self.person()
+        };
+        [self.person(), classifier]
+    }
+
     fn person(&self) -> Person {
         Person {
             name: PERSON.into(),
@@ -171,6 +241,14 @@ impl Member {
             salt: [7; 32],
         }
     }
+}
+
+/// Handle and key of an agency's second person.
+fn classifier_of(agency: &AgencyId) -> (PersonHandle, SigningKey) {
+    let seed = digest("test.classifier", &[agency.as_str().as_bytes()]);
+    let mut handle = [0; 16];
+    handle.copy_from_slice(&seed[..16]);
+    (PersonHandle::from_bytes(handle), SigningKey::from_seed(&seed).unwrap())
 }
 
 /// Wakes nobody.

@@ -1,13 +1,16 @@
-//! What people do: publish, open, send notices. Each act is told to the oracle with its answer, if one came.
+//! What people do: publish, amend, propose and decide, open, send notices and take them back. Each act is told to the oracle
+//! with its answer, if one came.
 
 use super::oracle::Claim;
-use super::world::{Site, World, agreements};
+use super::world::World;
+use crate::domain::canon::Canon;
 use crate::domain::fault::Fault;
-use crate::domain::ids::{AgencyId, RecordId};
+use crate::domain::ids::{AgencyId, NodeId, RecordId};
 use crate::domain::label::Grade;
 use crate::domain::notice::Precedence;
 use crate::domain::record::Kind;
-use crate::service::{NoticeAsk, Patience, PublishAsk, Wait};
+use crate::service::{AmendAsk, NoticeAsk, Patience, ProposalsAsk, PublishAsk, Published, Wait};
+use crate::vault::Approval;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,31 +18,54 @@ use std::time::Duration;
 impl World {
     /// Somebody does something at a node that runs.
     pub(super) fn somebody_acts(&mut self) {
-        let up: Vec<usize> = (0..self.sites.len()).filter(|n| self.sites[*n].up().is_some()).collect();
+        let works = |n: &usize| self.sites[*n].up().is_some() && self.sites[*n].is_member();
+        let up: Vec<usize> = (0..self.sites.len()).filter(works).collect();
         if up.is_empty() {
             return;
         }
         let n = *self.dice.pick(&up);
-        match self.dice.below(10) {
-            // Third only reads: its bodies may be damaged, and are then fetched again.
-            0..=3 if self.sites[n].member.id.as_str() != "third" => self.publish(n),
-            0..=6 => self.open(n),
-            _ => self.send(n),
+        // Third only reads: its bodies may be damaged, and are then fetched again. So does an agency's second node: what it
+        // published would be gone with it.
+        let (first, third) = (self.sites[n].member.local == "1", self.sites[n].member.id.as_str() == "third");
+        match self.dice.below(16) {
+            0..=4 if first && !third => self.publish(n),
+            5..=8 if first => self.send(n),
+            9 if first => self.take_back(n),
+            10 | 11 if first && !third => self.amend(n),
+            12 | 13 if first && !third => self.decide(n),
+            _ => self.open(n),
         }
     }
 
-    fn publish(&mut self, n: usize) {
-        let (id, audience) = self.dice.pick(&agreements()).clone();
-        let audience: BTreeSet<AgencyId> = audience;
-        let mut request_id = [0; 16];
-        crate::domain::time::Entropy::fill(&mut self.dice, &mut request_id);
+    fn patience(&self) -> Patience {
         let wait = *self.dice.pick(&[Wait::None, Wait::One, Wait::All]);
         let timeout = Duration::from_millis(500 + self.dice.below(3_000));
+        Patience { wait, wait_for: Duration::from_millis(500), timeout }
+    }
+
+    fn request_id(&mut self) -> [u8; 16] {
+        let mut id = [0; 16];
+        crate::domain::time::Entropy::fill(&mut self.dice, &mut id);
+        id
+    }
+
+    pub(super) fn publish(&mut self, n: usize) {
+        let own = &self.sites[n].member.id;
+        let agreed: Vec<_> = self.agreed.iter().filter(|(_, parties)| parties.contains(own)).collect();
+        // A newcomer has none yet.
+        if agreed.is_empty() {
+            return;
+        }
+        let (id, audience) = (*self.dice.pick(&agreed)).clone();
+        // No guide covers a state secret here: a second person decides on it.
+        let grade = if self.dice.one_in(4) { Grade::Confidential } else { Grade::Internal };
+        let (patience, request_id) = (self.patience(), self.request_id());
         let ask = PublishAsk {
             title: "演练".into(),
             body: "正文".repeat(1 + self.dice.below(40) as usize).into(),
+            coming: 0,
             portions: Vec::new(),
-            grade: Grade::Internal,
+            grade,
             compartments: BTreeSet::new(),
             agreement: Some(id.parse().unwrap()),
             release: BTreeSet::new(),
@@ -51,7 +77,7 @@ impl World {
             legal_basis: String::new(),
             retain_until: None,
             caveats: BTreeSet::new(),
-            patience: Patience { wait, wait_for: Duration::from_millis(500), timeout },
+            patience,
             request_id,
         };
         let site = &self.sites[n];
@@ -62,19 +88,135 @@ impl World {
             Err(fault) => return self.oracle.wrong(format!("a person is not known at home: {fault}")),
         };
         let (claims, net) = (self.oracle.claims(), self.net.clone());
+        let gone: BTreeSet<NodeId> = core.state().all_retired().map(|(node, _)| *node).collect();
         let done = async move {
             match core.publish(&caller, ask, link).await {
+                Ok(p) if p.proposed => {
+                    net.tell(format_args!("proposed {}", p.record));
+                    let claim = Claim::Proposed { record: p.record, version: p.version, audience, by: n };
+                    claims.lock().unwrap().push(claim);
+                }
                 Ok(p) => {
                     net.tell(format_args!("published {} {:?} held by {}", p.record, p.index, p.held_by.len()));
-                    claims.lock().unwrap().push(Claim::Published {
-                        record: p.record,
-                        version: p.version,
-                        audience,
-                        index: p.index,
-                        held_by: p.held_by,
-                    });
+                    claims.lock().unwrap().push(published(p, audience, n, gone));
                 }
                 Err(fault) => net.tell(format_args!("not published: {}", fault.reason)),
+            }
+        };
+        self.spawn(n, done);
+    }
+
+    /// An author corrects what was published here.
+    fn amend(&mut self, n: usize) {
+        let own = self.oracle.published_by(n);
+        if own.is_empty() {
+            return;
+        }
+        let (record, audience) = self.dice.pick(&own).clone();
+        let ask = AmendAsk {
+            record,
+            expected: 0,
+            title: Some("更正".into()),
+            body: None,
+            coming: 0,
+            portions: Vec::new(),
+            reason: "更正".into(),
+            patience: self.patience(),
+            request_id: self.request_id(),
+        };
+        let site = &self.sites[n];
+        let up = site.up().unwrap();
+        let (core, link) = (Arc::clone(&up.core), Arc::clone(&up.link));
+        let Ok(caller) = site.member.caller(&core) else { return };
+        let (claims, net) = (self.oracle.claims(), self.net.clone());
+        let gone: BTreeSet<NodeId> = core.state().all_retired().map(|(node, _)| *node).collect();
+        let done = async move {
+            match core.amend(&caller, ask, link).await {
+                Ok(p) => {
+                    net.tell(format_args!("amended {record} to {} {:?}", p.version, p.index));
+                    claims.lock().unwrap().push(published(p, audience, n, gone));
+                }
+                Err(fault) => net.tell(format_args!("not amended: {}", fault.reason)),
+            }
+        };
+        self.spawn(n, done);
+    }
+
+    /// The second person approves what waits here, or turns it down.
+    fn decide(&mut self, n: usize) {
+        let waiting = self.oracle.proposed_by(n);
+        if waiting.is_empty() {
+            return;
+        }
+        let (record, audience) = self.dice.pick(&waiting).clone();
+        let (rejects, patience) = (self.dice.one_in(4), self.patience());
+        let site = &self.sites[n];
+        let up = site.up().unwrap();
+        let (core, link) = (Arc::clone(&up.core), Arc::clone(&up.link));
+        let (caller, handle, key) = match site.member.classifier(&core) {
+            Ok(known) => known,
+            Err(fault) => return self.oracle.wrong(format!("a classifier is not known at home: {fault}")),
+        };
+        let (claims, net) = (self.oracle.claims(), self.net.clone());
+        let gone: BTreeSet<NodeId> = core.state().all_retired().map(|(node, _)| *node).collect();
+        let done = async move {
+            if rejects {
+                match core.reject(&caller, record, "演练").await {
+                    Ok(_) => {
+                        net.tell(format_args!("rejected {record}"));
+                        claims.lock().unwrap().push(Claim::Rejected { record });
+                    }
+                    Err(fault) => net.tell(format_args!("not rejected: {}", fault.reason)),
+                }
+                return;
+            }
+            let ask = ProposalsAsk { purpose: "演练".into(), only: Some(record), limit: 1, after: None };
+            let line = match core.proposals(&caller, ask).await {
+                Ok(lines) => lines.into_iter().next(),
+                Err(fault) => return net.tell(format_args!("no proposals: {}", fault.reason)),
+            };
+            let Some(line) = line else { return net.tell(format_args!("{record} waits no more")) };
+            let expires = core.clock.now().plus_ms(3_600_000);
+            let approval = Approval::sign(core.federation.clone(), line.parts, handle, expires, &key).to_canon();
+            claims.lock().unwrap().push(Claim::Deciding { record });
+            match core.approve(&caller, record, (approval.as_slice(), "演练"), &patience, link).await {
+                Ok(p) => {
+                    net.tell(format_args!("approved {record} {:?}", p.index));
+                    claims.lock().unwrap().push(published(p, audience, n, gone));
+                }
+                Err(fault) => net.tell(format_args!("not approved: {}", fault.reason)),
+            }
+        };
+        self.spawn(n, done);
+    }
+
+    /// A sender takes a notice back: from all, or from whoever has not seen it.
+    fn take_back(&mut self, n: usize) {
+        let sent = self.oracle.sent_by(n);
+        if sent.is_empty() {
+            return;
+        }
+        let (notice, to) = self.dice.pick(&sent).clone();
+        let recalls = self.dice.one_in(2);
+        let site = &self.sites[n];
+        let core = Arc::clone(&site.up().unwrap().core);
+        let Ok(caller) = site.member.caller(&core) else { return };
+        let (claims, net) = (self.oracle.claims(), self.net.clone());
+        claims.lock().unwrap().push(Claim::TakingBack { notice });
+        let done = async move {
+            let answer = match recalls {
+                true => core.notice_recall(&caller, &notice, "误发").await,
+                false => core.notice_cancel(&caller, &notice, "误发").await,
+            };
+            match answer {
+                Ok(refused) => {
+                    net.tell(format_args!("takes {notice} back"));
+                    if recalls {
+                        let to = to.into_iter().filter(|a| !refused.contains(a)).collect();
+                        claims.lock().unwrap().push(Claim::Recalled { notice, site: n, to });
+                    }
+                }
+                Err(fault) => net.tell(format_args!("not taken back: {}", fault.reason)),
             }
         };
         self.spawn(n, done);
@@ -102,11 +244,13 @@ impl World {
         self.spawn(n, done);
     }
 
-    fn send(&mut self, n: usize) {
+    pub(super) fn send(&mut self, n: usize) {
         let precedence =
             *self.dice.pick(&[Precedence::Flash, Precedence::Immediate, Precedence::Priority, Precedence::Routine]);
-        let others: Vec<AgencyId> =
-            self.sites.iter().map(|s: &Site| s.member.id.clone()).filter(|a| *a != self.sites[n].member.id).collect();
+        let own = &self.sites[n].member.id;
+        let members = self.sites.iter().filter(|s| s.is_member() && s.member.id != *own);
+        let others: BTreeSet<AgencyId> = members.map(|s| s.member.id.clone()).collect();
+        let others: Vec<AgencyId> = others.into_iter().collect();
         let to: Vec<AgencyId> = match self.dice.one_in(2) {
             true => others,
             false => vec![self.dice.pick(&others).clone()],
@@ -142,9 +286,14 @@ impl World {
         self.spawn(n, done);
     }
 
-    fn spawn(&self, n: usize, act: impl Future<Output = ()> + Send + 'static) {
+    pub(super) fn spawn(&self, n: usize, act: impl Future<Output = ()> + Send + 'static) {
         if let Some(runtime) = self.sites[n].runtime() {
             runtime.spawn(act);
         }
     }
+}
+
+/// What somebody was told of a version that they published.
+fn published(p: Published, audience: BTreeSet<AgencyId>, by: usize, gone: BTreeSet<NodeId>) -> Claim {
+    Claim::Published { record: p.record, version: p.version, audience, by, gone, index: p.index, held_by: p.held_by }
 }

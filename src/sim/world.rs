@@ -2,16 +2,19 @@
 
 use super::dice::Dice;
 use super::host::{Down, Machine};
+use super::members::Change;
 use super::net::Net;
-use super::node::{Member, Up};
+use super::node::{Member, Start, Up};
 use super::oracle::Oracle;
+use super::trouble::{Ambush, Blow};
+use crate::cluster::Cuts;
 use crate::domain::agreement::Terms;
 use crate::domain::fault::Fault;
-use crate::domain::ids::AgencyId;
+use crate::domain::ids::{AgencyId, NodeId, NoticeId};
 use crate::domain::label::Grade;
 use crate::domain::time::Millis;
 use crate::ledger::fixture::{sign_genesis, terms};
-use crate::ledger::{Act, Command, Genesis, LEVEL, SignedAct, SignedGenesis};
+use crate::ledger::{Act, Charter, Command, Genesis, LEVEL, SignedAct, SignedGenesis};
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
@@ -21,17 +24,39 @@ use tokio::runtime::Runtime;
 const PATIENCE: u64 = 60_000;
 /// How often heads and digests are looked at, in ticks.
 const LOOK: u64 = 50;
+/// How long a node is down, in ticks: somebody starts it soon, or nobody is there for a while.
+const AWAY: [u64; 4] = [1_500, 1_500, 1_500, 5_000];
 
-/// An agency's place: what stays when its node goes.
+/// Whether a node takes part, by the ledger.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Part {
+    /// Nobody let it in yet.
+    Outside,
+    /// Since this tick, as far as somebody knew.
+    Member(u64),
+    /// It was removed.
+    Gone,
+}
+
+/// A node's place: what stays when it goes down.
 pub(super) struct Site {
     pub(super) member: Member,
     pub(super) machine: Arc<Machine>,
+    pub(super) part: Part,
     running: Option<(Runtime, Up)>,
     /// When somebody starts it again.
-    back: Option<u64>,
+    pub(super) back: Option<u64>,
 }
 
 impl Site {
+    pub(super) fn new(member: Member, dice: &Dice, part: Part) -> Site {
+        Site { member, machine: Machine::new(dice.split()), part, running: None, back: None }
+    }
+
+    pub(super) fn is_member(&self) -> bool {
+        matches!(self.part, Part::Member(_))
+    }
+
     pub(super) fn up(&self) -> Option<&Up> {
         self.running.as_ref().map(|(_, up)| up)
     }
@@ -42,12 +67,30 @@ impl Site {
 }
 
 /// One simulated federation: police, customs and third vote; the agreement `all-2026` joins all, `two-2026` the first two.
+/// What a seed has that is not for every one stands in its number, so that a few in a row meet all of it.
 pub(super) struct World {
     pub(super) dice: Dice,
     pub(super) net: Net,
     pub(super) sites: Vec<Site>,
     pub(super) oracle: Oracle,
-    tick: u64,
+    /// What waits for a snapshot to be on its way.
+    pub(super) ambush: Option<Ambush>,
+    /// What it does to whom, and when.
+    pub(super) blow: Option<(u64, usize, Blow)>,
+    /// Who is cut off from everybody, and until when.
+    pub(super) alone: Option<(u64, NodeId)>,
+    pub(super) tick: u64,
+    /// Days that went by in a moment, in milliseconds.
+    pub(super) passed: u64,
+    /// Notices whose time was over, and that are deleted.
+    pub(super) deleted: Vec<NoticeId>,
+    /// When logs are cut.
+    cuts: Cuts,
+    /// Who comes and who goes.
+    pub(super) change: Option<Change>,
+    /// Agreements in force, with their parties.
+    pub(super) agreed: Vec<(&'static str, BTreeSet<AgencyId>)>,
+    pub(super) seed: u64,
     genesis: SignedGenesis,
 }
 
@@ -66,27 +109,68 @@ impl World {
         genesis.check().unwrap();
         let mut signed = SignedGenesis { body: genesis.to_bytes(), signatures: Default::default() };
         for m in &members {
-            let signature = sign_genesis(&m.officer.1, &signed.body);
-            signed.add(m.id.clone(), m.officer.0, signature).unwrap();
+            let (handle, key) = &m.officers[0];
+            let signature = sign_genesis(key, &signed.body);
+            signed.add(m.id.clone(), *handle, signature).unwrap();
         }
-        let site = |member: Member| Site { machine: Machine::new(dice.split()), member, running: None, back: None };
-        let sites = members.into_iter().map(site).collect();
+        let sites = members.into_iter().map(|m| Site::new(m, &dice, Part::Member(0))).collect();
         let net = Net::new(&dice);
-        World { net, sites, oracle: Oracle::default(), tick: 0, genesis: signed, dice }
+        // In three of four federations far more often than anywhere: who was away lacks what the others cut.
+        let often = Cuts { every: 3 + dice.below(8), kept: dice.below(4), piece_bytes: 400 + dice.below(8_000) };
+        let cuts = if seed.is_multiple_of(4) { Cuts::default() } else { often };
+        World {
+            net,
+            sites,
+            oracle: Oracle::default(),
+            ambush: None,
+            blow: None,
+            alone: None,
+            tick: 0,
+            passed: 0,
+            deleted: Vec::new(),
+            cuts,
+            change: None,
+            agreed: agreements().to_vec(),
+            seed,
+            genesis: signed,
+            dice,
+        }
     }
 
     /// Starts a node. What it says when it does not start.
     pub(super) fn start(&mut self, n: usize) -> Result<(), Fault> {
+        // Where others may lead than it knows of, it is told sometimes who does.
+        let told = self.change.is_some() && self.dice.one_in(2);
+        let charter = self.newest().filter(|_| told).map(|up| up.core.cluster.charter());
+        self.start_with(n, charter)
+    }
+
+    /// The same for one that is told who takes part, as the others know it.
+    pub(super) fn start_told(&mut self, n: usize) -> Result<(), Fault> {
+        let charter = self.newest().map(|up| up.core.cluster.charter());
+        self.start_with(n, charter)
+    }
+
+    fn start_with(&mut self, n: usize, charter: Option<Charter>) -> Result<(), Fault> {
         let site = &mut self.sites[n];
         let runtime = runtime();
         site.machine.clock().set(self.tick);
-        let started = site.member.start(&self.genesis, &site.machine, &self.net, &self.dice);
-        let started = runtime.block_on(started);
+        site.machine.clock().let_pass(self.passed);
+        let with = Start {
+            genesis: &self.genesis,
+            machine: &site.machine,
+            net: &self.net,
+            dice: &self.dice,
+            cuts: self.cuts,
+            charter,
+        };
+        let started = runtime.block_on(site.member.start(with));
         let id = &site.member.id;
         match started {
             Ok((up, served)) => {
                 self.net.tell(format_args!("{id} starts"));
                 self.net.set(site.member.node, Some(served));
+                self.oracle.begins(n, up.core.cluster.applied());
                 (site.running, site.back) = (Some((runtime, up)), None);
                 Ok(())
             }
@@ -108,13 +192,15 @@ impl World {
         self.net.set(site.member.node, None);
         drop(up);
         runtime.shutdown_background();
-        site.back = Some(self.tick + 50 + self.dice.below(1_500));
+        site.back = Some(self.tick + 50 + self.dice.below(*self.dice.pick(&AWAY)));
     }
 
     /// One millisecond.
     pub(super) fn step(&mut self) {
         self.tick += 1;
         self.net.arrive(self.tick);
+        self.lie_in_wait();
+        self.rejoin();
         for n in 0..self.sites.len() {
             if self.sites[n].back.is_some_and(|back| back <= self.tick) {
                 self.start_again(n);
@@ -128,6 +214,7 @@ impl World {
                 runtime.block_on(async { tokio::time::sleep(Duration::from_millis(1)).await });
             }
         }
+        self.change_members();
         if self.tick.is_multiple_of(LOOK) {
             self.oracle.look(&self.sites);
         }
@@ -159,30 +246,15 @@ impl World {
 
     /// Starts all and puts the agreements in force.
     pub(super) fn begin(&mut self) -> Result<(), String> {
+        self.old_times()?;
         for n in 0..self.sites.len() {
-            self.start(n).map_err(|fault| format!("a first start failed: {fault}"))?;
+            if self.sites[n].up().is_none() {
+                self.start(n).map_err(|fault| format!("a first start failed: {fault}"))?;
+            }
         }
         self.until("a leader", |w| w.ups().all(|up| up.core.cluster.status().leader.is_some()))?;
         for (id, parties) in agreements() {
-            for n in 0..self.sites.len() {
-                let site = &self.sites[n];
-                if !parties.contains(&site.member.id) {
-                    continue;
-                }
-                let (handle, key) = &site.member.officer;
-                let names: Vec<&str> = parties.iter().map(AgencyId::as_str).collect();
-                let act = Act::Agreement(Terms { grade: Grade::Internal, ..terms(id, &names) });
-                let act = SignedAct::sign(&"test".parse().unwrap(), &act, 0, Millis(u64::MAX), *handle, key);
-                let core = Arc::clone(&site.up().unwrap().core);
-                site.runtime().unwrap().spawn(async move {
-                    let put = core.committer.submit(Command::Act(act), Duration::from_secs(30)).await;
-                    put.map(|_| ()).unwrap_or_else(|fault| panic!("{fault}"));
-                });
-            }
-            let id = id.parse().unwrap();
-            self.until("an agreement in force", |w| {
-                w.ups().all(|up| up.core.state().agreement(&id).is_some_and(|a| a.iter().any(|v| v.in_force.is_some())))
-            })?;
+            self.agree(id, &parties)?;
         }
         let know_each_other = |w: &World| {
             w.ups().all(|up| up.core.state().agencies().all(|(_, a)| a.introductions.len() + 1 >= w.sites.len()))
@@ -190,8 +262,38 @@ impl World {
         self.until("introductions", know_each_other)
     }
 
+    /// Lets an officer of each party sign an agreement at its own node, until it is in force.
+    pub(super) fn agree(&mut self, id: &'static str, parties: &BTreeSet<AgencyId>) -> Result<(), String> {
+        let names: Vec<&str> = parties.iter().map(AgencyId::as_str).collect();
+        let act = Act::Agreement(Terms { grade: Grade::Confidential, ..terms(id, &names) });
+        for site in self.sites.iter().filter(|s| parties.contains(&s.member.id)) {
+            let (handle, key) = &site.member.officers[0];
+            let act = SignedAct::sign(&"test".parse().unwrap(), &act, 0, Millis(u64::MAX), *handle, key);
+            let core = Arc::clone(&site.up().unwrap().core);
+            site.runtime().unwrap().spawn(async move {
+                let put = core.committer.submit(Command::Act(act), Duration::from_secs(30)).await;
+                put.map(|_| ()).unwrap_or_else(|fault| panic!("{fault}"));
+            });
+        }
+        let id = id.parse().unwrap();
+        self.until("an agreement in force", |w| {
+            w.ups().all(|up| up.core.state().agreement(&id).is_some_and(|a| a.iter().any(|v| v.in_force.is_some())))
+        })
+    }
+
+    /// Nodes that run.
     pub(super) fn ups(&self) -> impl Iterator<Item = &Up> {
         self.sites.iter().filter_map(Site::up)
+    }
+
+    /// Those of them that take part.
+    pub(super) fn members(&self) -> impl Iterator<Item = &Up> {
+        self.sites.iter().filter(|s| s.is_member()).filter_map(Site::up)
+    }
+
+    /// The one of those that is furthest.
+    pub(super) fn newest(&self) -> Option<&Up> {
+        self.members().max_by_key(|up| up.core.cluster.applied())
     }
 }
 

@@ -32,6 +32,9 @@ pub enum VaultError {
     /// An object is over the limit.
     #[error("a sealed object is over its limit")]
     TooLarge,
+    /// What was asked for is made of whole texts, and these are read in pieces only.
+    #[error("its texts are too large to be taken in one piece")]
+    Whole,
     /// An earlier write failed; the vault stays closed.
     #[error("the vault is closed after an earlier failure")]
     Poisoned,
@@ -41,6 +44,9 @@ pub enum VaultError {
     /// It may be taken later: what it needs is not on the ledger as applied here, or too much waits already.
     #[error("not yet: {0}")]
     NotYet(&'static str),
+    /// Content that came in pieces was cut off on its way; nothing of it was kept.
+    #[error("its content did not come whole: {0}")]
+    Transfer(String),
     /// More waits for the disk than may.
     #[error("too much waits for the disk")]
     Busy,
@@ -58,7 +64,7 @@ pub enum VaultError {
 impl VaultError {
     /// Whether it tells of the stored bytes, not of a disk that may answer the next time.
     pub(super) fn is_damage(&self) -> bool {
-        !matches!(self, VaultError::Io { .. })
+        !matches!(self, VaultError::Io { .. } | VaultError::NotYet(_) | VaultError::Transfer(_) | VaultError::Whole)
     }
 
     /// Whether it tells of the object, and not of this node or its disk: then its originator is told (P15).
@@ -80,11 +86,14 @@ impl From<VaultError> for Fault {
                     .hint("the node stops taking records in; see its log and disk")
             }
             VaultError::TooLarge => Fault::usage("BODY_TOO_LARGE", e.to_string()),
+            VaultError::Whole => Fault::usage("BODY_TOO_LARGE", e.to_string()).hint(
+                "read it in pieces, as `hufu record open` does; an amendment gives its text anew, with --body-file",
+            ),
             VaultError::Rule(_) => Fault::refused("NOT_ALLOWED", e.to_string()),
             VaultError::Decided => Fault::conflict("REJECTED", e.to_string()).hint("somebody was first; look again"),
             VaultError::Busy => Fault::overloaded("too many records wait for the node's disk"),
             VaultError::Crowded => Fault::unavailable("TOO_MANY", e.to_string()).hint("see `hufu record proposals`"),
-            VaultError::NotYet(_) => Fault::unavailable("NOT_FRESH", e.to_string()),
+            VaultError::NotYet(_) | VaultError::Transfer(_) => Fault::unavailable("NOT_FRESH", e.to_string()),
             VaultError::Receipt => Fault::internal("INTERNAL", e.to_string()),
             VaultError::Seal(_) | VaultError::Canon(_) | VaultError::Cut => {
                 Fault::integrity("UNOPENABLE", e.to_string())

@@ -3,8 +3,10 @@
 //! A blob is `ciphertext` at (segment, offset, length); its 32-byte shred key stands in slot n of `shred`.
 //! Erasing a blob is overwriting its slot: the segment's bytes then mean nothing and are dropped when the
 //! segment is rewritten. Keys are made durable ahead of their use, so that a blob waits for the sync of its segment alone;
-//! those that no blob has used when the node stops are cut off at the next start. The intake journal says which blob is where; without a frame there a blob does not
-//! exist, so a crash between the files leaves garbage and never a half record.
+//! those at the end that nothing has used when the node stops are cut off at the next start. The intake journal says which
+//! blob is where; without a frame there a blob does not exist, so a crash between the files leaves garbage and never a half
+//! record. Ciphertexts that lie apart have files of their own ([`super::large`]) and their shred keys here, written beside
+//! their frame.
 
 use super::error::VaultError;
 use crate::domain::canon::Writer;
@@ -52,7 +54,12 @@ impl Known {
         } else if place.segment == self.segment {
             self.end = self.end.max(end);
         }
-        self.slots = self.slots.max(place.slot.saturating_add(1));
+        self.add_key(place.slot);
+    }
+
+    /// Counts a shred key in that belongs to no blob of a segment.
+    pub(super) fn add_key(&mut self, slot: u64) {
+        self.slots = self.slots.max(slot.saturating_add(1));
     }
 }
 
@@ -60,8 +67,10 @@ impl Known {
 pub(super) struct BodyWriter {
     disk: Arc<dyn Disk>,
     at: Known,
-    /// Durable keys of the slots from `at.slots` on.
-    keys: VecDeque<Zeroizing<[u8; KEY as usize]>>,
+    /// Durable keys that nothing has used yet, with their slots.
+    keys: VecDeque<(u64, Zeroizing<[u8; KEY as usize]>)>,
+    /// Slots that have a key, used or not.
+    made: u64,
 }
 
 impl BodyWriter {
@@ -69,7 +78,7 @@ impl BodyWriter {
     /// is left as it is, for its whole blobs, and a new one begun; lost keys become zeros, which open nothing.
     pub(super) fn open(disk: Arc<dyn Disk>, known: Known) -> Result<BodyWriter, VaultError> {
         let io = VaultError::io("open bodies");
-        let mut writer = BodyWriter { disk, at: known, keys: VecDeque::new() };
+        let mut writer = BodyWriter { disk, at: known, keys: VecDeque::new(), made: known.slots };
         let names = writer.disk.list().map_err(io)?;
         let size = |name: &str| names.iter().any(|n| n == name).then(|| writer.disk.size(name)).transpose();
         let keys = known.slots.saturating_mul(KEY);
@@ -113,9 +122,15 @@ impl BodyWriter {
         Ok(())
     }
 
-    /// Writes blobs, each under a new key; durable when it answers. After an error the files are in doubt, and
-    /// nothing more may be written by this writer.
-    pub(super) fn write(&mut self, blobs: &[&[u8]], entropy: &mut dyn Entropy) -> Result<Vec<Place>, VaultError> {
+    /// Writes blobs, each under a new key, and keys of large objects that are written already; durable when it answers with
+    /// the places of the ones and the slots of the others. After an error the files are in doubt, and nothing more may be
+    /// written by this writer.
+    pub(super) fn write(
+        &mut self,
+        blobs: &[&[u8]],
+        large: &[&[u8; KEY as usize]],
+        entropy: &mut dyn Entropy,
+    ) -> Result<(Vec<Place>, Vec<u64>), VaultError> {
         if self.at.end > SEGMENT_BYTES {
             self.begin(self.at.segment.saturating_add(1))?;
         }
@@ -127,14 +142,14 @@ impl BodyWriter {
         let mut gathered = Vec::new();
         let mut places = Vec::with_capacity(blobs.len());
         for blob in blobs {
-            let key = self.keys.pop_front().ok_or(VaultError::Cut)?;
-            let sealed = seal_chunks(&key, &context(self.at.slots), 0, blob)?;
+            let (slot, key) = self.keys.pop_front().ok_or(VaultError::Cut)?;
+            let sealed = seal_chunks(&key, &context(slot), 0, blob)?;
             let length = u32::try_from(sealed.len()).map_err(|_| VaultError::TooLarge)?;
             gathered.extend_from_slice(&sealed);
             if gathered.len() >= WRITE_BYTES {
                 append(&std::mem::take(&mut gathered))?;
             }
-            let place = Place { segment: self.at.segment, offset: self.at.end, length, slot: self.at.slots };
+            let place = Place { segment: self.at.segment, offset: self.at.end, length, slot };
             self.at.add(&place);
             places.push(place);
         }
@@ -142,34 +157,69 @@ impl BodyWriter {
             append(&gathered)?;
         }
         self.disk.sync(&name).map_err(VaultError::io("sync bodies"))?;
-        Ok(places)
+        Ok((places, self.keep_keys(large)?))
     }
 
     /// Makes keys for the slots behind those that have one; durable when it answers.
     fn make_keys(&mut self, count: usize, entropy: &mut dyn Entropy) -> Result<(), VaultError> {
         let mut bytes = Zeroizing::new(vec![0u8; count.saturating_mul(KEY as usize)]);
         entropy.fill(bytes.as_mut_slice());
-        self.disk.append(SHRED, &bytes).map_err(VaultError::io("write shred keys"))?;
-        self.disk.sync(SHRED).map_err(VaultError::io("sync shred keys"))?;
+        let slots = self.append_keys(&bytes)?;
         let (keys, _) = bytes.as_chunks::<{ KEY as usize }>();
-        self.keys.extend(keys.iter().map(|key| Zeroizing::new(*key)));
+        self.keys.extend(slots.zip(keys.iter().map(|key| Zeroizing::new(*key))));
         Ok(())
+    }
+
+    /// Gives keys that are in use already slots behind all others. What is left of those before when the node stops stays
+    /// there, and nothing will use it.
+    fn keep_keys(&mut self, keys: &[&[u8; KEY as usize]]) -> Result<Vec<u64>, VaultError> {
+        if keys.is_empty() {
+            return Ok(Vec::new());
+        }
+        let mut bytes = Zeroizing::new(Vec::with_capacity(keys.len().saturating_mul(KEY as usize)));
+        for key in keys {
+            bytes.extend_from_slice(key.as_slice());
+        }
+        let slots: Vec<u64> = self.append_keys(&bytes)?.collect();
+        for slot in &slots {
+            self.at.add_key(*slot);
+        }
+        Ok(slots)
+    }
+
+    /// The slots of keys behind those that have one; durable when it answers.
+    fn append_keys(&mut self, bytes: &[u8]) -> Result<std::ops::Range<u64>, VaultError> {
+        self.disk.append(SHRED, bytes).map_err(VaultError::io("write shred keys"))?;
+        self.disk.sync(SHRED).map_err(VaultError::io("sync shred keys"))?;
+        let first = self.made;
+        self.made = first.saturating_add(bytes.len() as u64 / KEY);
+        Ok(first..self.made)
     }
 }
 
 /// Reads a blob back.
 pub(super) fn read(disk: &dyn Disk, place: &Place) -> Result<Zeroizing<Vec<u8>>, VaultError> {
-    let key = disk.read_at(SHRED, place.slot.saturating_mul(KEY), KEY as usize);
-    let key = Zeroizing::new(key.map_err(unreadable("read a shred key"))?);
-    let key = <&[u8; KEY as usize]>::try_from(key.as_slice()).map_err(|_| VaultError::Cut)?;
+    let key = shred_key(disk, place.slot)?;
     let sealed = disk
         .read_at(&segment_name(place.segment), place.offset, place.length as usize)
         .map_err(unreadable("read a body"))?;
-    Ok(open_chunks(key, &context(place.slot), 0, &sealed)?)
+    Ok(open_chunks(&key, &context(place.slot), 0, &sealed)?)
+}
+
+/// The key in a slot.
+pub(super) fn shred_key(disk: &dyn Disk, slot: u64) -> Result<Zeroizing<[u8; 32]>, VaultError> {
+    let bytes = disk.read_at(SHRED, slot.saturating_mul(KEY), KEY as usize);
+    let bytes = Zeroizing::new(bytes.map_err(unreadable("read a shred key"))?);
+    let mut key = Zeroizing::new([0u8; KEY as usize]);
+    if bytes.len() != key.len() {
+        return Err(VaultError::Cut);
+    }
+    key.copy_from_slice(&bytes);
+    Ok(key)
 }
 
 /// A file that is gone is the object's damage. Any other error may pass (too many open files) and says nothing of it.
-fn unreadable(step: &'static str) -> impl Fn(std::io::Error) -> VaultError {
+pub(super) fn unreadable(step: &'static str) -> impl Fn(std::io::Error) -> VaultError {
     move |e| if e.kind() == std::io::ErrorKind::NotFound { VaultError::Cut } else { VaultError::io(step)(e) }
 }
 

@@ -4,27 +4,39 @@ use super::card::Cards;
 use super::error::VaultError;
 use super::intake::{Entry, Intake, Take};
 use super::keys::Keys;
+use super::large::{Content, Spool, Whose};
 use super::object::SealedObject;
 use super::proposal::Proposal;
+use super::receive::{Pieces, Turns};
 use super::rules;
 use super::signing::Signing;
-use super::sync::SyncState;
+use super::sync::{Parts, SyncState};
 use crate::domain::canon::Canon;
 use crate::domain::ids::{AgencyId, AgreementId, RecordId};
 use crate::domain::label::Label;
+use crate::domain::limits;
 use crate::domain::record::{Kind, Meta};
 use crate::domain::time::{Entropy, Millis};
 use crate::journal::Written;
 use crate::ledger::{Command, State, VersionEntry};
 use crate::seal::{
-    AudienceObject, EnvelopeDraft, EnvelopeIds, GrantBody, GrantDraft, PortionPlain, TaggedVersion, month_of,
-    padded_tags, pull_check,
+    AudienceObject, DataKey, EnvelopeDraft, EnvelopeIds, EnvelopeSealer, GrantBody, GrantDraft, PortionPlain,
+    TaggedVersion, month_of, padded_tags, pull_check,
 };
 use std::collections::BTreeSet;
 use std::sync::{Mutex, PoisonError};
+use zeroize::Zeroizing;
+
+/// Media type of a text.
+const TEXT_TYPE: &str = "text/plain; charset=utf-8";
 
 type Tags = Vec<[u8; 16]>;
 type PullChecks = Vec<[u8; 32]>;
+
+/// Large transfers at a time, all and of one agency: those that come, and those that are asked for. Of the lanes for what
+/// comes ([`super::large`]) this leaves some for what is pulled.
+const RECEIVING: (usize, usize) = (4, 2);
+const SERVING: (usize, usize) = (8, 2);
 
 /// What is to be sealed.
 pub struct Draft {
@@ -69,6 +81,8 @@ pub struct Held {
     /// The kinds that its agreement covers; none when it needs no agreement here.
     pub(super) kinds: Option<BTreeSet<Kind>>,
     pub(super) object: SealedObject,
+    /// Its ciphertexts, if they lie apart.
+    pub(super) content: Option<Content>,
     pub(super) opened: rules::Opened,
 }
 
@@ -83,14 +97,19 @@ impl Held {
         self.committed.version
     }
 
+    /// Bytes of its ciphertexts.
+    pub fn sealed_bytes(&self) -> usize {
+        self.object.envelope.ciphertext_bytes()
+    }
+
     /// The agreement under which it was released.
     pub fn agreement(&self) -> Option<&AgreementId> {
         self.opened.body.agreement.as_ref().map(|(id, _)| id)
     }
 
-    /// The parts as they are held.
-    pub fn parts(&self) -> (Vec<u8>, Vec<u8>, Vec<u8>) {
-        (self.object.envelope.to_bytes(), self.object.grant.to_bytes(), self.object.audience.to_bytes())
+    /// The parts as they are held; [`Vault::copy`] has content in them that lies apart.
+    pub fn parts(&self) -> Parts {
+        self.object.parts()
     }
 }
 
@@ -100,6 +119,8 @@ pub struct Vault {
     pub(super) intake: Intake,
     pub(super) sync: Mutex<SyncState>,
     pub(super) cards: Cards,
+    pub(super) receiving: Turns,
+    pub(super) serving: Turns,
     signing: Signing,
     unsettled: Mutex<Unsettled>,
 }
@@ -112,6 +133,22 @@ struct Unsettled {
     records: BTreeSet<RecordId>,
 }
 
+/// A text that is sealed while it comes.
+pub struct Coming<'a> {
+    /// How long it is.
+    pub bytes: usize,
+    /// Its pieces.
+    pub pieces: &'a mut dyn Pieces,
+}
+
+/// A sealed envelope that nobody was granted yet.
+struct Sealed {
+    envelope: EnvelopeDraft,
+    keys: Vec<DataKey>,
+    /// Its ciphertexts, if they lie apart.
+    spool: Option<Spool>,
+}
+
 /// What is sealed and waits for its signature.
 struct Unsigned {
     envelope: EnvelopeDraft,
@@ -119,6 +156,8 @@ struct Unsigned {
     audience: AudienceObject,
     command: Command,
     pull_checks: PullChecks,
+    /// Its ciphertexts, if they lie apart.
+    spool: Option<Spool>,
 }
 
 impl Vault {
@@ -129,6 +168,8 @@ impl Vault {
             intake,
             sync: Mutex::default(),
             cards: Cards::default(),
+            receiving: Turns::new(RECEIVING.0, RECEIVING.1),
+            serving: Turns::new(SERVING.0, SERVING.1),
             signing: Signing::default(),
             unsettled: Mutex::default(),
         }
@@ -164,7 +205,8 @@ impl Vault {
         self.intake.entries(record, version).iter().find_map(|e| e.content)
     }
 
-    /// Seals a record and takes it in; durable when it answers (flow step 3).
+    /// Seals a record and takes it in; durable when it answers (flow step 3). What is large is written chunk by chunk while it is
+    /// sealed; a stop before the intake's frame leaves a file that the next start removes.
     pub async fn prepare(
         &self,
         state: &State,
@@ -172,27 +214,107 @@ impl Vault {
         now: Millis,
         entropy: &mut dyn Entropy,
     ) -> Result<Prepared, VaultError> {
+        let sealed = self.seal_texts(&draft, now, entropy)?;
+        self.take_sealed(state, draft, sealed, now, entropy).await
+    }
+
+    /// The same of a draft without texts, whose one text comes in pieces and is sealed as it comes.
+    ///
+    /// # Errors
+    /// [`VaultError::Transfer`] when it does not come whole; then nothing is left of it.
+    pub async fn prepare_coming(
+        &self,
+        state: &State,
+        draft: Draft,
+        coming: Coming<'_>,
+        now: Millis,
+        entropy: &mut dyn Entropy,
+    ) -> Result<Prepared, VaultError> {
+        let sealed = self.seal_coming(&draft, coming, now, entropy).await?;
+        self.take_sealed(state, draft, sealed, now, entropy).await
+    }
+
+    async fn take_sealed(
+        &self,
+        state: &State,
+        draft: Draft,
+        sealed: Sealed,
+        now: Millis,
+        entropy: &mut dyn Entropy,
+    ) -> Result<Prepared, VaultError> {
         let (request, content, proposal) = (draft.request, draft.content, draft.proposal.clone());
-        let Unsigned { envelope, grant, audience, command, pull_checks } = self.seal(state, draft, now, entropy)?;
+        let Unsigned { envelope, grant, audience, command, pull_checks, spool } =
+            self.grant(state, draft, sealed, now, entropy)?;
         let [first, second] = self.signing.sign(self.keys.signer(), [envelope.hash(), grant.hash()]).await?;
         let object = SealedObject { envelope: envelope.attach(first), grant: grant.attach(second), audience };
-        self.intake.take(Take { object: object.clone(), pull_checks, request, content, proposal, at: now }).await?;
+        let apart = match spool {
+            Some(spool) => Some(spool.finish().await?),
+            None => None,
+        };
+        self.intake
+            .take(Take { object: object.clone(), pull_checks, request, content, proposal, apart, at: now })
+            .await?;
         Ok(Prepared { object, command })
     }
 
-    fn seal(&self, state: &State, d: Draft, now: Millis, entropy: &mut dyn Entropy) -> Result<Unsigned, VaultError> {
-        let keys = &self.keys;
-        let ids = EnvelopeIds {
+    fn ids(&self, d: &Draft, now: Millis) -> EnvelopeIds {
+        EnvelopeIds {
             id: d.record,
             version: d.version,
-            originator: keys.agency().clone(),
-            node: keys.node(),
+            originator: self.keys.agency().clone(),
+            node: self.keys.node(),
             created: now,
-        };
-        let meta = d.meta.to_canon();
+        }
+    }
+
+    fn seal_texts(&self, d: &Draft, now: Millis, entropy: &mut dyn Entropy) -> Result<Sealed, VaultError> {
+        let (ids, meta) = (self.ids(d, now), d.meta.to_canon());
         let mut portions = vec![PortionPlain { media_type: rules::META_TYPE, text: &meta }];
-        portions.extend(d.texts.iter().map(|text| PortionPlain { media_type: "text/plain; charset=utf-8", text }));
-        let (envelope, data_keys) = EnvelopeDraft::seal(&portions, &ids, entropy)?;
+        portions.extend(d.texts.iter().map(|text| PortionPlain { media_type: TEXT_TYPE, text }));
+        let bytes = EnvelopeDraft::sealed_bytes(&portions)?;
+        if bytes <= limits::INLINE_BYTES {
+            let (envelope, keys) = EnvelopeDraft::seal(&portions, &ids, entropy)?;
+            return Ok(Sealed { envelope, keys, spool: None });
+        }
+        let mut spool = self.intake.spool(Whose::Own, bytes)?;
+        let mut put = |chunk: &[u8]| spool.write(chunk);
+        let (envelope, keys) = EnvelopeDraft::seal_apart::<VaultError>(&portions, &ids, entropy, &mut put)?;
+        Ok(Sealed { envelope, keys, spool: Some(spool) })
+    }
+
+    async fn seal_coming(
+        &self,
+        d: &Draft,
+        coming: Coming<'_>,
+        now: Millis,
+        entropy: &mut dyn Entropy,
+    ) -> Result<Sealed, VaultError> {
+        let Coming { bytes, pieces } = coming;
+        let meta = d.meta.to_canon();
+        let portions = [(rules::META_TYPE, meta.len()), (TEXT_TYPE, bytes)];
+        let mut sealer = EnvelopeSealer::new(&portions, &self.ids(d, now), entropy)?;
+        let mut spool = self.intake.spool(Whose::Own, sealer.sealed_bytes())?;
+        sealer.text::<VaultError>(&meta, &mut |chunk| spool.write(chunk))?;
+        while let Some(piece) = pieces.next().await.map_err(VaultError::Transfer)? {
+            let piece = Zeroizing::new(piece);
+            if piece.is_empty() {
+                return Err(VaultError::Transfer("a piece has nothing in it".to_owned()));
+            }
+            sealer.text::<VaultError>(&piece, &mut |chunk| spool.write(chunk))?;
+        }
+        let (envelope, keys) = sealer.finish::<VaultError>(entropy, &mut |chunk| spool.write(chunk))?;
+        Ok(Sealed { envelope, keys, spool: Some(spool) })
+    }
+
+    fn grant(
+        &self,
+        state: &State,
+        d: Draft,
+        sealed: Sealed,
+        now: Millis,
+        entropy: &mut dyn Entropy,
+    ) -> Result<Unsigned, VaultError> {
+        let (keys, Sealed { envelope, keys: data_keys, spool }) = (&self.keys, sealed);
         let agencies = d.label.audience();
         let audience = keys.audience(state, d.label.grade, &d.label.compartments, &agencies, now, entropy)?;
         let (audience_object, audience_key) = audience.as_ref();
@@ -225,7 +347,7 @@ impl Vault {
             grant: grant.commitment(),
             tags: padded_tags(&tags, entropy),
         };
-        Ok(Unsigned { envelope, grant, audience: audience_object.clone(), command, pull_checks })
+        Ok(Unsigned { envelope, grant, audience: audience_object.clone(), command, pull_checks, spool })
     }
 
     /// A tag and a pull check for each agency but the own.
@@ -268,7 +390,8 @@ impl Vault {
             terms.map(|t| t.kinds.clone()).unwrap_or_default()
         });
         let covered = facts.covered(state, self.keys.agency(), now);
-        Ok(Some(Held { committed, label: opened.body.label.clone(), covered, kinds, object, opened }))
+        let content = self.intake.content(&entry);
+        Ok(Some(Held { committed, label: opened.body.label.clone(), covered, kinds, object, content, opened }))
     }
 
     /// The wanted version with its entry; without a number the newest that is here. A version that is still on its

@@ -2,34 +2,29 @@
 //!
 //! One worker writes; it takes everything queued, so concurrent publishes and pushes share two syncs.
 //! Crash stories: before the frame, the object does not exist and its sender asks again; after the frame, it
-//! is held. A failed write or sync closes the vault (fail closed), because nobody knows what the disk has.
+//! is held. A failed write or sync closes the vault (fail closed), because nobody knows what the disk has. Ciphertexts that lie
+//! apart are written and synced before their object is queued ([`super::large`]), so that no other waits for them.
 
 use super::error::VaultError;
 use super::files::{BodyWriter, Known, Place};
+use super::frame::{read_frame, write_frame};
+use super::large::{Apart, Content, LANES, LargeFiles, Spool, Spooled, Whose, remove};
 use super::object::SealedObject;
 use super::proposal::{Proposal, Stand, WAITING};
-use crate::domain::canon::{Canon, CanonError, Reader, Writer};
 use crate::domain::ids::{Handle, RecordId};
 use crate::domain::time::{Entropy, Millis};
 use crate::journal::{Disk, Host, Journal, JournalOptions, Meter, Place as Waits, Recovery, Waiting, Worker, Written};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use tokio::sync::oneshot;
 
-const DOMAIN: &str = "hufu.vault.intake";
 /// Most jobs that share the syncs.
 const BATCH: usize = 256;
 /// Bytes of objects that wait for the disk before more are turned away: as many of the largest as people may publish at
 /// once. In memory each takes about three times its bytes.
 const WAITING_BYTES: usize = 128 << 20;
-/// The first version of a frame had no digest of imports.
-const FIRST: u16 = 1;
-/// Of every object but proposals.
-const PLAIN: u16 = 2;
-/// Says behind the rest what became of a proposal.
-const PROPOSAL: u16 = 3;
 
 /// What the index says of one held version.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -50,9 +45,11 @@ pub struct Entry {
     pub content: Option<[u8; 32]>,
     /// Set while no marking guide stood behind it: who asked, and what a classifier said (SSL §16).
     pub proposal: Option<Proposal>,
-    place: Place,
+    pub(super) place: Place,
+    /// Where its ciphertexts lie, if they lie apart.
+    pub(super) apart: Option<Apart>,
     /// Its bytes did not verify; in memory only, found out anew after a start.
-    damaged: bool,
+    pub(super) damaged: bool,
 }
 
 /// One object to take in.
@@ -67,6 +64,8 @@ pub struct Take {
     pub content: Option<[u8; 32]>,
     /// For a proposal: who asks, and what was said.
     pub proposal: Option<Proposal>,
+    /// Its ciphertexts, if they lie apart: written, and durable.
+    pub apart: Option<Spooled>,
     /// Now.
     pub at: Millis,
 }
@@ -100,8 +99,13 @@ pub(super) struct Index {
 }
 
 impl Index {
-    /// A later copy of the same object takes the place of an earlier one.
-    fn add(&mut self, key: (RecordId, u32), mut entry: Entry) {
+    /// Numbers of the files with ciphertexts that lie apart.
+    fn files(&self) -> BTreeSet<u32> {
+        self.by_version.values().flatten().filter_map(|e| e.apart).map(|apart| apart.file).collect()
+    }
+
+    /// A later copy of the same object takes the place of an earlier one. Answers the file that no entry names any more.
+    fn add(&mut self, key: (RecordId, u32), mut entry: Entry) -> Option<u32> {
         self.arrivals.push(key.0);
         for check in &entry.pull_checks {
             let named = self.by_check.entry(*check).or_default();
@@ -113,26 +117,36 @@ impl Index {
             self.by_request.insert(request, key);
         }
         let known = self.by_version.entry(key).or_default();
-        match known.iter_mut().find(|e| e.commitment == entry.commitment && e.grant == entry.grant) {
+        let left = match known.iter_mut().find(|e| e.commitment == entry.commitment && e.grant == entry.grant) {
             Some(earlier) => {
                 entry.request = entry.request.or(earlier.request);
                 entry.content = entry.content.or(earlier.content);
                 entry.proposal = entry.proposal.or(earlier.proposal.take());
-                *earlier = entry;
+                let before = std::mem::replace(earlier, entry).apart.map(|a| a.file);
+                before.filter(|file| earlier.apart.is_none_or(|a| a.file != *file))
             }
-            None => known.push(entry),
-        }
+            None => {
+                known.push(entry);
+                None
+            }
+        };
         match known.iter().filter_map(|e| e.proposal.as_ref()).find(|p| p.stand == Stand::Waiting) {
             Some(p) => self.waiting.insert(key.0, p.author),
             None => self.waiting.remove(&key.0),
         };
+        left
     }
 }
+
+/// The source of shred keys.
+type Source = Arc<Mutex<Box<dyn Entropy>>>;
 
 /// The held objects of this node.
 #[derive(Clone)]
 pub struct Intake {
     bodies: Arc<dyn Disk>,
+    large: Arc<LargeFiles>,
+    entropy: Source,
     index: Arc<RwLock<Index>>,
     jobs: Arc<Worker<Job>>,
     waiting: Waiting,
@@ -144,7 +158,10 @@ impl Intake {
     /// Recovers what is held and starts its writer.
     pub fn open(host: &dyn Host, dir: &Path, entropy: Box<dyn Entropy>) -> Result<Intake, VaultError> {
         let journal = Journal::open(host, &dir.join("intake"), JournalOptions::default())?;
-        Intake::on(host, journal, host.disk(&dir.join("bodies"))?, entropy)
+        let bodies = dir.join("bodies");
+        let disk = host.disk(&bodies)?;
+        let lanes = (0..LANES).map(|_| host.files(&bodies)).collect::<Result<Vec<_>, _>>()?;
+        Intake::on(host, journal, (disk, lanes), entropy)
     }
 
     /// The same over any journal and disk, with a thread.
@@ -154,13 +171,14 @@ impl Intake {
         bodies: Arc<dyn Disk>,
         entropy: Box<dyn Entropy>,
     ) -> Result<Intake, VaultError> {
-        Intake::on(&crate::journal::System, journal, bodies, entropy)
+        let lanes = vec![Arc::clone(&bodies); LANES];
+        Intake::on(&crate::journal::System, journal, (bodies, lanes), entropy)
     }
 
     fn on(
         host: &dyn Host,
         (journal, recovery): (Journal, Recovery),
-        bodies: Arc<dyn Disk>,
+        (bodies, lanes): (Arc<dyn Disk>, Vec<Arc<dyn Disk>>),
         entropy: Box<dyn Entropy>,
     ) -> Result<Intake, VaultError> {
         let mut index = Index::default();
@@ -170,17 +188,30 @@ impl Intake {
             for (seq, frame) in journal.read(next, 1024, 1 << 20)? {
                 let (key, entry) = read_frame(&frame)?;
                 known.add(&entry.place);
+                if let Some(apart) = &entry.apart {
+                    known.add_key(apart.slot);
+                }
                 index.add(key, entry);
                 next = seq.saturating_add(1);
             }
         }
         let writer = BodyWriter::open(Arc::clone(&bodies), known)?;
+        let large = Arc::new(LargeFiles::open(bodies.as_ref(), lanes, &index.files())?);
         let index = Arc::new(RwLock::new(index));
         let (meter, closed) = (journal.meter(), Arc::<AtomicBool>::default());
-        let mut clerk = Clerk { journal, writer, entropy, index: Arc::clone(&index), closed: Arc::clone(&closed) };
+        let entropy = Arc::new(Mutex::new(entropy));
+        let mut clerk = Clerk {
+            journal,
+            writer,
+            bodies: Arc::clone(&bodies),
+            entropy: Arc::clone(&entropy),
+            index: Arc::clone(&index),
+            closed: Arc::clone(&closed),
+        };
         let jobs = Worker::start(host, "vault-intake", BATCH, move |jobs| clerk.work(jobs))
             .map_err(VaultError::io("start the intake's worker"))?;
-        Ok(Intake { bodies, index, jobs: Arc::new(jobs), waiting: Waiting::new(WAITING_BYTES), meter, closed })
+        let (jobs, waiting) = (Arc::new(jobs), Waiting::new(WAITING_BYTES));
+        Ok(Intake { bodies, large, entropy, index, jobs, waiting, meter, closed })
     }
 
     /// Takes an object in; durable when it answers. [`VaultError::Busy`] when the disk is far behind: nothing was taken.
@@ -281,6 +312,36 @@ impl Intake {
         }
     }
 
+    /// A file for ciphertexts of `bytes` that lie apart.
+    ///
+    /// # Errors
+    /// [`VaultError::NotYet`] when as many are being written as may.
+    pub(super) fn spool(&self, whose: Whose, bytes: usize) -> Result<Spool, VaultError> {
+        let mut entropy = self.entropy.lock().unwrap_or_else(PoisonError::into_inner);
+        self.large.begin(whose, bytes, &mut **entropy)
+    }
+
+    /// Removes the ciphertexts of copies of a version that lie apart and are not of what the ledger committed: nobody will read
+    /// them. Their frames stay, and name files that are not there.
+    pub(super) fn let_go_of_others(&self, record: &RecordId, version: u32, commitment: &[u8; 32]) {
+        let key = (*record, version);
+        let is_other = |e: &Entry| e.apart.is_some() && e.commitment != *commitment;
+        if !self.read(|i| i.by_version.get(&key).into_iter().flatten().any(is_other)) {
+            return;
+        }
+        let left: Vec<Apart> = {
+            let mut index = self.index.write().unwrap_or_else(PoisonError::into_inner);
+            let others = index.by_version.get_mut(&key).into_iter().flatten().filter(|e| e.commitment != *commitment);
+            others.filter_map(|e| e.apart.take()).collect()
+        };
+        left.into_iter().for_each(|apart| remove(self.bodies.as_ref(), apart.file));
+    }
+
+    /// The ciphertexts of an object, if they lie apart.
+    pub(super) fn content(&self, entry: &Entry) -> Option<Content> {
+        entry.apart.map(|apart| Content::at(Arc::clone(&self.bodies), apart))
+    }
+
     /// What the journal wrote since the start.
     pub(super) fn written(&self) -> Written {
         self.meter.read()
@@ -300,7 +361,8 @@ impl Intake {
 struct Clerk {
     journal: Journal,
     writer: BodyWriter,
-    entropy: Box<dyn Entropy>,
+    bodies: Arc<dyn Disk>,
+    entropy: Source,
     index: Arc<RwLock<Index>>,
     /// Set after a failed write.
     closed: Arc<AtomicBool>,
@@ -317,8 +379,8 @@ impl Clerk {
         }
         let (queued, answers): (Vec<Queued>, Vec<Done>) = self.admitted(takes).into_iter().unzip();
         if !queued.is_empty() {
-            let outcome = self.guarded(|t| t.write(&queued));
-            drop(queued);
+            // It ends there: whoever is answered finds the room free again.
+            let outcome = self.guarded(|t| t.write(queued));
             for done in answers {
                 let _ = done.send(outcome.clone());
             }
@@ -382,20 +444,41 @@ impl Clerk {
         if before.stand != Stand::Waiting || matches!(stand, Stand::Waiting | Stand::PartOf(..)) {
             return Err(VaultError::Decided);
         }
-        let decided = Entry { proposal: Some(Proposal { author: before.author, stand }), ..entry };
+        // What was turned down is read by nobody any more: its frame names no file, which goes when that is durable.
+        let apart = entry.apart.filter(|_| stand != Stand::Rejected);
+        let decided = Entry { proposal: Some(Proposal { author: before.author, stand }), apart, ..entry };
         self.journal.append_blocking(vec![write_frame(&key, &decided)])?;
-        let mut index = self.index.write().unwrap_or_else(PoisonError::into_inner);
-        index.add(key, decided);
-        index.arrivals.extend(parts);
+        let left = {
+            let mut index = self.index.write().unwrap_or_else(PoisonError::into_inner);
+            let left = index.add(key, decided);
+            index.arrivals.extend(parts);
+            left
+        };
+        left.into_iter().for_each(|file| remove(self.bodies.as_ref(), file));
         Ok(())
     }
 
-    fn write(&mut self, queued: &[Queued]) -> Result<(), VaultError> {
+    fn write(&mut self, mut queued: Vec<Queued>) -> Result<(), VaultError> {
+        // Two transfers of one object: the first that is whole counts, the other's file goes with its take.
+        queued.retain(|q| q.take.apart.is_none() || !self.holds(&q.take.object));
+        if queued.is_empty() {
+            return Ok(());
+        }
         let blobs: Vec<&[u8]> = queued.iter().map(|q| q.blob.as_slice()).collect();
-        let places = self.writer.write(&blobs, self.entropy.as_mut())?;
+        let keys: Vec<&[u8; 32]> = queued.iter().filter_map(|q| q.take.apart.as_ref()).map(Spooled::key).collect();
+        let (places, slots) = {
+            let mut entropy = self.entropy.lock().unwrap_or_else(PoisonError::into_inner);
+            self.writer.write(&blobs, &keys, &mut **entropy)?
+        };
+        let mut slots = slots.into_iter();
         let mut entries = Vec::with_capacity(queued.len());
-        for (t, place) in queued.iter().map(|q| &q.take).zip(places) {
+        for (t, place) in queued.iter_mut().map(|q| &mut q.take).zip(places) {
             let header = t.object.envelope.header();
+            // From here on a frame may name the file, whether its writing is answered or not.
+            let apart = match &mut t.apart {
+                Some(spooled) => Some(spooled.keep(slots.next().ok_or(VaultError::Cut)?)),
+                None => None,
+            };
             let entry = Entry {
                 header_hash: t.object.envelope.hash(),
                 commitment: t.object.envelope.commitment(),
@@ -406,172 +489,32 @@ impl Clerk {
                 content: t.content,
                 proposal: t.proposal.clone(),
                 place,
+                apart,
                 damaged: false,
             };
             entries.push(((header.id, header.version), entry));
         }
         let frames = entries.iter().map(|(key, e)| write_frame(key, e)).collect();
         self.journal.append_blocking(frames)?;
-        let mut index = self.index.write().unwrap_or_else(PoisonError::into_inner);
-        for (key, entry) in entries {
-            index.add(key, entry);
-        }
+        let left: Vec<u32> = {
+            let mut index = self.index.write().unwrap_or_else(PoisonError::into_inner);
+            entries.into_iter().filter_map(|(key, entry)| index.add(key, entry)).collect()
+        };
+        left.into_iter().for_each(|file| remove(self.bodies.as_ref(), file));
         Ok(())
+    }
+
+    /// Whether a good copy of an object is here.
+    fn holds(&self, object: &SealedObject) -> bool {
+        let (header, envelope, grant) =
+            (object.envelope.header(), object.envelope.commitment(), object.grant.commitment());
+        let index = self.index.read().unwrap_or_else(PoisonError::into_inner);
+        let mut known = index.by_version.get(&(header.id, header.version)).into_iter().flatten();
+        known.any(|e| !e.damaged && e.commitment == envelope && e.grant == grant)
     }
 }
 
 fn has_room(waiting: &BTreeMap<RecordId, Handle>, author: Handle) -> bool {
     let (all, own) = WAITING;
     waiting.len() < all && waiting.values().filter(|a| **a == author).count() < own
-}
-
-fn write_frame(key: &(RecordId, u32), e: &Entry) -> Vec<u8> {
-    let mut w = Writer::new(DOMAIN, if e.proposal.is_some() { PROPOSAL } else { PLAIN });
-    w.value(&key.0).u32(key.1).array(&e.header_hash).array(&e.commitment).array(&e.grant);
-    w.list(e.pull_checks.iter(), |w, c| {
-        w.array(c);
-    });
-    w.value(&e.at);
-    w.option(e.request.as_ref(), |w, r| {
-        w.array(r);
-    });
-    w.option(e.content.as_ref(), |w, c| {
-        w.array(c);
-    });
-    w.u32(e.place.segment).u64(e.place.offset).u32(e.place.length).u64(e.place.slot);
-    if let Some(proposal) = &e.proposal {
-        w.value(proposal);
-    }
-    w.finish()
-}
-
-fn read_frame(bytes: &[u8]) -> Result<((RecordId, u32), Entry), CanonError> {
-    let known = [PROPOSAL, PLAIN].into_iter().find_map(|v| Reader::new(bytes, DOMAIN, v).ok().map(|r| (r, v)));
-    let (mut r, version) = match known {
-        Some(known) => known,
-        None => (Reader::new(bytes, DOMAIN, FIRST)?, FIRST),
-    };
-    let key = (RecordId::read(&mut r)?, r.u32()?);
-    let entry = Entry {
-        header_hash: r.array()?,
-        commitment: r.array()?,
-        grant: r.array()?,
-        pull_checks: r.list(4096, |r| r.array())?,
-        at: r.value()?,
-        request: r.option(|r| r.array())?,
-        content: if version == FIRST { None } else { r.option(|r| r.array())? },
-        place: Place { segment: r.u32()?, offset: r.u64()?, length: r.u32()?, slot: r.u64()? },
-        proposal: if version == PROPOSAL { Some(r.value()?) } else { None },
-        damaged: false,
-    };
-    r.finish()?;
-    Ok((key, entry))
-}
-
-#[cfg(test)]
-#[allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "test")]
-mod tests {
-    use super::*;
-    use data_encoding::HEXLOWER;
-
-    /// Version 1: with a request, before there were digests of imports.
-    const VERSION_1: &str = concat!(
-        "00000011687566752e7661756c742e696e74616b65000109090909090909090909090909090909000000080101010101",
-        "010101010101010101010101010101010101010101010101010101020202020202020202020202020202020202020202",
-        "020202020202020202020203030303030303030303030303030303030303030303030303030303030303030000000204",
-        "040404040404040404040404040404040404040404040404040404040404040505050505050505050505050505050505",
-        "0505050505050505050505050505050000018bcfe5680001060606060606060606060606060606060606060606060606",
-        "0606060606060606000000010000000000000002000000030000000000000004",
-    );
-    /// Version 2, with something in every field.
-    const NOW: &str = concat!(
-        "00000011687566752e7661756c742e696e74616b65000209090909090909090909090909090909000000080101010101",
-        "010101010101010101010101010101010101010101010101010101020202020202020202020202020202020202020202",
-        "020202020202020202020203030303030303030303030303030303030303030303030303030303030303030000000204",
-        "040404040404040404040404040404040404040404040404040404040404040505050505050505050505050505050505",
-        "0505050505050505050505050505050000018bcfe5680001060606060606060606060606060606060606060606060606",
-        "060606060606060601070707070707070707070707070707070707070707070707070707070707070700000001000000",
-        "0000000002000000030000000000000004",
-    );
-    /// Version 3: the same, of a proposal that a classifier signed.
-    const PROPOSED: &str = concat!(
-        "00000011687566752e7661756c742e696e74616b65000309090909090909090909090909090909000000080101010101",
-        "010101010101010101010101010101010101010101010101010101020202020202020202020202020202020202020202",
-        "020202020202020202020203030303030303030303030303030303030303030303030303030303030303030000000204",
-        "040404040404040404040404040404040404040404040404040404040404040505050505050505050505050505050505",
-        "0505050505050505050505050505050000018bcfe5680001060606060606060606060606060606060606060606060606",
-        "060606060606060601070707070707070707070707070707070707070707070707070707070707070700000001000000",
-        "0000000002000000030000000000000004070707070707070707070707070707070100000003010203",
-    );
-    /// Version 2, with nothing where nothing may be.
-    const BARE: &str = concat!(
-        "00000011687566752e7661756c742e696e74616b65000209090909090909090909090909090909000000080101010101",
-        "010101010101010101010101010101010101010101010101010101020202020202020202020202020202020202020202",
-        "020202020202020202020203030303030303030303030303030303030303030303030303030303030303030000000000",
-        "00018bcfe568000000000000010000000000000002000000030000000000000004",
-    );
-
-    fn key() -> (RecordId, u32) {
-        (RecordId::from_bytes([9; 16]), 8)
-    }
-
-    fn entry() -> Entry {
-        Entry {
-            header_hash: [1; 32],
-            commitment: [2; 32],
-            grant: [3; 32],
-            pull_checks: vec![[4; 32], [5; 32]],
-            at: Millis(1_700_000_000_000),
-            request: Some([6; 32]),
-            content: Some([7; 32]),
-            proposal: None,
-            place: Place { segment: 1, offset: 2, length: 3, slot: 4 },
-            damaged: false,
-        }
-    }
-
-    fn proposed() -> Entry {
-        let stand = Stand::Approved(vec![1, 2, 3]);
-        Entry { proposal: Some(Proposal { author: Handle::from_bytes([7; 16]), stand }), ..entry() }
-    }
-
-    fn bare() -> Entry {
-        Entry { pull_checks: Vec::new(), request: None, content: None, ..entry() }
-    }
-
-    fn frozen(hex: &str) -> Vec<u8> {
-        HEXLOWER.decode(hex.as_bytes()).unwrap()
-    }
-
-    /// Frames never change: a journal of another age must open. The constants were computed apart from this code.
-    #[test]
-    fn frozen_bytes() {
-        for (name, constant, entry) in
-            [("NOW", NOW, entry()), ("PROPOSED", PROPOSED, proposed()), ("BARE", BARE, bare())]
-        {
-            let written = write_frame(&key(), &entry);
-            assert_eq!(HEXLOWER.encode(&written), constant, "{name} is written otherwise");
-            assert_eq!(read_frame(&written), Ok((key(), entry)), "{name}");
-        }
-    }
-
-    /// What version 1 wrote opens, without the digest that it did not have.
-    #[test]
-    fn the_first_version_opens() {
-        assert_eq!(read_frame(&frozen(VERSION_1)), Ok((key(), Entry { content: None, ..entry() })));
-    }
-
-    #[test]
-    fn what_nobody_wrote_is_refused() {
-        for whole in [VERSION_1, NOW, PROPOSED, BARE].map(frozen) {
-            for cut in 0..whole.len() {
-                assert!(read_frame(&whole[..cut]).is_err(), "cut at {cut}");
-            }
-            assert_eq!(read_frame(&[&whole[..], &[0]].concat()), Err(CanonError::Trailing));
-        }
-        // The version stands behind the domain and its length.
-        let mut next = frozen(NOW);
-        next[4 + DOMAIN.len() + 1] = 4;
-        assert_eq!(read_frame(&next), Err(CanonError::Header));
-    }
 }

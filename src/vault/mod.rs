@@ -13,7 +13,9 @@
 //! - A proposal goes nowhere before a classifier signed it, and what was turned down never does ([`Proposal`]).
 //! - Nothing is taken in that this agency is not entitled to, or that is above its ceiling: the node has no
 //!   key for it.
-//! - `seal::open_portion` is called in `disclose.rs` and nowhere else (kept by `tests/tidy.rs`).
+//! - Content above [`INLINE_BYTES`](crate::domain::limits::INLINE_BYTES) lies apart from its object and is never whole in
+//!   memory while it is sealed, sent, taken in or served.
+//! - `seal::open_portion` and its like are called in `disclose.rs` and nowhere else (kept by `tests/tidy.rs`).
 //! - A bad object is set aside with its reason, never stops the others, and its originator is told by a signed
 //!   complaint (P15).
 
@@ -22,12 +24,16 @@ mod complaint;
 mod disclose;
 mod error;
 mod files;
+mod frame;
 mod holder;
 mod intake;
 mod keys;
+mod large;
 mod object;
+mod outgoing;
 mod proposal;
 mod pull;
+mod receive;
 mod rules;
 mod signing;
 mod sync;
@@ -37,13 +43,16 @@ mod tests;
 
 pub use card::{Card, Facts};
 pub use complaint::{Complained, Complaint, Complaints, Refusal};
-pub use disclose::{Disclosed, DisclosedPortion};
+pub use disclose::{Disclosed, DisclosedPortion, Disclosing, Piece};
 pub use error::VaultError;
-pub use holder::{Draft, Held, Prepared, Vault};
+pub use holder::{Coming, Draft, Held, Prepared, Vault};
 pub use intake::{Entry, Intake, Take};
 pub use keys::Keys;
-pub use object::SealedObject;
+pub use large::{Content, ContentReader, Spooled};
+pub use object::{HEAD_BYTES, SealedObject};
+pub use outgoing::Outgoing;
 pub use proposal::{Approval, Part, Proposal, Proposed, Stand};
 pub use pull::Pulling;
+pub use receive::{Pieces, Turn};
 pub use rules::META_TYPE;
 pub use sync::{Missing, Owed, Parts, PeerVault, PushState};

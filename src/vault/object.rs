@@ -1,11 +1,16 @@
 //! A sealed object: envelope, first grant and audience key, as stored, pushed and pulled together.
 
 use super::error::VaultError;
+use super::sync::Parts;
 use crate::domain::canon::{Reader, Writer};
 use crate::seal::{AudienceObject, ENVELOPE_BYTES, Envelope, GRANT_BYTES, SealedGrant};
 
 /// Most bytes of an audience object.
 const AUDIENCE_BYTES: usize = 1 << 20;
+/// What header, proof and lengths add at most, in bytes.
+const AROUND: usize = 64 << 10;
+/// Most bytes of an object whose content comes in pieces behind it.
+pub const HEAD_BYTES: usize = AUDIENCE_BYTES + GRANT_BYTES + 2 * AROUND;
 
 /// The three parts. Parsing checks form; [`super::rules`] checks truth.
 #[derive(Debug, Clone)]
@@ -21,7 +26,7 @@ pub struct SealedObject {
 impl SealedObject {
     /// Parses the parts as they travel.
     pub fn from_parts(envelope: &[u8], grant: &[u8], audience: &[u8]) -> Result<SealedObject, VaultError> {
-        if envelope.len() > ENVELOPE_BYTES + (64 << 10)
+        if envelope.len() > ENVELOPE_BYTES + AROUND
             || grant.len() > GRANT_BYTES + 1024
             || audience.len() > AUDIENCE_BYTES
         {
@@ -34,7 +39,21 @@ impl SealedObject {
         })
     }
 
-    /// The bytes of one stored blob.
+    /// The three parts as they travel.
+    pub(super) fn parts(&self) -> Parts {
+        (self.envelope.to_bytes(), self.grant.to_bytes(), self.audience.to_bytes())
+    }
+
+    /// Parses what stands before content that comes in pieces; [`Outgoing::head`](super::Outgoing::head) wrote it.
+    ///
+    /// # Errors
+    /// When it does not parse, or its content is in it.
+    pub fn from_head(bytes: &[u8]) -> Result<SealedObject, VaultError> {
+        let object = SealedObject::from_blob(bytes)?;
+        if object.envelope.is_apart() { Ok(object) } else { Err(VaultError::Rule("its content is in it already")) }
+    }
+
+    /// The bytes of one stored blob, and of what stands before content that comes in pieces.
     pub(super) fn to_blob(&self) -> Vec<u8> {
         Writer::new("hufu.vault.object", 1)
             .bytes(&self.envelope.to_bytes())

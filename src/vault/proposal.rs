@@ -10,14 +10,12 @@ use super::error::VaultError;
 use super::holder::{Held, Vault};
 use super::intake::Entry;
 use super::rules;
-use super::sync::Parts;
 use crate::domain::canon::{Canon, CanonError, Reader, Writer};
-use crate::domain::ids::{AgencyId, FederationId, Handle, RecordId};
+use crate::domain::ids::{FederationId, Handle, RecordId};
 use crate::domain::limits;
 use crate::domain::time::Millis;
 use crate::ledger::{State, VersionEntry};
 use crate::seal::{PublicKey, Signature, SigningKey};
-use std::collections::BTreeSet;
 use std::sync::Arc;
 
 const DOMAIN: &str = "hufu.approval";
@@ -261,7 +259,8 @@ impl Vault {
             index: 0,
             time: entry.at,
         };
-        Ok(Some(Held { committed, label: opened.body.label.clone(), covered: true, kinds: None, object, opened }))
+        let (label, content) = (opened.body.label.clone(), self.intake.content(&entry));
+        Ok(Some(Held { committed, label, covered: true, kinds: None, object, content, opened }))
     }
 
     /// Decides on a proposal; durable when it answers. The same decision again is done already.
@@ -279,24 +278,6 @@ impl Vault {
         }
         let parts = of.parts.iter().map(|(record, ..)| *record).collect();
         self.intake.decide((of.record, of.version), stand, parts).await
-    }
-
-    /// Audience and bytes of an own version that may go to the ledger, whether it has got there or not.
-    ///
-    /// # Errors
-    /// When its object does not verify.
-    pub fn outgoing(
-        &self,
-        state: &State,
-        record: &RecordId,
-        version: u32,
-    ) -> Result<Option<(BTreeSet<AgencyId>, Parts)>, VaultError> {
-        let entry = self.intake.entries(record, version).into_iter().next();
-        let Some(entry) = entry.filter(|_| self.may_go(record, version)) else { return Ok(None) };
-        let object = self.intake.load(&entry)?;
-        let audience = self.facts(state, &entry)?.label.audience();
-        let parts = (object.envelope.to_bytes(), object.grant.to_bytes(), object.audience.to_bytes());
-        Ok(Some((audience, parts)))
     }
 
     fn proposed_entry(&self, record: &RecordId) -> Option<(Entry, u32, Proposal)> {

@@ -7,6 +7,7 @@ use super::complaint::Refusal;
 use super::error::VaultError;
 use super::holder::Vault;
 use super::object::SealedObject;
+use super::receive::FromHolder;
 use super::sync::{PeerVault, Wanted};
 use crate::domain::ids::{AgencyId, NodeId, RecordId};
 use crate::domain::time::{Clock, Millis};
@@ -112,8 +113,10 @@ impl Vault {
                             continue;
                         }
                         Ok(object) => {
-                            header_hash = Some(object.envelope.hash());
-                            self.take(state, object, now).await
+                            let hash = object.envelope.hash();
+                            header_hash = Some(hash);
+                            let mut content = FromHolder::new(peers, *node, wanted.token, hash);
+                            self.take(state, object, Some(&mut content), now).await
                         }
                     };
                     match taken {

@@ -5,12 +5,14 @@ use super::error::VaultError;
 use super::holder::{Held, Vault};
 use super::intake::{Entry, Take};
 use super::object::SealedObject;
+use super::outgoing::Outgoing;
+use super::receive::Pieces;
 use super::rules;
 use crate::domain::ids::{AgencyId, NodeId, RecordId};
 use crate::domain::label::Label;
 use crate::domain::time::Millis;
 use crate::ledger::{State, VersionEntry};
-use crate::seal::{TaggedVersion, month_of, pull_check};
+use crate::seal::{TaggedVersion, month_of};
 use std::collections::{BTreeMap, BTreeSet};
 use std::future::Future;
 use std::pin::Pin;
@@ -41,11 +43,13 @@ pub enum PushState {
 
 /// Calls to other nodes' vaults; `node` plugs the network in. Errors are in words.
 pub trait PeerVault: Send + Sync {
-    /// Hands an object to a node.
-    fn push<'a>(&'a self, node: NodeId, parts: &'a Parts) -> Answer<'a, PushState>;
+    /// Hands an object to a node, with content that lies apart behind it in pieces.
+    fn push<'a>(&'a self, node: NodeId, object: &'a Outgoing) -> Answer<'a, PushState>;
     /// Asks a node for the object that a pull token names; None when it has none for us. The number of the attempt
     /// tells apart what somebody made share the token.
     fn pull(&self, node: NodeId, token: [u8; 32], attempt: u32) -> Answer<'_, Option<Parts>>;
+    /// Asks a node for the content of an object that it answered a pull with, when that lies apart.
+    fn content(&self, node: NodeId, token: [u8; 32], header_hash: [u8; 32]) -> Answer<'_, Box<dyn Pieces>>;
 }
 
 /// A missing object, with the reason of the last attempt.
@@ -83,6 +87,8 @@ pub(super) struct SyncState {
     held: BTreeMap<AgencyId, u64>,
     pub(super) wanted: BTreeMap<(RecordId, u32), Wanted>,
     damaged: Vec<(RecordId, u32)>,
+    /// Taken out of use because of their content since the last scan, which wants them again.
+    pub(super) spoilt: Vec<(RecordId, u32)>,
     pub(super) refused: Refusals,
     /// Taken in since the start and not on the ledger yet, by origin.
     aside: BTreeMap<AgencyId, BTreeSet<(RecordId, u32)>>,
@@ -111,17 +117,25 @@ impl Vault {
     /// Looks at what the ledger gained since the last scan, and at what has arrived meanwhile. Pauses go by the steady clock:
     /// one that was set back must not put anything off.
     pub fn scan(&self, state: &State, now: Millis, steady: Millis) {
+        let spoilt = std::mem::take(&mut self.sync.lock().unwrap_or_else(PoisonError::into_inner).spoilt);
+        for (record, version) in spoilt {
+            if let Some(committed) = committed(state, &record, version) {
+                self.want_again(state, record, committed);
+            }
+        }
         let mut sync = self.sync.lock().unwrap_or_else(PoisonError::into_inner);
         let feed = state.feed();
         // A part of the vector: passing over what was seen would cost more with every record.
         let new: BTreeSet<(RecordId, u32)> = feed.skip(sync.cursor).into_iter().collect();
         sync.cursor = feed.len();
+        let mut settled = Vec::new();
         for (record, version) in new {
             let Some(origin) = state.origin_of(&record) else { continue };
             let Some(committed) = committed(state, &record, version) else { continue };
             let token = if origin == self.keys.agency() {
                 self.other_nodes_token(state, &record, committed)
             } else {
+                settled.push((record, version, committed.commitment));
                 self.recognise(state, origin, &record, committed)
             };
             let Some(token) = token else { continue };
@@ -148,6 +162,10 @@ impl Vault {
             if origin != *self.keys.agency() {
                 *sync.held.entry(origin).or_default() += 1;
             }
+        }
+        drop(sync);
+        for (record, version, commitment) in settled {
+            self.intake.let_go_of_others(&record, version, &commitment);
         }
     }
 
@@ -259,9 +277,30 @@ impl Vault {
     /// Checks an object that its originator pushes by the R rules and takes it in. It is exposed only once the ledger
     /// committed it. One that cannot be taken is complained of.
     pub async fn accept(&self, state: &State, object: SealedObject, now: Millis) -> Result<(), VaultError> {
+        self.accept_from(state, object, None, now).await
+    }
+
+    /// The same with content that comes in pieces behind it. None is read before the object has passed its checks.
+    pub async fn accept_large(
+        &self,
+        state: &State,
+        object: SealedObject,
+        content: &mut dyn Pieces,
+        now: Millis,
+    ) -> Result<(), VaultError> {
+        self.accept_from(state, object, Some(content), now).await
+    }
+
+    async fn accept_from(
+        &self,
+        state: &State,
+        object: SealedObject,
+        content: Option<&mut dyn Pieces>,
+        now: Millis,
+    ) -> Result<(), VaultError> {
         let header = object.envelope.header();
         let (key, origin, hash) = ((header.id, header.version), header.originator.clone(), object.envelope.hash());
-        self.take(state, object, now).await.inspect_err(|error| {
+        self.take(state, object, content, now).await.inspect_err(|error| {
             // Under another's id it says nothing of the other's object.
             if error.blames_object() && state.origin_of(&key.0) == Some(&origin) {
                 let (header_hash, reason) = (Some(hash), error.to_string());
@@ -270,7 +309,31 @@ impl Vault {
         })
     }
 
-    pub(super) async fn take(&self, state: &State, object: SealedObject, now: Millis) -> Result<(), VaultError> {
+    /// Takes an object in that passes its checks, and then its content, if that lies apart.
+    pub(super) async fn take(
+        &self,
+        state: &State,
+        object: SealedObject,
+        content: Option<&mut dyn Pieces>,
+        now: Millis,
+    ) -> Result<(), VaultError> {
+        let Some(Admitted { opened, waits }) = self.admit(state, &object)? else { return Ok(()) };
+        let apart = match (object.envelope.is_apart(), content) {
+            (false, _) => None,
+            (true, Some(pieces)) => Some(self.intake.receive(&object.envelope, pieces).await?),
+            (true, None) => return Err(VaultError::Rule("its content did not come with it")),
+        };
+        let header = object.envelope.header();
+        let aside = || self.put_aside(&header.originator, (header.id, header.version));
+        let _aside = waits.then(aside).transpose()?;
+        self.cards.note(object.grant.commitment(), &opened.body);
+        let pull_checks = opened.body.pull_checks.clone();
+        let take = Take { object, pull_checks, request: None, content: None, proposal: None, apart, at: now };
+        self.intake.take(take).await
+    }
+
+    /// What needs no content to be checked; None when the object is here already.
+    fn admit(&self, state: &State, object: &SealedObject) -> Result<Option<Admitted>, VaultError> {
         let header = object.envelope.header();
         let key = (header.id, header.version);
         let refused_before = {
@@ -283,29 +346,27 @@ impl Vault {
         let entries = self.intake.entries(&header.id, header.version);
         let same = |e: &Entry| e.commitment == object.envelope.commitment() && e.grant == object.grant.commitment();
         if entries.iter().any(same) {
-            return Ok(());
+            return Ok(None);
         }
-        let opened = rules::open(&self.keys, state, &object)?;
+        let opened = rules::open(&self.keys, state, object)?;
         let (label, agreement) = (&opened.body.label, opened.body.agreement.as_ref());
-        let _aside = match committed(state, &header.id, header.version) {
+        let waits = match committed(state, &header.id, header.version) {
             Some(c) => {
                 if c.commitment != object.envelope.commitment() || !c.grants.contains(&object.grant.commitment()) {
                     return Err(VaultError::Rule("the ledger committed something else"));
                 }
                 rules::check_agreement(state, label, agreement, rules::At { index: c.index, time: c.time })?;
-                None
+                false
             }
             // Its commitment may be on its way, and its agreement too: nothing is held that none covers here already.
             None => {
                 let at = rules::At { index: u64::MAX, time: state.time() };
                 rules::check_agreement(state, label, agreement, at)
                     .map_err(|_| VaultError::NotYet("no agreement in force here covers it"))?;
-                Some(self.put_aside(&header.originator, key)?)
+                true
             }
         };
-        self.cards.note(object.grant.commitment(), &opened.body);
-        let pull_checks = opened.body.pull_checks.clone();
-        self.intake.take(Take { object, pull_checks, request: None, content: None, proposal: None, at: now }).await
+        Ok(Some(Admitted { opened, waits }))
     }
 
     /// Counts an object that waits for its commitment. What no commitment comes for stays on the disk, so it is bounded,
@@ -326,7 +387,8 @@ impl Vault {
     }
 
     /// The object that a token names, if it is committed, names the puller's agency and `leaves` this node; None is all
-    /// that anybody else learns. A token that several objects share names one after the other.
+    /// that anybody else learns. A token that several objects share names one after the other. Content that lies apart is asked
+    /// for by itself ([`Vault::serve_content`]).
     pub fn serve(
         &self,
         state: &State,
@@ -334,19 +396,14 @@ impl Vault {
         (token, attempt): (&[u8; 32], u32),
         leaves: impl Fn(&Label) -> bool,
     ) -> Result<Option<(RecordId, u32, Parts)>, VaultError> {
-        let entitled = |(record, version): (RecordId, u32)| {
-            let card = self.card(state, &record, version).ok().flatten()?;
-            let label = &card.facts.label;
-            (label.audience().contains(puller) && leaves(label)).then_some((record, version))
-        };
-        let named: Vec<_> = self.intake.by_check(&pull_check(token)).into_iter().filter_map(entitled).collect();
+        let named = self.named(state, puller, token, leaves);
         let turn = (attempt as usize).checked_rem(named.len()).unwrap_or(0);
         let Some(&(record, version)) = named.get(turn) else { return Ok(None) };
         let Some(committed) = committed(state, &record, version) else { return Ok(None) };
         let Some(entry) = self.entry(committed, &record) else { return Ok(None) };
         let object = self.load(state, committed, &record, &entry)?;
         rules::open(&self.keys, state, &object)?;
-        Ok(Some((record, version, (object.envelope.to_bytes(), object.grant.to_bytes(), object.audience.to_bytes()))))
+        Ok(Some((record, version, object.parts())))
     }
 
     /// Owed, held, and missing with reasons, by origin.
@@ -389,6 +446,13 @@ impl Vault {
     }
 }
 
+/// An object that may be taken in.
+struct Admitted {
+    opened: rules::Opened,
+    /// Whether it waits for its commitment.
+    waits: bool,
+}
+
 /// A copy without a commitment that is being written; counted until it is dropped.
 struct Aside<'a> {
     vault: &'a Vault,
@@ -417,6 +481,6 @@ fn months(time: Millis) -> [u32; 3] {
     [month, month.saturating_sub(1), month.saturating_add(1)]
 }
 
-fn committed<'a>(state: &'a State, record: &RecordId, version: u32) -> Option<&'a VersionEntry> {
+pub(super) fn committed<'a>(state: &'a State, record: &RecordId, version: u32) -> Option<&'a VersionEntry> {
     state.record(record)?.iter().find(|v| v.version == version)
 }

@@ -1,6 +1,7 @@
 //! Two agencies' vaults over one ledger: what the receiver refuses (column R of `docs/rules.md`), and what a failing
 //! disk leaves.
 
+mod large;
 mod proposals;
 mod pulling;
 mod pushing;
@@ -494,6 +495,7 @@ fn what_was_taken_survives_every_failure_of_the_body_files() {
         request: None,
         content: None,
         proposal: None,
+        apart: None,
         at: NOW,
     };
     let mut ran = 0;

@@ -19,6 +19,7 @@ mod proposals;
 mod readme;
 mod revocation;
 mod shares;
+mod sizes;
 mod standing;
 mod stix;
 mod streams;

@@ -10,7 +10,7 @@ use hufu::ledger::{State, node_id};
 use hufu::node::{SystemClock, SystemEntropy};
 use hufu::seal::KeyRing;
 use hufu::store::Materialised;
-use hufu::vault::{Intake, Keys, Parts, PeerVault, PushState, SealedObject, Vault};
+use hufu::vault::{Intake, Keys, Outgoing, Parts, PeerVault, Pieces, PushState, SealedObject, Vault};
 use hufu::wire::pb::peer::vault_client::VaultClient;
 use hufu::wire::pb::peer::{PullRequest, PushRequest, PushResult, Sealed};
 use serde_json::{Value, json};
@@ -166,13 +166,17 @@ type Answer<'a, T> = Pin<Box<dyn Future<Output = Result<T, String>> + Send + 'a>
 struct Asked(Mutex<Vec<[u8; 32]>>);
 
 impl PeerVault for Asked {
-    fn push<'a>(&'a self, _: NodeId, _: &'a Parts) -> Answer<'a, PushState> {
+    fn push<'a>(&'a self, _: NodeId, _: &'a Outgoing) -> Answer<'a, PushState> {
         Box::pin(async { Err("nobody pushes here".to_owned()) })
     }
 
     fn pull(&self, _: NodeId, token: [u8; 32], _: u32) -> Answer<'_, Option<Parts>> {
         self.0.lock().unwrap().push(token);
         Box::pin(async { Ok(None) })
+    }
+
+    fn content(&self, _: NodeId, _: [u8; 32], _: [u8; 32]) -> Answer<'_, Box<dyn Pieces>> {
+        Box::pin(async { Err("nothing lies apart here".to_owned()) })
     }
 }
 

@@ -100,13 +100,13 @@ fn refusals_have_their_codes(demo: &Demo) {
     assert_eq!(publish("police-analyst", &["--grade", "ultra"]), 2, "unknown grade");
     assert_eq!(publish("police-clerk", SECRET), 3, "above the clearance");
     assert_eq!(publish("police-analyst", &["--grade", "secret", "--release", "nowhere"]), 2, "unknown agency");
-    let huge = "x".repeat((1 << 20) + 1);
+    let huge = "x".repeat((16 << 20) + 1);
     let file = demo.dir().join("huge.txt");
     std::fs::write(&file, huge).unwrap();
     let base = ["record", "publish", "--title", "t", "--grade", "secret", "--agreement", "border-2026", "--body-file"];
     let r = demo.run("police-analyst", &[&base[..], &[file.to_str().unwrap()]].concat());
     assert_eq!(r.code, 2);
-    assert!(r.stderr.contains("1048576"), "the limit is named: {}", r.stderr);
+    assert!(r.stderr.contains("16777216"), "the limit is named: {}", r.stderr);
     std::fs::write(&file, [0xff, 0xfe, 0x41]).unwrap();
     let broken = demo.run("police-analyst", &[&base[..], &[file.to_str().unwrap()]].concat());
     assert!(

@@ -114,6 +114,7 @@ async fn start_with(
         dir: folder(dir, agency),
         genesis: f.genesis.clone(),
         timings,
+        cuts: Cuts::default(),
         peers: [&f.police, &f.customs, &f.third].map(|a| a.node).into(),
         calls: Arc::new(Wire { from: agency.node, nodes: Arc::clone(nodes) }),
         key: SigningKey::from_seed(&[seed; 32]).unwrap(),

@@ -153,8 +153,8 @@ fn proposals_and_decisions_survive_a_stop() {
     let intake = open(frames.clone(), bodies.clone());
     for object in &objects {
         let (object, proposal) = (object.clone(), proposal(Stand::Waiting));
-        block(intake.take(Take { object, pull_checks: Vec::new(), request: None, content: None, proposal, at: NOW }))
-            .unwrap();
+        let take = Take { object, pull_checks: vec![], request: None, content: None, proposal, apart: None, at: NOW };
+        block(intake.take(take)).unwrap();
     }
     let written = bodies.operations();
     block(intake.decide((record(45), 1), approved(), vec![])).unwrap();

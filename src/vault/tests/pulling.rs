@@ -24,6 +24,7 @@ fn r_a_copied_pull_check_hides_nothing() {
         request: None,
         content: None,
         proposal: None,
+        apart: None,
         at: NOW,
     };
     let entry = t.police.vault.intake.entries(&second, 1).remove(0);
@@ -74,7 +75,7 @@ impl PeerVault for Wire<'_> {
     fn push<'b>(
         &'b self,
         _: NodeId,
-        _: &'b Parts,
+        _: &'b Outgoing,
     ) -> std::pin::Pin<Box<dyn Future<Output = Result<PushState, String>> + Send + 'b>> {
         Box::pin(async { Err("nobody pushes here".into()) })
     }
@@ -94,6 +95,14 @@ impl PeerVault for Wire<'_> {
             let served = self.police.vault.serve(self.state, &"customs".parse().unwrap(), (&token, attempt), |_| true);
             Ok(served.unwrap().map(|(_, _, parts)| parts))
         })
+    }
+    fn content(
+        &self,
+        _: NodeId,
+        _: [u8; 32],
+        _: [u8; 32],
+    ) -> std::pin::Pin<Box<dyn Future<Output = Result<Box<dyn Pieces>, String>> + Send + '_>> {
+        Box::pin(async { Err("nothing here lies apart".into()) })
     }
 }
 
@@ -195,6 +204,7 @@ fn a_disk_that_stands_still_turns_objects_away() {
         request: None,
         content: None,
         proposal: None,
+        apart: None,
         at: NOW,
     };
     for _ in 0..2 {

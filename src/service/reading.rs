@@ -1,0 +1,134 @@
+//! Opening in pieces: an open like any other, of which no more than a piece of a text is in memory.
+//!
+//! Every envelope's intent is durable before the first byte of any leaves the vault, and its outcome before the answer ends.
+//! What was cut off by whoever reads, or by damage, is an access all the same and told as one.
+
+use super::core::Core;
+use super::door::{Act, Caller};
+use super::records::{Showing, check_purpose};
+use crate::audit::{Object, Stage};
+use crate::domain::fault::{Fault, FaultKind};
+use crate::domain::ids::{AgencyId, RecordId};
+use crate::policy::Decision;
+use crate::vault::{Card, Disclosing, Piece};
+
+/// One envelope of a record that is being read.
+pub struct Reading {
+    /// Record.
+    pub record: RecordId,
+    /// Version.
+    pub version: u32,
+    /// Originator.
+    pub origin: AgencyId,
+    /// What it is about, and its texts.
+    pub disclosing: Disclosing,
+    /// The intent's place in the audit log.
+    pub audit_seq: u64,
+    /// Ledger index answered from.
+    pub ledger_index: u64,
+    request: [u8; 16],
+    decision: Decision,
+    showing: Showing,
+}
+
+impl Core {
+    /// Begins to open a record for a person: its own envelope and those of its lower classes that the person may see, in the
+    /// order in which they are shown. As [`Core::open`], denied and absent take one path (P21).
+    ///
+    /// # Errors
+    /// Not found when no part of it may be seen; damage.
+    pub async fn open_in_pieces(
+        &self,
+        caller: &Caller,
+        (record, version): (RecordId, u32),
+        purpose: &str,
+    ) -> Result<Vec<Reading>, Fault> {
+        self.read_in_pieces(caller, (record, version), purpose, Showing::OnScreen).await
+    }
+
+    /// The same wherever the person gets to see it.
+    pub(super) async fn read_in_pieces(
+        &self,
+        caller: &Caller,
+        (record, version): (RecordId, u32),
+        purpose: &str,
+        showing: Showing,
+    ) -> Result<Vec<Reading>, Fault> {
+        check_purpose(purpose)?;
+        let state = self.state();
+        let find = |record: &RecordId, version: u32| {
+            let card = self.find(&state, record, version);
+            let waiting = || self.proposal_card(caller, &state, record, version);
+            card.or_else(|| if showing == Showing::OnScreen { waiting() } else { None })
+        };
+        let card = find(&record, version);
+        let lower = card.iter().flat_map(|c| &c.facts.lower);
+        let mut lower: Vec<_> = lower.map(|(id, version)| (*id, *version, find(id, *version))).collect();
+        let mut parts = Vec::with_capacity(lower.len() + 1);
+        match self.begin_reading(caller, (record, version), card.as_ref(), purpose, showing).await {
+            Ok(own) => parts.push(own),
+            Err(fault) if fault.kind == FaultKind::NotFound => {
+                let may = |card: &Card| self.may(caller, showing.action(), card, purpose).is_allow();
+                lower.retain(|(_, _, card)| card.as_ref().is_some_and(may));
+            }
+            Err(fault) => return Err(fault),
+        }
+        for (part, version, card) in lower {
+            match self.begin_reading(caller, (part, version), card.as_ref(), purpose, showing).await {
+                Ok(part) => parts.push(part),
+                Err(fault) if fault.kind == FaultKind::NotFound => {}
+                Err(fault) => return Err(fault),
+            }
+        }
+        if parts.is_empty() { Err(Fault::not_found()) } else { Ok(parts) }
+    }
+
+    async fn begin_reading(
+        &self,
+        caller: &Caller,
+        of: (RecordId, u32),
+        card: Option<&Card>,
+        purpose: &str,
+        showing: Showing,
+    ) -> Result<Reading, Fault> {
+        let (act, decision) = self.reading(caller, showing.action(), showing.audit(), of, card, purpose);
+        let receipt = self.log(caller, &act, Stage::Intent, &decision).await?;
+        let Some(card) = card.filter(|_| decision.is_allow()) else { return Err(Fault::not_found()) };
+        let held = self.load(card)?;
+        let (version, origin) = (held.version(), held.label.originator.clone());
+        let disclosing = self.vault.disclose_in_pieces(held, &receipt)?;
+        let (audit_seq, ledger_index) = (receipt.seq(), self.cluster.applied());
+        let request = act.request;
+        Ok(Reading { record: of.0, version, origin, disclosing, audit_seq, ledger_index, request, decision, showing })
+    }
+
+    /// The next piece; None at the end.
+    ///
+    /// # Errors
+    /// Damage; the operator is told.
+    pub fn read_on(&self, of: &mut Reading) -> Result<Option<Piece>, Fault> {
+        self.vault.next_piece(&mut of.disclosing).map_err(|error| {
+            tracing::error!(record = %of.record, %error, "a held text does not open");
+            Fault::from(error)
+        })
+    }
+
+    /// Logs how the reading of one envelope ended: whole, or cut off somewhere.
+    ///
+    /// # Errors
+    /// A failed audit log.
+    pub async fn end_reading(&self, caller: &Caller, of: &Reading, purpose: &str, whole: bool) -> Result<(), Fault> {
+        let act = Act {
+            action: of.showing.action(),
+            audit: of.showing.audit(),
+            object: Object::Record { id: of.record, version: of.version },
+            label: Some(of.disclosing.label()),
+            purpose,
+            origin: Some(of.origin.clone()),
+            request: of.request,
+        };
+        let cut = Decision::Allow { policies: vec!["cut-off".into()] };
+        let _outcome = self.log(caller, &act, Stage::Outcome, if whole { &of.decision } else { &cut }).await?;
+        Ok(())
+    }
+}
