@@ -26,8 +26,8 @@ pub(super) struct Amend {
     /// Another text itself.
     #[arg(long, value_parser = NonEmptyStringValueParser::new())]
     body: Option<String>,
-    /// Further texts in the place of all that there were: each FILE at a grade, that of the record or lower. A lower grade that is
-    /// left out stays as it was published.
+    /// Further texts in the place of all that there were: each FILE at a grade, that of the record or lower. No lower grade that is
+    /// published may be left out.
     #[arg(long = "portion", value_name = "FILE:GRADE")]
     portions: Vec<String>,
     /// What was wrong or what is new, 1 to 200 characters; it stands in the audit log.

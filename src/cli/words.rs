@@ -53,7 +53,8 @@ pub(super) const REASONS: &str = "
     NOT_A_PARTY 不是协议缔约机构 NOT_COVERED 没有覆盖各收件方的有效协议 NOT_FOUND 未找到，或您无权查看
     NOT_FRESH 节点数据尚未更新到最新 NOT_OPENABLE 本节点打不开该情报 NOT_SUPPORTED 本版本不支持
     NO_AUTHORITY 没有签署权限 NO_GUIDE 没有适用的定密细目 NO_LEADER 当前没有主节点 NO_PROFILE 未指定个人配置文件
-    OUTBOX_FULL 待发通报已满 OUTSIDE_AGREEMENT 超出协议范围 OVERLOADED 节点繁忙 PEER_REFUSED 连接被拒绝
+    NUMBER_TAKEN 批次编号已被占用，未写入账本
+    ONE_SEAT 一次只能变更一个机构的表决席位 OUTBOX_FULL 待发通报已满 PORTION_LEFT_OUT 更正缺少已发布的低密级部分 OUTSIDE_AGREEMENT 超出协议范围 OVERLOADED 节点繁忙 PEER_REFUSED 连接被拒绝
     PERIOD_TOO_LONG 保密期限超过法定上限 PERSON_CHANGED 人员信息已被他人更改 POLICY_REFUSED 策略不允许
     PORT_IN_USE 端口已被占用 PROGRAM_TOO_OLD 程序版本过旧，须先升级 REFUSED 被拒绝 RELABEL_NEEDED 须变更标密 REJECTED 已被退回 REFUSED_BY_LEDGER 账本不接受 SAME_PERSON 同一人不能充当两人
     SEARCH_FAILED 检索失败 SUSPENDED 您的权限已被停用 TOO_LONG 内容过长 TOO_MANY 数量过多 UNAVAILABLE 暂不可用
@@ -69,6 +70,8 @@ pub(super) const SENTENCES: &str = "
     no marking guide covers it: it waits for a classifier to approve it, and nobody else sees it => 没有适用的定密细目：等待定密责任人审批，其他人看不到
     it was proposed, and turned down or taken back => 该情报曾提请审批，已被退回或撤回
     you wrote it yourself, and the same person is not two => 这是您自己承办的，同一人不能充当两人
+    its {} portion is published, and would stay as it was => 其中{+}部分已发布，更正不能将其略去
+    give --portion a text of that grade too; one that says that the earlier text does not hold, if so => 请用 --portion 一并给出该密级的文本；原文不再成立的，写明即可
     another classifier approves it => 请由另一位定密责任人审批
     reject it; its author publishes it anew => 请退回，由承办人重新发布
     agreement `{}` ended or changed since it was proposed => 提请之后协议 `{}` 已终止或变更

@@ -20,8 +20,8 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::sync::mpsc::error::TrySendError;
-use tokio::sync::{mpsc, oneshot};
-use tokio::time::{Instant, sleep};
+use tokio::sync::{MutexGuard, mpsc, oneshot};
+use tokio::time::{Instant, sleep, timeout_at};
 
 /// Most batches that wait to be lined up.
 const WAITING: usize = 8_192;
@@ -122,17 +122,13 @@ impl Proposer {
     async fn place(&self, mut jobs: Vec<Job>) {
         let mut why = String::new();
         loop {
-            let now = Instant::now();
-            let (live, late): (Vec<_>, Vec<_>) = jobs.into_iter().partition(|j| j.deadline > now);
-            for job in late {
-                let _ = job.answer.send(Err(ClusterError::Unavailable(why.clone())));
-            }
+            answer_late(&mut jobs, &why);
             let leads = self.raft.metrics().borrow().current_leader == Some(self.node.0);
-            let live = if leads { live } else { hand_back(live, ": this node does not lead") };
+            let mut live = if leads { jobs } else { hand_back(jobs, ": this node does not lead") };
             if live.is_empty() {
                 return;
             }
-            match self.attempt(&live).await {
+            match self.attempt(&mut live).await {
                 Ok(replies) => {
                     for (job, reply) in live.into_iter().zip(replies) {
                         let _ = job.answer.send(Ok(reply));
@@ -149,16 +145,17 @@ impl Proposer {
         }
     }
 
-    async fn attempt(&self, jobs: &[Job]) -> Result<Vec<BatchReply>, String> {
+    /// Replies to the jobs that are left: whose time is over amid it is answered.
+    async fn attempt(&self, jobs: &mut Vec<Job>) -> Result<Vec<BatchReply>, String> {
         let leader = self.raft.metrics().borrow().current_leader.ok_or("no leader")?;
-        let batches: Vec<Vec<u8>> = jobs.iter().map(|j| j.batch.clone()).collect();
         let replies = if leader == self.node.0 {
             if self.log.is_full() {
                 // Ignored while one is being built.
                 self.raft.trigger().snapshot().await.map_err(|e| e.to_string())?;
                 return Err("the ledger's log is full until a majority of the voters certifies a snapshot".into());
             }
-            let _turn = self.turn.lock().await;
+            let Some(_turn) = self.turn_in_time(jobs).await else { return Ok(Vec::new()) };
+            let batches = jobs.iter().map(|j| j.batch.clone()).collect();
             let written = tokio::time::timeout(ATTEMPT, self.raft.client_write(Entry { batches })).await;
             written.map_err(|_| "no quorum answered in time")?.map_err(|e| e.to_string())?.data.replies
         } else {
@@ -169,6 +166,18 @@ impl Proposer {
         } else {
             Err("the leader answered another number of batches".into())
         }
+    }
+
+    /// The log to write to, once nobody else has it: while the members change or leadership is handed over, that takes seconds.
+    /// Whose time is over meanwhile is answered then, and not written. None when nobody is left.
+    async fn turn_in_time(&self, jobs: &mut Vec<Job>) -> Option<MutexGuard<'_, ()>> {
+        while let Some(first) = jobs.iter().map(|j| j.deadline).min() {
+            if let Ok(turn) = timeout_at(first, self.turn.lock()).await {
+                return Some(turn);
+            }
+            answer_late(jobs, ": the log is kept for a change of the members, or leadership is handed over");
+        }
+        None
     }
 
     async fn forward(&self, leader: u64, jobs: &[Job]) -> Result<Vec<BatchReply>, String> {
@@ -207,6 +216,15 @@ fn entry(waiting: &mut Lines) -> Vec<Job> {
         jobs.push(job);
     }
     jobs
+}
+
+fn answer_late(jobs: &mut Vec<Job>, why: &str) {
+    let now = Instant::now();
+    let (live, late): (Vec<_>, Vec<_>) = std::mem::take(jobs).into_iter().partition(|j| j.deadline > now);
+    for job in late {
+        let _ = job.answer.send(Err(ClusterError::Unavailable(why.to_owned())));
+    }
+    *jobs = live;
 }
 
 /// Forwarded batches go back to their nodes, which know the next leader as soon as we do; the rest is answered.

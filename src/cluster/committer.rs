@@ -116,6 +116,10 @@ pub fn refused(refusal: Refusal) -> Fault {
         Refusal::NoAuthority => Fault::refused("NO_AUTHORITY", text),
         Refusal::Budget => Fault::unavailable("BUDGET", text)
             .hint("it counts anew with the next minute of the ledger's time; asking again is safe"),
+        // Not written, and never to be: its number is another batch's.
+        Refusal::Doubled => Fault::unavailable("NUMBER_TAKEN", text)
+            .hint("nothing was written; asking again is safe. Was the node's data folder copied or set back?"),
+        Refusal::Seats => Fault::refused("ONE_SEAT", text),
         Refusal::Unknown => Fault::not_found(),
         Refusal::Malformed | Refusal::Invalid => Fault::usage("BAD_ACT", text),
         _ => Fault::refused("REFUSED_BY_LEDGER", text),
@@ -137,13 +141,18 @@ struct Signer {
 }
 
 impl Signer {
-    /// The stored reply to the batch just sent, once this node applied it.
-    fn applied_reply(&self) -> Option<BatchReply> {
+    /// The stored reply to the batch just sent, once this node applied it. Where the ledger has another batch under its number,
+    /// this one is refused, by this node's own word.
+    fn applied_reply(&self, content: Option<[u8; 32]>) -> Option<BatchReply> {
         let state = self.cluster.state();
-        state
-            .node(self.node)
-            .filter(|n| n.last == (self.incarnation.number(), self.sequence))
-            .and_then(|n| n.reply.clone())
+        let node = state.node(self.node).filter(|n| n.last == (self.incarnation.number(), self.sequence))?;
+        let reply = node.reply.clone()?;
+        match node.content {
+            Some(known) if Some(known) != content => {
+                Some(BatchReply { index: reply.index, refused: Some(Refusal::Doubled), replies: Vec::new() })
+            }
+            _ => Some(reply),
+        }
     }
 
     async fn run(mut self, mut queue: mpsc::Receiver<Job>) {
@@ -201,16 +210,21 @@ impl Signer {
             commands: jobs.iter().map(|j| j.command.clone()).collect(),
         };
         let bytes = batch.seal(&self.key);
+        let content = SignedBatch::content(&bytes);
         let deadline = jobs.iter().map(|j| j.deadline).max().unwrap_or_else(Instant::now);
         match self.cluster.propose(bytes, deadline).await {
             // What counts is what this node itself applied, not what the leader says of it.
             Ok(_) => {
-                let Some(reply) = self.applied_reply() else {
+                let Some(reply) = self.applied_reply(content) else {
                     for job in jobs {
                         let _ = job.answer.send(Err(unknown()));
                     }
                     return;
                 };
+                if reply.refused == Some(Refusal::Doubled) {
+                    // An earlier start used this number, and its file was lost: the next batch is numbered above it.
+                    self.sequence = 0;
+                }
                 let mut replies = reply.replies.into_iter();
                 for job in jobs {
                     let outcome = match (reply.refused, replies.next()) {

@@ -5,16 +5,17 @@
 //! have looked: the evidence outlives a restart, and writing goes on only after somebody moved the folder away.
 //!
 //! Two words of one voter on one index that differ prove a fault of that voter and none of this node, which goes on writing.
+//! So do two batches of one node under one number: the second is kept, and the ledger has the digest of the first.
 //!
 //! Each kind has places of its own, so that none is crowded out: 64 messages, the first certificate, which says all
-//! that a second one would, and one pair for each voter.
+//! that a second one would, one pair for each voter, and one batch for each node.
 
 use super::network::CallKind;
 use crate::domain::canon::{Canon, CanonError, Reader, Writer};
 use crate::domain::ids::NodeId;
 use crate::domain::limits;
 use crate::journal::{Host, Journal, JournalError, JournalOptions, Recovery};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
@@ -46,12 +47,18 @@ struct Seen {
     diverged: bool,
     /// What voters signed twice.
     doubles: BTreeMap<NodeId, String>,
+    /// Who signed two batches under one number.
+    doubled: BTreeSet<NodeId>,
 }
 
 impl Seen {
     fn find(&mut self, (what, sender, kind): (String, NodeId, u32)) {
         if kind == CallKind::Attest.code() {
             self.doubles.insert(sender, what);
+            return;
+        }
+        if kind == CallKind::Forward.code() {
+            self.doubled.insert(sender);
             return;
         }
         self.first.get_or_insert(what);
@@ -120,6 +127,18 @@ impl Evidence {
             seen.untold.push(Finding { sender: voter, why, rule, closes: false });
         }
         self.append(&what, voter, CallKind::Attest, pair).await
+    }
+
+    /// Keeps a batch that a node signed under another one's number, the first such of it.
+    pub(super) async fn keep_doubled(&self, node: NodeId, why: &str, batch: &[u8]) -> Result<(), JournalError> {
+        {
+            let mut seen = self.seen();
+            if !seen.doubled.insert(node) {
+                return Ok(());
+            }
+            seen.untold.push(Finding { sender: node, why: why.to_owned(), rule: "double-batch", closes: false });
+        }
+        self.append(&format!("{node}: {why}"), node, CallKind::Forward, batch).await
     }
 
     /// Tells what is worth looking at and proves nothing; it is not kept.
@@ -242,9 +261,15 @@ mod tests {
         {
             let evidence = Evidence::open(&System, dir.path()).unwrap();
             evidence.keep_double(NodeId(9), "two states", b"pair").await.unwrap();
-            assert!(evidence.take().iter().all(|f| !f.closes && f.sender == NodeId(9)));
+            for _ in 0..9 {
+                evidence.keep_doubled(NodeId(9), "two batches", b"batch").await.unwrap();
+            }
+            let told = evidence.take();
+            assert!(told.len() == 2 && told.iter().all(|f| !f.closes && f.sender == NodeId(9)), "{told:?}");
         }
         let evidence = Evidence::open(&System, dir.path()).unwrap();
         assert_eq!((evidence.halted(), evidence.has_diverged(), evidence.doubles().len()), (None, false, 1));
+        evidence.keep_doubled(NodeId(9), "two batches", b"batch").await.unwrap();
+        assert!(evidence.take().is_empty(), "kept before the restart");
     }
 }

@@ -31,13 +31,15 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
-use tokio::time::{Instant, sleep};
+use tokio::time::{Instant, sleep, timeout_at};
 
 /// A voter waits so long to have applied what it is asked about.
 const ATTEST_WAIT: Duration = Duration::from_secs(1);
 /// One attempt to ask a leader how far it is: whoever is elected meanwhile is asked next.
 const ASK_LEADER: Duration = Duration::from_secs(3);
 const ASK_AGAIN: Duration = Duration::from_millis(50);
+/// How long after its deadline the answer to a batch may come.
+const LATE: Duration = Duration::from_millis(200);
 
 /// Raft timings in milliseconds.
 #[derive(Debug, Clone, Copy)]
@@ -175,6 +177,7 @@ impl Cluster {
         let freshness = Arc::new(Freshness::new(o.node.0, asker, Arc::clone(&known), Arc::clone(&o.calls), shown_too));
         let certifier = Arc::new(Certifier::new(o.node.0, key, Arc::clone(&known), calls, shown, kept));
         machine.certify_with(Arc::clone(&certifier));
+        machine.keep_with(Arc::clone(&evidence));
         let network = Network {
             calls: Arc::clone(&o.calls),
             log: log.clone(),
@@ -329,7 +332,10 @@ impl Cluster {
         self.writable()?;
         let of = self.state().node_agency(self.node);
         let outcome = self.batcher.push(batch, of, deadline, Origin::Own)?;
-        let reply = outcome.await.map_err(|_| ClusterError::Unavailable(": the node is stopping".into()))??;
+        // What is late is told why, unless it is just being written, or waits behind what is.
+        let outcome = timeout_at(deadline + LATE, outcome).await;
+        let outcome = outcome.map_err(|_| ClusterError::Unavailable(": it may still be written".into()))?;
+        let reply = outcome.map_err(|_| ClusterError::Unavailable(": the node is stopping".into()))??;
         // The leader may be ahead: what was answered must be readable here.
         self.wait_applied(reply.index, deadline).await?;
         Ok(reply)
@@ -449,7 +455,7 @@ impl Cluster {
                 self.stand(sender, term).await
             }
             CallKind::ReadIndex => {
-                let index = self.read_index().await?;
+                let index = self.read_index(Instant::now() + ASK_LEADER).await?;
                 Ok(codec::message(|w| {
                     w.u64(index);
                 }))
@@ -517,7 +523,7 @@ impl Cluster {
     async fn committed_index(&self, deadline: Instant) -> Result<u64, ClusterError> {
         let leader = self.status().leader.ok_or_else(|| ClusterError::Unavailable(": no leader".into()))?;
         if leader == self.node {
-            return self.read_index().await;
+            return self.read_index(deadline).await;
         }
         let left = deadline.saturating_duration_since(Instant::now());
         let bytes = self.calls.call(leader.0, CallKind::ReadIndex, Vec::new(), left).await;
@@ -543,10 +549,15 @@ impl Cluster {
         self.certifier.close().await;
     }
 
-    async fn read_index(&self) -> Result<u64, ClusterError> {
-        // Only the index: whoever asked waits for it at home, with a deadline. This one ends by itself after a heartbeat.
-        let _calm = self.calm.read().await;
-        let (id, _) = self.raft.get_read_log_id().await.map_err(|e| ClusterError::Unavailable(format!(": {e}")))?;
+    async fn read_index(&self, deadline: Instant) -> Result<u64, ClusterError> {
+        // Only the index: whoever asked waits for it at home.
+        let asked = async {
+            let _calm = self.calm.read().await;
+            self.raft.get_read_log_id().await
+        };
+        let answer = timeout_at(deadline, asked).await;
+        let answer = answer.map_err(|_| ClusterError::Unavailable(": the voters were not asked in time".into()))?;
+        let (id, _) = answer.map_err(|e| ClusterError::Unavailable(format!(": {e}")))?;
         Ok(id.map_or(0, |l| l.index))
     }
 

@@ -7,6 +7,7 @@
 //! before stays with its certificate, and the next commitment tries again.
 
 use super::certificate::{Certifier, Leave};
+use super::evidence::Evidence;
 use super::group::Materialise;
 use super::log::LogStore;
 use super::saver::{Incidents, Moment, Saver};
@@ -14,7 +15,7 @@ use super::snapshot::{SnapshotFile, decode_snapshot, encode_snapshot};
 use super::types::{EntryReply, LogEntry, LogId, Membership, SnapshotMeta, StorageError, StoredMembership, TypeConfig};
 use crate::domain::ids::NodeId;
 use crate::journal::Host;
-use crate::ledger::State;
+use crate::ledger::{Refusal, SignedBatch, State};
 use openraft::storage::{RaftStateMachine, Snapshot};
 use openraft::{AnyError, EntryPayload, ErrorSubject, ErrorVerb, OptionalSend, RaftSnapshotBuilder, StorageIOError};
 use std::collections::{BTreeMap, BTreeSet};
@@ -73,6 +74,7 @@ pub(super) struct Machine {
     published: Arc<Published>,
     saver: Saver,
     certifier: Option<Arc<Certifier>>,
+    evidence: Option<Arc<Evidence>>,
     /// The log is cut and the snapshot is gone.
     lost: bool,
 }
@@ -108,6 +110,7 @@ impl Machine {
             published: Arc::clone(&published),
             saver,
             certifier: None,
+            evidence: None,
             lost: !there && log.purged().is_some(),
         };
         if let Some(bytes) = machine.file.read().map_err(read)? {
@@ -134,6 +137,11 @@ impl Machine {
     /// From now on its snapshots are certified.
     pub(super) fn certify_with(&mut self, certifier: Arc<Certifier>) {
         self.certifier = Some(certifier);
+    }
+
+    /// From now on two batches of one number are kept as evidence.
+    pub(super) fn keep_with(&mut self, evidence: Arc<Evidence>) {
+        self.evidence = Some(evidence);
     }
 
     /// What was rebuilt, to be told in the audit log.
@@ -182,6 +190,12 @@ impl RaftStateMachine<TypeConfig> for Machine {
                 EntryPayload::Blank => {}
                 EntryPayload::Normal(e) => {
                     reply.replies = e.batches.iter().map(|b| self.state.apply_batch(index, b)).collect();
+                    for (batch, answer) in e.batches.iter().zip(reply.replies.iter()) {
+                        if answer.refused == Some(Refusal::Doubled) {
+                            // Durable before the state is saved: a start applies the entry again, or finds it.
+                            keep_doubled(self.evidence.clone(), batch).await?;
+                        }
+                    }
                 }
                 EntryPayload::Membership(m) => {
                     self.state.take_voters(sets(&m));
@@ -244,6 +258,15 @@ impl RaftStateMachine<TypeConfig> for Machine {
         let (meta, _) = decode_snapshot(&bytes).map_err(|e| failed(ErrorVerb::Read, e.to_string()))?;
         Ok(Some(Snapshot { meta, snapshot: Box::new(Cursor::new(bytes)) }))
     }
+}
+
+/// Keeps a batch that its node signed under another one's number; its signature was verified.
+async fn keep_doubled(evidence: Option<Arc<Evidence>>, batch: &[u8]) -> Result<(), StorageError> {
+    let (Some(evidence), Some((node, (incarnation, sequence)))) = (evidence, SignedBatch::heading(batch)) else {
+        return Ok(());
+    };
+    let why = format!("it signed two batches as its {incarnation}.{sequence}");
+    evidence.keep_doubled(node, &why, batch).await.map_err(|e| failed(ErrorVerb::Write, e.to_string()))
 }
 
 /// Who votes by a membership: one set, or two while it changes.

@@ -67,6 +67,19 @@ fn next(state: &State, m: &Membership, has_caught_up: impl Fn(NodeId) -> bool) -
     (step, left)
 }
 
+/// Whether nothing is to be done: what nearly every look finds, and finds without a copy of anything.
+fn is_in_line(state: &State, m: &Membership) -> bool {
+    let same = |votes: &BTreeSet<u64>, by_the_ledger: &BTreeSet<NodeId>| {
+        votes.len() == by_the_ledger.len() && by_the_ledger.iter().all(|id| votes.contains(&id.0))
+    };
+    // Settled: the one set is the approved one.
+    let votes = match (m.get_joint_config().as_slice(), state.voters_by_the_log()) {
+        ([one], [by_the_ledger]) => state.voters_are_settled() && same(one, by_the_ledger),
+        _ => false,
+    };
+    votes && m.nodes().count() == state.nodes().count() && state.nodes().all(|(id, _)| m.get_node(&id.0).is_some())
+}
+
 /// The task.
 pub(super) struct Members {
     pub(super) node: NodeId,
@@ -108,13 +121,17 @@ impl Members {
 
     /// What is to be done by what is applied here now.
     fn look(&self) -> (Option<Step>, bool) {
-        let metrics = self.raft.metrics().borrow().clone();
+        let (state, metrics) = (self.published.state(), self.raft.metrics());
+        if is_in_line(&state, metrics.borrow().membership_config.membership()) {
+            return (None, false);
+        }
+        let metrics = metrics.borrow().clone();
         let last = metrics.last_log_index.unwrap_or_default();
         let has_caught_up = |id: NodeId| {
             let matched = metrics.replication.as_ref().and_then(|r| r.get(&id.0).copied().flatten());
             id == self.node || matched.is_some_and(|at| at.index.saturating_add(BEHIND) >= last)
         };
-        next(&self.published.state(), metrics.membership_config.membership(), has_caught_up)
+        next(&state, metrics.membership_config.membership(), has_caught_up)
     }
 
     /// Takes one step, while nobody else writes.
@@ -164,7 +181,11 @@ mod tests {
         let (police, customs, third) = (f.police.node, f.customs.node, f.third.node);
         let founded = State::genesis(&f.genesis).unwrap();
         let (two, all) = ([police, customs], [police, customs, third]);
-        let step = |s: &State, m: &Membership, ready: bool| next(s, m, |_| ready);
+        let step = |s: &State, m: &Membership, ready: bool| {
+            let found = next(s, m, |_| ready);
+            assert!(!is_in_line(s, m) || found == (None, false), "the short look passes nothing over: {found:?}");
+            found
+        };
         assert_eq!(step(&founded, &members(&[&two], &[]), true), (Some(Step::Learn(third)), true));
         assert_eq!(step(&founded, &members(&[&two], &[third]), true), (None, false));
         let more = approve(&f, &founded, &[&f.police, &f.customs, &f.third]);
@@ -180,6 +201,31 @@ mod tests {
         settled.take_voters(vec![all.into()]);
         let other = approve(&f, &settled, &[&f.police, &f.third]);
         assert_eq!(step(&other, &members(&[&two, &all], &[]), true), vote(&two));
+    }
+
+    #[test]
+    fn what_is_in_line_is_seen_at_once() {
+        let f = federation();
+        let (police, customs, third) = (f.police.node, f.customs.node, f.third.node);
+        let founded = State::genesis(&f.genesis).unwrap();
+        let (two, all) = ([police, customs], [police, customs, third]);
+        let good = members(&[&two], &[third]);
+        assert!(is_in_line(&founded, &good));
+        for bad in [
+            members(&[&two], &[]),
+            members(&[&two], &[NodeId(7)]),
+            members(&[&two], &[third, NodeId(7)]),
+            members(&[&all], &[]),
+            members(&[&[police, third]], &[customs]),
+            members(&[&two, &all], &[]),
+        ] {
+            assert!(!is_in_line(&founded, &bad), "{bad:?}");
+        }
+        let approved = approve(&f, &founded, &[&f.police, &f.customs, &f.third]);
+        assert!(!is_in_line(&approved, &good) && !is_in_line(&approved, &members(&[&all], &[])), "not applied yet");
+        let mut settled = approved.clone();
+        settled.take_voters(vec![all.into()]);
+        assert!(is_in_line(&settled, &members(&[&all], &[])));
     }
 
     #[test]

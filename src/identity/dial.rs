@@ -25,6 +25,7 @@ use std::error::Error;
 use std::fmt::Write;
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 use tokio::net::TcpStream;
@@ -56,6 +57,7 @@ pub struct Dialer {
     roots: TrustRoots,
     clock: Arc<dyn Clock>,
     live: Live,
+    denied: Arc<AtomicBool>,
 }
 
 /// The credentials in force; every new connection shows them.
@@ -64,7 +66,8 @@ type Shown = Arc<RwLock<Arc<Credentials>>>;
 impl Dialer {
     /// A dialer that shows `credentials` and trusts `roots`.
     pub fn new(credentials: Credentials, roots: TrustRoots, clock: Arc<dyn Clock>) -> Dialer {
-        Dialer { shown: Arc::new(RwLock::new(Arc::new(credentials))), roots, clock, live: Live::default() }
+        let shown = Arc::new(RwLock::new(Arc::new(credentials)));
+        Dialer { shown, roots, clock, live: Live::default(), denied: Arc::default() }
     }
 
     /// Shows these credentials, of the same node, from the next connection on; open ones stay.
@@ -75,6 +78,11 @@ impl Dialer {
     /// The open connections of all its channels, to cut some of them.
     pub fn live(&self) -> Live {
         self.live.clone()
+    }
+
+    /// Whether a node that was dialled said that this one was removed from the federation. It is one node's word.
+    pub fn was_denied(&self) -> bool {
+        self.denied.load(Ordering::Relaxed)
     }
 
     /// A channel to one node. It connects at the first call and again after each loss; whoever answers at the
@@ -106,6 +114,7 @@ impl Dialer {
             shown: Arc::clone(&self.shown),
             clock: Arc::clone(&self.clock),
             live: self.live.clone(),
+            denied: Arc::clone(&self.denied),
         }
     }
 
@@ -126,6 +135,7 @@ struct Way {
     shown: Shown,
     clock: Arc<dyn Clock>,
     live: Live,
+    denied: Arc<AtomicBool>,
 }
 
 impl Way {
@@ -142,7 +152,7 @@ impl Way {
         if !self.verifier.still_trusts(&peer, self.clock.now()) {
             return Err(IdentityError::Peer("it was trusted no more before the handshake was over").into());
         }
-        Ok(TokioIo::new(Held::new(io, peer, registration, None)))
+        Ok(TokioIo::new(Held::new(io, peer, registration, None).telling(Arc::clone(&self.denied))))
     }
 }
 
@@ -308,6 +318,26 @@ mod tests {
         assert_ne!(again.peer().serial(), far.peer().serial());
         w.roots.require_list(&agency("police"));
         assert!(way.connect().await.is_err());
+    }
+
+    #[tokio::test]
+    async fn a_node_that_was_removed_hears_it_from_whom_it_dials() {
+        let w = world();
+        let acceptor = listen(&w, Limits { connections: 8, per_address: 8, handshake_ms: 5_000 }).await;
+        // Another's roots: the dialler knows nothing of it yet.
+        let own = TrustRoots::new();
+        own.set(agency("police"), w.police.certificate_der()).unwrap();
+        let dialer = Dialer::new(node(&w.customs), own, Arc::new(At(NOW)));
+        let line = Line { protocol: Protocol::Calls, connect: Duration::from_secs(5), patience: None };
+        let way = dialer.way(acceptor.local_addr(), &agency("police"), "1", line);
+        // A list that is missing is another matter.
+        w.roots.require_list(&agency("customs"));
+        assert!(way.connect().await.unwrap().into_inner().read_u8().await.is_err());
+        assert!(!dialer.was_denied());
+        w.roots.drop_list(&agency("customs")).unwrap();
+        w.roots.remove_node(&agency("customs"), "1");
+        assert!(way.connect().await.unwrap().into_inner().read_u8().await.is_err());
+        assert!(dialer.was_denied());
     }
 
     /// A full queue of connections drops a SYN without a word, as a line that is cut does.

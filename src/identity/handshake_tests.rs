@@ -277,6 +277,30 @@ async fn a_removed_root_is_refused_at_the_next_handshake() {
     refused(&server, client(&w, &credentials, police_node())).await;
 }
 
+/// Its certificate is as good as it was, and nobody revoked it.
+#[tokio::test]
+async fn a_removed_node_is_refused_at_both_ends_and_its_connection_is_named() {
+    let w = world();
+    let mut acceptor = listen(&w, Limits { connections: 8, per_address: 8, handshake_ms: 5_000 }).await;
+    let (server, first) = (nodes_tls(&w), node(&w.customs));
+    let _near = dial(&acceptor, client(&w, &first, police_node())).await.unwrap();
+    let far = acceptor.next().await.unwrap().unwrap();
+    w.roots.remove_node(&agency("customs"), "1");
+    assert_eq!(w.roots.check_peer(far.peer(), NOW), Err(Distrust::Removed));
+    let why = refused(&server, client(&w, &first, police_node())).await;
+    assert!(why.contains("ApplicationVerificationFailure"), "{why}");
+    // Another node of its agency, and its people, are let in as before.
+    let key = key();
+    let second = Credentials::from_pem(&w.customs.issue_node("2", &key, NOW, DAYS).unwrap(), &key).unwrap();
+    shake(&server, client(&w, &second, police_node())).await.0.unwrap();
+    // A stranger who claims its name hears only that nobody vouches for it.
+    let twin = Authority::create(&agency("customs"), &federation(), "customs", NOW, false).unwrap();
+    let why = refused(&server, client(&w, &node(&twin), police_node())).await;
+    assert!(!why.contains("ApplicationVerificationFailure"), "{why}");
+    w.roots.remove_node(&agency("police"), "1");
+    assert!(shake(&server, client(&w, &second, police_node())).await.1.is_err(), "whoever dials looks too");
+}
+
 #[tokio::test]
 async fn an_expired_certificate_and_another_federation_are_refused() {
     let w = world();

@@ -3,8 +3,11 @@
 use super::accept::Places;
 use super::live::Registration;
 use super::peer::VerifiedPeer;
+use rustls::AlertDescription;
 use std::io::{self, ErrorKind};
 use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
@@ -18,6 +21,8 @@ pub struct Held<S> {
     peer: VerifiedPeer,
     registration: Registration,
     _places: Option<Places>,
+    /// Set when the other end says that it lets this node in no more.
+    denied: Option<Arc<AtomicBool>>,
 }
 
 /// A connection that a listener took.
@@ -25,7 +30,14 @@ pub type PeerStream = Held<TlsStream<TcpStream>>;
 
 impl<S> Held<S> {
     pub(super) fn new(io: S, peer: VerifiedPeer, registration: Registration, places: Option<Places>) -> Held<S> {
-        Held { io, peer, registration, _places: places }
+        Held { io, peer, registration, _places: places, denied: None }
+    }
+
+    /// Sets this when the other end says that it lets this node in no more: in TLS 1.3 whoever dials hears it on the first
+    /// read.
+    pub(super) fn telling(mut self, denied: Arc<AtomicBool>) -> Held<S> {
+        self.denied = Some(denied);
+        self
     }
 
     /// Who is at the other end.
@@ -49,7 +61,13 @@ impl<S: AsyncRead + Unpin> AsyncRead for Held<S> {
         if this.registration.is_cut() || Pin::new(&mut this.registration.woken).poll(cx).is_ready() {
             return Poll::Ready(Err(cut()));
         }
-        Pin::new(&mut this.io).poll_read(cx, buf)
+        let read = Pin::new(&mut this.io).poll_read(cx, buf);
+        if let (Poll::Ready(Err(error)), Some(denied)) = (&read, &this.denied)
+            && is_denial(error)
+        {
+            denied.store(true, Ordering::Relaxed);
+        }
+        read
     }
 }
 
@@ -85,6 +103,11 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Held<S> {
     fn is_write_vectored(&self) -> bool {
         self.io.is_write_vectored()
     }
+}
+
+fn is_denial(error: &io::Error) -> bool {
+    let tls = error.get_ref().and_then(|e| e.downcast_ref::<rustls::Error>());
+    matches!(tls, Some(rustls::Error::AlertReceived(AlertDescription::AccessDenied)))
 }
 
 fn cut() -> io::Error {

@@ -1,8 +1,10 @@
-//! One root for each agency, and the list of what was revoked under it.
+//! One root for each agency, the list of what was revoked under it, and the nodes that were removed.
 
 use super::crl::RevocationList;
 use super::error::IdentityError;
 use super::facts::certificate_facts_der;
+use super::name::{SpiffeName, Subject};
+use super::peer::VerifiedPeer;
 use crate::domain::ids::AgencyId;
 use crate::domain::time::Millis;
 use rustls::RootCertStore;
@@ -10,7 +12,7 @@ use rustls::crypto::aws_lc_rs::default_provider;
 use rustls::pki_types::{CertificateDer, CertificateRevocationListDer};
 use rustls::server::WebPkiClientVerifier;
 use rustls::server::danger::ClientCertVerifier;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, PoisonError, RwLock, RwLockWriteGuard};
 
 /// The roots in force, shared: a change through one handle is seen by all at the next handshake.
@@ -22,6 +24,8 @@ struct State {
     roots: BTreeMap<AgencyId, Root>,
     /// Agencies whose certificates count only with a list; none while there is no list of theirs.
     lists: BTreeMap<AgencyId, Option<Arc<RevocationList>>>,
+    /// Local ids of nodes that take part no more, whoever vouches for them.
+    removed: BTreeMap<AgencyId, BTreeSet<String>>,
 }
 
 /// An agency's root, and the check of a chain under it with the agency's list. It is made once for all handshakes: a list is
@@ -40,6 +44,8 @@ pub enum Distrust {
     NoRoot,
     /// The certificate stands in the agency's list.
     Revoked,
+    /// It is of a node that was removed from the federation.
+    Removed,
     /// The agency must have a list, and none could be taken.
     NoList,
     /// The agency's list is over, and no newer one is here.
@@ -69,6 +75,11 @@ impl TrustRoots {
     /// Trusts an agency no longer. What is known of its list stays.
     pub fn remove(&self, agency: &AgencyId) {
         self.write().roots.remove(agency);
+    }
+
+    /// From now on no certificate of this node counts, and none does again: its id is never used again.
+    pub fn remove_node(&self, agency: &AgencyId, node: &str) {
+        self.write().removed.entry(agency.clone()).or_default().insert(node.to_owned());
     }
 
     /// The root of an agency.
@@ -120,6 +131,20 @@ impl TrustRoots {
     /// Whether a certificate that an agency's root vouches for counts at this time; `serial` as in [`Facts`](super::Facts).
     pub fn check(&self, agency: &AgencyId, serial: &str, now: Millis) -> Result<(), Distrust> {
         self.read(|s| s.vouching(agency, serial, now).map(|_| ()))
+    }
+
+    /// Whether a peer that passed a handshake would pass another at this time.
+    pub fn check_peer(&self, peer: &VerifiedPeer, now: Millis) -> Result<(), Distrust> {
+        if self.is_removed(peer.name()) {
+            return Err(Distrust::Removed);
+        }
+        self.check(peer.agency(), peer.serial(), now)
+    }
+
+    /// Whether this is a node that was removed.
+    pub(super) fn is_removed(&self, name: &SpiffeName) -> bool {
+        let Subject::Node(id) = name.subject() else { return false };
+        self.read(|s| s.removed.get(name.agency()).is_some_and(|ids| ids.contains(id)))
     }
 
     /// The root that may vouch for a certificate.

@@ -67,9 +67,10 @@ impl AgencyVerifier {
         AgencyVerifier { federation, roots, expected, provider }
     }
 
-    /// Whether a peer that passed the handshake still would: its agency has a root, and its certificate still counts.
+    /// Whether a peer that passed the handshake still would: its agency has a root, its certificate still counts, and it was
+    /// not removed.
     pub(super) fn still_trusts(&self, peer: &VerifiedPeer, now: Millis) -> bool {
-        self.roots.check(peer.agency(), peer.serial(), now).is_ok()
+        self.roots.check_peer(peer, now).is_ok()
     }
 
     /// Whether whoever has these roots, and expects the same, would take these credentials as a client's and as a server's.
@@ -83,8 +84,8 @@ impl AgencyVerifier {
         Ok(())
     }
 
-    /// The root that may vouch for this certificate, and the check of a chain under it.
-    fn root_of(&self, end_entity: &CertificateDer<'_>, now: UnixTime) -> Result<Root, Error> {
+    /// The root that may vouch for this certificate, with the check of a chain under it, and whom it names.
+    fn root_of(&self, end_entity: &CertificateDer<'_>, now: UnixTime) -> Result<(Root, SpiffeName), Error> {
         let Facts { serial, spiffe, .. } = certificate_facts_der(end_entity).map_err(refused)?;
         let name = spiffe.ok_or_else(|| refused(IdentityError::Peer("it showed an authority's certificate")))?;
         if *name.federation() != self.federation {
@@ -94,7 +95,13 @@ impl AgencyVerifier {
             return Err(refused(IdentityError::Peer("it is not whom this connection is for")));
         }
         let at = Millis(now.as_secs().saturating_mul(1000));
-        self.roots.vouching(name.agency(), &serial, at).map_err(|why| distrusted(why, now))
+        let root = self.roots.vouching(name.agency(), &serial, at).map_err(|why| distrusted(why, now))?;
+        Ok((root, name))
+    }
+
+    /// Asked last: only whoever has the certificate is told that its node was removed.
+    fn takes_part(&self, name: &SpiffeName, now: UnixTime) -> Result<(), Error> {
+        if self.roots.is_removed(name) { Err(distrusted(Distrust::Removed, now)) } else { Ok(()) }
     }
 
     /// A node's certificate is for both ends of a connection. rustls holds a list only against the certificate of a client,
@@ -105,7 +112,7 @@ impl AgencyVerifier {
         intermediates: &[CertificateDer<'_>],
         now: UnixTime,
     ) -> Result<(), Error> {
-        let root = self.root_of(end_entity, now)?;
+        let (root, name) = self.root_of(end_entity, now)?;
         verify_server_cert_signed_by_trust_anchor(
             &ParsedCertificate::try_from(end_entity)?,
             &root.store,
@@ -114,7 +121,7 @@ impl AgencyVerifier {
             self.provider.signature_verification_algorithms.all,
         )?;
         root.chain.verify_client_cert(end_entity, intermediates, now)?;
-        Ok(())
+        self.takes_part(&name, now)
     }
 
     fn check_signature(
@@ -139,7 +146,10 @@ impl ClientCertVerifier for AgencyVerifier {
         intermediates: &[CertificateDer<'_>],
         now: UnixTime,
     ) -> Result<ClientCertVerified, Error> {
-        self.root_of(end_entity, now)?.chain.verify_client_cert(end_entity, intermediates, now)
+        let (root, name) = self.root_of(end_entity, now)?;
+        let verified = root.chain.verify_client_cert(end_entity, intermediates, now)?;
+        self.takes_part(&name, now)?;
+        Ok(verified)
     }
 
     fn verify_tls12_signature(
@@ -212,6 +222,8 @@ fn distrusted(why: Distrust, time: UnixTime) -> Error {
     match why {
         Distrust::NoRoot => CertificateError::UnknownIssuer,
         Distrust::Revoked => CertificateError::Revoked,
+        // The alert `access_denied` (RFC 8446, section 6.2): the certificate is good, and its holder is let in no more.
+        Distrust::Removed => CertificateError::ApplicationVerificationFailure,
         Distrust::NoList => CertificateError::UnknownRevocationStatus,
         Distrust::ListExpired { since } => {
             CertificateError::ExpiredRevocationListContext { time, next_update: next_update(since) }

@@ -9,9 +9,10 @@ use crate::domain::person::Role;
 use crate::domain::time::Millis;
 
 use super::act::{Act, SignedAct, act_hash};
-use super::batch::{BatchReply, CommandReply, Refusal, SignedBatch};
+use super::batch::{BatchReply, CommandReply, Refusal, SignedBatch, content_of};
 use super::command::Command;
 use super::genesis::{Authority, origin_mark};
+use super::level::CONTENT;
 use super::record::VersionEntry;
 use super::state::{AgreementState, GuideState, Pending, State};
 use super::whole::Standing;
@@ -35,7 +36,12 @@ impl State {
             return refuse(Refusal::BadSignature);
         }
         let at = (batch.incarnation, batch.sequence);
+        let content = content_of(body);
         if at == node.last {
+            // The reply to another batch would tell that this one is written.
+            if node.content.is_some_and(|known| known != content) {
+                return refuse(Refusal::Doubled);
+            }
             return node.reply.clone().unwrap_or_else(|| refuse(Refusal::Replayed));
         }
         if at < node.last {
@@ -57,9 +63,11 @@ impl State {
                 }
             }
         };
+        let is_kept = self.level() >= CONTENT;
         if let Some(node) = self.nodes.get_mut(&batch.node) {
             node.last = at;
             node.reply = Some(reply.clone());
+            node.content = is_kept.then_some(content);
         }
         reply
     }

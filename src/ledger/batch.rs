@@ -4,7 +4,7 @@ use crate::domain::canon::{Canon, CanonError, Reader, Writer};
 use crate::domain::ids::{FederationId, NodeId};
 use crate::domain::limits;
 use crate::domain::time::Millis;
-use crate::seal::{PublicKey, Signature, SigningKey};
+use crate::seal::{PublicKey, Signature, SigningKey, digest};
 use serde::{Deserialize, Serialize};
 use std::fmt;
 
@@ -65,9 +65,27 @@ impl SignedBatch {
         Ok((batch, body, signature))
     }
 
+    /// What tells a batch from every other one: the digest of its body. None if the bytes are no frame of a batch.
+    pub fn content(bytes: &[u8]) -> Option<[u8; 32]> {
+        Reader::bare(bytes).bytes(limits::BATCH_BYTES).ok().map(content_of)
+    }
+
+    /// The node that a batch names as its own, and its (incarnation, sequence). Whether it signed it is not asked.
+    pub fn heading(bytes: &[u8]) -> Option<(NodeId, (u64, u64))> {
+        let body = Reader::bare(bytes).bytes(limits::BATCH_BYTES).ok()?;
+        let mut r = Reader::new(body, SIGN_BATCH, 1).ok()?;
+        FederationId::read(&mut r).ok()?;
+        Some((r.value().ok()?, (r.u64().ok()?, r.u64().ok()?)))
+    }
+
     pub(super) fn signed_by(key: &PublicKey, body: &[u8], signature: &Signature) -> bool {
         key.verify(SIGN_BATCH, body, signature).is_ok()
     }
+}
+
+/// Digest of a batch's body. The signature is not in it: who signs the same twice says nothing else.
+pub(super) fn content_of(body: &[u8]) -> [u8; 32] {
+    digest("hufu.batch.content", &[body])
 }
 
 /// Why a batch or a command was refused. The order is format.
@@ -99,10 +117,14 @@ pub enum Refusal {
     Level = 11,
     /// Over what its agency may put on the ledger in a minute (P8).
     Budget = 12,
+    /// The node signed another batch of the same (incarnation, sequence) before (P3).
+    Doubled = 13,
+    /// It would change the seats of several agencies among the voters at once (P6).
+    Seats = 14,
 }
 
 impl Refusal {
-    const ALL: [Refusal; 13] = [
+    const ALL: [Refusal; 15] = [
         Refusal::Malformed,
         Refusal::UnknownNode,
         Refusal::BadSignature,
@@ -116,6 +138,8 @@ impl Refusal {
         Refusal::Invalid,
         Refusal::Level,
         Refusal::Budget,
+        Refusal::Doubled,
+        Refusal::Seats,
     ];
 }
 
@@ -135,6 +159,8 @@ impl fmt::Display for Refusal {
             Refusal::Invalid => "its content is not allowed",
             Refusal::Level => "the ledger's level has no such command",
             Refusal::Budget => "it is over what the agency may put on the ledger in a minute",
+            Refusal::Doubled => "the node signed another batch under its number",
+            Refusal::Seats => "the voters change by one agency's seat at a time",
         })
     }
 }

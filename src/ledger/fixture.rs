@@ -4,6 +4,7 @@ use super::act::{Act, SignedAct};
 use super::batch::SignedBatch;
 use super::command::Command;
 use super::genesis::{Authority, Descriptor, Genesis, NodeEntry, SIGN_GENESIS, SignedGenesis, node_id};
+use super::level::LEVEL;
 use super::state::{AgreementState, State};
 use super::widening::{ATTESTATION, attested};
 use crate::domain::agency::Tier;
@@ -91,6 +92,11 @@ pub(crate) fn certifying() -> Federation {
     voted_by(&["police", "customs"], 2)
 }
 
+/// The same as [`three_voters`] at the newest level.
+pub(crate) fn newest() -> Federation {
+    voted_by(&["police", "customs", "cyberspace"], LEVEL)
+}
+
 /// The command that brings what police and customs signed of a state.
 pub(crate) fn certificate(f: &Federation, (index, digest): (u64, [u8; 32])) -> Command {
     let words = attested(&f.id, index, &digest);
@@ -165,6 +171,14 @@ pub(crate) fn suspended(state: &State, agency: &AgencyId) -> State {
     let mut state = state.clone();
     let a = state.agencies.get_mut(agency).unwrap();
     (a.standing, a.suspended) = (a.standing + 1, Some(1));
+    state.settle();
+    state
+}
+
+/// The state in which a node is removed.
+pub(crate) fn removed(state: &State, node: NodeId) -> State {
+    let mut state = state.clone();
+    state.retire(1, node);
     state.settle();
     state
 }

@@ -62,6 +62,7 @@ impl Canon for NodeState {
             last: (r.u64()?, r.u64()?),
             reply: r.option(BatchReply::read)?,
             anchor: r.option(|r| Ok((r.u64()?, r.array()?)))?,
+            content: None,
         })
     }
 }

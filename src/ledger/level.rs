@@ -7,6 +7,7 @@
 //! - 1: the rules of before there were levels.
 //! - 2: what widens takes force when it is certified ([`super::widening`], P7), and agencies have budgets ([`super::budget`],
 //!   P8).
+//! - 3: a batch is known by its number and its content (P3), and the voters change by one agency's seat at a time (P6).
 //!
 //! Which commands and acts there are is a rule too: one of a later level is refused by its number before it is read, so
 //! a program that knows it and one that does not answer the same.
@@ -19,13 +20,17 @@ use super::batch::{CommandReply, Refusal};
 use super::state::{LedgerError, State};
 
 /// The highest level that this program knows.
-pub const LEVEL: u16 = 2;
+pub const LEVEL: u16 = 3;
 /// What counts for whoever reported nothing.
 pub(super) const FIRST: u16 = 1;
 /// From here on what widens waits for a certificate (P7).
 pub(super) const CERTIFIED: u16 = 2;
 /// From here on agencies have budgets (P8).
 pub(super) const BUDGETS: u16 = 2;
+/// From here on a stored reply is of a batch's content, too (P3).
+pub(super) const CONTENT: u16 = 3;
+/// From here on one agency's seat among the voters changes at a time (P6).
+pub(super) const ONE_SEAT: u16 = 3;
 
 /// The level, and who knows which.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -1,7 +1,7 @@
 //! Levels of rules (P5), named for column L of `docs/rules.md`.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "test")]
 
-use super::fixture::{Agency, federation};
+use super::fixture::{Agency, certifying, federation, newest};
 use super::tests::{batch, signed};
 use super::*;
 use crate::domain::canon::{Canon, Reader, Writer};
@@ -81,4 +81,48 @@ fn levels_have_frozen_forms() {
     assert!(Reader::new(&s.encode(), "hufu.state", 4).is_ok() && s.digest() != digest);
     let read = State::decode(&s.encode()).unwrap();
     assert_eq!((read.digest(), read.encode()), (s.digest(), s.encode()));
+}
+
+/// A number is of one batch. An earlier level knew it alone, and answered for another batch: logs of that time are read so.
+#[test]
+fn l_a_number_taken_twice_is_refused_by_name() {
+    let anchor = |n| vec![Command::Anchor { checkpoint: [n; 32] }];
+    for (f, refused) in [(certifying(), None), (newest(), Some(Refusal::Doubled))] {
+        let mut s = State::genesis(&f.genesis).unwrap();
+        let first = batch(&f, &f.police, 1, anchor(1));
+        let written = s.apply_batch(1, &first);
+        assert_eq!(written.replies, [CommandReply::Done]);
+        let digest = s.digest();
+        let other = s.apply_batch(2, &batch(&f, &f.police, 1, anchor(2)));
+        assert_eq!((other.refused, other.replies.is_empty()), (refused, refused.is_some()));
+        // Nobody else takes a number away, and the batch itself still has its answer, also after a restart.
+        let forged = SignedBatch { commands: anchor(3), ..SignedBatch::open(&first, s.level()).unwrap().0 };
+        let forged = s.apply_batch(2, &forged.seal(&f.customs.node_key));
+        assert_eq!(forged.refused, Some(Refusal::BadSignature));
+        let mut read = State::decode(&s.encode()).unwrap();
+        assert_eq!((read.digest(), s.digest(), read.encode()), (digest, digest, s.encode()));
+        assert_eq!(read.apply_batch(3, &first), written);
+        assert_eq!(read.apply_batch(3, &batch(&f, &f.police, 1, anchor(2))).refused, refused);
+        assert_eq!(s.node(f.police.node).unwrap().anchor, Some((1, [1; 32])));
+    }
+}
+
+/// What was written before the level rose has no content kept, and is answered as it was; the form is another from then on.
+#[test]
+fn l_contents_are_kept_from_their_level_on() {
+    let f = certifying();
+    let mut s = State::genesis(&f.genesis).unwrap();
+    for (n, a) in (1..).zip([&f.police, &f.customs, &f.third]) {
+        assert!(Reader::new(&s.encode(), "hufu.state", 4).is_ok());
+        s.apply_batch(n, &batch(&f, a, 1, vec![Command::Supports { level: 3 }]));
+    }
+    assert_eq!(s.level(), 3);
+    assert!(Reader::new(&s.encode(), "hufu.state", 5).is_ok());
+    let read = State::decode(&s.encode()).unwrap();
+    assert_eq!((read.digest(), read.encode()), (s.digest(), s.encode()));
+    let kept = |a: &Agency| read.node(a.node).unwrap().content.is_some();
+    assert_eq!((kept(&f.police), kept(&f.third)), (false, true));
+    let other = vec![Command::Anchor { checkpoint: [1; 32] }];
+    assert_eq!(s.apply_batch(4, &batch(&f, &f.police, 1, other.clone())).refused, None);
+    assert_eq!(s.apply_batch(5, &batch(&f, &f.third, 1, other)).refused, Some(Refusal::Doubled));
 }

@@ -3,7 +3,9 @@
 //! Invariants
 //! - A number and a key are used by one node, once: what was removed is kept, and neither comes back.
 //! - At most one voter for each agency, by the form of the act; nobody suspended gets a seat, and a majority stands.
-//! - One change of the voters at a time. The next is taken when the log holds the last one alone, or takes it back.
+//! - One change of the voters at a time, and of one agency's seat. The next is taken when the log holds the last one alone,
+//!   or takes it back. While they change a majority of either set is heard ([`State::voter_sets`]): of sets that differ by one
+//!   seat any two majorities have an agency in common, and of others a small next one could speak alone, before it votes.
 //! - What the genesis founded and nobody changed is written as before there were changes.
 
 use crate::domain::canon::{Canon, CanonError, Reader, Writer, read_set, write_set};
@@ -18,6 +20,7 @@ use std::sync::Arc;
 use super::act::{Act, SignedAct};
 use super::batch::{CommandReply, Refusal};
 use super::genesis::{Authority, Descriptor, NodeEntry, Place, node_id, origin_mark};
+use super::level::ONE_SEAT;
 use super::state::{AgencyState, NodeState, State};
 
 use CommandReply::{Done, Pending, Waiting};
@@ -158,6 +161,11 @@ impl State {
         now.or_else(|| self.members.retired.get(&id).map(|r| (&r.agency, &r.key)))
     }
 
+    /// The agencies whose seats differ between the approved voters and these.
+    pub fn seats_moved(&self, voters: &BTreeSet<NodeId>) -> BTreeSet<AgencyId> {
+        self.members.approved.symmetric_difference(voters).filter_map(|n| self.node_agency(*n)).collect()
+    }
+
     /// Agencies that vote.
     pub(super) fn voting(&self) -> BTreeSet<AgencyId> {
         self.members.approved.iter().filter_map(|n| self.node_agency(*n)).collect()
@@ -295,9 +303,9 @@ impl State {
         if self.members.retired.contains_key(&id) {
             return Ok(Done);
         }
-        let node = self.nodes.get(&id).filter(|n| n.agency == *agency).ok_or(Refusal::Unknown)?;
-        let (key, anchor) = (node.key, node.anchor);
-        let gone = Retired { agency: agency.clone(), local: node.local.clone(), key, index, anchor };
+        if self.nodes.get(&id).is_none_or(|n| n.agency != *agency) {
+            return Err(Refusal::Unknown);
+        }
         if signed.expected != ADDED {
             return Err(Refusal::VersionConflict);
         }
@@ -314,10 +322,15 @@ impl State {
         if !enough {
             return Ok(Pending);
         }
-        self.nodes.remove(&id);
-        self.members.places.remove(&id);
-        self.members.retired.insert(id, gone);
+        self.retire(index, id);
         Ok(Done)
+    }
+
+    /// A node takes part no more.
+    pub(super) fn retire(&mut self, index: u64, id: NodeId) {
+        let Some(NodeState { agency, local, key, anchor, .. }) = self.nodes.remove(&id) else { return };
+        self.members.places.remove(&id);
+        self.members.retired.insert(id, Retired { agency, local, key, index, anchor });
     }
 
     /// Approves who votes; officers of t agencies whose own seat stays as it is.
@@ -347,8 +360,10 @@ impl State {
         if !valid || !(self.members.is_settled() || takes_back) {
             return Err(Refusal::Invalid);
         }
-        let moved = self.members.approved.symmetric_difference(&voters);
-        let subjects: BTreeSet<AgencyId> = moved.filter_map(|n| self.node_agency(*n)).collect();
+        let subjects = self.seats_moved(&voters);
+        if subjects.len() > 1 && !takes_back && self.level() >= ONE_SEAT {
+            return Err(Refusal::Seats);
+        }
         if !self.enough_of_the_whole(signed, act, &subjects)? {
             return Ok(Pending);
         }
@@ -375,7 +390,8 @@ impl NodeState {
     /// One that has signed nothing yet.
     pub(super) fn new(agency: &AgencyId, entry: &NodeEntry) -> NodeState {
         let NodeEntry { local, key, place: _ } = entry;
-        NodeState { agency: agency.clone(), local: local.clone(), key: *key, last: (0, 0), reply: None, anchor: None }
+        let (agency, local) = (agency.clone(), local.clone());
+        NodeState { agency, local, key: *key, last: (0, 0), reply: None, content: None, anchor: None }
     }
 }
 

@@ -1,7 +1,7 @@
 //! Who takes part: admission, nodes, voters (P2), named for column L of `docs/rules.md`.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "test")]
 
-use super::fixture::{Agency, Federation, federation, newcomer, second_node, suspended};
+use super::fixture::{Agency, Federation, federation, newcomer, newest, second_node, suspended};
 use super::tests::{batch, signed};
 use super::*;
 use crate::domain::canon::{Canon, Reader};
@@ -200,6 +200,28 @@ fn l_voters_change_one_set_at_a_time() {
     // A snapshot brings nobody back to an earlier set.
     let founded = State::genesis(&l.f.genesis).unwrap();
     assert!(l.s.members_may_follow(&founded) && !founded.members_may_follow(&l.s));
+}
+
+/// At once they could make a set of which no majority has anybody of a majority before.
+#[test]
+fn l_voters_change_by_one_agencys_seat_at_a_time() {
+    let (police, customs, third) = founders();
+    for (f, reply) in [(federation(), CommandReply::Pending), (newest(), CommandReply::Refused(Refusal::Seats))] {
+        let s = State::genesis(&f.genesis).unwrap();
+        let mut l = Ledger { f, s, at: 0 };
+        if l.s.voters().contains(&third.node) {
+            let both = seats(&[(&police.id, "1"), (&customs.id, "1")]);
+            assert_eq!(l.act(&police, 0, &both, 1), CommandReply::Pending, "one seat");
+            assert_eq!(l.act(&customs, 0, &both, 1), CommandReply::Done);
+            l.s.take_voters(vec![[police.node, customs.node].into()]);
+        }
+        let version = l.s.voters_version();
+        let swapped = seats(&[(&police.id, "1"), (&third.id, "1")]);
+        assert_eq!(l.act(&police, 0, &swapped, version), reply);
+        assert_eq!(l.s.voters(), [police.node, customs.node].into());
+        let all = seats(&[(&police.id, "1"), (&customs.id, "1"), (&third.id, "1")]);
+        assert_eq!(l.act(&police, 0, &all, version), CommandReply::Pending);
+    }
 }
 
 /// A set that could not lead, or that names what does not stand, is approved by nobody.

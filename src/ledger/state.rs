@@ -17,15 +17,17 @@ use super::batch::BatchReply;
 use super::budget::Spent;
 use super::form::{read_agency, write_agency};
 use super::genesis::{Authority, Descriptor, SignedGenesis, node_id, origin_mark};
-use super::level::{FIRST, Levels};
+use super::level::{CONTENT, FIRST, Levels};
 use super::members::Members;
 use super::record::{RecordEntry, Records};
 use super::whole::Proposal;
 use super::widening::Waiting;
 
 const STATE: &str = "hufu.state";
-/// Of a state with a level of rules above the first, or reports of what nodes know.
-const VERSION: u16 = 4;
+/// Of a state at a level whose stored replies are of a batch's content.
+const VERSION: u16 = 5;
+/// Of one with a level of rules above the first, or reports of what nodes know.
+const LEVELLED: u16 = 4;
 /// Of one whose members are no longer those of the genesis.
 const CHANGED: u16 = 3;
 /// Of one whose members still are: as it was written before they could change.
@@ -121,6 +123,8 @@ pub struct NodeState {
     pub last: (u64, u64),
     /// Reply to that batch.
     pub reply: Option<BatchReply>,
+    /// Its content's digest (P3); none of one that was applied at a lower level.
+    pub content: Option<[u8; 32]>,
     /// Last anchored checkpoint: (index, hash).
     pub anchor: Option<(u64, [u8; 32])>,
 }
@@ -359,7 +363,8 @@ impl State {
     /// Canonical bytes of the whole state, for snapshots.
     pub fn encode(&self) -> Vec<u8> {
         let version = match (self.levels.is_first(), self.members.is_as_founded()) {
-            (false, _) => VERSION,
+            _ if self.level() >= CONTENT => VERSION,
+            (false, _) => LEVELLED,
             (true, false) => CHANGED,
             (true, true) => FOUNDED,
         };
@@ -394,7 +399,8 @@ impl State {
     pub fn decode(bytes: &[u8]) -> Result<State, LedgerError> {
         // Version 1 knew no standing, no entries, no proposals and nothing given up.
         let open = |version| Reader::new(bytes, STATE, version).map(|r| (r, version));
-        let known = open(VERSION).or_else(|_| open(CHANGED)).or_else(|_| open(FOUNDED)).or_else(|_| open(1));
+        let known = open(VERSION).or_else(|_| open(LEVELLED)).or_else(|_| open(CHANGED));
+        let known = known.or_else(|_| open(FOUNDED)).or_else(|_| open(1));
         let (mut r, version) = known.map_err(|e| later_form(bytes).unwrap_or(e.into()))?;
         let first = version == 1;
         let federation = r.value()?;
@@ -412,21 +418,26 @@ impl State {
             proposals = r.list(limits::PENDING_ACTS, |r| Ok((r.array()?, r.value()?)))?.into_iter().collect();
             lost = r.list(limits::LOST, |r| Ok(((r.value()?, r.u32()?), r.u64()?)))?.into_iter().collect();
         }
-        let members = match version {
-            VERSION | CHANGED => r.value()?,
-            _ => Members::founded(&voters, agencies.values().map(|a| a.descriptor.as_ref())),
+        let members = if version >= CHANGED {
+            r.value()?
+        } else {
+            Members::founded(&voters, agencies.values().map(|a| a.descriptor.as_ref()))
         };
-        let levels: Levels = if version == VERSION { r.value()? } else { Levels::founded(FIRST) };
+        let levels: Levels = if version >= LEVELLED { r.value()? } else { Levels::founded(FIRST) };
         levels.check()?;
         let most = limits::WAITING_OF_AGENCY.saturating_mul(limits::AGENCIES);
-        let waiting = if version == VERSION { r.list(most, Waiting::read)? } else { Vec::new() };
-        let nodes = r.list(1 << 16, |r| Ok((r.value()?, r.value()?)))?.into_iter().collect();
+        let waiting = if version >= LEVELLED { r.list(most, Waiting::read)? } else { Vec::new() };
+        let mut nodes: OrdMap<NodeId, NodeState> =
+            r.list(1 << 16, |r| Ok((r.value()?, r.value()?)))?.into_iter().collect();
         let reports = r.list(limits::AGENCIES, |r| Ok((r.value()?, r.value()?)))?.into_iter().collect();
         let time = r.value()?;
-        let spent: Vec<(AgencyId, Spent)> = match version {
-            VERSION => r.list(limits::AGENCIES, |r| Ok((r.value()?, r.value()?)))?,
-            _ => Vec::new(),
-        };
+        let spent: Vec<(AgencyId, Spent)> =
+            if version >= LEVELLED { r.list(limits::AGENCIES, |r| Ok((r.value()?, r.value()?)))? } else { Vec::new() };
+        if version >= VERSION {
+            for (id, content) in r.list(1 << 16, |r| Ok((NodeId::read(r)?, r.option(|r| r.array())?)))? {
+                nodes.get_mut(&id).ok_or(CanonError::Invalid("a batch of no node"))?.content = content;
+            }
+        }
         let records = r.value()?;
         r.finish()?;
         let mut state = State {
@@ -501,6 +512,13 @@ impl State {
         if !self.levels.is_first() {
             w.list(self.spent.iter(), |w, (agency, spent)| {
                 w.value(agency).value(spent);
+            });
+        }
+        if self.level() >= CONTENT {
+            w.list(self.nodes.iter(), |w, (id, n)| {
+                w.value(id).option(n.content.as_ref(), |w, content| {
+                    w.array(content);
+                });
             });
         }
     }

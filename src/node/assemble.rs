@@ -1,14 +1,15 @@
 //! One node from its configuration: start in order, serve, stop in order.
 
-use super::bell::Bells;
+use super::bell::{Bells, Rung};
 use super::courier;
 use super::cutting::{self, Cutting};
 use super::figures::Watched;
-use super::lanes;
+use super::lanes::{self, Lanes};
 use super::lists::{Lists, Told};
-use super::lock::{DataLock, check_owner};
+use super::lock::DataLock;
 use super::logs;
 use super::monitor::Monitor;
+use super::own::{check_known, check_own, first_people, open_indexes, open_ring, removed};
 use super::peers::Peers;
 use super::post::PostOffice;
 use super::reload::{Reload, Shown};
@@ -20,32 +21,30 @@ use crate::api::{
 };
 use crate::audit::{Action as AuditAction, Decision as Verdict, Object};
 use crate::cluster::{Cluster, ClusterOptions, Cuts, Materialise, Timings};
-use crate::config::{FirstPerson, NodeConfig, read_charter, read_genesis, read_text};
+use crate::config::{NodeConfig, read_charter, read_genesis, read_text};
 use crate::domain::canon::Canon;
 use crate::domain::fault::Fault;
-use crate::domain::ids::NodeId;
-use crate::domain::label::Grade;
+use crate::domain::ids::{AgencyId, FederationId, NodeId};
 use crate::domain::limits;
 use crate::domain::reserve::Work;
-use crate::domain::time::{Clock, Entropy, Millis};
+use crate::domain::time::{Clock, Millis};
 use crate::identity::{
-    Acceptor, AgencyVerifier, Authority, Credentials, Dialer, Directory, Exchange, Expected, Limits, Person, Protocol,
-    ServerTls, SpiffeName, TrustRoots, certificate_facts, harden as harden_server, is_dev,
+    Acceptor, AgencyVerifier, Authority, Credentials, Dialer, Exchange, Expected, Limits, Live, Protocol, ServerTls,
+    TrustRoots, certificate_facts, harden as harden_server,
 };
 use crate::journal::{Host, System};
-use crate::ledger::{Genesis, State, node_id};
+use crate::ledger::{Charter, Genesis, node_id};
 use crate::seal::KeyRing;
-use crate::search::Indexes;
 use crate::service::{Core, DiskRoom, PeerPost};
 use crate::wire::pb::{peer, v1};
 use std::collections::BTreeSet;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 use tokio::runtime::Handle;
 use tokio::signal::unix::{SignalKind, signal};
-use tokio::sync::watch;
+use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 use tonic::transport::Server;
 
@@ -117,11 +116,7 @@ async fn serve(file: &Path, config: NodeConfig, urgent: Handle) -> Result<(), Fa
     let genesis = signed.verified()?;
     let node = node_id(&config.agency, &config.node);
     let _lock = DataLock::take(&config.data, node, &genesis.fingerprint())?;
-    // A start writes too; nothing of it is begun where it could not end.
-    let free = host.free_bytes(&config.data).map_err(|e| Fault::unavailable("JOURNAL_FAILED", e.to_string()))?;
-    if !Work::Ledger.fits(0, free) {
-        return Err(Work::Ledger.refusal());
-    }
+    check_room(host.as_ref(), &config)?;
     let (stop, stopped) = watch::channel(false);
     // Early, so that a node that recovers for long is seen to live.
     let monitor = Arc::new(Monitor::new(clock.now(), urgent.clone(), stopped.clone()));
@@ -130,98 +125,230 @@ async fn serve(file: &Path, config: NodeConfig, urgent: Handle) -> Result<(), Fa
     }
     let ring = open_ring(&config)?;
     check_own(&config, &genesis, &ring)?;
-    // Read once: all connections show the same, also when the file changes in between.
     let certificate = read_text(&config.cert)?;
-    let credentials = || Ok::<_, Fault>(Credentials::from_pem(&certificate, &ring.signing_key()?.to_pkcs8_pem()?)?);
-    let roots = TrustRoots::new();
-    for d in &genesis.founders {
-        roots.set(d.agency.clone(), &d.root)?;
-    }
     let federation = genesis.federation.clone();
-    let charter = config.charter.as_ref().map(|file| read_charter(file)).transpose()?;
-    if charter.as_ref().is_some_and(|c| c.federation != federation) {
-        return Err(Fault::usage("BAD_CONFIG", "`charter` is of another federation"));
-    }
-    let mut lists = Lists::new(&genesis, &config.data, roots.clone());
-    // Whoever was admitted later is not in the genesis, and knows itself.
-    if roots.root_for(&config.agency).is_none() {
-        let own = certificate_facts(&read_text(&config.ca)?)?.der;
-        lists.learn(std::iter::once((&config.agency, own.as_slice())));
-        roots.set(config.agency.clone(), &own)?;
-    }
-    let charted = charter.iter().flat_map(|c| &c.agencies).filter(|(agency, _)| roots.root_for(agency).is_none());
-    lists.learn(charted.map(|(agency, root)| (agency, root.as_slice())));
-    // Whoever was revoked is not let in by the first handshake either. Whose authority the ledger alone knows has no list
-    // before the ledger is open, and until then no certificate that counts.
-    let (named, unnamed): (Vec<_>, Vec<_>) = config.crl.iter().partition(|(agency, _)| lists.knows(agency));
-    unnamed.iter().for_each(|(agency, _)| roots.require_list(agency));
-    let mut known: Vec<Told> =
-        named.into_iter().flat_map(|(agency, file)| lists.begin(agency, file, clock.now())).collect();
-    for (agency, root) in charter.iter().flat_map(|c| &c.agencies) {
-        if roots.root_for(agency).is_none() {
-            roots.set(agency.clone(), root)?;
-        }
-    }
+    let site = Site { config, urgent, host, clock, node, federation, ring, certificate, stopped };
 
-    let registers = Registers::open(&config, host.as_ref())?;
-    first_people(&config, &registers.directory, &mut SystemEntropy).await?;
-    let dialer = Arc::new(Dialer::new(credentials()?, roots.clone(), Arc::clone(&clock)));
-    let peers = Arc::new(Peers::new(&config, Arc::clone(&dialer), roots.clone())?);
-    let post = Arc::new(PostOffice::new(&config, Arc::clone(&dialer), roots.clone(), urgent.clone())?);
-    let cluster = Arc::new(
-        Cluster::start(ClusterOptions {
-            node,
-            host: Arc::clone(&host),
-            materialised: Materialise::InStore,
-            dir: config.data.join("ledger"),
-            genesis: signed.to_canon(),
-            timings: Timings {
-                heartbeat_ms: config.raft.heartbeat_ms,
-                election_min_ms: config.raft.election_min_ms,
-                election_max_ms: config.raft.election_max_ms,
-            },
-            cuts: Cuts::default(),
-            peers: peers.ids().into_iter().collect(),
-            calls: peers.clone(),
-            key: ring.signing_key()?,
-            charter,
-        })
-        .await
-        .map_err(Fault::from)?,
-    );
-
-    check_known(&cluster.state(), node, &ring)?;
-    lists.learn(cluster.state().agencies().map(|(agency, a)| (agency, a.descriptor.root.as_slice())));
-    known.extend(unnamed.into_iter().flat_map(|(agency, file)| lists.begin(agency, file, clock.now())));
-    let without: Vec<String> = lists.without(&config).iter().map(ToString::to_string).collect();
-    if !without.is_empty() {
-        let agencies = without.join(", ");
-        tracing::warn!(%agencies, "no revocation lists are configured: revoked certificates count until they are over");
-    }
-
+    let mut trust = Trust::before_the_ledger(&site, &genesis)?;
+    let registers = Registers::open(&site.config, site.host.as_ref())?;
+    first_people(&site.config, &registers.directory, &mut SystemEntropy).await?;
+    let lines = Lines::to_others(&site, &trust.roots)?;
+    let cluster = start_consensus(&site, signed.to_canon(), &lines.peers, trust.charter.take()).await?;
+    trust.follow_the_ledger(&site, &cluster)?;
+    let mut cutting = lines.cutting(&trust.roots);
     // Who is suspended is not listened to from the first connection on.
-    let (live, removed, unreadable) = (vec![dialer.live()], BTreeSet::new(), BTreeSet::new());
-    let (lines, letters) = (peers.clone(), post.clone());
-    let mut cutting = Cutting { roots: roots.clone(), peers: lines, post: letters, removed, unreadable, live };
-    let _known = cutting.align(&cluster.state(), &config.agency);
+    let _known = cutting.align(&cluster.state(), &site.config.agency);
 
     // Nodes are served before people: consensus needs it to get anywhere.
-    let gate = NodeGate::default();
+    let nodes = serve_nodes(&site, &trust.roots, &lines, &cluster).await?;
+    cutting.live.extend(nodes.live.iter().cloned().chain(nodes.notices.live.iter().cloned()));
+    let known = std::mem::take(&mut trust.told);
+    let (core, rung) = open_rooms(&site, (genesis, registers), &cluster, &lines.peers, known).await?;
+    nodes.gate.open(Arc::clone(&core));
+    let mut tasks = Tasks::start(&site, &core, &lines, rung);
+
+    let (people, people_tls) = listen_to_people(&site, &trust.roots).await?;
+    let until = Arc::new(AtomicU64::new(certificate_facts(&site.certificate)?.not_after.0));
+    let live =
+        vec![("people", vec![people.live()]), ("nodes", nodes.live.clone()), ("notices", nodes.notices.live.clone())];
+    monitor.open(Watched { core: Arc::clone(&core), live, certified_until: Arc::clone(&until) });
+    cutting.live.push(people.live());
+    tasks.telling.push(cutting::start(Arc::clone(&core), cutting, people.live(), site.stopped.clone()));
+    let listeners = nodes.tls.iter().cloned().chain([people_tls]).collect();
+    let shown = shown(&site, &trust.roots, (listeners, Arc::clone(&lines.dialer)), until)?;
+    let reload = Reload::new(Arc::clone(&core), file.to_owned(), site.config.clone(), trust.lists, shown);
+    tasks.telling.push(reload.start(hangups, site.stopped.clone()));
+    let people_server = serve_people(&site, &core, lines.peers, people);
+    let listen = &site.config.listen;
+    tracing::info!(agency = %site.config.agency, people = %listen.people, nodes = %listen.nodes, "serving; {}", crate::seal::SUITE_NOTICE);
+
+    let full = wait_for_end(&core).await?;
+    let _ = stop.send(true);
+    let deadline = tokio::time::Instant::now() + STOP_WITHIN;
+    let _ = tokio::time::timeout_at(deadline, people_server).await;
+    tasks.abort();
+    // What is counted in this minute is not lost with it.
+    core.log_counted(Millis(u64::MAX)).await?;
+    let _logged = core.log_node(AuditAction::Stop, &site.config.agency, Object::None, Verdict::Allow, "stop").await?;
+    cluster.shutdown().await;
+    for server in std::iter::once(nodes.server).chain(nodes.notices.servers) {
+        let _ = tokio::time::timeout_at(deadline, server).await;
+    }
+    full.map_or(Ok(()), Err)
+}
+
+/// A start writes too; nothing of it is begun where it could not end.
+fn check_room(host: &dyn Host, config: &NodeConfig) -> Result<(), Fault> {
+    let free = host.free_bytes(&config.data).map_err(|e| Fault::unavailable("JOURNAL_FAILED", e.to_string()))?;
+    if Work::Ledger.fits(0, free) { Ok(()) } else { Err(Work::Ledger.refusal()) }
+}
+
+/// What every step of a start needs.
+struct Site {
+    config: NodeConfig,
+    /// The threads of notices and of the people's connections.
+    urgent: Handle,
+    host: Arc<dyn Host>,
+    clock: Arc<dyn Clock>,
+    node: NodeId,
+    federation: FederationId,
+    ring: KeyRing,
+    /// Read once: all connections show the same, also when the file changes in between.
+    certificate: String,
+    stopped: watch::Receiver<bool>,
+}
+
+impl Site {
+    fn credentials(&self) -> Result<Credentials, Fault> {
+        Ok(Credentials::from_pem(&self.certificate, &self.ring.signing_key()?.to_pkcs8_pem()?)?)
+    }
+}
+
+/// Whose certificates are taken.
+struct Trust {
+    roots: TrustRoots,
+    lists: Lists,
+    charter: Option<Charter>,
+    /// Files of lists of agencies whose authority only the ledger knows.
+    unnamed: Vec<(AgencyId, PathBuf)>,
+    /// What the logs are told, once they are open.
+    told: Vec<Told>,
+}
+
+impl Trust {
+    /// By the genesis, the own files and the charter.
+    fn before_the_ledger(site: &Site, genesis: &Genesis) -> Result<Trust, Fault> {
+        let (config, now) = (&site.config, site.clock.now());
+        let roots = TrustRoots::new();
+        for d in &genesis.founders {
+            roots.set(d.agency.clone(), &d.root)?;
+        }
+        let charter = config.charter.as_ref().map(|file| read_charter(file)).transpose()?;
+        if charter.as_ref().is_some_and(|c| c.federation != site.federation) {
+            return Err(Fault::usage("BAD_CONFIG", "`charter` is of another federation"));
+        }
+        let mut lists = Lists::new(genesis, &config.data, roots.clone());
+        // Whoever was admitted later is not in the genesis, and knows itself.
+        if roots.root_for(&config.agency).is_none() {
+            let own = certificate_facts(&read_text(&config.ca)?)?.der;
+            lists.learn(std::iter::once((&config.agency, own.as_slice())));
+            roots.set(config.agency.clone(), &own)?;
+        }
+        let charted = charter.iter().flat_map(|c| &c.agencies).filter(|(agency, _)| roots.root_for(agency).is_none());
+        lists.learn(charted.map(|(agency, root)| (agency, root.as_slice())));
+        // Whoever was revoked is not let in by the first handshake either. Whose authority the ledger alone knows has no list
+        // before the ledger is open, and until then no certificate that counts.
+        let crl = config.crl.iter().map(|(agency, file)| (agency.clone(), file.clone()));
+        let (named, unnamed): (Vec<_>, Vec<_>) = crl.partition(|(agency, _)| lists.knows(agency));
+        unnamed.iter().for_each(|(agency, _)| roots.require_list(agency));
+        let told = named.iter().flat_map(|(agency, file)| lists.begin(agency, file, now)).collect();
+        for (agency, root) in charter.iter().flat_map(|c| &c.agencies) {
+            if roots.root_for(agency).is_none() {
+                roots.set(agency.clone(), root)?;
+            }
+        }
+        Ok(Trust { roots, lists, charter, unnamed, told })
+    }
+
+    /// By the ledger, as far as it is known here.
+    fn follow_the_ledger(&mut self, site: &Site, cluster: &Cluster) -> Result<(), Fault> {
+        check_known(&cluster.state(), site.node, &site.ring)?;
+        self.lists.learn(cluster.state().agencies().map(|(agency, a)| (agency, a.descriptor.root.as_slice())));
+        for (agency, file) in std::mem::take(&mut self.unnamed) {
+            self.told.extend(self.lists.begin(&agency, &file, site.clock.now()));
+        }
+        let without: Vec<String> = self.lists.without(&site.config).iter().map(ToString::to_string).collect();
+        if !without.is_empty() {
+            let agencies = without.join(", ");
+            tracing::warn!(%agencies, "no revocation lists are configured: revoked certificates count until they are over");
+        }
+        Ok(())
+    }
+}
+
+/// Lines to other nodes.
+struct Lines {
+    dialer: Arc<Dialer>,
+    peers: Arc<Peers>,
+    post: Arc<PostOffice>,
+}
+
+impl Lines {
+    fn to_others(site: &Site, roots: &TrustRoots) -> Result<Lines, Fault> {
+        let dialer = Arc::new(Dialer::new(site.credentials()?, roots.clone(), Arc::clone(&site.clock)));
+        let peers = Arc::new(Peers::new(&site.config, Arc::clone(&dialer), roots.clone())?);
+        let post = PostOffice::new(&site.config, Arc::clone(&dialer), roots.clone(), site.urgent.clone())?;
+        Ok(Lines { dialer, peers, post: Arc::new(post) })
+    }
+
+    fn cutting(&self, roots: &TrustRoots) -> Cutting {
+        let (peers, post) = (Arc::clone(&self.peers), Arc::clone(&self.post));
+        let (live, removed, unreadable) = (vec![self.dialer.live()], BTreeSet::new(), BTreeSet::new());
+        Cutting { roots: roots.clone(), peers, post, removed, unreadable, live }
+    }
+}
+
+async fn start_consensus(
+    site: &Site,
+    genesis: Vec<u8>,
+    peers: &Arc<Peers>,
+    charter: Option<Charter>,
+) -> Result<Arc<Cluster>, Fault> {
+    let raft = &site.config.raft;
+    let started = Cluster::start(ClusterOptions {
+        node: site.node,
+        host: Arc::clone(&site.host),
+        materialised: Materialise::InStore,
+        dir: site.config.data.join("ledger"),
+        genesis,
+        timings: Timings {
+            heartbeat_ms: raft.heartbeat_ms,
+            election_min_ms: raft.election_min_ms,
+            election_max_ms: raft.election_max_ms,
+        },
+        cuts: Cuts::default(),
+        peers: peers.ids().into_iter().collect(),
+        calls: peers.clone(),
+        key: site.ring.signing_key()?,
+        charter,
+    });
+    Ok(Arc::new(started.await.map_err(Fault::from)?))
+}
+
+/// A server that runs.
+type Served = JoinHandle<Result<(), tonic::transport::Error>>;
+
+/// What serves other nodes.
+struct ServedNodes {
+    /// Closed until the rooms are open.
+    gate: NodeGate,
+    /// Of the two listeners.
+    tls: [ServerTls; 2],
+    live: Vec<Live>,
+    notices: Lanes,
+    server: Served,
+}
+
+async fn serve_nodes(
+    site: &Site,
+    roots: &TrustRoots,
+    lines: &Lines,
+    cluster: &Arc<Cluster>,
+) -> Result<ServedNodes, Fault> {
+    let (gate, listen) = (NodeGate::default(), &site.config.listen);
     let nodes_tls = |protocols: Vec<Protocol>| {
-        let verifier = AgencyVerifier::new(federation.clone(), roots.clone(), Expected::AnyNode);
-        let (exchange, clock) = (Exchange::PostQuantumOnly, Arc::clone(&clock));
-        Ok::<_, Fault>(ServerTls::speaking(protocols, exchange, &credentials()?, verifier, clock)?)
+        let verifier = AgencyVerifier::new(site.federation.clone(), roots.clone(), Expected::AnyNode);
+        let (exchange, clock) = (Exchange::PostQuantumOnly, Arc::clone(&site.clock));
+        Ok::<_, Fault>(ServerTls::speaking(protocols, exchange, &site.credentials()?, verifier, clock)?)
     };
     let (calls_tls, letters_tls) = (nodes_tls(vec![Protocol::Calls])?, nodes_tls(lanes::protocols())?);
-    let nodes = bind(config.listen.nodes, calls_tls.clone(), NODES).await?;
-    let of_nodes = nodes.live();
-    cutting.live.push(of_nodes.clone());
-    let services = NodeServices::new(Arc::clone(&cluster), gate.clone());
-    let (address, tls) = (config.listen.notices, letters_tls.clone());
-    let letters = PostServices::new(services.clone(), post.clone());
-    let notices = urgent.spawn(lanes::serve(address, tls, letters, stopped.clone())).await;
+    let nodes = bind(listen.nodes, calls_tls.clone(), NODES).await?;
+    let live = vec![nodes.live()];
+    let services = NodeServices::new(Arc::clone(cluster), gate.clone());
+    let letters = PostServices::new(services.clone(), Arc::clone(&lines.post) as Arc<dyn PeerPost>);
+    let notices = lanes::serve(listen.notices, letters_tls.clone(), letters, site.stopped.clone());
+    let notices = site.urgent.spawn(notices).await;
     let notices = notices.map_err(|e| Fault::internal("RUNTIME", e.to_string()))??;
-    cutting.live.extend(notices.live.iter().cloned());
     let big = limits::PEER_MESSAGE_BYTES;
     let router = harden_server(Server::builder())
         .add_service(Budgeted::new(
@@ -234,19 +361,31 @@ async fn serve(file: &Path, config: NodeConfig, urgent: Handle) -> Result<(), Fa
             NODE_SHARES,
         ))
         .add_service(Budgeted::new(limited!(peer::vault_server::VaultServer::new(services), big, big), NODE_SHARES));
-    let node_server = tokio::spawn(router.serve_with_incoming_shutdown(nodes, told(stopped.clone())));
+    let server = tokio::spawn(router.serve_with_incoming_shutdown(nodes, told(site.stopped.clone())));
+    Ok(ServedNodes { gate, tls: [calls_tls, letters_tls], live, notices, server })
+}
 
-    let (indexes, anew) = open_indexes(&config, &ring)?;
+/// Opens the rooms over consensus, and tells the logs what is known; answers what will be rung, too.
+async fn open_rooms(
+    site: &Site,
+    (genesis, registers): (Genesis, Registers),
+    cluster: &Arc<Cluster>,
+    peers: &Arc<Peers>,
+    known: Vec<Told>,
+) -> Result<(Arc<Core>, mpsc::Receiver<Rung>), Fault> {
+    let config = &site.config;
+    let (indexes, anew) = open_indexes(config, &site.ring)?;
     let (bells, rung) = Bells::start(&config.notices)?;
     let authority = match &config.ca_key {
         Some(key) => Some(Authority::from_pem(&read_text(&config.ca)?, &read_text(key)?)?),
         None => None,
     };
-    let ground = Ground { host, clock: Arc::clone(&clock), entropy: Box::new(|| Box::new(SystemEntropy)) };
+    let (host, clock) = (Arc::clone(&site.host), Arc::clone(&site.clock));
+    let ground = Ground { host, clock, entropy: Box::new(|| Box::new(SystemEntropy)) };
     let (opens, genesis_file) = (config.clone(), read_text(&config.genesis)?.into_bytes());
-    let own = Own { node, genesis: (genesis, genesis_file), ring: Box::new(move || open_ring(&opens)) };
+    let own = Own { node: site.node, genesis: (genesis, genesis_file), ring: Box::new(move || open_ring(&opens)) };
     let plugs = Plugs { positions: peers.clone(), bell: Arc::new(bells), indexes, authority };
-    let core = rooms::core(&config, &ground, own, registers, Arc::clone(&cluster), plugs).await?;
+    let core = rooms::core(config, &ground, own, registers, Arc::clone(cluster), plugs).await?;
     for one in known {
         one.tell(&core).await;
     }
@@ -255,46 +394,74 @@ async fn serve(file: &Path, config: NodeConfig, urgent: Handle) -> Result<(), Fa
         let _logged =
             core.log_node(AuditAction::Rebuild, &config.agency, object, Verdict::Allow, "search-index").await?;
     }
-    gate.open(Arc::clone(&core));
-    let indexing = upkeep::index(Arc::clone(&core), stopped.clone());
-    let mut telling = rooms::rounds(&core, &peers, &stopped);
+    Ok((core, rung))
+}
 
-    let mut couriers = rooms::couriers(&urgent, &core, &(post.clone() as Arc<dyn PeerPost>), &stopped);
-    couriers.push(courier::keep_warm(&urgent, Arc::clone(&core), post.clone(), stopped.clone()));
-    couriers.push(courier::calls(&urgent, Arc::clone(&core), rung));
+/// What a node does by itself.
+struct Tasks {
+    indexing: JoinHandle<()>,
+    telling: Vec<JoinHandle<()>>,
+    couriers: Vec<JoinHandle<()>>,
+}
 
-    let exchange = match config.listen.require_post_quantum {
+impl Tasks {
+    fn start(site: &Site, core: &Arc<Core>, lines: &Lines, rung: mpsc::Receiver<Rung>) -> Tasks {
+        let (urgent, stopped) = (&site.urgent, &site.stopped);
+        let indexing = upkeep::index(Arc::clone(core), stopped.clone());
+        let telling = rooms::rounds(core, &lines.peers, stopped);
+        let post = Arc::clone(&lines.post);
+        let mut couriers = rooms::couriers(urgent, core, &(post.clone() as Arc<dyn PeerPost>), stopped);
+        couriers.push(courier::keep_warm(urgent, Arc::clone(core), post, stopped.clone()));
+        couriers.push(courier::calls(urgent, Arc::clone(core), rung));
+        Tasks { indexing, telling, couriers }
+    }
+
+    fn abort(&self) {
+        self.indexing.abort();
+        self.telling.iter().for_each(JoinHandle::abort);
+        self.couriers.iter().for_each(JoinHandle::abort);
+    }
+}
+
+/// The people's door, and what it shows.
+async fn listen_to_people(site: &Site, roots: &TrustRoots) -> Result<(Acceptor, ServerTls), Fault> {
+    let listen = &site.config.listen;
+    let exchange = match listen.require_post_quantum {
         true => Exchange::PostQuantumOnly,
         false => Exchange::PreferPostQuantum,
     };
-    let people_tls = ServerTls::new(
-        exchange,
-        &credentials()?,
-        AgencyVerifier::new(federation.clone(), roots.clone(), Expected::PeopleOf(config.agency.clone())),
-        clock,
-    )?;
-    let people = urgent.spawn(bind(config.listen.people, people_tls.clone(), PEOPLE)).await;
+    let own = Expected::PeopleOf(site.config.agency.clone());
+    let verifier = AgencyVerifier::new(site.federation.clone(), roots.clone(), own);
+    let tls = ServerTls::new(exchange, &site.credentials()?, verifier, Arc::clone(&site.clock))?;
+    let people = site.urgent.spawn(bind(listen.people, tls.clone(), PEOPLE)).await;
     let people = people.map_err(|e| Fault::internal("RUNTIME", e.to_string()))??;
-    let live = vec![("people", vec![people.live()]), ("nodes", vec![of_nodes]), ("notices", notices.live)];
-    let until = Arc::new(AtomicU64::new(certificate_facts(&certificate)?.not_after.0));
-    monitor.open(Watched { core: Arc::clone(&core), live, certified_until: Arc::clone(&until) });
-    cutting.live.push(people.live());
-    telling.push(cutting::start(Arc::clone(&core), cutting, people.live(), stopped.clone()));
-    let itself = Expected::Node { agency: config.agency.clone(), id: config.node.clone() };
-    let shown = Shown {
-        listeners: vec![calls_tls, letters_tls, people_tls],
+    Ok((people, tls))
+}
+
+/// What this node shows, for whoever takes a new certificate of it.
+fn shown(
+    site: &Site,
+    roots: &TrustRoots,
+    (listeners, dialer): (Vec<ServerTls>, Arc<Dialer>),
+    until: Arc<AtomicU64>,
+) -> Result<Shown, Fault> {
+    let itself = Expected::Node { agency: site.config.agency.clone(), id: site.config.node.clone() };
+    Ok(Shown {
+        listeners,
         dialer,
-        key: ring.signing_key()?,
-        own: AgencyVerifier::new(federation, roots, itself),
-        leaf: credentials()?.leaf().to_vec(),
+        key: site.ring.signing_key()?,
+        own: AgencyVerifier::new(site.federation.clone(), roots.clone(), itself),
+        leaf: site.credentials()?.leaf().to_vec(),
         until,
-    };
-    let reload = Reload::new(Arc::clone(&core), file.to_owned(), config.clone(), lists, shown);
-    telling.push(reload.start(hangups, stopped.clone()));
-    let api = People::new(Arc::clone(&core), peers, urgent.clone());
+    })
+}
+
+fn serve_people(site: &Site, core: &Arc<Core>, peers: Arc<Peers>, people: Acceptor) -> Served {
+    let api = People::new(Arc::clone(core), peers, site.urgent.clone());
     let bulk = Handle::current();
     // Notices have places of their own: whoever publishes and searches takes none of them.
-    let most = Calls { all: config.load.calls as usize, of_person: config.load.calls_per_person as usize };
+    let load = &site.config.load;
+    let most = Calls { all: load.calls as usize, of_person: load.calls_per_person as usize };
     let (heavy, light) = (Places::new(most), Places::new(most));
     macro_rules! few {
         ($service:expr) => {
@@ -312,25 +479,7 @@ async fn serve(file: &Path, config: NodeConfig, urgent: Handle) -> Result<(), Fa
         .add_service(few!(limited!(v1::policy_server::PolicyServer::new(api.clone()), ASK_BYTES, REPLY_BYTES)))
         .add_service(few!(limited!(v1::notices_server::NoticesServer::new(api.clone()), ASK_BYTES, REPLY_BYTES)))
         .add_service(few!(limited!(v1::cluster_server::ClusterServer::new(api), SMALL_BYTES, REPLY_BYTES)));
-    let people_server = urgent.spawn(router.serve_with_incoming_shutdown(people, told(stopped)));
-    tracing::info!(agency = %config.agency, people = %config.listen.people, nodes = %config.listen.nodes, "serving; {}", crate::seal::SUITE_NOTICE);
-
-    let full = wait_for_end(&core).await?;
-    let _ = stop.send(true);
-    let deadline = tokio::time::Instant::now() + STOP_WITHIN;
-    let _ = tokio::time::timeout_at(deadline, people_server).await;
-    indexing.abort();
-    telling.iter().for_each(JoinHandle::abort);
-    couriers.iter().for_each(JoinHandle::abort);
-    // What is counted in this minute is not lost with it.
-    core.log_counted(Millis(u64::MAX)).await?;
-    let _logged = core.log_node(AuditAction::Stop, &config.agency, Object::None, Verdict::Allow, "stop").await?;
-    cluster.shutdown().await;
-    let _ = tokio::time::timeout_at(deadline, node_server).await;
-    for server in notices.servers {
-        let _ = tokio::time::timeout_at(deadline, server).await;
-    }
-    full.map_or(Ok(()), Err)
+    site.urgent.spawn(router.serve_with_incoming_shutdown(people, told(site.stopped.clone())))
 }
 
 /// SIGINT or SIGTERM; or a disk that is full, which is answered for an end in order, before a write fails. The end of
@@ -379,11 +528,6 @@ async fn exhausted(disk: &DiskRoom) -> Fault {
     }
 }
 
-fn removed() -> Fault {
-    Fault::refused("NODE_REMOVED", "this node was removed from the federation; its number is never used again")
-        .hint("its agency makes another one with `hufu agency add-node`")
-}
-
 pub(super) async fn told(mut stopped: watch::Receiver<bool>) {
     let _ = stopped.wait_for(|s| *s).await;
 }
@@ -395,98 +539,4 @@ async fn bind(address: std::net::SocketAddr, tls: ServerTls, limits: Limits) -> 
 pub(super) fn cannot_listen(address: std::net::SocketAddr, e: &std::io::Error) -> Fault {
     Fault::conflict("PORT_IN_USE", format!("cannot listen on {address}: {e}"))
         .hint("another node runs there, or the address is not this machine's")
-}
-
-fn open_ring(config: &NodeConfig) -> Result<KeyRing, Fault> {
-    let hint = "`credential:` is what systemd hands to the unit; where it did not start this process, give a file";
-    let is_credential = config.passphrase.to_string_lossy().starts_with("credential:");
-    let unreadable = |fault: Fault| if is_credential { fault.hint(hint) } else { fault };
-    let passphrase = zeroize::Zeroizing::new(read_text(&config.passphrase).map_err(unreadable)?);
-    let bytes = std::fs::read(&config.keyring)
-        .map_err(|e| Fault::usage("UNREADABLE_FILE", format!("cannot read `{}`: {e}", config.keyring.display())))?;
-    Ok(KeyRing::open_file(&bytes, passphrase.trim_end().as_bytes())?)
-}
-
-/// One index for each grade up to the ceiling, under a key of its own; and the grades that were begun anew.
-fn open_indexes(config: &NodeConfig, ring: &KeyRing) -> Result<(Arc<Indexes>, Vec<Grade>), Fault> {
-    let grades = Grade::ALL.into_iter().filter(|g| *g <= ring.ceiling());
-    let keys = grades.map(|g| (g, *ring.derive(&format!("search-index/{g}")))).collect();
-    let (indexes, anew) = Indexes::open(&config.data.join("search"), keys, Box::new(SystemEntropy))?;
-    Ok((Arc::new(indexes), anew))
-}
-
-/// What a start would check of genesis, key ring and certificate, without starting; until when the certificate is valid.
-pub fn check_config(config: &NodeConfig) -> Result<Millis, Fault> {
-    let genesis = read_genesis(&config.genesis)?.verified()?;
-    check_own(config, &genesis, &open_ring(config)?)?;
-    Ok(certificate_facts(&read_text(&config.cert)?)?.not_after)
-}
-
-/// Whether a start would refuse the data folder as another node's or federation's.
-pub fn check_data(config: &NodeConfig) -> Result<(), Fault> {
-    let genesis = read_genesis(&config.genesis)?.verified()?;
-    check_owner(&config.data, node_id(&config.agency, &config.node), &genesis.fingerprint())
-}
-
-/// The genesis, the certificate and the key ring must name the same node and key.
-fn check_own(config: &NodeConfig, genesis: &Genesis, ring: &KeyRing) -> Result<(), Fault> {
-    let wrong = |m: &str| Err(Fault::usage("BAD_CONFIG", m.to_owned()));
-    // Agencies that were admitted and nodes that were added stand on the ledger alone, which is not there at a first start.
-    let own = genesis.founders.iter().find(|d| d.agency == config.agency);
-    let entry = own.and_then(|d| d.nodes.iter().find(|n| n.local == config.node));
-    let (key, facts) = (ring.signing_key()?.public(), certificate_facts(&read_text(&config.cert)?)?);
-    if *key.as_bytes() != facts.public_key || entry.is_some_and(|n| n.key != key) {
-        return wrong("key ring, certificate and genesis do not hold the same key for this node");
-    }
-    let name = SpiffeName::node(&config.agency, &genesis.federation, &config.node)?;
-    if facts.spiffe != Some(name) {
-        return wrong("`cert` is of another node, agency or federation");
-    }
-    let ca = certificate_facts(&read_text(&config.ca)?)?;
-    if own.is_some_and(|d| d.root != ca.der) {
-        return wrong("`ca` is not the authority that the genesis names");
-    }
-    if !config.dev && (is_dev(&ca.der) || genesis.founders.iter().any(|d| is_dev(&d.root))) {
-        return wrong("the genesis names a development authority, which only `hufu demo` may use");
-    }
-    Ok(())
-}
-
-/// What the ledger says of this node, as far as it is known here.
-fn check_known(state: &State, node: NodeId, ring: &KeyRing) -> Result<(), Fault> {
-    if state.retired(node).is_some() {
-        return Err(removed());
-    }
-    let key = ring.signing_key()?.public();
-    if state.node(node).is_some_and(|n| n.key != key) {
-        return Err(Fault::usage("BAD_CONFIG", "the ledger holds another key for this node"));
-    }
-    Ok(())
-}
-
-async fn first_people(config: &NodeConfig, directory: &Directory, entropy: &mut dyn Entropy) -> Result<(), Fault> {
-    let Some(file) = config.first_people.as_ref().filter(|_| directory.list().is_empty()) else { return Ok(()) };
-    let first: Vec<FirstPerson> = serde_json::from_str(&read_text(file)?)
-        .map_err(|e| Fault::usage("BAD_CONFIG", format!("`{}`: {e}", file.display())))?;
-    for p in first {
-        let facts = certificate_facts(&p.certificate)?;
-        let mut salt = [0; 32];
-        entropy.fill(&mut salt);
-        let person = Person {
-            name: p.name,
-            handle: p.handle,
-            title: p.title,
-            unit: String::new(),
-            roles: p.roles,
-            clearance: p.clearance,
-            compartments: p.compartments,
-            public_key: facts.public_key,
-            serial: facts.serial,
-            suspended: false,
-            version: 1,
-            salt,
-        };
-        directory.put(person, 0).await?;
-    }
-    Ok(())
 }

@@ -9,7 +9,7 @@ use crate::audit::{Action as AuditAction, Decision as Verdict, Object};
 use crate::domain::ids::{AgencyId, NodeId};
 use crate::domain::time::Millis;
 use crate::identity::{Directory, Distrust, Live, Subject, TrustRoots, VerifiedPeer};
-use crate::ledger::State;
+use crate::ledger::{Retired, State};
 use crate::service::Core;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -70,10 +70,7 @@ impl Cutting {
     /// is not. Answers what changed. The own agency's root stays: its people are served by their own node.
     pub(super) fn align(&mut self, state: &State, own: &AgencyId) -> Vec<Change> {
         let mut changed = Vec::new();
-        for (id, gone) in state.all_retired() {
-            if !self.removed.insert(*id) {
-                continue;
-            }
+        for gone in newly_removed(&self.roots, &mut self.removed, state) {
             let cut: usize = self.live.iter().map(|live| live.close_node(&gone.agency, &gone.local)).sum();
             tracing::info!(agency = %gone.agency, node = %gone.local, cut, "open connections of a removed node are cut");
             changed.push((gone.agency.clone(), Object::Text(gone.local.clone()), "removed", Verdict::Deny));
@@ -89,7 +86,7 @@ impl Cutting {
         let mut ended = Vec::new();
         for live in &self.live {
             for (place, peer) in live.peers() {
-                let Err(why) = self.roots.check(peer.agency(), peer.serial(), now) else { continue };
+                let Err(why) = self.roots.check_peer(&peer, now) else { continue };
                 if live.cut(place) {
                     ended.push((peer, rule(why)));
                 }
@@ -97,6 +94,13 @@ impl Cutting {
         }
         ended
     }
+}
+
+/// Takes no certificate any more of nodes that the ledger says are removed; those that were not `seen` yet.
+fn newly_removed<'a>(roots: &TrustRoots, seen: &mut BTreeSet<NodeId>, state: &'a State) -> Vec<&'a Retired> {
+    let gone: Vec<&Retired> = state.all_retired().filter(|(id, _)| seen.insert(**id)).map(|(_, gone)| gone).collect();
+    gone.iter().for_each(|gone| roots.remove_node(&gone.agency, &gone.local));
+    gone
 }
 
 /// Brings the roots of other agencies in line with the ledger. What a charter said of one goes no further than that.
@@ -133,6 +137,7 @@ fn rule(why: Distrust) -> &'static str {
     match why {
         Distrust::NoRoot => "cut-suspended",
         Distrust::Revoked => "cut-revoked",
+        Distrust::Removed => "cut-removed",
         Distrust::NoList => "cut-no-crl",
         Distrust::ListExpired { .. } => "cut-crl-expired",
     }
@@ -191,8 +196,8 @@ async fn tell_ended(core: &Core, ended: Vec<Ended>) {
 #[allow(clippy::unwrap_used, reason = "test")]
 mod tests {
     use super::*;
-    use crate::identity::Authority;
-    use crate::ledger::fixture::{federation, suspended};
+    use crate::identity::{Authority, SpiffeName};
+    use crate::ledger::fixture::{federation, removed, suspended};
 
     /// The fixture's authorities are none that could be read, so nobody of them is taken, whatever was said before.
     #[test]
@@ -209,6 +214,26 @@ mod tests {
         let cut_off = align_roots(&roots, &mut unreadable, &suspended(&state, &f.customs.id), &f.police.id);
         assert_eq!(cut_off.iter().map(|(.., rule, _)| *rule).collect::<Vec<_>>(), ["suspended"]);
         assert!(roots.root_for(&f.customs.id).is_none());
+    }
+
+    /// By its name, whatever certificate it has: nobody revokes those of a node that was removed.
+    #[test]
+    fn a_node_that_the_ledger_removed_is_let_in_no_more() {
+        let (f, now) = (federation(), Millis(1_772_323_200_000));
+        let state = State::genesis(&f.genesis).unwrap();
+        let authority = Authority::create(&f.customs.id, &f.id, "customs", now, false).unwrap();
+        let (roots, mut seen) = (TrustRoots::new(), BTreeSet::new());
+        roots.set(f.customs.id.clone(), authority.certificate_der()).unwrap();
+        let peer =
+            |node| VerifiedPeer::for_test(SpiffeName::node(&f.customs.id, &f.id, node).unwrap(), "4a01", [7; 32]);
+        assert!(newly_removed(&roots, &mut seen, &state).is_empty());
+        assert_eq!(roots.check_peer(&peer("1"), now), Ok(()));
+        let later = removed(&state, f.customs.node);
+        let gone = newly_removed(&roots, &mut seen, &later);
+        assert_eq!(gone.iter().map(|g| g.local.as_str()).collect::<Vec<_>>(), ["1"]);
+        assert_eq!(roots.check_peer(&peer("1"), now), Err(Distrust::Removed));
+        assert_eq!(roots.check_peer(&peer("2"), now), Ok(()), "another of its agency");
+        assert!(newly_removed(&roots, &mut seen, &later).is_empty(), "told once");
     }
 
     #[test]

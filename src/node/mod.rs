@@ -17,6 +17,7 @@ mod lists;
 mod lock;
 mod logs;
 mod monitor;
+mod own;
 mod peers;
 mod post;
 mod pushes;
@@ -28,7 +29,8 @@ mod system;
 mod upkeep;
 mod webhook;
 
-pub use assemble::{END_WITH_PARENT, check_config, check_data, run};
+pub use assemble::{END_WITH_PARENT, run};
 pub use lists::{ListState, check_lists};
+pub use own::{check_config, check_data};
 pub use rebuild::{SetAside, rebuild};
 pub use system::{SystemClock, SystemEntropy};

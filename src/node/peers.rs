@@ -159,7 +159,7 @@ impl PeerCalls for Peers {
         timeout: Duration,
     ) -> Pin<Box<dyn Future<Output = Result<Vec<u8>, CallError>> + Send>> {
         let channel = self.links(NodeId(target)).map(|l| l.consensus);
-        let told = Arc::clone(&self.told);
+        let (told, dialer) = (Arc::clone(&self.told), Arc::clone(&self.dialer));
         Box::pin(async move {
             let channel = channel.ok_or_else(|| CallError::Unreachable("not configured, or suspended".into()))?;
             let mut client = peer::consensus_client::ConsensusClient::new(channel)
@@ -171,7 +171,9 @@ impl PeerCalls for Peers {
                 Err(_) => Err(CallError::Timeout),
                 Ok(Ok(reply)) => Ok(reply.into_inner().body),
                 Ok(Err(status)) => {
-                    if fault_of(&status).reason == "NODE_REMOVED" && !told.swap(true, Ordering::Relaxed) {
+                    // The refusal of a call, or already of the handshake.
+                    let removed = fault_of(&status).reason == "NODE_REMOVED" || dialer.was_denied();
+                    if removed && !told.swap(true, Ordering::Relaxed) {
                         tracing::error!("this node was removed from the federation: the others refuse its calls");
                     }
                     Err(CallError::Unreachable(status.message().to_owned()))

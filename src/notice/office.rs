@@ -330,13 +330,15 @@ impl Office {
     }
 
     /// Whether a letter was signed by a node of the agency that it says it is from, and that agency stands: a relay that
-    /// has not heard of a suspension yet brings nothing of it in. Within an agency its standing does not count.
+    /// has not heard of a suspension yet brings nothing of it in. Within an agency its standing does not count. A node that
+    /// was removed sends nothing any more; what it said before of what others sent it may still be under way.
     pub(super) fn is_genuine(&self, state: &State, letter: &Letter) -> bool {
         let h = &letter.header;
         let stands = h.from == self.identity.agency || state.stands(&h.from);
         stands
             && h.federation == self.identity.federation
-            && state.node(h.node).is_some_and(|n| n.agency == h.from && letter.is_signed_by(&n.key))
+            && (h.kind == LetterKind::Receipt || state.node(h.node).is_some())
+            && state.signer(h.node).is_some_and(|(agency, key)| *agency == h.from && letter.is_signed_by(key))
     }
 
     /// Signs a receipt as this node.

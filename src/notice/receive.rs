@@ -196,7 +196,7 @@ impl Office {
             return Ok(());
         }
         receipts.retain(|r| {
-            let ours = self.read(|b| b.knows(&r.receipt).is_some()) && verifies(state, r);
+            let ours = self.read(|b| b.knows(&r.receipt).is_some()) && is_of_addressee(state, r);
             if !ours {
                 tracing::error!(addressee = %r.receipt.addressee, "a receipt does not verify");
             }
@@ -213,8 +213,9 @@ impl Office {
     }
 }
 
-/// Whether a node of its addressee signed a receipt, and the person named in it too.
-fn verifies(state: &State, receipt: &SignedReceipt) -> bool {
-    let node = state.node(receipt.receipt.node).filter(|n| n.agency == receipt.receipt.addressee);
-    node.is_some_and(|n| receipt.verifies(&n.key))
+/// Whether a node of its addressee signed a receipt, and the person named in it too. One that was removed since may have
+/// said so before, and its receipt have been under way: what it took in, it took in.
+pub fn is_of_addressee(state: &State, receipt: &SignedReceipt) -> bool {
+    let signer = state.signer(receipt.receipt.node).filter(|(agency, _)| **agency == receipt.receipt.addressee);
+    signer.is_some_and(|(_, key)| receipt.verifies(key))
 }

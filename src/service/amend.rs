@@ -221,6 +221,7 @@ impl Core {
             let next = (*id, part.version.saturating_add(1));
             lower.insert(grade, Kept { next, release: still(&state, agreement, &label, now), label });
         }
+        leaves_none_out(&ask.portions, lower.keys())?;
         let label = &card.facts.label;
         let Meta { title, kind, issued, references, reliability, credibility, legal_basis, retain_until, author: _ } =
             meta;
@@ -281,6 +282,17 @@ fn still(state: &State, agreement: Option<&AgreementId>, label: &Label, now: Mil
         holds && terms.parties.contains(agency) && state.stands(agency)
     };
     label.release.iter().filter(|a| may(a)).cloned().chain([label.originator.clone()]).collect()
+}
+
+/// A tear-line is a record of its own, which others hold and find. One that the next version does not name would stay
+/// published, with the text that was to go, and no amendment of this record would reach it any more; and nothing takes back
+/// what was published. So each class that was there is in what takes its place.
+fn leaves_none_out<'a>(given: &[PortionAsk], mut before: impl Iterator<Item = &'a Grade>) -> Result<(), Fault> {
+    // None given: all stay.
+    let left_out = before.find(|grade| !given.is_empty() && !given.iter().any(|p| p.grade == **grade));
+    let Some(grade) = left_out else { return Ok(()) };
+    Err(Fault::usage("PORTION_LEFT_OUT", format!("its {grade} portion is published, and would stay as it was"))
+        .hint("give --portion a text of that grade too; one that says that the earlier text does not hold, if so"))
 }
 
 fn check_ask(ask: &AmendAsk) -> Result<(), Fault> {
@@ -392,6 +404,21 @@ mod tests {
         // A class that is new is the author's own marking, as at a publish.
         let new = draft(label(Grade::Confidential, &["customs"]));
         assert_eq!(passes(new, own()), Ok(()));
+    }
+
+    /// It would stay published without its record.
+    #[test]
+    fn no_tear_line_is_left_out() {
+        let given = |grades: &[Grade]| -> Vec<PortionAsk> {
+            grades.iter().map(|grade| PortionAsk { grade: *grade, text: "改".into() }).collect()
+        };
+        let before = [Grade::Internal, Grade::Confidential];
+        let check = |grades: &[Grade]| leaves_none_out(&given(grades), before.iter()).map_err(|f| f.reason);
+        assert_eq!(check(&[]), Ok(()), "all stay");
+        assert_eq!(check(&[Grade::Internal, Grade::Secret, Grade::Confidential]), Ok(()));
+        assert_eq!(check(&[Grade::Secret]), Err("PORTION_LEFT_OUT"));
+        assert_eq!(check(&[Grade::Secret, Grade::Internal]), Err("PORTION_LEFT_OUT"));
+        assert!(leaves_none_out(&given(&[Grade::Secret]), std::iter::empty()).is_ok(), "there was none");
     }
 
     #[test]

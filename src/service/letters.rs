@@ -9,7 +9,7 @@ use crate::domain::ids::{AgencyId, NodeId};
 use crate::domain::notice::Precedence;
 use crate::notice::{
     Frame, Letter, LetterDigest, LetterHeader, LetterKind, NoticeError, Out, Passage, Relay, SignedReceipt, Step,
-    demoted, disk_work, origin_allowance, passed_back,
+    demoted, disk_work, is_of_addressee, origin_allowance, passed_back,
 };
 use std::collections::BTreeSet;
 use std::future::Future;
@@ -145,10 +145,7 @@ impl Core {
             match post.deliver(node, precedence, bytes.to_vec()).await {
                 Ok(receipts) => {
                     // Kept only if it is the addressee's word on this letter.
-                    let genuine = |r: &SignedReceipt| {
-                        let key = state.node(r.receipt.node).filter(|n| n.agency == h.to).map(|n| n.key);
-                        key.is_some_and(|key| r.verifies(&key))
-                    };
+                    let genuine = |r: &SignedReceipt| r.receipt.addressee == h.to && is_of_addressee(&state, r);
                     let receipts = passed_back(&h.notice, receipts, genuine);
                     if receipts.is_empty() {
                         why = "the addressee gave no receipt".into();

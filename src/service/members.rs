@@ -125,9 +125,39 @@ fn check_voters(state: &State, seats: &BTreeMap<AgencyId, String>) -> Result<(),
         return Err(Fault::conflict("IN_PROGRESS", "the last change of the voters is not done yet")
             .hint("`hufu cluster status` shows who votes; whoever joins must be reachable"));
     }
+    let moved = state.seats_moved(&voters);
+    if moved.len() > 1 && !taken_back {
+        let named: Vec<&str> = moved.iter().map(AgencyId::as_str).collect();
+        let why = format!("it changes the seats of {} among the voters at once", named.join(", "));
+        return Err(
+            Fault::refused("ONE_SEAT", why).hint("one agency's at a time; `hufu cluster status` shows when it is done")
+        );
+    }
     Ok(())
 }
 
 fn unknown_node(agency: &AgencyId, node: &str) -> Fault {
     Fault::usage("UNKNOWN_NODE", format!("`{agency}` has no node `{node}`")).hint("see `hufu federation show`")
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "test")]
+mod tests {
+    use super::*;
+    use crate::ledger::fixture::{Agency, approve, federation};
+
+    /// Before its signature is asked for, whatever the ledger's level.
+    #[test]
+    fn the_seats_of_several_agencies_do_not_change_at_once() {
+        let f = federation();
+        let state = State::genesis(&f.genesis).unwrap();
+        let seats = |of: &[&Agency]| of.iter().map(|a| (a.id.clone(), "1".to_owned())).collect();
+        let check = |state: &State, of: &[&Agency]| check_voters(state, &seats(of)).map_err(|f| f.reason);
+        assert_eq!(check(&state, &[&f.police, &f.customs, &f.third]), Ok(()));
+        assert_eq!(check(&state, &[&f.police, &f.third]), Err("ONE_SEAT"));
+        let mut all = approve(&f, &state, &[&f.police, &f.customs, &f.third]);
+        assert_eq!(check(&all, &[&f.police, &f.third]), Err("IN_PROGRESS"));
+        all.take_voters(vec![all.voters()]);
+        assert_eq!(check(&all, &[&f.police, &f.third]), Ok(()), "one after the other");
+    }
 }

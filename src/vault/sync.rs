@@ -130,10 +130,15 @@ impl Vault {
         sync.cursor = feed.len();
         let mut settled = Vec::new();
         for (record, version) in new {
-            let Some(origin) = state.origin_of(&record).filter(|o| *o != self.keys.agency()) else { continue };
+            let Some(origin) = state.origin_of(&record) else { continue };
             let Some(committed) = committed(state, &record, version) else { continue };
-            settled.push((record, version, committed.commitment));
-            let Some(token) = self.recognise(state, origin, &record, committed) else { continue };
+            let token = if origin == self.keys.agency() {
+                self.other_nodes_token(state, &record, committed)
+            } else {
+                settled.push((record, version, committed.commitment));
+                self.recognise(state, origin, &record, committed)
+            };
+            let Some(token) = token else { continue };
             let next = steady.plus_ms(GRACE_MS);
             let reason = "not arrived yet".to_owned();
             let wanted = new_wanted(origin.clone(), token, now, next, reason);
@@ -210,6 +215,15 @@ impl Vault {
     /// What was found damaged since the last call.
     pub fn take_damaged(&self) -> Vec<(RecordId, u32)> {
         std::mem::take(&mut self.sync.lock().unwrap_or_else(PoisonError::into_inner).damaged)
+    }
+
+    /// A pull token of what another node of this agency published, if it is not here. What that one kept in the agency has no
+    /// tag of anybody, and is not found by the ledger.
+    fn other_nodes_token(&self, state: &State, record: &RecordId, committed: &VersionEntry) -> Option<[u8; 32]> {
+        if committed.node == self.keys.node() || self.entry(committed, record).is_some() {
+            return None;
+        }
+        self.any_token(state, record, committed)
     }
 
     /// A pull token of a record of this agency: that of any agency it was released to names it at every holder.

@@ -86,6 +86,11 @@ fn an_amendment_is_the_next_version_for_the_same_readers() {
     let above = amend(&demo, "police-chief", &record, &["--portion", &format!("{mid}:top-secret")]);
     assert!(above.code == 2 && above.stderr.contains("PORTION_ABOVE_RECORD"), "{}", above.stderr);
 
+    // One that leaves the tear-line out would leave it published.
+    let without = amend(&demo, "police-chief", &record, &["--portion", &format!("{mid}:secret")]);
+    assert!(without.code == 2 && without.stderr.contains("PORTION_LEFT_OUT"), "{}", without.stderr);
+    assert_eq!(demo.open("police-chief", &record).ok()["version"], 2, "nothing came of it");
+
     // Who may see it is told why not; to everybody else it is absent.
     let title = ["--title", "x"];
     for (who, reason) in

@@ -7,7 +7,7 @@ use super::*;
 use crate::cluster::snapshot::encode_snapshot;
 use crate::domain::agreement::Terms;
 use crate::domain::time::Millis;
-use crate::ledger::fixture::{Federation, suspended, three_voters};
+use crate::ledger::fixture::{Federation, newest, suspended, three_voters};
 use crate::ledger::{Act, Command, SignedAct, fixture};
 use openraft::StoredMembership;
 use std::collections::BTreeSet;
@@ -334,6 +334,30 @@ async fn a_replayed_batch_changes_nothing() {
     assert!(h.both().iter().all(|c| c.state().node(police.node).is_some_and(|n| n.anchor.is_none())));
     h.assert_equal();
     h.stop().await;
+}
+
+/// It signs two batches under one number: the second is refused by its name and kept, a restart forgets nothing, and the
+/// ledger goes on.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn two_batches_under_one_number_are_kept_as_evidence() {
+    let h = Honest::start(newest()).await;
+    let [first, second] = [1, 2].map(|n| h.batch(&h.f.police, 1, vec![Command::Anchor { checkpoint: [n; 32] }]));
+    let entries = [h.first(), h.entry(TERM, 1, vec![first.clone()]), h.entry(TERM, 2, vec![second, first])];
+    h.lead(&h.both(), TERM, None, &entries).await;
+    for node in h.both() {
+        let found = node.take_evidence();
+        assert!(found.len() == 1 && found[0].sender == h.f.police.node, "{found:?}");
+        assert!(found[0].rule == "double-batch" && !found[0].closes && node.halted().is_none(), "{found:?}");
+        assert_eq!(node.state().node(h.f.police.node).unwrap().anchor, Some((1, [1; 32])));
+    }
+    h.assert_equal();
+    let Honest { f, nodes, dir, customs, third } = h;
+    for node in [customs, third] {
+        node.shutdown().await;
+    }
+    let customs = follow(&f, &f.customs, 20, &nodes, &dir).await;
+    assert!(customs.take_evidence().is_empty(), "it was told");
+    customs.shutdown().await;
 }
 
 /// It signs two states for one index: both words are kept and told, a restart forgets nothing, and the ledger goes on.

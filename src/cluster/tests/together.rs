@@ -1,18 +1,18 @@
 //! Several nodes of one federation in one process: elections, certificates, snapshots.
 
 use super::bad_voter::terms;
-use super::harness::{Nodes, cut_log, folder, leader, start, until};
+use super::harness::{Nodes, cut_log, folder, follow, leader, start, until};
 use super::*;
 use crate::cluster::Committer;
 use crate::cluster::Incarnation;
 use crate::domain::canon::Canon;
 use crate::domain::time::{At, Millis};
-use crate::ledger::fixture::{certifying, three_voters};
+use crate::ledger::fixture::{certifying, newest, three_voters};
 use crate::ledger::{Act, Command, CommandReply, SignedAct, SignedBatch, fixture};
 use crate::seal::SigningKey;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn voters_certify_and_a_node_that_differs_stops_writing() {
@@ -332,6 +332,80 @@ async fn a_start_after_a_clock_was_set_back_or_ahead_goes_on() {
         // One clock moves the ledger's time by its own agency's report alone.
         assert!(state.time() <= Millis(noon + DAY_MS));
     }
+    for node in [police, customs] {
+        node.shutdown().await;
+    }
+}
+
+/// A start under an earlier one's number, whose file was lost: what it signs is refused by name while this node has not
+/// seen yet what the earlier one wrote, and the next batch is numbered above.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_number_of_an_earlier_start_acknowledges_nothing() {
+    const NUMBER: u64 = 7;
+    let (f, dir, nodes) = (newest(), tempfile::tempdir().unwrap(), Nodes::default());
+    let police = follow(&f, &f.police, 100, &nodes, &dir).await;
+    let customs = start(&f, &f.customs, 20, &nodes, &dir).await;
+    let third = start(&f, &f.third, 60, &nodes, &dir).await;
+    let leads = leader(&[&customs, &third, &police]).await;
+    // What it wrote before is on the ledger, and not yet here.
+    nodes.lose_node(police.node());
+    let anchor = |n| Command::Anchor { checkpoint: [n; 32] };
+    let earlier = fixture::batch(&f, &f.police, (NUMBER, 1), vec![anchor(1)]);
+    let written = leads.propose(earlier, Instant::now() + Duration::from_secs(10)).await.unwrap();
+    assert_eq!(written.replies, [CommandReply::Done]);
+    let key = SigningKey::from_seed(&[100; 32]).unwrap();
+    let (clock, incarnation) = (Arc::new(At(Millis(NUMBER))), Incarnation::begin(&System, dir.path(), Millis(NUMBER)));
+    let committer =
+        Committer::start(Arc::clone(&police), f.id.clone(), police.node(), key, incarnation.unwrap(), clock);
+    let asking = committer.clone();
+    let asking = tokio::spawn(async move { asking.submit(anchor(2), Duration::from_secs(20)).await });
+    let mut told: Vec<crate::cluster::Finding> = Vec::new();
+    until("the leader has seen both", || {
+        told.extend(leads.take_evidence());
+        told.iter().any(|f| f.rule == "double-batch")
+    })
+    .await;
+    nodes.join(&police);
+    assert_eq!(asking.await.unwrap().unwrap_err().reason, "NUMBER_TAKEN");
+    let (_, reply) = committer.submit(anchor(3), Duration::from_secs(20)).await.unwrap();
+    let (last, anchored) = police.state().node(police.node()).map(|n| (n.last, n.anchor)).unwrap();
+    assert_eq!((reply, last, anchored.map(|(_, a)| a)), (CommandReply::Done, (NUMBER + 1, 1), Some([3; 32])));
+    drop(leads);
+    for node in [police, customs, third] {
+        node.shutdown().await;
+    }
+}
+
+/// While somebody else has the log, or the voters are not to be asked, whoever waits is answered at its deadline and no later;
+/// what was not written then never is.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nobody_waits_beyond_the_deadline() {
+    let (f, dir, nodes) = (federation(), tempfile::tempdir().unwrap(), Nodes::default());
+    let police = start(&f, &f.police, 100, &nodes, &dir).await;
+    let customs = start(&f, &f.customs, 20, &nodes, &dir).await;
+    let leads = leader(&[&police, &customs]).await;
+    let within = |ms| Instant::now() + Duration::from_millis(ms);
+    let anchor = |by| fixture::batch(&f, by, (1, 1), vec![Command::Anchor { checkpoint: [1; 32] }]);
+    let in_time = Duration::from_secs(20);
+
+    let turn = leads.turn.lock().await;
+    let patient = tokio::spawn({
+        let (leads, batch) = (Arc::clone(&leads), anchor(&f.customs));
+        async move { leads.propose(batch, within(30_000)).await }
+    });
+    let hasty = timeout(in_time, leads.propose(anchor(&f.police), within(300))).await.unwrap();
+    assert!(matches!(hasty, Err(ClusterError::Unavailable(_))), "{hasty:?}");
+    drop(turn);
+    assert_eq!(patient.await.unwrap().unwrap().replies, [CommandReply::Done]);
+    let last = |a: &Agency| leads.state().node(a.node).unwrap().last;
+    assert_eq!((last(&f.customs), last(&f.police)), ((1, 1), (0, 0)));
+
+    let calm = leads.calm.write().await;
+    let unasked = timeout(in_time, leads.barrier(within(300))).await.unwrap();
+    assert!(matches!(unasked, Err(ClusterError::Unavailable(_))), "{unasked:?}");
+    drop(calm);
+    leads.barrier(within(20_000)).await.unwrap();
+    drop(leads);
     for node in [police, customs] {
         node.shutdown().await;
     }

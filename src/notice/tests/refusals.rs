@@ -372,6 +372,38 @@ fn the_last_word_on_a_notice_is_durable_first() {
     assert_eq!(told, [(notice, withdrawn), (notice, delivered), (sent[0], delivered)]);
 }
 
+/// A node said what became of a notice, and was removed before its word arrived: the word counts, in an answer and in a letter
+/// of its own. It sends no notice any more.
+#[test]
+fn a_receipt_from_before_its_node_was_removed_counts() {
+    let (parties, state, letter) = pair();
+    let (customs, police) = (parties[0].office.as_ref().unwrap(), parties[1].office.as_ref().unwrap());
+    let (digest, node) = (letter.digest(), node_id(&parties[0].id, "1"));
+    let receipts = block(customs.take(&state, letter, START)).unwrap().receipts;
+    let said = word(&digest, "duty", None);
+    block(customs.say(&state, &digest, ReceiptState::Acknowledged, Some(said), START, &mut Dice(3))).unwrap();
+    let carrier = customs.read(|b| b.open().map(|(_, out)| out.letter.clone()).next()).unwrap();
+    let notice = NoticeId::new(START, mark(&parties[0].id), &mut Dice(4));
+    let own = draft(notice, &parties[1].id, Precedence::Flash);
+    let sent = block(customs.accept(&state, vec![own], ("duty", u64::MAX), START, &mut Dice(4))).unwrap().letters;
+    let own = customs.read(|b| b.out(&sent[0]).unwrap().letter.clone());
+
+    let later = crate::ledger::fixture::removed(&state, node);
+    assert!(later.node(node).is_none() && later.retired(node).is_some());
+    block(police.told(&later, receipts, START)).unwrap();
+    let relay = parties[2].office.as_ref().unwrap();
+    assert!(relay.may_relay(&later, &parties[0].id, &carrier).is_ok());
+    block(police.take(&later, carrier, START)).unwrap();
+    assert!(police.read(|b| b.out(&digest).unwrap().is_acknowledged()));
+    assert!(relay.may_relay(&later, &parties[0].id, &own).is_err());
+    let refused = block(police.take(&later, own, START)).err().unwrap();
+    assert_eq!(refused.to_string(), "refused: no node of its sender signed it");
+    // Nobody else's word becomes its own by that.
+    let other = parties[2].ring().signing_key().unwrap();
+    let receipt = police.read(|b| b.out(&digest).unwrap().receipts[0].receipt.clone());
+    assert!(!is_of_addressee(&later, &receipt.sign(&other)));
+}
+
 /// What is answered beyond what is kept is refused to whoever answers, and not dropped unseen.
 #[test]
 fn an_answer_too_many_is_refused() {

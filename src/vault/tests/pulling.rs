@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::journal::Stalled;
+use crate::ledger::fixture::removed;
 use std::path::Path;
 use std::time::Duration;
 use tokio::time::timeout;
@@ -217,4 +218,44 @@ fn a_disk_that_stands_still_turns_objects_away() {
     assert_eq!(intake.all(), [(record(18), 1)]);
     let (taken, ()) = block(async { tokio::join!(intake.take(take()), async { host.go() }) });
     taken.unwrap();
+}
+
+/// Of what one node of an agency shared with others another one knows by the ledger, since the pair keys are the agency's;
+/// it pulls it from the first, or from whoever holds it when the first is gone. What stays in the agency it does not find.
+#[test]
+fn another_node_of_the_agency_pulls_what_the_first_shared() {
+    let t = two();
+    let shared = t.seal(draft(record(40), Grade::Secret, &["customs"]));
+    block(t.customs.vault.accept(&t.state, shared.object.clone(), NOW)).unwrap();
+    let (mut t, _) = t.committed(shared);
+    let alone = t.seal(draft(record(41), Grade::Internal, &[]));
+    t.police.apply(&mut t.state, 21, alone.command);
+    let police = t.police.id.clone();
+
+    let first = KeyRing::create(Grade::TopSecret, &mut Counter::at(1 << 20)).unwrap();
+    let ring = first.for_another_node(&mut Counter::at(3 << 40)).unwrap();
+    let keys = Keys::new(police.clone(), "test".parse().unwrap(), node_id(&police, "2"), ring).unwrap();
+    let journal = Journal::over(Arc::new(FaultDisk::default()), JournalOptions::default()).unwrap();
+    let intake = Intake::over(journal, Arc::new(FaultDisk::default()), Box::new(Counter::at(4 << 40))).unwrap();
+    let second = Vault::new(keys, intake);
+    let wanted = |vault: &Vault| -> Vec<((RecordId, u32), [u8; 32])> {
+        vault.sync.lock().unwrap().wanted.iter().map(|(key, w)| (*key, w.token)).collect()
+    };
+    second.scan(&t.state, NOW, NOW);
+    let found = wanted(&second);
+    assert_eq!(found.len(), 1, "{:?}", second.owed());
+    let (key, token) = found[0];
+    assert_eq!(key, (record(40), 1));
+    t.police.vault.scan(&t.state, NOW, NOW);
+    assert!(wanted(&t.police.vault).is_empty(), "who published it wants it from nobody");
+
+    let later = removed(&t.state, node_id(&police, "1"));
+    assert!(t.police.vault.serve(&t.state, &police, (&token, 0), |_| true).unwrap().is_some());
+    let (_, _, (envelope, grant, audience)) =
+        t.customs.vault.serve(&later, &police, (&token, 0), |_| true).unwrap().unwrap();
+    let object = SealedObject::from_parts(&envelope, &grant, &audience).unwrap();
+    block(second.accept(&later, object, NOW)).unwrap();
+    assert!(second.held(&later, &record(40), 0, NOW).unwrap().is_some());
+    second.scan(&later, NOW, NOW);
+    assert!(wanted(&second).is_empty() && second.owed().is_empty());
 }
