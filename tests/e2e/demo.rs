@@ -284,7 +284,8 @@ impl Drop for Node {
 
 /// The program under test: of the same build as the test, or what `HUFU_BIN` names.
 pub fn program() -> PathBuf {
-    std::env::var_os("HUFU_BIN").map_or_else(|| env!("CARGO_BIN_EXE_hufu").into(), PathBuf::from)
+    let named = std::env::var_os("HUFU_BIN").map(|bin| std::fs::canonicalize(bin).expect("HUFU_BIN is a program"));
+    named.unwrap_or_else(|| env!("CARGO_BIN_EXE_hufu").into())
 }
 
 pub fn hufu() -> Command {

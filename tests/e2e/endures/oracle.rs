@@ -40,7 +40,7 @@ pub fn settled(load: &Load) {
             let ran = status(&format!("{agency}-officer"));
             let told = ran.lines.first().cloned().unwrap_or_default();
             let sync = told["sync"].as_array().cloned().unwrap_or_default();
-            let is_whole = !sync.is_empty() && sync.iter().all(|s| s["owed"] == s["held"]);
+            let is_whole = ran.code == 0 && sync.iter().all(|s| s["owed"] == s["held"]);
             if is_whole { Ok(()) } else { words(&told) }
         });
     }
