@@ -1,9 +1,10 @@
 //! Bad days: a disk that fills up, and ten times the load that a node carries.
 
-use super::demo::{Demo, Node, Ran, until};
+use super::demo::{Demo, Node, Ran, program, until};
 use super::notices::{Watch, id, send};
 use super::watched::health;
 use serde_json::json;
+use std::ffi::OsStr;
 use std::io::{BufRead, BufReader, Write};
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
@@ -43,9 +44,9 @@ impl SmallDisk {
     }
 
     /// A program that sees it.
-    fn inside(&self, program: &str) -> Command {
+    fn inside(&self, program: impl AsRef<OsStr>) -> Command {
         let mut c = Command::new("nsenter");
-        c.args(["--target", &self.keeper.id().to_string(), "--mount", program]);
+        c.args(["--target", &self.keeper.id().to_string(), "--mount"]).arg(program);
         c
     }
 
@@ -60,7 +61,7 @@ impl SmallDisk {
     }
 
     fn start(&self, demo: &Demo, agency: &str) -> Node {
-        let mut hufu = self.inside(env!("CARGO_BIN_EXE_hufu"));
+        let mut hufu = self.inside(program());
         hufu.env_remove("HUFU_PROFILE").env("LANG", "C.UTF-8");
         demo.start_node_by(agency, hufu)
     }

@@ -1,7 +1,7 @@
 //! A running demo, and how tests talk to it.
 
 use hufu::config::Profile;
-use hufu::identity::dial_as_person;
+use hufu::identity::{IdentityError, dial_as_person};
 use hufu::wire::pb::v1::records_client::RecordsClient;
 use serde_json::Value;
 use std::collections::BTreeMap;
@@ -140,7 +140,7 @@ impl Demo {
         let namespace = self.namespaces.iter().find(|(agency, _)| who.starts_with(agency.as_str()));
         let Some((_, namespace)) = namespace else { return hufu() };
         let mut c = Command::new("ip");
-        c.args(["netns", "exec", namespace.as_str(), env!("CARGO_BIN_EXE_hufu")]);
+        c.args(["netns", "exec", namespace.as_str()]).arg(program());
         c.env_remove("HUFU_PROFILE").env("LANG", "C.UTF-8");
         c
     }
@@ -160,11 +160,15 @@ impl Demo {
     }
 
     /// A persona's own connection, for what no command asks.
-    pub async fn records(&self, persona: &str) -> RecordsClient<Channel> {
+    pub async fn dial(&self, persona: &str) -> Result<Channel, IdentityError> {
         let profile = Profile::read(&self.dir.join(format!("profiles/{persona}.toml"))).unwrap();
         let text = |p: &Path| std::fs::read_to_string(p).unwrap();
         let (ca, cert, key) = (text(&profile.ca), text(&profile.cert), text(&profile.key));
-        RecordsClient::new(dial_as_person(profile.address(), &ca, &cert, &key).await.unwrap().channel)
+        Ok(dial_as_person(profile.address(), &ca, &cert, &key).await?.channel)
+    }
+
+    pub async fn records(&self, persona: &str) -> RecordsClient<Channel> {
+        RecordsClient::new(self.dial(persona).await.unwrap())
     }
 
     /// Changes a node's configuration file.
@@ -261,6 +265,10 @@ fn gone(pid: &str) {
 pub struct Node(Child);
 
 impl Node {
+    pub fn pid(&self) -> String {
+        self.0.id().to_string()
+    }
+
     /// Its exit code, once it ended by itself.
     pub fn ended(&mut self) -> Option<i32> {
         self.0.try_wait().unwrap().map(|status| status.code().expect("it ended by itself"))
@@ -274,8 +282,14 @@ impl Drop for Node {
     }
 }
 
+/// The program under test: of the same build as the test, or what `HUFU_BIN` names.
+pub fn program() -> PathBuf {
+    let named = std::env::var_os("HUFU_BIN").map(|bin| std::fs::canonicalize(bin).expect("HUFU_BIN is a program"));
+    named.unwrap_or_else(|| env!("CARGO_BIN_EXE_hufu").into())
+}
+
 pub fn hufu() -> Command {
-    let mut c = Command::new(env!("CARGO_BIN_EXE_hufu"));
+    let mut c = Command::new(program());
     c.env_remove("HUFU_PROFILE").env("LANG", "C.UTF-8");
     c
 }
@@ -313,6 +327,6 @@ fn free_ports() -> u16 {
     })
 }
 
-fn signal(name: &str, pid: &str) {
+pub fn signal(name: &str, pid: &str) {
     assert!(Command::new("kill").args([&format!("-{name}"), pid]).status().unwrap().success());
 }

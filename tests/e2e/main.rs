@@ -6,6 +6,7 @@ mod bad_days;
 mod contract;
 mod copies;
 mod demo;
+mod endures;
 mod finds;
 mod lanes;
 mod leaks;

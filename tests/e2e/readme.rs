@@ -1,6 +1,6 @@
 //! The tour of README.md, command by command in its own order, as somebody would paste it.
 
-use super::demo::Demo;
+use super::demo::{Demo, program};
 use std::collections::BTreeMap;
 use std::process::Command;
 
@@ -52,7 +52,8 @@ fn the_tour_is_true_as_it_is_written() {
         std::fs::write(texts.join(format!("{n}.md")), format!("# 第{n}号\n国家秘密的知悉范围。\n")).unwrap();
     }
     let shell = |command: &str| {
-        let hufu = env!("CARGO_BIN_EXE_hufu");
+        let hufu = program();
+        let hufu = hufu.display();
         let mut sh = Command::new("sh");
         sh.arg("-c").arg(format!("h() {{ {hufu} --lang en \"$@\"; }}\nP=./hufu-demo/profiles\n{command}"));
         sh.current_dir(folder.path());
