@@ -20,6 +20,7 @@ use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
 use std::time::Duration;
+use tokio::sync::Semaphore;
 use tokio::time::Instant;
 use tonic::transport::Channel;
 use tonic::{Code, Request, Streaming};
@@ -34,6 +35,8 @@ const ASK: Duration = Duration::from_secs(1);
 const TRANSFER: Duration = Duration::from_secs(10);
 /// A push in pieces: as long as the other node's calls may last.
 const PUSH_LARGE: Duration = Duration::from_secs(30);
+/// Large pushes to one node at a time: as many as it takes of one agency. Others wait here instead of being refused there.
+const LARGE_UNDER_WAY: usize = 2;
 /// Content that is asked for: each piece may take [`TRANSFER`], and all of them this long.
 const PULL_LARGE: Duration = Duration::from_secs(300);
 
@@ -54,6 +57,7 @@ struct Links {
     consensus: Channel,
     bulk: Channel,
     pushes: Pushes,
+    large: Arc<Semaphore>,
 }
 
 impl Peers {
@@ -121,7 +125,8 @@ impl Links {
         let dial = |line| dialer.channel(address, agency, node, line);
         let (consensus, bulk) = (dial(CONSENSUS)?, dial(BULK)?);
         let pushes = Pushes::over(pushing(&bulk, agency, roots));
-        Ok(Links { agency: agency.clone(), consensus, bulk, pushes })
+        let large = Arc::new(Semaphore::new(LARGE_UNDER_WAY));
+        Ok(Links { agency: agency.clone(), consensus, bulk, pushes, large })
     }
 }
 
@@ -202,9 +207,9 @@ impl PeerVault for Peers {
         object: &'a Outgoing,
     ) -> Pin<Box<dyn Future<Output = Result<PushState, String>> + Send + 'a>> {
         Box::pin(async move {
-            let Some(content) = &object.content else {
-                return self.links(node).ok_or_else(not_there)?.pushes.push(object.parts.clone()).await;
-            };
+            let links = self.links(node).ok_or_else(not_there)?;
+            let Some(content) = &object.content else { return links.pushes.push(object.parts.clone()).await };
+            let _turn = links.large.acquire().await.map_err(|_| not_there())?;
             let pieces = pieces(object.head(), content)?;
             let mut client = self.vault(node)?;
             let pushed = tokio::time::timeout(PUSH_LARGE, client.push_large(pieces)).await;

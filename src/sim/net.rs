@@ -7,7 +7,7 @@ use crate::api::{NodeServices, PostServices};
 use crate::cluster::{CallError, CallKind, PeerCalls};
 use crate::domain::canon::Canon;
 use crate::domain::fault::Fault;
-use crate::domain::ids::NodeId;
+use crate::domain::ids::{NodeId, RecordId};
 use crate::domain::notice::Precedence;
 use crate::identity::{Protocol, SpiffeName, VerifiedPeer};
 use crate::notice::SignedReceipt;
@@ -84,8 +84,8 @@ struct Lines {
     trace: Vec<String>,
     /// Pieces of snapshots that arrived since somebody looked: (from, to).
     pieces: Vec<(NodeId, NodeId)>,
-    /// Objects that were handed to a node: (record id in words, node, when).
-    handed: Vec<(String, NodeId, u64)>,
+    /// Objects that were handed to a node: (record and version, node, when).
+    handed: Vec<((RecordId, u32), NodeId, u64)>,
 }
 
 /// The network; clones are the same one.
@@ -150,7 +150,7 @@ impl Net {
     }
 
     /// Which objects were handed to which nodes, and when.
-    pub(super) fn handed(&self) -> Vec<(String, NodeId, u64)> {
+    pub(super) fn handed(&self) -> Vec<((RecordId, u32), NodeId, u64)> {
         self.lines().handed.clone()
     }
 
@@ -238,7 +238,7 @@ impl Net {
         let Ok(envelope) = crate::seal::Envelope::from_bytes(envelope) else { return };
         let mut lines = self.lines();
         let now = lines.tick;
-        lines.handed.push((envelope.header().id.to_string(), to, now));
+        lines.handed.push(((envelope.header().id, envelope.header().version), to, now));
     }
 }
 

@@ -240,22 +240,20 @@ impl World {
         self.each_notice_once(&claims)
     }
 
-    /// Soon all know one leader, and it stays.
+    /// Soon all know one leader, and it stays. Whoever was away may depose one or two first.
     fn recovers(&mut self) -> Result<(), String> {
-        for _ in 0..RECOVERY {
-            if self.lead().is_some() {
-                break;
+        let (mut lead, mut since) = (None, 0);
+        for tick in 0..RECOVERY {
+            let now = self.lead();
+            if now.is_none() || now != lead {
+                (lead, since) = (now, tick);
+            }
+            if lead.is_some() && tick - since >= STEADY {
+                return Ok(());
             }
             self.step();
         }
-        let Some(lead) = self.lead() else {
-            return Err(format!("no leader whom all know within {} s of calm", RECOVERY / 1_000));
-        };
-        self.run(STEADY);
-        match self.lead() {
-            Some(still) if still == lead => Ok(()),
-            other => Err(format!("{lead:?} led, and amid the calm {other:?}")),
-        }
+        Err(format!("no leader whom all know for a while within {} s of calm; at last {lead:?}", RECOVERY / 1_000))
     }
 
     /// Leader and term, if all that take part say the same.
@@ -296,14 +294,13 @@ impl World {
     fn nothing_where_it_may_not_be(&self, claims: &[Claim]) -> Result<(), String> {
         let handed = self.net.handed();
         for claim in claims {
-            let Claim::Published { record, audience, gone, .. } = claim else { continue };
+            let Claim::Published { record, version, audience, gone, .. } = claim else { continue };
             for site in self.sites.iter().filter(|s| !audience.contains(&s.member.id)) {
                 if site.up().is_some_and(|up| up.core.vault.records().contains(record)) {
                     return Err(format!("{record} lies at {}, which is not entitled", site.member.id));
                 }
             }
-            let id = record.to_string();
-            for (_, node, at) in handed.iter().filter(|(what, ..)| *what == id) {
+            for (_, node, at) in handed.iter().filter(|(what, ..)| *what == (*record, *version)) {
                 let Some(site) = self.sites.iter().find(|s| s.member.node == *node) else { continue };
                 let early = match site.part {
                     Part::Outside => true,
@@ -311,7 +308,11 @@ impl World {
                     Part::Gone => false,
                 };
                 if !audience.contains(&site.member.id) || early || gone.contains(node) {
-                    return Err(format!("{record} was sent to a node that is not entitled"));
+                    let (id, local, part) = (&site.member.id, &site.member.local, site.part);
+                    let removed = gone.contains(node);
+                    return Err(format!(
+                        "{record} was sent at {at} to {id}/{local}, which is not entitled: of {audience:?}, {part:?}, removed {removed}"
+                    ));
                 }
             }
         }

@@ -29,11 +29,7 @@ pub fn work(load: &Load, number: u64) {
         ends_with(load, "the end is applied", "customs-analyst", &open, 4);
         let mut notes = load.notes();
         notes.count("agreements ended");
-        notes.ended.push(Ended {
-            record,
-            origin: "police",
-            digest: sha256(&[body.as_slice()]),
-        });
+        notes.ended.push(Ended { record, origin: "police", digest: sha256(&[body.as_slice()]) });
         drop(notes);
         load.pause(dice.between(1_000, 5_000));
     }
