@@ -25,6 +25,7 @@ use crate::config::{NodeConfig, read_charter, read_genesis, read_text};
 use crate::domain::canon::Canon;
 use crate::domain::fault::Fault;
 use crate::domain::ids::{AgencyId, FederationId, NodeId};
+use crate::domain::label::Grade;
 use crate::domain::limits;
 use crate::domain::reserve::Work;
 use crate::domain::time::{Clock, Millis};
@@ -35,6 +36,7 @@ use crate::identity::{
 use crate::journal::{Host, System};
 use crate::ledger::{Charter, Genesis, node_id};
 use crate::seal::KeyRing;
+use crate::search::Indexes;
 use crate::service::{Core, DiskRoom, PeerPost};
 use crate::wire::pb::{peer, v1};
 use std::collections::BTreeSet;
@@ -130,10 +132,17 @@ async fn serve(file: &Path, config: NodeConfig, urgent: Handle) -> Result<(), Fa
     let site = Site { config, urgent, host, clock, node, federation, ring, certificate, stopped };
 
     let mut trust = Trust::before_the_ledger(&site, &genesis)?;
-    let registers = Registers::open(&site.config, site.host.as_ref())?;
-    first_people(&site.config, &registers.directory, &mut SystemEntropy).await?;
+    // What takes long is read beside each other.
+    let (config, host, ring) = (site.config.clone(), Arc::clone(&site.host), site.ring.clone());
+    let indexes = tokio::task::spawn_blocking(move || open_indexes(&config, &ring));
+    let config = site.config.clone();
+    let registers =
+        tokio::task::spawn_blocking(move || Registers::open(&config, host.as_ref(), Box::new(SystemEntropy)));
     let lines = Lines::to_others(&site, &trust.roots)?;
     let cluster = start_consensus(&site, signed.to_canon(), &lines.peers, trust.charter.take()).await?;
+    let read = |e: tokio::task::JoinError| Fault::internal("INTERNAL", e.to_string());
+    let registers = registers.await.map_err(read)??;
+    first_people(&site.config, &registers.directory, &mut SystemEntropy).await?;
     trust.follow_the_ledger(&site, &cluster)?;
     let mut cutting = lines.cutting(&trust.roots);
     // Who is suspended is not listened to from the first connection on.
@@ -143,7 +152,8 @@ async fn serve(file: &Path, config: NodeConfig, urgent: Handle) -> Result<(), Fa
     let nodes = serve_nodes(&site, &trust.roots, &lines, &cluster).await?;
     cutting.live.extend(nodes.live.iter().cloned().chain(nodes.notices.live.iter().cloned()));
     let known = std::mem::take(&mut trust.told);
-    let (core, rung) = open_rooms(&site, (genesis, registers), &cluster, &lines.peers, known).await?;
+    let (core, rung) =
+        open_rooms(&site, (genesis, registers, indexes.await.map_err(read)??), &cluster, &lines.peers, known).await?;
     nodes.gate.open(Arc::clone(&core));
     let mut tasks = Tasks::start(&site, &core, &lines, rung);
 
@@ -368,13 +378,12 @@ async fn serve_nodes(
 /// Opens the rooms over consensus, and tells the logs what is known; answers what will be rung, too.
 async fn open_rooms(
     site: &Site,
-    (genesis, registers): (Genesis, Registers),
+    (genesis, registers, (indexes, anew)): (Genesis, Registers, (Arc<Indexes>, Vec<Grade>)),
     cluster: &Arc<Cluster>,
     peers: &Arc<Peers>,
     known: Vec<Told>,
 ) -> Result<(Arc<Core>, mpsc::Receiver<Rung>), Fault> {
     let config = &site.config;
-    let (indexes, anew) = open_indexes(config, &site.ring)?;
     let (bells, rung) = Bells::start(&config.notices)?;
     let authority = match &config.ca_key {
         Some(key) => Some(Authority::from_pem(&read_text(&config.ca)?, &read_text(key)?)?),
@@ -382,8 +391,8 @@ async fn open_rooms(
     };
     let (host, clock) = (Arc::clone(&site.host), Arc::clone(&site.clock));
     let ground = Ground { host, clock, entropy: Box::new(|| Box::new(SystemEntropy)) };
-    let (opens, genesis_file) = (config.clone(), read_text(&config.genesis)?.into_bytes());
-    let own = Own { node: site.node, genesis: (genesis, genesis_file), ring: Box::new(move || open_ring(&opens)) };
+    let genesis_file = read_text(&config.genesis)?.into_bytes();
+    let own = Own { node: site.node, genesis: (genesis, genesis_file), ring: site.ring.clone() };
     let plugs = Plugs { positions: peers.clone(), bell: Arc::new(bells), indexes, authority };
     let core = rooms::core(config, &ground, own, registers, Arc::clone(cluster), plugs).await?;
     for one in known {

@@ -42,22 +42,23 @@ pub(crate) struct Own {
     pub(crate) node: NodeId,
     /// The federation, and the genesis file as it lies there.
     pub(crate) genesis: (Genesis, Vec<u8>),
-    /// Opens its key ring, once for each room that keeps one.
-    pub(crate) ring: Box<dyn Fn() -> Result<KeyRing, Fault> + Send + Sync>,
+    /// Its key ring.
+    pub(crate) ring: KeyRing,
 }
 
-/// What must be there before consensus is: the log of everything, and who the people are.
+/// What needs no consensus to be read: the log of everything, who the people are, what the vault took in.
 pub(crate) struct Registers {
     pub(crate) audit: Arc<AuditLog>,
     pub(crate) anchors: Anchors,
     pub(crate) reports: ReceivedReports,
     pub(crate) complaints: Complaints,
     pub(crate) directory: Arc<Directory>,
+    pub(crate) intake: Intake,
 }
 
 impl Registers {
     /// Opens them, and holds the audit log against what was anchored.
-    pub(crate) fn open(config: &NodeConfig, host: &dyn Host) -> Result<Registers, Fault> {
+    pub(crate) fn open(config: &NodeConfig, host: &dyn Host, entropy: Box<dyn Entropy>) -> Result<Registers, Fault> {
         let failed = |e: crate::audit::AuditError| Fault::integrity("AUDIT_FAILED", e.to_string());
         let audit = Arc::new(AuditLog::open(host, &config.data.join("audit")).map_err(failed)?);
         Ok(Registers {
@@ -65,6 +66,7 @@ impl Registers {
             reports: ReceivedReports::open(host, &config.data.join("reports")).map_err(failed)?,
             complaints: Complaints::open(host, &config.data.join("complaints"))?,
             directory: Arc::new(Directory::open(host, &config.data.join("people"))?),
+            intake: Intake::open(host, &config.data.join("vault"), entropy)?,
             audit,
         })
     }
@@ -78,7 +80,7 @@ pub(crate) struct Plugs {
     pub(crate) authority: Option<Authority>,
 }
 
-/// Opens vault and notices, puts everything together, and begins the log of this start.
+/// Opens the notices, puts everything together, and begins the log of this start.
 pub(crate) async fn core(
     config: &NodeConfig,
     ground: &Ground,
@@ -90,11 +92,9 @@ pub(crate) async fn core(
     let Own { node, genesis: (genesis, genesis_file), ring } = own;
     let (agency, federation) = (config.agency.clone(), genesis.federation);
     let host = ground.host.as_ref();
-    let keys = Keys::new(agency.clone(), federation.clone(), node, ring()?)?;
-    let intake = Intake::open(host, &config.data.join("vault"), (ground.entropy)())?;
+    let keys = Keys::new(agency.clone(), federation.clone(), node, ring.clone())?;
     let identity = Identity { federation: federation.clone(), agency: agency.clone(), node };
-    let office = Office::open(host, &config.data.join("notices"), identity, ring()?, config.notices.deadlines())?;
-    let secrets = ring()?;
+    let office = Office::open(host, &config.data.join("notices"), identity, ring.clone(), config.notices.deadlines())?;
     let clock = Arc::clone(&ground.clock);
     let incarnation = Incarnation::begin(host, &config.data, clock.now()).map_err(|why| {
         Fault::integrity("BAD_DATA_DIR", why).hint("look at the disk; the ledger knows the last number")
@@ -103,7 +103,7 @@ pub(crate) async fn core(
         Arc::clone(&cluster),
         federation.clone(),
         node,
-        secrets.signing_key()?,
+        ring.signing_key()?,
         incarnation,
         Arc::clone(&clock),
     );
@@ -129,7 +129,7 @@ pub(crate) async fn core(
         reports: registers.reports,
         complaints: registers.complaints,
         indexes: plugs.indexes,
-        vault: Arc::new(Vault::new(keys, intake)),
+        vault: Arc::new(Vault::new(keys, registers.intake)),
         office,
         relayed: Default::default(),
         logged: Default::default(),
@@ -140,8 +140,8 @@ pub(crate) async fn core(
         pushes: Default::default(),
         watching: Default::default(),
         authority: plugs.authority,
-        signer: secrets.signing_key()?,
-        pseudonym_key: *secrets.derive("pseudonym"),
+        signer: ring.signing_key()?,
+        pseudonym_key: *ring.derive("pseudonym"),
         positions: plugs.positions,
         folded: Default::default(),
         in_progress: Default::default(),

@@ -45,7 +45,8 @@ const COST: Cost = Cost { memory_kib: 64 << 10, passes: 3 };
 /// A file that asks for more is refused before it can take the machine's memory.
 const MOST: Cost = Cost { memory_kib: 1 << 20, passes: 16 };
 
-/// The secrets of one node.
+/// The secrets of one node. Each room that keeps one has a copy: stretching the passphrase once takes long enough.
+#[derive(Clone)]
 pub struct KeyRing {
     ceiling: Grade,
     signing: Seed,

@@ -1,10 +1,10 @@
 //! The indexes: adding, replacing, finding.
 
-use super::analysis;
 use super::directory::SealedDirectory;
 use super::error::SearchError;
 use super::query::{Asked, Node, Query, asked};
 use super::quiet::quietly;
+use super::tokens::{TERMS, WORDS, register};
 use super::words::words;
 use crate::domain::ids::{AgencyId, RecordId};
 use crate::domain::label::Grade;
@@ -14,7 +14,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Bound;
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use tantivy::collector::TopDocs;
+use tantivy::collector::{Count, TopDocs};
 use tantivy::query::{
     AllQuery, BooleanQuery, BoostQuery, ConstScoreQuery, EmptyQuery, Occur, PhraseQuery, Query as Compiled, RangeQuery,
     RegexQuery, TermQuery, TermSetQuery,
@@ -22,7 +22,6 @@ use tantivy::query::{
 use tantivy::schema::{
     FAST, Field, INDEXED, IndexRecordOption, STORED, Schema, TextFieldIndexing, TextOptions, Value as _,
 };
-use tantivy::tokenizer::{PreTokenizedString, Token};
 use tantivy::{DocAddress, IndexReader, IndexSettings, IndexWriter, ReloadPolicy, Searcher, TantivyDocument, Term};
 
 /// Memory of one writer, in bytes: the engine's minimum.
@@ -40,10 +39,8 @@ pub struct Document {
     pub version: u32,
     /// Grade: which index.
     pub grade: Grade,
-    /// Class of the label, opaque here.
+    /// All that decides who may see it, opaque here.
     pub class: Vec<u8>,
-    /// Scope atom, e.g. the agreement.
-    pub scope: String,
     /// Originator.
     pub origin: AgencyId,
     /// Kind.
@@ -62,8 +59,6 @@ pub struct Document {
 pub struct Allowed {
     /// Classes.
     pub classes: BTreeSet<Vec<u8>>,
-    /// Scope atoms.
-    pub scopes: BTreeSet<String>,
     /// Only this grade, if given.
     pub grade: Option<Grade>,
 }
@@ -95,7 +90,6 @@ struct Fields {
     record: Field,
     version: Field,
     class: Field,
-    scope: Field,
     origin: Field,
     kind: Field,
     refs: Field,
@@ -211,61 +205,46 @@ impl Indexes {
     /// # Errors
     /// When an index cannot be read.
     pub fn classes(&self) -> Result<BTreeSet<Vec<u8>>, SearchError> {
-        self.values(|f| f.class)
-    }
-
-    /// Scope atoms in the indexes.
-    ///
-    /// # Errors
-    /// When an index cannot be read.
-    pub fn scopes(&self) -> Result<BTreeSet<String>, SearchError> {
-        let utf8 = |v| String::from_utf8(v).map_err(|_| SearchError::Damaged("a scope that is no text"));
-        self.values(|f| f.scope)?.into_iter().map(utf8).collect()
-    }
-
-    fn values(&self, field: impl Fn(&Fields) -> Field) -> Result<BTreeSet<Vec<u8>>, SearchError> {
-        let io = |source| SearchError::Io { step: "read an index", source };
         let mut all = BTreeSet::new();
         for index in self.by_grade.values() {
-            for segment in index.reader.searcher().segment_readers() {
-                let inverted = segment.inverted_index(field(&index.fields))?;
-                let mut terms = inverted.terms().stream().map_err(io)?;
-                while terms.advance() {
-                    all.insert(terms.key().to_vec());
-                }
-            }
+            all.append(&mut index.classes(&index.reader.searcher())?);
         }
         Ok(all)
     }
 
-    /// The best `limit` matches over all grades, best first. The filter is part of the query: what is not allowed
-    /// is neither matched nor counted.
+    /// The best `limit` matches over all grades, best first, and how many there are. The filter is part of the query: what is
+    /// not allowed is neither matched nor counted.
     ///
     /// # Errors
     /// When an index cannot be read.
-    pub fn query(&self, query: &Query, allowed: &Allowed, limit: usize) -> Result<Vec<Match>, SearchError> {
-        let mut all: Vec<Match> = Vec::new();
-        if limit == 0 || allowed.classes.is_empty() || allowed.scopes.is_empty() {
-            return Ok(all);
+    pub fn query(&self, query: &Query, allowed: &Allowed, limit: usize) -> Result<(Vec<Match>, usize), SearchError> {
+        let (mut all, mut total) = (Vec::<Match>::new(), 0);
+        if limit == 0 || allowed.classes.is_empty() {
+            return Ok((all, total));
         }
         for (_, index) in self.by_grade.iter().filter(|(g, _)| allowed.grade.is_none_or(|a| a == **g)) {
             let f = &index.fields;
-            let classes = allowed.classes.iter().map(|c| Term::from_field_bytes(f.class, c));
-            let scopes = allowed.scopes.iter().map(|s| Term::from_field_bytes(f.scope, s.as_bytes()));
-            let filtered = BooleanQuery::new(vec![
-                (Occur::Must, f.compile(&query.root)?),
-                (Occur::Must, unscored(Box::new(TermSetQuery::new(classes)))),
-                (Occur::Must, unscored(Box::new(TermSetQuery::new(scopes)))),
-            ]);
             let searcher = index.reader.searcher();
-            for (score, at) in searcher.search(&filtered, &TopDocs::with_limit(limit).order_by_score())? {
+            let found = f.compile(&query.root)?;
+            // What is searched has the classes that are looked at here, whatever is added meanwhile.
+            let filtered: Dyn = if index.classes(&searcher)?.is_subset(&allowed.classes) {
+                found
+            } else {
+                let classes = allowed.classes.iter().map(|c| Term::from_field_bytes(f.class, c));
+                let may = unscored(Box::new(TermSetQuery::new(classes)));
+                Box::new(BooleanQuery::new(vec![(Occur::Must, found), (Occur::Must, may)]))
+            };
+            let best = TopDocs::with_limit(limit).order_by_score();
+            let (best, count) = searcher.search(&filtered, &(best, Count))?;
+            total += count;
+            for (score, at) in best {
                 let (record, version) = index.read(&searcher, at)?;
                 all.push(Match { record, version, score });
             }
         }
         all.sort_by(|a, b| b.score.total_cmp(&a.score).then(b.record.cmp(&a.record)));
         all.truncate(limit);
-        Ok(all)
+        Ok((all, total))
     }
 }
 
@@ -280,9 +259,23 @@ impl Index {
         if index.schema() != schema {
             return Err(SearchError::Damaged("another schema"));
         }
+        register(&index);
         let reader = index.reader_builder().reload_policy(ReloadPolicy::Manual).try_into()?;
         let writer = Mutex::new(index.writer_with_num_threads(1, WRITER_BYTES)?);
         Ok(Index { fields, reader, writer })
+    }
+
+    fn classes(&self, searcher: &Searcher) -> Result<BTreeSet<Vec<u8>>, SearchError> {
+        let io = |source| SearchError::Io { step: "read an index", source };
+        let mut all = BTreeSet::new();
+        for segment in searcher.segment_readers() {
+            let inverted = segment.inverted_index(self.fields.class)?;
+            let mut terms = inverted.terms().stream().map_err(io)?;
+            while terms.advance() {
+                all.insert(terms.key().to_vec());
+            }
+        }
+        Ok(all)
     }
 
     fn writer(&self) -> MutexGuard<'_, IndexWriter> {
@@ -309,18 +302,16 @@ impl Index {
 impl Fields {
     fn schema() -> (Schema, Fields) {
         let mut b = Schema::builder();
-        // Terms are made here and not by the engine, so its tokenizer is never asked.
         let indexing = TextFieldIndexing::default()
-            .set_tokenizer("raw")
+            .set_tokenizer(TERMS)
             .set_index_option(IndexRecordOption::WithFreqsAndPositions);
         let text = TextOptions::default().set_indexing_options(indexing);
         let frequencies =
-            TextFieldIndexing::default().set_tokenizer("raw").set_index_option(IndexRecordOption::WithFreqs);
+            TextFieldIndexing::default().set_tokenizer(WORDS).set_index_option(IndexRecordOption::WithFreqs);
         let fields = Fields {
             record: b.add_bytes_field("record", INDEXED | STORED),
             version: b.add_u64_field("version", STORED),
             class: b.add_bytes_field("class", INDEXED),
-            scope: b.add_bytes_field("scope", INDEXED),
             origin: b.add_bytes_field("origin", INDEXED),
             kind: b.add_bytes_field("kind", INDEXED),
             refs: b.add_bytes_field("refs", INDEXED),
@@ -337,16 +328,15 @@ impl Fields {
         doc.add_bytes(self.record, d.record.as_bytes());
         doc.add_u64(self.version, u64::from(d.version));
         doc.add_bytes(self.class, &d.class);
-        doc.add_bytes(self.scope, d.scope.as_bytes());
         doc.add_bytes(self.origin, d.origin.as_str().as_bytes());
         doc.add_bytes(self.kind, d.kind.as_str().as_bytes());
         for r in &d.references {
             doc.add_bytes(self.refs, r.as_str().as_bytes());
         }
         doc.add_u64(self.issued, d.issued.0);
-        doc.add_pre_tokenized_text(self.title, tokenized(&d.title));
-        doc.add_pre_tokenized_text(self.body, tokenized(&d.body));
-        doc.add_pre_tokenized_text(self.words, counted([&d.title, &d.body]));
+        doc.add_text(self.title, &d.title);
+        doc.add_text(self.body, &d.body);
+        doc.add_text(self.words, format!("{}\n{}", d.title, d.body));
         doc
     }
 
@@ -431,16 +421,4 @@ fn with_all(mut clauses: Vec<(Occur, Dyn)>) -> Vec<(Occur, Dyn)> {
 
 fn unscored(query: Dyn) -> Dyn {
     Box::new(ConstScoreQuery::new(query, 0.0))
-}
-
-/// Words of several texts, to be counted only.
-fn counted(texts: [&str; 2]) -> PreTokenizedString {
-    let all = texts.into_iter().flat_map(words).enumerate();
-    let tokens = all.map(|(position, text)| Token { position, text, ..Token::default() }).collect();
-    PreTokenizedString { text: String::new(), tokens }
-}
-
-fn tokenized(text: &str) -> PreTokenizedString {
-    let token = |t: analysis::Term| Token { position: t.position, text: t.text, ..Token::default() };
-    PreTokenizedString { text: String::new(), tokens: analysis::terms(text).into_iter().map(token).collect() }
 }

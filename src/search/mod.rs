@@ -1,13 +1,13 @@
 //! Search: one encrypted index for each grade that this node may hold.
 //!
 //! What it is: Chinese and Latin analysis ([`Query`] and documents alike), the indexes ([`Indexes`]) and the
-//! encrypted files under them. What it is not: it authorizes nobody. The caller names the classes and scopes that
+//! encrypted files under them. What it is not: it authorizes nobody. The caller names the classes that
 //! a person may see, every hit is authorized again, and texts come from the vault.
 //!
 //! Invariants
 //! - No title and no body is stored; terms and positions are, in files sealed under a key of that grade (chunked
 //!   AEAD, bound to the file's name), so that a lower grade's key opens nothing of a higher one.
-//! - A document outside the allowed classes and scopes is not matched, scored or counted.
+//! - A document outside the allowed classes is not matched, scored or counted.
 //! - What matches is decided by characters: bigrams at their places, width, case and traditional forms folded. Words of the
 //!   dictionary only raise a match; with or without them the same records are found and counted.
 //! - A record is in the indexes at most once, whatever was interrupted: a commit deletes it and adds it.
@@ -26,6 +26,7 @@ mod quiet;
 mod simplified;
 #[cfg(test)]
 mod tests;
+mod tokens;
 mod words;
 
 pub use error::SearchError;

@@ -34,7 +34,6 @@ fn document(n: u8, version: u32, title: &str, body: &str) -> Document {
         version,
         grade: Grade::Secret,
         class: b"class".to_vec(),
-        scope: "border-2026".into(),
         origin: "police".parse().unwrap(),
         kind: Kind::Report,
         issued: Millis(1_700_000_000_000),
@@ -45,13 +44,13 @@ fn document(n: u8, version: u32, title: &str, body: &str) -> Document {
 }
 
 fn allowed() -> Allowed {
-    Allowed { classes: [b"class".to_vec()].into(), scopes: ["border-2026".to_owned()].into(), grade: None }
+    Allowed { classes: [b"class".to_vec()].into(), grade: None }
 }
 
 fn found(indexes: &Indexes, query: &str) -> Vec<u8> {
     let q = Query::parse(query).unwrap();
     let mut hits: Vec<u8> =
-        indexes.query(&q, &allowed(), 100).unwrap().iter().map(|m| m.record.as_bytes()[0]).collect();
+        indexes.query(&q, &allowed(), 100).unwrap().0.iter().map(|m| m.record.as_bytes()[0]).collect();
     hits.sort_unstable();
     hits
 }
@@ -119,7 +118,7 @@ fn words_rank_and_do_not_match() {
     let (i, _) = open(dir.path(), 1);
     i.add(&[document(8, 1, "通报", "北京人员离开口岸通报"), document(9, 1, "通报", "东北京剧团到口岸演出")]).unwrap();
     let order = |query: &str| {
-        let hits = i.query(&Query::parse(query).unwrap(), &allowed(), 10).unwrap();
+        let (hits, _) = i.query(&Query::parse(query).unwrap(), &allowed(), 10).unwrap();
         hits.iter().map(|m| m.record.as_bytes()[0]).collect::<Vec<_>>()
     };
     assert_eq!(order("北京"), [8, 9]);
@@ -150,16 +149,17 @@ fn operators_and_fields_narrow() {
 fn what_is_not_allowed_is_not_matched() {
     let (_dir, i) = library();
     let q = Query::parse("国家").unwrap();
-    let none = |a: Allowed| assert!(i.query(&q, &a, 100).unwrap().is_empty());
+    let none = |a: Allowed| {
+        let (found, total) = i.query(&q, &a, 100).unwrap();
+        assert!(found.is_empty() && total == 0);
+    };
     none(Allowed { classes: [].into(), ..allowed() });
-    none(Allowed { scopes: [].into(), ..allowed() });
     none(Allowed { classes: [b"other".to_vec()].into(), ..allowed() });
-    none(Allowed { scopes: ["own".to_owned()].into(), ..allowed() });
     none(Allowed { grade: Some(Grade::Internal), ..allowed() });
-    assert_eq!(i.query(&q, &Allowed { grade: Some(Grade::Secret), ..allowed() }, 100).unwrap().len(), 2);
-    assert_eq!(i.query(&q, &allowed(), 1).unwrap().len(), 1);
+    assert_eq!(i.query(&q, &Allowed { grade: Some(Grade::Secret), ..allowed() }, 100).unwrap().1, 2);
+    let (best, total) = i.query(&q, &allowed(), 1).unwrap();
+    assert_eq!((best.len(), total), (1, 2), "what is not shown is counted");
     assert_eq!(i.classes().unwrap(), [b"class".to_vec()].into());
-    assert_eq!(i.scopes().unwrap(), ["border-2026".to_owned()].into());
 }
 
 #[test]
@@ -227,8 +227,8 @@ fn files_are_sealed_and_bound() {
         let (i, anew) = open(bad.path(), 1);
         let hits = i.query(&Query::parse("国家秘密").unwrap(), &allowed(), 10);
         match hits {
-            Ok(hits) if anew.is_empty() => assert_eq!(hits.len(), 1, "{}", file.display()),
-            Ok(hits) => assert!(hits.is_empty()),
+            Ok((hits, _)) if anew.is_empty() => assert_eq!(hits.len(), 1, "{}", file.display()),
+            Ok((hits, _)) => assert!(hits.is_empty()),
             Err(_) => {}
         }
     }

@@ -5,9 +5,9 @@ use super::door::{Act, Caller};
 use super::federation::unknown_agency;
 use super::records::check_purpose;
 use crate::audit::{Action as AuditAction, Decision as Verdict, Object, Stage};
-use crate::domain::canon::{Canon, Reader, Writer};
+use crate::domain::canon::{CanonError, Reader, Writer};
 use crate::domain::fault::Fault;
-use crate::domain::ids::{AgencyId, RecordId};
+use crate::domain::ids::{AgencyId, AgreementId, RecordId};
 use crate::domain::label::{Grade, Label};
 use crate::domain::limits;
 use crate::domain::record::Kind;
@@ -16,22 +16,19 @@ use crate::domain::time::Millis;
 use crate::ledger::State;
 use crate::policy::{Action, Resource};
 use crate::seal::hmac;
-use crate::search::{Allowed, Document, Match, Query, quietly};
-use crate::vault::{Card, Facts, Held};
+use crate::search::{Allowed, Document, Query, quietly};
+use crate::vault::{Card, Facts, Held, is_covered};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 /// Most lines of one answer.
 pub const SEARCH_MOST: usize = 200;
-/// Most hits that are counted one by one; a query with more says this many.
-const COUNTED: usize = 10_000;
+/// So many matches more than are shown are looked at: the index may be behind, and a newer version may not match.
+const SPARE: usize = 64;
 /// Most documents of one commit of the index: each commit costs files, syncs and later merges.
 const INDEX_BATCH: usize = 512;
 /// Most bytes of texts of one commit of the index, beside those of its last document: all of them are in memory at a time.
 const INDEX_BATCH_BYTES: usize = 16 << 20;
-/// Scope atom of what needs no agreement here: the own agency's records.
-const OWN: &str = "own";
-
 /// What is looked for.
 pub struct SearchAsk {
     /// The query.
@@ -94,8 +91,8 @@ impl Core {
         if let Some(unknown) = ask.origin.as_ref().filter(|a| state.agency(a).is_none()) {
             return Err(unknown_agency(unknown));
         }
-        let visible = if overall.is_allow() { self.visible(caller, &state, &query, &ask).await? } else { Vec::new() };
-        let total = visible.len() as u64;
+        let (visible, total) =
+            if overall.is_allow() { self.visible(caller, &state, &query, &ask).await? } else { Default::default() };
         let mut shown = Vec::new();
         // What is passed over is not opened: if one of it would not open, a hit comes twice and none is left out.
         for card in visible.into_iter().skip(ask.offset) {
@@ -134,26 +131,23 @@ impl Core {
         Ok(Found { hits, total })
     }
 
-    /// Cards of the matches that the person may see, best first.
+    /// Cards of the best matches that the person may see, as many as are asked for, and how many match.
     async fn visible(
         &self,
         caller: &Caller,
         state: &State,
         query: &Query,
         ask: &SearchAsk,
-    ) -> Result<Vec<Card>, Fault> {
-        let allowed = Allowed {
-            classes: self.allowed_classes(caller, &ask.purpose)?,
-            scopes: self.allowed_scopes(state)?,
-            grade: ask.grade,
-        };
+    ) -> Result<(Vec<Card>, u64), Fault> {
+        let allowed = Allowed { classes: self.allowed_classes(caller, state, &ask.purpose)?, grade: ask.grade };
+        let most = ask.offset.saturating_add(ask.limit.clamp(1, SEARCH_MOST)).saturating_add(SPARE);
         let (indexes, query) = (Arc::clone(&self.indexes), query.clone());
-        let matches: Vec<Match> = tokio::task::spawn_blocking(move || indexes.query(&query, &allowed, COUNTED))
+        let (matches, total) = tokio::task::spawn_blocking(move || indexes.query(&query, &allowed, most))
             .await
             .map_err(|e| Fault::internal("INTERNAL", e.to_string()))??;
         // One decision for each label and agreement; the facts are shared, so their address names them.
         let mut decided: BTreeMap<*const Facts, bool> = BTreeMap::new();
-        let mut visible = Vec::new();
+        let (mut visible, looked) = (Vec::new(), matches.len());
         for m in matches {
             let Some(card) = self.find(state, &m.record, 0).filter(|c| c.version == m.version) else { continue };
             let may = *decided
@@ -163,33 +157,24 @@ impl Core {
                 visible.push(card);
             }
         }
-        Ok(visible)
+        // Those that were not looked at are of allowed classes too.
+        let total = if looked < most { visible.len() } else { total };
+        Ok((visible, total as u64))
     }
 
-    fn allowed_classes(&self, caller: &Caller, purpose: &str) -> Result<BTreeSet<Vec<u8>>, Fault> {
-        let mut allowed = BTreeSet::new();
+    /// Classes of which the person may see what the index has. A class is all that [`Core::may`] decides by, so the index
+    /// counts nothing that would be denied one by one.
+    fn allowed_classes(&self, caller: &Caller, state: &State, purpose: &str) -> Result<BTreeSet<Vec<u8>>, Fault> {
+        let (mut allowed, now) = (BTreeSet::new(), self.clock.now());
         for class in self.indexes.classes()? {
-            let Ok(label) = read_label(&class) else { continue };
+            let Ok((label, agreement)) = read_class(&class) else { continue };
+            let covered = is_covered(&label, agreement.as_ref(), state, (&self.agency, now));
             let resource = Resource::Record { own: label.originator == self.agency, label };
-            if self.decide(caller, Action::RecordSearch, resource, purpose, true).is_allow() {
+            if self.decide(caller, Action::RecordSearch, resource, purpose, covered).is_allow() {
                 allowed.insert(class);
             }
         }
         Ok(allowed)
-    }
-
-    /// Scopes in which this agency may read now: its own records, and agreements in force.
-    fn allowed_scopes(&self, state: &State) -> Result<BTreeSet<String>, Fault> {
-        let now = self.clock.now();
-        let in_force = |scope: &String| {
-            scope == OWN
-                || scope
-                    .parse()
-                    .ok()
-                    .and_then(|id| state.agreement_now(&id, now))
-                    .is_some_and(|a| a.terms.parties.contains(&self.agency))
-        };
-        Ok(self.indexes.scopes()?.into_iter().filter(in_force).collect())
     }
 
     /// Indexes what was taken in and committed since the last call, a batch at most. True if there may be more.
@@ -273,19 +258,18 @@ impl Core {
 
     fn document(&self, held: &crate::vault::Held, text: crate::vault::Disclosed) -> Document {
         let label = &held.label;
-        let scope = match held.agreement() {
-            Some(id) if label.originator != self.agency => id.to_string(),
-            _ => OWN.to_owned(),
-        };
+        // What is the own agency's needs no agreement here.
+        let agreement = held.agreement().filter(|_| label.originator != self.agency);
         let mut class = Writer::bare();
-        label.write(&mut class);
+        class.value(label).option(agreement, |w, id| {
+            w.value(id);
+        });
         let body: Vec<String> = text.portions.iter().map(|p| String::from_utf8_lossy(&p.text).into_owned()).collect();
         Document {
             record: held.record(),
             version: held.version(),
             grade: label.grade,
             class: class.finish(),
-            scope,
             origin: label.originator.clone(),
             kind: text.meta.kind,
             issued: text.meta.issued,
@@ -310,9 +294,9 @@ fn query(ask: &SearchAsk) -> Result<Query, Fault> {
     Ok(query)
 }
 
-fn read_label(class: &[u8]) -> Result<Label, crate::domain::canon::CanonError> {
+fn read_class(class: &[u8]) -> Result<(Label, Option<AgreementId>), CanonError> {
     let mut r = Reader::bare(class);
-    let label = Label::read(&mut r)?;
+    let read = (r.value()?, r.option(Reader::value)?);
     r.finish()?;
-    Ok(label)
+    Ok(read)
 }

@@ -163,7 +163,7 @@ impl Member {
         let config = self.config();
         let link = Arc::new(Link { own: self.card(), net: net.clone() });
         let host: Arc<dyn Host> = Arc::clone(machine) as Arc<dyn Host>;
-        let registers = Registers::open(&config, host.as_ref())?;
+        let registers = Registers::open(&config, host.as_ref(), Box::new(dice.split()))?;
         for person in self.people() {
             if registers.directory.by_name(&person.name).is_none() {
                 registers.directory.put(person, 0).await?;
@@ -193,8 +193,7 @@ impl Member {
         let entropy = dice.clone();
         let ground = Ground { host, clock: machine.clock(), entropy: Box::new(move || Box::new(entropy.split())) };
         let secrets = self.secrets;
-        let ring = move || secrets.ring().map_err(Fault::from);
-        let own = Own { node: self.node, genesis: (verified, Vec::new()), ring: Box::new(ring) };
+        let own = Own { node: self.node, genesis: (verified, Vec::new()), ring: secrets.ring()? };
         let (indexes, _) = Indexes::open(&config.data.join("search"), Default::default(), Box::new(dice.split()))?;
         let plugs = Plugs {
             positions: Arc::clone(&link) as Arc<dyn crate::service::Positions>,

@@ -31,15 +31,7 @@ pub struct Facts {
 impl Facts {
     /// Whether `agency` may read under the agreement as it is now: the originator's own people need none.
     pub fn covered(&self, state: &State, agency: &AgencyId, now: Millis) -> bool {
-        if self.label.originator == *agency {
-            return true;
-        }
-        let Some((id, _)) = &self.agreement else { return false };
-        state.agreement_now(id, now).map(|a| &a.terms).is_some_and(|t| {
-            t.parties.contains(agency)
-                && self.label.grade <= t.grade
-                && self.label.compartments.is_subset(&t.compartments)
-        })
+        is_covered(&self.label, self.agreement.as_ref().map(|(id, _)| id), state, (agency, now))
     }
 
     /// Whether an agreement covered it at its commitment. What is the own agency's needs none to be its own: a publish
@@ -56,6 +48,21 @@ impl Facts {
         let at = rules::At { index: committed.index, time: committed.time };
         rules::check_agreement(state, &self.label, self.agreement.as_ref(), at)
     }
+}
+
+/// Whether an agency may read what has this label, under the agreement as it is now.
+pub fn is_covered(
+    label: &Label,
+    agreement: Option<&AgreementId>,
+    state: &State,
+    (agency, now): (&AgencyId, Millis),
+) -> bool {
+    if label.originator == *agency {
+        return true;
+    }
+    agreement.and_then(|id| state.agreement_now(id, now)).map(|a| &a.terms).is_some_and(|t| {
+        t.parties.contains(agency) && label.grade <= t.grade && label.compartments.is_subset(&t.compartments)
+    })
 }
 
 /// A committed version that is held.

@@ -41,7 +41,7 @@ mod sync;
 #[allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, reason = "test")]
 mod tests;
 
-pub use card::{Card, Facts};
+pub use card::{Card, Facts, is_covered};
 pub use complaint::{Complained, Complaint, Complaints, Refusal};
 pub use disclose::{Disclosed, DisclosedPortion, Disclosing, Piece};
 pub use error::VaultError;
