@@ -29,7 +29,29 @@ enum Sort {
 
 /// NFKC, lower case and simplified characters.
 pub(super) fn normalise(text: &str) -> String {
-    text.nfkc().flat_map(char::to_lowercase).map(simplified).collect()
+    let mut out = String::with_capacity(text.len());
+    let mut left = text;
+    while !left.is_empty() {
+        let (head, tail) = left.split_at(left.find(|c| plain(c).is_none()).unwrap_or(left.len()));
+        let (other, rest) = tail.split_at(tail.find(|c| plain(c).is_some()).unwrap_or(tail.len()));
+        // A mark is composed with what stands just before it, and with nothing before that.
+        let last = head.chars().next_back().filter(|_| !other.is_empty());
+        let alone = head.len() - last.map_or(0, char::len_utf8);
+        out.extend(head.get(..alone).unwrap_or_default().chars().filter_map(plain));
+        out.extend(last.into_iter().chain(other.chars()).nfkc().flat_map(char::to_lowercase).map(simplified));
+        left = rest;
+    }
+    out
+}
+
+/// The normal form of a character that is its own under NFKC, whatever stands around it: of ASCII and of the unified
+/// ideographs, which most text is made of.
+pub(super) fn plain(c: char) -> Option<char> {
+    match c {
+        '\0'..='\x7f' => Some(c.to_ascii_lowercase()),
+        '\u{4e00}'..='\u{9fff}' => Some(simplified(c)),
+        _ => None,
+    }
 }
 
 /// The terms of a text.
@@ -101,4 +123,19 @@ pub(super) fn is_cjk(c: char) -> bool {
 pub(super) fn is_single(term: &str) -> bool {
     let mut chars = term.chars();
     chars.next().is_some_and(is_cjk) && chars.next().is_none()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        /// What is taken as it is and what is composed make together what the whole text makes.
+        #[test]
+        fn a_text_has_the_normal_form_of_the_whole(text in "[aZ國国一龿가各ᄀ\u{1161}\u{11a8}\u{301}\u{323}\u{3099}かＡ，。ﬁ①Å\u{fa0e} ]{0,12}|\\PC{0,24}") {
+            let whole: String = text.nfkc().flat_map(char::to_lowercase).map(simplified).collect();
+            prop_assert_eq!(normalise(&text), whole);
+        }
+    }
 }

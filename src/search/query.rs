@@ -1,6 +1,6 @@
 //! The query language: words, "phrases", AND, OR, NOT, parentheses, kind:, origin:, since:, ref:.
 
-use super::analysis::{is_single, normalise, terms};
+use super::analysis::{is_single, normalise, plain, terms};
 use crate::domain::fault::Fault;
 use crate::domain::ids::AgencyId;
 use crate::domain::limits;
@@ -91,7 +91,10 @@ impl Query {
         // Normal form with, for each of its characters, the place in the body.
         let mut folded: Vec<(char, usize)> = Vec::with_capacity(chars.len());
         for (at, c) in chars.iter().enumerate() {
-            folded.extend(normalise(c.encode_utf8(&mut [0; 4])).chars().map(|n| (n, at)));
+            match plain(*c) {
+                Some(n) => folded.push((n, at)),
+                None => folded.extend(normalise(c.encode_utf8(&mut [0; 4])).chars().map(|n| (n, at))),
+            }
         }
         let mut needles = Vec::new();
         wanted(&self.root, &mut needles);

@@ -24,7 +24,7 @@ use std::sync::Arc;
 /// Most lines of one answer.
 pub const SEARCH_MOST: usize = 200;
 /// So many matches more than are shown are looked at: the index may be behind, and a newer version may not match.
-const SPARE: usize = 64;
+const SPARE: usize = 16;
 /// Most documents of one commit of the index: each commit costs files, syncs and later merges.
 const INDEX_BATCH: usize = 512;
 /// Most bytes of texts of one commit of the index, beside those of its last document: all of them are in memory at a time.
