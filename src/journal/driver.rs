@@ -4,10 +4,10 @@ use super::catalog::Catalog;
 use super::core::{Core, JournalOptions};
 use super::disk::Disk;
 use super::error::JournalError;
-use super::frame::SEGMENT_HEAD;
 #[cfg(test)]
 use super::host::System;
 use super::host::{Host, Worker};
+use super::marks::Marks;
 use super::meter::Meter;
 use super::recover::Recovery;
 use super::walk::{Step, Walk};
@@ -35,6 +35,7 @@ pub struct Journal {
     catalog: Catalog,
     disk: Arc<dyn Disk>,
     meter: Arc<Meter>,
+    marks: Arc<Marks>,
 }
 
 impl Journal {
@@ -62,7 +63,7 @@ impl Journal {
         let counts = Arc::clone(&meter);
         let writer = Worker::start(host, "journal", BATCH, move |orders| drive(&mut core, orders, &counts))
             .map_err(|e| JournalError::Io { step: "start the writer", source: Arc::new(e) })?;
-        Ok((Journal { writer: Arc::new(writer), catalog, disk, meter }, recovery))
+        Ok((Journal { writer: Arc::new(writer), catalog, disk, meter, marks: Arc::default() }, recovery))
     }
 
     /// Appends frames; durable when it answers, with the number of the first.
@@ -93,9 +94,10 @@ impl Journal {
         let mut bytes = 0;
         let start = segments.iter().rposition(|s| s.first.seq <= from).unwrap_or(0);
         for segment in segments.iter().skip(start) {
-            let mut walk = Walk::new(self.disk.as_ref(), &segment.name, SEGMENT_HEAD as u64, segment.len);
-            let mut link = segment.first;
+            let (offset, mut link) = self.marks.before(from, segment.first);
+            let mut walk = Walk::new(self.disk.as_ref(), &segment.name, offset, segment.len);
             while link.seq < next {
+                self.marks.note(segment.first, walk.offset(), link);
                 match walk.next(link)? {
                     Step::End => break,
                     Step::Broken { at, reason, .. } => return Err(walk.corrupt(at, reason)),

@@ -34,6 +34,7 @@ mod error;
 mod fault;
 mod frame;
 mod host;
+mod marks;
 mod meter;
 mod recover;
 #[cfg(test)]

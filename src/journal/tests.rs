@@ -214,6 +214,29 @@ fn a_real_directory_is_locked_and_survives_reopening() {
     assert_eq!(again.read(0, 100, 1 << 20).unwrap(), before);
 }
 
+/// Frames are found from marks as they are from the beginning, over segments and after some of them are gone.
+#[test]
+fn reading_from_anywhere_finds_the_same() {
+    let dir = tempfile::tempdir().unwrap();
+    let (journal, _) = Journal::open(&System, &dir.path().join("j"), SMALL).unwrap();
+    let frames: Vec<Vec<u8>> = (0..500u32).map(|n| n.to_be_bytes().repeat(1 + n as usize % 3)).collect();
+    for some in frames.chunks(7) {
+        journal.append_blocking(some.to_vec()).unwrap();
+        let at = journal.next_seq() - 1;
+        assert_eq!(journal.read(at, 1, 1).unwrap(), [(at, frames[at as usize].clone())]);
+    }
+    let all = |from: u64| (from..500).map(|n| (n, frames[n as usize].clone())).collect::<Vec<_>>();
+    for from in [0, 499, 63, 64, 65, 1, 300, 128, 299, 0] {
+        assert_eq!(journal.read(from, 1_000, 1 << 20).unwrap(), all(from));
+    }
+    journal.trim_front(200).unwrap();
+    let first = journal.first_seq();
+    assert!(first > 0 && first <= 200);
+    for from in [200, first, 210, 450] {
+        assert_eq!(journal.read(from, 1_000, 1 << 20).unwrap(), all(from));
+    }
+}
+
 #[derive(Debug, Clone)]
 enum Step {
     Append(Vec<Vec<u8>>),
