@@ -71,6 +71,9 @@ impl<P: Piece> Body<P> {
         let bad = || Fault::usage("INVALID", "the first piece says what is asked, and how long its body is");
         let (ask, bytes, data) = self.piece().await.map_err(cut)?.ok_or_else(bad)?;
         let bytes = usize::try_from(bytes).unwrap_or(usize::MAX);
+        if bytes > limits::TEXT_BYTES {
+            return Err(Fault::usage("BODY_TOO_LARGE", "a body has at most 16 MiB"));
+        }
         match ask {
             Some(ask) if data.is_empty() && bytes > 0 => Ok((ask, bytes)),
             _ => Err(bad()),
@@ -92,35 +95,43 @@ where
     }
 }
 
-/// Gives texts out as fast as they are taken. Whoever takes nothing for a while, or goes away, gets no more; that is logged
-/// before the stream ends, as a whole reading is.
+/// Gives texts out as fast as they are taken. Whoever takes nothing for a while, or goes away, gets no more; that is
+/// logged before the stream ends.
 pub(super) fn texts(core: &Arc<Core>, caller: Caller, purpose: String, parts: Vec<Reading>) -> Given<v1::OpenPiece> {
     let (to, pieces) = mpsc::channel(1);
     let core = Arc::clone(core);
     tokio::spawn(async move {
         for mut part in parts {
-            let (whole, broken) = give_part(&core, &mut part, &to).await;
-            let ended = core.end_reading(&caller, &part, &purpose, whole).await;
-            if let Some(fault) = broken.or(ended.err()) {
+            let may = |part: &Reading| core.may_read_on(&caller, part, &purpose);
+            let (whole, broken) = give_part(&core, &mut part, (&to, may)).await;
+            if whole {
+                continue;
+            }
+            let told = core.cut_off(&caller, &part, &purpose).await;
+            if let Some(fault) = broken.or(told.err()) {
                 let _told = taken(&to, Err(refuse(fault))).await;
-                return;
             }
-            if !whole {
-                return;
-            }
+            return;
         }
     });
     ReceiverStream::new(pieces)
 }
 
 /// Whether all of an envelope's texts were taken, and what broke.
-async fn give_part(core: &Core, part: &mut Reading, to: &To<v1::OpenPiece>) -> (bool, Option<Fault>) {
+async fn give_part(
+    core: &Core,
+    part: &mut Reading,
+    (to, may): (&To<v1::OpenPiece>, impl Fn(&Reading) -> bool),
+) -> (bool, Option<Fault>) {
     let head = v1::OpenPiece { head: Some(head(part)), portion: 0, data: Vec::new() };
     if !taken(to, Ok(head)).await {
         return (false, None);
     }
     let mut given = 0usize;
     loop {
+        if !may(part) {
+            return (false, Some(Fault::not_found()));
+        }
         let (text, data) = match core.read_on(part) {
             Ok(Some(piece)) => piece,
             Ok(None) => return (true, None),

@@ -8,6 +8,7 @@ use crate::config::{Profile, read_descriptor, read_genesis, write_charter, write
 use crate::domain::canon::Canon;
 use crate::domain::fault::Fault;
 use crate::domain::ids::AgencyId;
+use crate::domain::limits;
 use crate::domain::time::{Clock, Millis};
 use crate::ledger::{Act, Charter, Descriptor, Genesis, LEVEL, SignedGenesis};
 use crate::node::SystemClock;
@@ -241,6 +242,10 @@ pub(super) fn draw_up(
         .ok_or_else(|| Fault::usage("NO_FOUNDER", "no descriptor given"))?;
     let default = u16::try_from(founders.len() / 2 + 1).unwrap_or(u16::MAX).max(2);
     let voters = voters.unwrap_or_else(|| founders.iter().map(|d| d.agency.clone()).collect());
+    if voters.len() > limits::VOTERS {
+        let why = format!("{} voters are too many: each one makes every write wait for more", voters.len());
+        return Err(Fault::usage("BAD_GENESIS", why).hint(format!("name at most {} with --voters", limits::VOTERS)));
+    }
     let threshold = threshold.unwrap_or(default);
     let genesis = Genesis { federation, threshold, created: now, founders, voters, level: LEVEL };
     genesis.check()?;

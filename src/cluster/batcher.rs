@@ -83,7 +83,7 @@ impl Batcher {
         deadline: Instant,
         origin: Origin,
     ) -> Result<oneshot::Receiver<Result<BatchReply, ClusterError>>, ClusterError> {
-        let place = self.place(&of, batch.len()).ok_or(ClusterError::Overloaded)?;
+        let place = self.place(&of, batch.len().max(WAITING_BYTES / LINE)).ok_or(ClusterError::Overloaded)?;
         let (answer, outcome) = oneshot::channel();
         let job = Job { batch, of, deadline, answer, origin, _place: place };
         self.jobs.try_send(job).map_err(|e| match e {

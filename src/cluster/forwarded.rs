@@ -8,6 +8,7 @@ use super::types::Entry;
 use crate::domain::ids::NodeId;
 use crate::domain::limits;
 use crate::journal::{Place, Waiting};
+use crate::ledger::Worth;
 use std::sync::PoisonError;
 use std::time::Duration;
 use tokio::time::Instant;
@@ -33,25 +34,36 @@ impl Cluster {
         })?;
         self.writable()?;
         let _place = self.forwards(sender).ok_or(ClusterError::Overloaded)?;
-        let state = self.state();
-        if !batches.iter().all(|b| state.is_signed_by(b, sender)) {
+        let (state, applied) = (self.state(), self.applied());
+        let worths: Vec<Worth> = batches.iter().map(|b| state.worth(b, sender, applied)).collect();
+        if worths.contains(&Worth::Nothing) {
             return Err(ClusterError::Door("a forwarded batch is not its sender's own".into()));
         }
         let of = state.node_agency(sender);
-        // What is over the budget would be refused when it is applied, and is no room in the log worth. A short one may tell
-        // its node's clock, by which the minute ends.
+        // What is over the budget would be refused when it is applied, and is no room in the log worth. A short one, by itself,
+        // may tell its node's clock, by which the minute ends.
         let is_over = of.as_ref().is_some_and(|of| state.is_over_budget(of));
-        if is_over && batches.iter().any(|b| b.len() > CLOCK_BYTES) {
+        if is_over && (batches.len() > 1 || batches.iter().any(|b| b.len() > CLOCK_BYTES)) {
             return Err(ClusterError::Budget);
         }
         let deadline = Instant::now() + Duration::from_millis(left_ms.min(60_000));
         let mut waiting = Vec::with_capacity(batches.len());
-        for batch in batches {
-            waiting.push(self.batcher.push(batch, of.clone(), deadline, Origin::Forwarded)?);
+        for (batch, worth) in batches.into_iter().zip(worths) {
+            waiting.push(match worth {
+                Worth::Answer(reply) => Err(reply),
+                Worth::Room | Worth::Nothing => {
+                    Ok(self.batcher.push(batch, of.clone(), deadline, Origin::Forwarded)?)
+                }
+            });
         }
         let mut replies = Vec::with_capacity(waiting.len());
-        for outcome in waiting {
-            replies.push(outcome.await.map_err(|_| ClusterError::Unavailable(": the leader is stopping".into()))??);
+        for answer in waiting {
+            replies.push(match answer {
+                Err(known) => known,
+                Ok(outcome) => {
+                    outcome.await.map_err(|_| ClusterError::Unavailable(": the leader is stopping".into()))??
+                }
+            });
         }
         Ok(codec::message(|w| {
             w.list(replies.iter(), |w, r| {

@@ -5,7 +5,8 @@
 //! that their logs go knows all that was committed when it asked them. The voter signs over the number of the question, and
 //! the age is counted from the question by the asker's own clock: nobody else's counts, and an old answer is no answer.
 //!
-//! It is told, and nothing is closed by it. A node with no quorum around it goes on serving what it holds; how old that
+//! One of that majority may lie and say that its log ends before it does; with three voters, that alone makes another believe to
+//! be fresh while the liar and the third go on. It is told, and nothing is closed by it. A node with no quorum around it goes on serving what it holds; how old that
 //! may be is shown.
 
 use super::codec;

@@ -55,7 +55,9 @@ impl State {
             refuse(Refusal::Expired)
         } else {
             self.report_time(&agency, batch.time);
-            match self.spend(&agency, batch.commands.len(), bytes.len()) {
+            // A batch without commands takes an entry's place and a signature's time all the same.
+            let commands = batch.commands.len().max(usize::from(self.level() >= CONTENT));
+            match self.spend(&agency, commands, bytes.len()) {
                 Err(why) => refuse(why),
                 Ok(()) => {
                     let replies = batch.commands.iter().map(|c| self.command(index, batch.node, &agency, c)).collect();
@@ -70,12 +72,6 @@ impl State {
             node.content = is_kept.then_some(content);
         }
         reply
-    }
-
-    /// Whether these bytes are a batch that this node signed.
-    pub fn is_signed_by(&self, bytes: &[u8], node: NodeId) -> bool {
-        let Ok((batch, body, signature)) = SignedBatch::open(bytes, self.level()) else { return false };
-        batch.node == node && self.nodes.get(&node).is_some_and(|n| SignedBatch::signed_by(&n.key, body, &signature))
     }
 
     /// P4: an entry moves only its own agency's report, at most 10 min past the median; the ledger's time is
@@ -357,7 +353,8 @@ impl State {
         if self.guides.contains_key(&id) {
             return Ok(Done);
         }
-        if self.guides.len() >= limits::GUIDES {
+        let waiting = self.waiting.iter().filter(|w| matches!(w.act, Act::Guide(_))).count();
+        if self.guides.len().saturating_add(waiting) >= limits::GUIDES {
             return Err(Refusal::Invalid);
         }
         if self.defers() {
@@ -508,7 +505,11 @@ impl State {
             Some((_, suspended)) => *suspended = true,
             // Signatures of both officers may be on their way, or be brought again.
             None if state.barred.len() < limits::AUTHORITIES => _ = state.barred.insert(handle),
-            None => return Err(Refusal::Invalid),
+            None => {
+                // What was dropped above is dropped all the same.
+                self.settle();
+                return Err(Refusal::Invalid);
+            }
         }
         Ok(Done)
     }

@@ -8,13 +8,44 @@
 //! budget is half spent ([`State::wants_clock`]).
 
 use crate::domain::canon::{Canon, CanonError, Reader, Writer};
-use crate::domain::ids::AgencyId;
+use crate::domain::ids::{AgencyId, NodeId};
 use crate::domain::limits;
 use crate::domain::time::Millis;
 
-use super::batch::Refusal;
+use super::batch::{BatchReply, Refusal, SignedBatch, content_of};
 use super::level::BUDGETS;
 use super::state::State;
+
+/// What a leader does with a batch that another node hands it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Worth {
+    /// It goes into the log.
+    Room,
+    /// `apply` would answer this and change nothing: it is answered, and takes no room in anybody's log.
+    Answer(BatchReply),
+    /// It is not that node's own.
+    Nothing,
+}
+
+impl State {
+    /// Whether a batch that `sender` hands over is worth room in the log, when `applied` is the last entry applied here. What
+    /// comes under the number of another batch is: it is evidence (P3).
+    pub fn worth(&self, bytes: &[u8], sender: NodeId, applied: u64) -> Worth {
+        let Ok((batch, body, signature)) = SignedBatch::open(bytes, self.level()) else { return Worth::Nothing };
+        let signed_by = |n: &super::NodeState| SignedBatch::signed_by(&n.key, body, &signature);
+        let node = self.nodes.get(&sender).filter(|n| batch.node == sender && signed_by(n));
+        let Some(node) = node else { return Worth::Nothing };
+        let refuse = |why| Worth::Answer(BatchReply { index: applied, refused: Some(why), replies: Vec::new() });
+        let at = (batch.incarnation, batch.sequence);
+        match &node.reply {
+            Some(_) if at == node.last && node.content.is_some_and(|known| known != content_of(body)) => Worth::Room,
+            Some(reply) if at == node.last => Worth::Answer(reply.clone()),
+            _ if at <= node.last => refuse(Refusal::Replayed),
+            _ if batch.not_after <= applied => refuse(Refusal::Expired),
+            _ => Worth::Room,
+        }
+    }
+}
 
 const MINUTE_MS: u64 = 60_000;
 

@@ -83,6 +83,12 @@ impl State {
         if level < FIRST {
             return Err(Refusal::Invalid);
         }
+        // The same again, which a clock comes with, changes nothing; and from level 3 on nobody takes a word back, so that a node
+        // makes all others settle the state only as often as it learns something.
+        let known = self.supported(node);
+        if known == Some(level) || self.level() >= CONTENT && known > Some(level) {
+            return Ok(CommandReply::Done);
+        }
         self.levels.supports.insert(node, level);
         self.raise_level();
         self.settle();

@@ -126,3 +126,34 @@ fn l_contents_are_kept_from_their_level_on() {
     assert_eq!(s.apply_batch(4, &batch(&f, &f.police, 1, other.clone())).refused, None);
     assert_eq!(s.apply_batch(5, &batch(&f, &f.third, 1, other)).refused, Some(Refusal::Doubled));
 }
+
+/// A leader puts nothing into everybody's log that would change nothing; what is evidence goes there.
+#[test]
+fn what_changes_nothing_takes_no_room_in_the_log() {
+    let f = newest();
+    let mut s = State::genesis(&f.genesis).unwrap();
+    let anchor = |n| vec![Command::Anchor { checkpoint: [n; 32] }];
+    let of = |sequence, commands| batch(&f, &f.police, sequence, commands);
+    let worth = |s: &State, bytes: &[u8], applied| s.worth(bytes, f.police.node, applied);
+    assert_eq!(worth(&s, &of(2, anchor(1)), 0), Worth::Room);
+    let reply = s.apply_batch(1, &of(2, anchor(1)));
+    assert_eq!(worth(&s, &of(2, anchor(1)), 1), Worth::Answer(reply), "it is answered as it was");
+    let refused = |why| Worth::Answer(BatchReply { index: 1, refused: Some(why), replies: Vec::new() });
+    assert_eq!(worth(&s, &of(1, anchor(1)), 1), refused(Refusal::Replayed));
+    assert_eq!(worth(&s, &of(2, anchor(2)), 1), Worth::Room, "a number taken twice");
+    assert_eq!(s.worth(&of(3, anchor(3)), f.customs.node, 1), Worth::Nothing, "another node's");
+    let late = Worth::Answer(BatchReply { index: 200_000, refused: Some(Refusal::Expired), replies: Vec::new() });
+    assert_eq!(worth(&s, &of(3, anchor(3)), 200_000), late);
+}
+
+/// Whoever says again what it said, or less, makes nobody settle the state anew.
+#[test]
+fn l_a_word_on_levels_is_not_taken_back() {
+    let f = newest();
+    let mut s = State::genesis(&f.genesis).unwrap();
+    for (n, level) in (1..).zip([7, 7, 5]) {
+        s.apply_batch(n, &batch(&f, &f.police, n, vec![Command::Supports { level }]));
+        assert_eq!(s.supported(f.police.node), Some(7));
+    }
+    assert_eq!(State::decode(&s.encode()).unwrap().digest(), s.digest());
+}

@@ -355,13 +355,17 @@ impl State {
             node && (self.stands(agency) || self.members.approved.contains(&id))
         };
         let standing = seats.keys().filter(|a| self.stands(a)).count();
-        let size = (FEWEST..=limits::VOTERS).contains(&voters.len()) && standing * 2 > voters.len();
+        // A genesis may have more voters than an act makes: from there it goes on one by one.
+        let one_by_one = self.level() >= ONE_SEAT;
+        let most = if one_by_one { limits::VOTERS.max(self.members.approved.len()) } else { limits::VOTERS };
+        let size = (FEWEST..=most).contains(&voters.len()) || takes_back && one_by_one;
+        let size = size && standing * 2 > voters.len();
         let valid = size && seats.iter().all(seated);
         if !valid || !(self.members.is_settled() || takes_back) {
             return Err(Refusal::Invalid);
         }
         let subjects = self.seats_moved(&voters);
-        if subjects.len() > 1 && !takes_back && self.level() >= ONE_SEAT {
+        if subjects.len() > 1 && !takes_back && one_by_one {
             return Err(Refusal::Seats);
         }
         if !self.enough_of_the_whole(signed, act, &subjects)? {

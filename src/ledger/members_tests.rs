@@ -224,6 +224,25 @@ fn l_voters_change_by_one_agencys_seat_at_a_time() {
     }
 }
 
+/// What an act dropped before it was refused is dropped on every node alike, whoever was restarted since.
+#[test]
+fn l_what_is_refused_leaves_a_state_that_is_settled() {
+    let (police, ..) = founders();
+    let f = newest();
+    let s = State::genesis(&f.genesis).unwrap();
+    let mut l = Ledger { f, s, at: 0 };
+    let (handle, key) = (Handle::from_bytes([77; 16]), crate::seal::SigningKey::from_seed(&[77; 32]).unwrap().public());
+    let authority = Authority { handle, roles: [Role::Classifier].into(), key };
+    let register = Act::Register { agency: police.id.clone(), authority };
+    assert_eq!(l.act(&police, 0, &register, 0), CommandReply::Pending);
+    let full = (0..crate::domain::limits::AUTHORITIES as u128).map(|n| Handle::from_bytes((n << 64 | 1).to_be_bytes()));
+    l.s.agencies.get_mut(&police.id).unwrap().barred = full.collect();
+    l.s.settle();
+    let before = l.s.digest();
+    assert_eq!(l.act(&police, 1, &Act::Suspend { agency: police.id.clone(), handle }, 0), INVALID);
+    assert_ne!(l.s.digest(), before, "the registration waits no more");
+}
+
 /// A set that could not lead, or that names what does not stand, is approved by nobody.
 #[test]
 fn l_voters_are_nodes_of_agencies_that_stand() {

@@ -48,6 +48,7 @@ mod widening_tests;
 pub use act::{Act, SignedAct, act_hash};
 pub use apply::guide_id;
 pub use batch::{BatchReply, CommandReply, Refusal, SignedBatch};
+pub use budget::Worth;
 pub use charter::Charter;
 pub use command::Command;
 pub use genesis::{Authority, Descriptor, Genesis, NodeEntry, Place, SignedGenesis, node_id, origin_mark};

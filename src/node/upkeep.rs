@@ -97,7 +97,8 @@ fn pull(core: &Arc<Core>, peers: &Arc<dyn PeerVault>) {
         let (core, peers) = (Arc::clone(core), Arc::clone(peers));
         tokio::spawn(async move {
             let Some(turn) = core.vault.begin_pulling(&origin) else { return };
-            core.vault.pull(&turn, &core.state(), peers.as_ref(), core.clock.as_ref()).await;
+            let room = |bytes| core.disk.take(Work::Content, bytes).is_ok();
+            core.vault.pull(&turn, &core.state(), (peers.as_ref(), core.clock.as_ref()), &room).await;
         });
     }
 }

@@ -234,7 +234,9 @@ impl Indexes {
                 let may = unscored(Box::new(TermSetQuery::new(classes)));
                 Box::new(BooleanQuery::new(vec![(Occur::Must, found), (Occur::Must, may)]))
             };
-            let best = TopDocs::with_limit(limit).order_by_score();
+            // The engine makes room for as many as are asked for, however few there are.
+            let most = usize::try_from(searcher.num_docs()).unwrap_or(usize::MAX).clamp(1, limit);
+            let best = TopDocs::with_limit(most).order_by_score();
             let (best, count) = searcher.search(&filtered, &(best, Count))?;
             total += count;
             for (score, at) in best {

@@ -11,13 +11,11 @@ static DICTIONARY: LazyLock<Jieba> = LazyLock::new(Jieba::new);
 /// The words of two and more CJK characters, and the shorter ones within longer ones.
 pub(super) fn words(text: &str) -> Vec<String> {
     let text = normalise(text);
-    let mut neighbours = text.chars().zip(text.chars().skip(1));
-    if !neighbours.any(|(a, b)| is_cjk(a) && is_cjk(b)) {
-        return Vec::new();
-    }
+    // Each run by itself: what stands beside it, in another script, has no part in it.
+    let runs = text.split(|c| !is_cjk(c)).filter(|run| run.chars().nth(1).is_some());
     // Without the model for unknown words: it guesses, and what it guesses depends on what stands around.
-    let found = DICTIONARY.cut_for_search(&text, false);
-    found.into_iter().map(|t| t.word).filter(|w| is_word(w)).map(str::to_owned).collect()
+    let found = runs.flat_map(|run| DICTIONARY.cut_for_search(run, false));
+    found.map(|t| t.word).filter(|w| is_word(w)).map(str::to_owned).collect()
 }
 
 fn is_word(text: &str) -> bool {

@@ -82,6 +82,13 @@ impl Core {
         Ok(Caller { person: self.with_registered_roles(person), agency: self.agency.clone() })
     }
 
+    /// The same person as the directory has them now, for what goes on for a while.
+    pub(super) fn caller_now(&self, caller: &Caller) -> Result<Caller, Fault> {
+        let now = self.directory.by_name(&caller.person.name).filter(|p| !p.suspended);
+        let now = now.filter(|p| p.public_key == caller.person.public_key).ok_or_else(Fault::not_found)?;
+        Ok(Caller { person: self.with_registered_roles(now), agency: self.agency.clone() })
+    }
+
     /// Whoever signs acts does so in a role that two officers registered for the person's key on the ledger (P1). Without
     /// that, what the directory says of such a role counts for nothing: one officer alone writes the directory. An agency
     /// that is suspended keeps its officers: they see who read what, and shut people out.

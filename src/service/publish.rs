@@ -230,7 +230,7 @@ impl Core {
         target: Target,
         peers: Arc<dyn PeerVault>,
     ) -> Result<Published, Fault> {
-        self.disk.take(Work::Content, weight(&ask))?;
+        let bytes = weight(&ask);
         let state = self.state();
         let now = self.clock.now();
         let Patience { wait, wait_for, timeout } = ask.patience;
@@ -241,6 +241,8 @@ impl Core {
         };
         let labelled: Vec<_> = drafts.iter().map(|d| ((d.record, d.version), d.label.clone())).collect();
         let intents = self.intend(caller, &target, &labelled).await?;
+        // Room is promised to nobody who may not publish.
+        self.disk.take(Work::Content, bytes)?;
         let mut holders = Holders::default();
         let mut pushes = JoinSet::new();
         let mut commands = Vec::with_capacity(drafts.len());
@@ -516,7 +518,8 @@ fn spawn_pushes(
         let Some(push) = room.begin(node, bytes) else { continue };
         let (peers, object) = (Arc::clone(peers), Arc::clone(&object));
         pushes.spawn(async move {
-            let _turn = push.turn().await;
+            // Large ones have turns of their own ([`PeerVault::push`]), so that small ones do not wait behind them.
+            let _turn = if object.content.is_none() { Some(push.turn().await) } else { None };
             let outcome = peers.push(node, &object).await;
             (part, agency, outcome)
         });

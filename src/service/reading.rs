@@ -1,7 +1,8 @@
 //! Opening in pieces: an open like any other, of which no more than a piece of a text is in memory.
 //!
-//! Every envelope's intent is durable before the first byte of any leaves the vault, and its outcome before the answer ends.
-//! What was cut off by whoever reads, or by damage, is an access all the same and told as one.
+//! Every envelope's intent and outcome are durable before the first byte of any leaves the vault: whatever becomes of the node
+//! meanwhile, the originator learns of it. What was cut off by whoever reads, or by damage, is told besides. Whether the person
+//! may is asked anew before each piece.
 
 use super::core::Core;
 use super::door::{Act, Caller};
@@ -9,8 +10,8 @@ use super::records::{Showing, check_purpose};
 use crate::audit::{Object, Stage};
 use crate::domain::fault::{Fault, FaultKind};
 use crate::domain::ids::{AgencyId, RecordId};
-use crate::policy::Decision;
-use crate::vault::{Card, Disclosing, Piece};
+use crate::policy::{Decision, Resource};
+use crate::vault::{Card, Disclosing, Piece, is_covered};
 
 /// One envelope of a record that is being read.
 pub struct Reading {
@@ -27,7 +28,6 @@ pub struct Reading {
     /// Ledger index answered from.
     pub ledger_index: u64,
     request: [u8; 16],
-    decision: Decision,
     showing: Showing,
 }
 
@@ -97,9 +97,10 @@ impl Core {
         let held = self.load(card)?;
         let (version, origin) = (held.version(), held.label.originator.clone());
         let disclosing = self.vault.disclose_in_pieces(held, &receipt)?;
+        let _outcome = self.log(caller, &act, Stage::Outcome, &decision).await?;
         let (audit_seq, ledger_index) = (receipt.seq(), self.cluster.applied());
         let request = act.request;
-        Ok(Reading { record: of.0, version, origin, disclosing, audit_seq, ledger_index, request, decision, showing })
+        Ok(Reading { record: of.0, version, origin, disclosing, audit_seq, ledger_index, request, showing })
     }
 
     /// The next piece; None at the end.
@@ -113,11 +114,20 @@ impl Core {
         })
     }
 
-    /// Logs how the reading of one envelope ended: whole, or cut off somewhere.
+    /// Whether the person may still read it, as directory, agreements and policies are now.
+    pub fn may_read_on(&self, caller: &Caller, of: &Reading, purpose: &str) -> bool {
+        let Ok(caller) = self.caller_now(caller) else { return false };
+        let label = of.disclosing.label();
+        let covered = is_covered(label, of.disclosing.agreement(), &self.state(), (&self.agency, self.clock.now()));
+        let resource = Resource::Record { own: label.originator == self.agency, label: label.clone() };
+        self.decide(&caller, of.showing.action(), resource, purpose, covered).is_allow()
+    }
+
+    /// Logs that the reading of one envelope was cut off somewhere.
     ///
     /// # Errors
     /// A failed audit log.
-    pub async fn end_reading(&self, caller: &Caller, of: &Reading, purpose: &str, whole: bool) -> Result<(), Fault> {
+    pub async fn cut_off(&self, caller: &Caller, of: &Reading, purpose: &str) -> Result<(), Fault> {
         let act = Act {
             action: of.showing.action(),
             audit: of.showing.audit(),
@@ -128,7 +138,7 @@ impl Core {
             request: of.request,
         };
         let cut = Decision::Allow { policies: vec!["cut-off".into()] };
-        let _outcome = self.log(caller, &act, Stage::Outcome, if whole { &of.decision } else { &cut }).await?;
+        let _outcome = self.log(caller, &act, Stage::Outcome, &cut).await?;
         Ok(())
     }
 }

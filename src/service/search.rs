@@ -23,6 +23,8 @@ use std::sync::Arc;
 
 /// Most lines of one answer.
 pub const SEARCH_MOST: usize = 200;
+/// Most hits that may be passed over: whoever wants more narrows the query.
+const OFFSET_MOST: usize = 10_000;
 /// So many matches more than are shown are looked at: the index may be behind, and a newer version may not match.
 const SPARE: usize = 16;
 /// Most documents of one commit of the index: each commit costs files, syncs and later merges.
@@ -85,6 +87,9 @@ impl Core {
     /// Searches for a person. One intent names every record that is shown; originators are told of each snippet.
     pub async fn search(&self, caller: &Caller, ask: SearchAsk) -> Result<Found, Fault> {
         check_purpose(&ask.purpose)?;
+        if ask.offset > OFFSET_MOST {
+            return Err(Fault::usage("BAD_QUERY", "at most 10000 hits are passed over").hint("narrow the query"));
+        }
         let query = query(&ask)?;
         let overall = self.decide(caller, Action::RecordSearch, Resource::None, &ask.purpose, true);
         let state = self.state();

@@ -5,6 +5,7 @@ use super::holder::{Held, Vault};
 use super::large::ContentReader;
 use crate::audit::AuditReceipt;
 use crate::domain::canon::Canon;
+use crate::domain::ids::AgreementId;
 use crate::domain::label::Label;
 use crate::domain::limits;
 use crate::domain::record::Meta;
@@ -48,6 +49,11 @@ impl Disclosing {
     /// The label of its texts.
     pub fn label(&self) -> &Label {
         &self.held.label
+    }
+
+    /// The agreement under which it is here.
+    pub fn agreement(&self) -> Option<&AgreementId> {
+        self.held.agreement()
     }
 
     /// How many texts it has.

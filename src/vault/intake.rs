@@ -138,8 +138,15 @@ impl Index {
     }
 }
 
-/// The source of shred keys.
-type Source = Arc<Mutex<Box<dyn Entropy>>>;
+/// The source of shred keys; clones are the same one. It is held for as long as it takes to draw, and over no work of a disk.
+#[derive(Clone)]
+struct Source(Arc<Mutex<Box<dyn Entropy>>>);
+
+impl Entropy for Source {
+    fn fill(&mut self, out: &mut [u8]) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).fill(out);
+    }
+}
 
 /// The held objects of this node.
 #[derive(Clone)]
@@ -199,12 +206,12 @@ impl Intake {
         let large = Arc::new(LargeFiles::open(bodies.as_ref(), lanes, &index.files())?);
         let index = Arc::new(RwLock::new(index));
         let (meter, closed) = (journal.meter(), Arc::<AtomicBool>::default());
-        let entropy = Arc::new(Mutex::new(entropy));
+        let entropy = Source(Arc::new(Mutex::new(entropy)));
         let mut clerk = Clerk {
             journal,
             writer,
             bodies: Arc::clone(&bodies),
-            entropy: Arc::clone(&entropy),
+            entropy: entropy.clone(),
             index: Arc::clone(&index),
             closed: Arc::clone(&closed),
         };
@@ -317,8 +324,7 @@ impl Intake {
     /// # Errors
     /// [`VaultError::NotYet`] when as many are being written as may.
     pub(super) fn spool(&self, whose: Whose, bytes: usize) -> Result<Spool, VaultError> {
-        let mut entropy = self.entropy.lock().unwrap_or_else(PoisonError::into_inner);
-        self.large.begin(whose, bytes, &mut **entropy)
+        self.large.begin(whose, bytes, &mut self.entropy.clone())
     }
 
     /// Removes the ciphertexts of copies of a version that lie apart and are not of what the ledger committed: nobody will read
@@ -444,15 +450,27 @@ impl Clerk {
         if before.stand != Stand::Waiting || matches!(stand, Stand::Waiting | Stand::PartOf(..)) {
             return Err(VaultError::Decided);
         }
-        // What was turned down is read by nobody any more: its frame names no file, which goes when that is durable.
-        let apart = entry.apart.filter(|_| stand != Stand::Rejected);
-        let decided = Entry { proposal: Some(Proposal { author: before.author, stand }), apart, ..entry };
-        self.journal.append_blocking(vec![write_frame(&key, &decided)])?;
-        let left = {
+        // What was turned down is read by nobody any more, its lower parts too: their frames name no file, which goes when that
+        // is durable.
+        let rejected = stand == Stand::Rejected;
+        let apart = entry.apart.filter(|_| !rejected);
+        let mut decided =
+            vec![(key, Entry { proposal: Some(Proposal { author: before.author, stand }), apart, ..entry })];
+        if rejected {
+            let index = self.index.read().unwrap_or_else(PoisonError::into_inner);
+            let all = parts.iter().flat_map(|part| index.by_version.range((*part, 0)..=(*part, u32::MAX)));
+            let of_it = |e: &&Entry| {
+                let stand = e.proposal.as_ref().map(|p| &p.stand);
+                e.apart.is_some() && matches!(stand, Some(Stand::PartOf(whole, of)) if (*whole, *of) == key)
+            };
+            let lower = all.flat_map(|(k, entries)| entries.iter().filter(of_it).map(|e| (*k, e.clone())));
+            decided.extend(lower.map(|(k, e)| (k, Entry { apart: None, ..e })));
+        }
+        self.journal.append_blocking(decided.iter().map(|(k, e)| write_frame(k, e)).collect())?;
+        let left: Vec<u32> = {
             let mut index = self.index.write().unwrap_or_else(PoisonError::into_inner);
-            let left = index.add(key, decided);
             index.arrivals.extend(parts);
-            left
+            decided.into_iter().flat_map(|(k, e)| index.add(k, e)).collect()
         };
         left.into_iter().for_each(|file| remove(self.bodies.as_ref(), file));
         Ok(())
@@ -466,10 +484,7 @@ impl Clerk {
         }
         let blobs: Vec<&[u8]> = queued.iter().map(|q| q.blob.as_slice()).collect();
         let keys: Vec<&[u8; 32]> = queued.iter().filter_map(|q| q.take.apart.as_ref()).map(Spooled::key).collect();
-        let (places, slots) = {
-            let mut entropy = self.entropy.lock().unwrap_or_else(PoisonError::into_inner);
-            self.writer.write(&blobs, &keys, &mut **entropy)?
-        };
+        let (places, slots) = self.writer.write(&blobs, &keys, &mut self.entropy)?;
         let mut slots = slots.into_iter();
         let mut entries = Vec::with_capacity(queued.len());
         for (t, place) in queued.iter_mut().map(|q| &mut q.take).zip(places) {

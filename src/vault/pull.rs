@@ -21,6 +21,12 @@ const RETRY_MS: u64 = 30_000;
 /// Objects of one origin in one go; what is left is due at once again.
 const ROUND: usize = 64;
 
+/// About what a frame, keys and the parts beside a ciphertext take.
+const PARTS_BYTES: usize = 8 << 10;
+
+/// Whether the disk has room for so many bytes.
+pub type Room<'a> = &'a (dyn Fn(u64) -> bool + Sync);
+
 /// An origin whose objects are being pulled; let go when dropped.
 pub struct Pulling<'a> {
     vault: &'a Vault,
@@ -49,11 +55,18 @@ impl Vault {
 
     /// Pulls what is due of an origin, the longest waiting first, and before it what was passed over: one object whose
     /// question is never answered keeps none behind it. Returns how many objects arrived.
-    pub async fn pull(&self, of: &Pulling<'_>, state: &State, peers: &dyn PeerVault, clock: &dyn Clock) -> usize {
+    pub async fn pull(
+        &self,
+        of: &Pulling<'_>,
+        state: &State,
+        (peers, clock): (&dyn PeerVault, &dyn Clock),
+        room: Room<'_>,
+    ) -> usize {
         let (mut arrived, mut silent) = (0, BTreeSet::new());
         for ((record, version), wanted) in self.due_of(&of.origin, clock.steady()) {
             let passed_over = state.nodes().any(|(id, n)| n.agency == of.origin && silent.contains(id));
-            let outcome = self.pull_one(state, peers, (record, version), &wanted, &mut silent, clock.now()).await;
+            let outcome =
+                self.pull_one(state, (peers, room), (record, version), &wanted, &mut silent, clock.now()).await;
             let Err(reason) = outcome else {
                 arrived += 1;
                 continue;
@@ -83,7 +96,7 @@ impl Vault {
     async fn pull_one(
         &self,
         state: &State,
-        peers: &dyn PeerVault,
+        (peers, room): (&dyn PeerVault, Room<'_>),
         (record, version): (RecordId, u32),
         wanted: &Wanted,
         silent: &mut BTreeSet<NodeId>,
@@ -112,6 +125,9 @@ impl Vault {
                             reason.push_str(&format!("{}: sent another object; ", n.agency));
                             continue;
                         }
+                        Ok(object) if !room(bytes_of(&object)) => {
+                            return Err("there is no room for it on the disk; it is pulled when there is".to_owned());
+                        }
                         Ok(object) => {
                             let hash = object.envelope.hash();
                             header_hash = Some(hash);
@@ -135,6 +151,12 @@ impl Vault {
         }
         Err(reason)
     }
+}
+
+/// About what an object takes on the disk.
+fn bytes_of(object: &SealedObject) -> u64 {
+    let bytes = object.envelope.ciphertext_bytes().saturating_add(PARTS_BYTES);
+    u64::try_from(bytes).unwrap_or(u64::MAX)
 }
 
 fn refusal(wanted: &Wanted, header_hash: Option<[u8; 32]>, error: &VaultError, now: Millis) -> Option<Refusal> {

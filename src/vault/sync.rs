@@ -22,6 +22,8 @@ use std::sync::PoisonError;
 const GRACE_MS: u64 = 1_000;
 /// Objects of one origin that wait here for their commitment; more are told to come later.
 const ASIDE: usize = 4_096;
+/// And the bytes of their content.
+const ASIDE_BYTES: u64 = 1 << 30;
 /// Copies of one version with different commitments, before it is known which one counts.
 const COPIES: usize = 8;
 
@@ -91,7 +93,7 @@ pub(super) struct SyncState {
     pub(super) spoilt: Vec<(RecordId, u32)>,
     pub(super) refused: Refusals,
     /// Taken in since the start and not on the ledger yet, by origin.
-    aside: BTreeMap<AgencyId, BTreeSet<(RecordId, u32)>>,
+    aside: BTreeMap<AgencyId, BTreeMap<(RecordId, u32), u64>>,
     /// Copies without a commitment that are being written at this moment.
     taking: BTreeMap<(RecordId, u32), usize>,
     /// Origins whose missing objects are being pulled.
@@ -154,7 +156,7 @@ impl Vault {
             .map(|(k, w)| (*k, w.origin.clone()))
             .collect();
         for waiting in sync.aside.values_mut() {
-            waiting.retain(|(r, v)| committed(state, r, *v).is_none());
+            waiting.retain(|(r, v), _| committed(state, r, *v).is_none());
         }
         for (key, origin) in arrived {
             sync.wanted.remove(&key);
@@ -324,12 +326,20 @@ impl Vault {
             (true, None) => return Err(VaultError::Rule("its content did not come with it")),
         };
         let header = object.envelope.header();
-        let aside = || self.put_aside(&header.originator, (header.id, header.version));
+        let bytes = object.envelope.ciphertext_bytes() as u64;
+        let aside = || self.put_aside(&header.originator, (header.id, header.version), bytes);
         let _aside = waits.then(aside).transpose()?;
         self.cards.note(object.grant.commitment(), &opened.body);
         let pull_checks = opened.body.pull_checks.clone();
         let take = Take { object, pull_checks, request: None, content: None, proposal: None, apart, at: now };
         self.intake.take(take).await
+    }
+
+    /// Whether this very object is here.
+    pub fn has(&self, object: &SealedObject) -> bool {
+        let header = object.envelope.header();
+        let same = |e: &Entry| e.commitment == object.envelope.commitment() && e.grant == object.grant.commitment();
+        self.intake.entries(&header.id, header.version).iter().any(same)
     }
 
     /// What needs no content to be checked; None when the object is here already.
@@ -343,9 +353,7 @@ impl Vault {
         if refused_before {
             return Err(VaultError::Rule("its content was refused before"));
         }
-        let entries = self.intake.entries(&header.id, header.version);
-        let same = |e: &Entry| e.commitment == object.envelope.commitment() && e.grant == object.grant.commitment();
-        if entries.iter().any(same) {
+        if self.has(object) {
             return Ok(None);
         }
         let opened = rules::open(&self.keys, state, object)?;
@@ -371,17 +379,20 @@ impl Vault {
 
     /// Counts an object that waits for its commitment. What no commitment comes for stays on the disk, so it is bounded,
     /// however many come at once.
-    fn put_aside(&self, origin: &AgencyId, key: (RecordId, u32)) -> Result<Aside<'_>, VaultError> {
+    fn put_aside(&self, origin: &AgencyId, key: (RecordId, u32), bytes: u64) -> Result<Aside<'_>, VaultError> {
         let mut sync = self.sync.lock().unwrap_or_else(PoisonError::into_inner);
         let sync = &mut *sync;
         let waiting = sync.aside.entry(origin.clone()).or_default();
         // One that is written meanwhile counts as both rather than as none.
         let taking = sync.taking.get(&key).copied().unwrap_or(0);
         let copies = self.intake.entries(&key.0, key.1).len();
-        if copies.saturating_add(taking) >= COPIES || waiting.len() >= ASIDE && !waiting.contains(&key) {
+        let held = waiting.values().fold(bytes, |all, one| all.saturating_add(*one));
+        let full = waiting.len() >= ASIDE && !waiting.contains_key(&key) || held > ASIDE_BYTES;
+        if full || copies.saturating_add(taking) >= COPIES {
             return Err(VaultError::NotYet("too much of its originator waits for a commitment"));
         }
-        waiting.insert(key);
+        let all = waiting.entry(key).or_default();
+        *all = all.saturating_add(bytes);
         sync.taking.insert(key, taking + 1);
         Ok(Aside { vault: self, key })
     }

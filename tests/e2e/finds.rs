@@ -123,6 +123,8 @@ fn texts_are_found_by_whoever_may_see_them() {
         (titles(&search("customs-analyst", "abc123")) == ["note"]).then_some(())
     });
     assert_eq!(titles(&search("customs-analyst", "origin:customs 规定")), [""; 0]);
+    let far = ["record", "search", "规定", "--purpose", "CASE-7", "--offset", "4000000000"];
+    assert_eq!(demo.run("customs-analyst", &far).code, 2, "nothing is made ready for so many");
 
     // The originator learns of the snippet.
     let record = hits.lines[0]["record"].as_str().unwrap().to_owned();

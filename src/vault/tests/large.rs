@@ -134,7 +134,7 @@ impl PeerVault for Holder<'_> {
 fn pull(t: &Two, after_ms: u64) -> usize {
     let turn = t.customs.vault.begin_pulling(&t.police.id).unwrap();
     let at = At(NOW.plus_ms(after_ms));
-    block(t.customs.vault.pull(&turn, &t.state, &Holder(&t.police, &t.state), &at))
+    block(t.customs.vault.pull(&turn, &t.state, (&Holder(&t.police, &t.state), &at), &|_| true))
 }
 
 #[test]

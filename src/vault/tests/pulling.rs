@@ -124,7 +124,7 @@ fn owed() -> Two {
 
 fn pull(t: &Two, wire: &Wire<'_>, after_ms: u64) -> usize {
     let turn = t.customs.vault.begin_pulling(&t.police.id).unwrap();
-    block(t.customs.vault.pull(&turn, &t.state, wire, &At(NOW.plus_ms(after_ms))))
+    block(t.customs.vault.pull(&turn, &t.state, (wire, &At(NOW.plus_ms(after_ms))), &|_| true))
 }
 
 /// An origin that owes much and does not answer holds up nobody else's objects, and is asked once in a go.
@@ -144,6 +144,27 @@ fn a_silent_origin_holds_up_nobody() {
     assert_eq!(wire.asked(), 1, "the other two did not wait for it again");
     pull(&t, &wire, 2_000);
     assert_eq!(pull(&t, &wire, 9_000), 3);
+}
+
+/// What there is no room for is not taken in, and nobody is blamed; it comes when there is.
+#[test]
+fn what_has_no_room_is_pulled_when_there_is() {
+    let t = owed();
+    let wire = Wire { police: &t.police, state: &t.state, silent: Box::new(|_, _| false), asked: Default::default() };
+    let left = std::sync::atomic::AtomicU64::new(2);
+    let one_less = |n: u64| n.checked_sub(1);
+    let room = |bytes: u64| {
+        assert!(bytes > 0);
+        let relaxed = std::sync::atomic::Ordering::Relaxed;
+        left.fetch_update(relaxed, relaxed, one_less).is_ok()
+    };
+    let turn = t.customs.vault.begin_pulling(&t.police.id).unwrap();
+    let at = At(NOW.plus_ms(1_000));
+    assert_eq!(block(t.customs.vault.pull(&turn, &t.state, (&wire, &at), &room)), 2);
+    drop(turn);
+    assert!(t.customs.vault.refusals().is_empty());
+    t.customs.vault.scan(&t.state, NOW, NOW);
+    assert_eq!(pull(&t, &wire, 9_000), 1);
 }
 
 /// One object whose question is never answered keeps none behind it.
@@ -186,7 +207,7 @@ fn a_clock_that_jumps_delays_no_pull() {
         let steady = NOW.plus_ms(9_000);
         assert_eq!(vault.due(steady), std::slice::from_ref(&t.police.id), "at {now:?}");
         let turn = vault.begin_pulling(&t.police.id).unwrap();
-        assert_eq!(block(vault.pull(&turn, &t.state, &wire, &Jumped { now, steady })), 3);
+        assert_eq!(block(vault.pull(&turn, &t.state, (&wire, &Jumped { now, steady }), &|_| true)), 3);
     }
 }
 
