@@ -56,6 +56,8 @@ pub(super) struct Change {
     step: Step,
     /// When it is tried next.
     next: u64,
+    /// The furthest entry that anybody was seen to have applied: whoever is behind it says nothing of what is done.
+    seen: u64,
 }
 
 /// An act, the version that its officers saw, and who they are: agency and number.
@@ -146,7 +148,7 @@ impl World {
         };
         self.sites.push(Site::new(member, &self.dice, Part::Outside));
         let next = self.tick + 100 + self.dice.below(1_200);
-        self.change = Some(Change { coming, comes, goes, step: Step::LetIn, next });
+        self.change = Some(Change { coming, comes, goes, step: Step::LetIn, next, seen: 0 });
         // Some do not wait until they are let in.
         if self.dice.one_in(2) {
             self.start_again(comes);
@@ -162,7 +164,9 @@ impl World {
             self.take_down(n, Down::Killed);
             (self.sites[n].back, self.sites[n].part) = (None, Part::Gone);
         }
-        if let Some(state) = self.newest().map(|up| up.core.state()) {
+        let newest = self.newest().map(|up| (up.core.cluster.applied(), up.core.state()));
+        if let Some((at, state)) = newest.filter(|(at, _)| *at >= change.seen) {
+            change.seen = at;
             if let Some(next) = change.after(&self.sites, &state) {
                 self.net.tell(format_args!("{:?} is done", change.step));
                 self.take_note(&change);

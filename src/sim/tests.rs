@@ -51,9 +51,10 @@ fn history(world: &mut World) -> Result<(), String> {
     world.ask_at_the_end()
 }
 
-/// The end of a trace, for a failure.
+/// The end of a trace, for a failure: 60 lines, or as many as `HUFU_SIM_TRACE` says.
 fn end_of(trace: &[String]) -> String {
-    let from = trace.len().saturating_sub(60);
+    let lines = std::env::var("HUFU_SIM_TRACE").ok().and_then(|n| n.parse().ok()).unwrap_or(60);
+    let from = trace.len().saturating_sub(lines);
     trace[from..].iter().fold(String::new(), |mut all, line| {
         let _ = writeln!(all, "{line}");
         all
