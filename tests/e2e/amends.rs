@@ -83,7 +83,8 @@ fn an_amendment_is_the_next_version_for_the_same_readers() {
         let refused = demo.run("police-analyst", &args);
         assert!(refused.code == 2 && refused.stderr.contains(reason), "{args:?}: {}", refused.stderr);
     }
-    let above = amend(&demo, "police-chief", &record, &["--portion", &format!("{mid}:top-secret")]);
+    let both = [format!("{mid}:top-secret"), format!("{mid}:internal")];
+    let above = amend(&demo, "police-chief", &record, &["--portion", &both[0], "--portion", &both[1]]);
     assert!(above.code == 2 && above.stderr.contains("PORTION_ABOVE_RECORD"), "{}", above.stderr);
 
     // One that leaves the tear-line out would leave it published.
