@@ -1,8 +1,8 @@
 //! Who takes part: admission, nodes, voters (P2), named for column L of `docs/rules.md`.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "test")]
 
-use super::fixture::{Agency, Federation, federation, newcomer, newest, second_node, suspended};
-use super::tests::{batch, signed};
+use super::fixture::{Agency, federation, newcomer, newest, second_node, suspended};
+use super::tests::{Ledger, batch, signed};
 use super::*;
 use crate::domain::canon::{Canon, Reader};
 use crate::domain::ids::{AgencyId, Handle, NodeId};
@@ -12,34 +12,6 @@ use std::collections::{BTreeMap, BTreeSet};
 const INVALID: CommandReply = CommandReply::Refused(Refusal::Invalid);
 const NO_AUTHORITY: CommandReply = CommandReply::Refused(Refusal::NoAuthority);
 const CONFLICT: CommandReply = CommandReply::Refused(Refusal::VersionConflict);
-
-/// A state with what it takes to put acts on it: police's node brings them.
-struct Ledger {
-    f: Federation,
-    s: State,
-    at: u64,
-}
-
-impl Ledger {
-    fn new() -> Ledger {
-        let f = federation();
-        let s = State::genesis(&f.genesis).unwrap();
-        Ledger { f, s, at: 0 }
-    }
-
-    fn apply(&mut self, commands: Vec<Command>) -> Vec<CommandReply> {
-        self.at += 1;
-        let replies = self.s.apply_batch(self.at, &batch(&self.f, &self.f.police, self.at, commands)).replies;
-        let read = State::decode(&self.s.encode()).unwrap();
-        assert_eq!((read.digest(), read.encode()), (self.s.digest(), self.s.encode()), "what is made can be read");
-        replies
-    }
-
-    fn act(&mut self, by: &Agency, officer: usize, act: &Act, expected: u32) -> CommandReply {
-        let command = signed(&self.f, by, officer, act, expected);
-        self.apply(vec![command])[0]
-    }
-}
 
 /// The founders, so that a test may hold them while the ledger changes.
 fn founders() -> (Agency, Agency, Agency) {
@@ -53,7 +25,7 @@ fn seats(of: &[(&AgencyId, &str)]) -> Act {
 
 #[test]
 fn l_an_agency_is_admitted_by_officers_of_enough_others() {
-    let (mut l, (police, customs, _)) = (Ledger::new(), founders());
+    let (mut l, (police, customs, _)) = (Ledger::of(federation()), founders());
     let (new, descriptor) = newcomer();
     let admit = Act::Admit(Box::new(descriptor.clone()));
     assert_eq!(l.act(&new, 0, &admit, 0), NO_AUTHORITY, "it has no voice in its own admission");
@@ -77,7 +49,7 @@ fn l_an_agency_is_admitted_by_officers_of_enough_others() {
 /// Nothing of a newcomer may be somebody else's: not a key of a node, an officer or a removed node, nor a federation.
 #[test]
 fn l_an_admission_takes_nothing_from_anybody() {
-    let (mut l, (police, customs, _)) = (Ledger::new(), founders());
+    let (mut l, (police, customs, _)) = (Ledger::of(federation()), founders());
     let (_, good) = newcomer();
     let second = second_node(&police.id, 180);
     let add = Act::AddNode { agency: police.id.clone(), node: second.1.clone(), place: None };
@@ -101,7 +73,7 @@ fn l_an_admission_takes_nothing_from_anybody() {
 
 #[test]
 fn l_a_removed_node_never_comes_back() {
-    let (mut l, (police, customs, third)) = (Ledger::new(), founders());
+    let (mut l, (police, customs, third)) = (Ledger::of(federation()), founders());
     let (id, entry, key) = second_node(&police.id, 180);
     let add = |entry: &NodeEntry| Act::AddNode { agency: police.id.clone(), node: entry.clone(), place: None };
     assert_eq!(l.act(&customs, 0, &add(&entry), 0), NO_AUTHORITY, "an agency's nodes are its own matter");
@@ -138,7 +110,7 @@ fn l_a_removed_node_never_comes_back() {
 /// room from those who must remove a node.
 #[test]
 fn l_an_agency_uses_up_its_own_numbers_alone() {
-    let (mut l, (police, customs, third)) = (Ledger::new(), founders());
+    let (mut l, (police, customs, third)) = (Ledger::of(federation()), founders());
     let added = |n: usize| {
         let mut seed = [7; 32];
         seed[0] = n as u8;
@@ -164,7 +136,7 @@ fn l_an_agency_uses_up_its_own_numbers_alone() {
 
 #[test]
 fn l_voters_change_one_set_at_a_time() {
-    let (mut l, (police, customs, third)) = (Ledger::new(), founders());
+    let (mut l, (police, customs, third)) = (Ledger::of(federation()), founders());
     let two: BTreeSet<NodeId> = [police.node, customs.node].into();
     let three: BTreeSet<NodeId> = [police.node, customs.node, third.node].into();
     let both = seats(&[(&police.id, "1"), (&customs.id, "1")]);
@@ -207,8 +179,7 @@ fn l_voters_change_one_set_at_a_time() {
 fn l_voters_change_by_one_agencys_seat_at_a_time() {
     let (police, customs, third) = founders();
     for (f, reply) in [(federation(), CommandReply::Pending), (newest(), CommandReply::Refused(Refusal::Seats))] {
-        let s = State::genesis(&f.genesis).unwrap();
-        let mut l = Ledger { f, s, at: 0 };
+        let mut l = Ledger::of(f);
         if l.s.voters().contains(&third.node) {
             let both = seats(&[(&police.id, "1"), (&customs.id, "1")]);
             assert_eq!(l.act(&police, 0, &both, 1), CommandReply::Pending, "one seat");
@@ -228,9 +199,7 @@ fn l_voters_change_by_one_agencys_seat_at_a_time() {
 #[test]
 fn l_what_is_refused_leaves_a_state_that_is_settled() {
     let (police, ..) = founders();
-    let f = newest();
-    let s = State::genesis(&f.genesis).unwrap();
-    let mut l = Ledger { f, s, at: 0 };
+    let mut l = Ledger::of(newest());
     let (handle, key) = (Handle::from_bytes([77; 16]), crate::seal::SigningKey::from_seed(&[77; 32]).unwrap().public());
     let authority = Authority { handle, roles: [Role::Classifier].into(), key };
     let register = Act::Register { agency: police.id.clone(), authority };
@@ -246,7 +215,7 @@ fn l_what_is_refused_leaves_a_state_that_is_settled() {
 /// A set that could not lead, or that names what does not stand, is approved by nobody.
 #[test]
 fn l_voters_are_nodes_of_agencies_that_stand() {
-    let (mut l, (police, customs, third)) = (Ledger::new(), founders());
+    let (mut l, (police, customs, third)) = (Ledger::of(federation()), founders());
     let bad = [
         seats(&[(&police.id, "1")]),
         seats(&[(&police.id, "1"), (&customs.id, "2")]),
@@ -270,7 +239,7 @@ fn l_voters_are_nodes_of_agencies_that_stand() {
 /// The time of an agency that votes from now on begins where the ledger's is, and starts nothing anew (P4).
 #[test]
 fn l_a_new_voter_does_not_start_the_clock_anew() {
-    let (mut l, (police, customs, third)) = (Ledger::new(), founders());
+    let (mut l, (police, customs, third)) = (Ledger::of(federation()), founders());
     let at = |a: &Agency, sequence, time| {
         let federation = "test".parse().unwrap();
         let time = crate::domain::time::Millis(time);
@@ -301,7 +270,7 @@ fn l_a_new_voter_does_not_start_the_clock_anew() {
 /// What nobody changed is written as before members could change, and so has the digest of before.
 #[test]
 fn what_the_genesis_founded_keeps_its_form() {
-    let mut l = Ledger::new();
+    let mut l = Ledger::of(federation());
     assert!(Reader::new(&l.s.encode(), "hufu.state", 2).is_ok());
     let digest = l.s.digest();
     l.s.take_voters(vec![l.s.voters()]);

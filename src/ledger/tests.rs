@@ -25,6 +25,37 @@ pub(super) fn batch(f: &Federation, a: &Agency, sequence: u64, commands: Vec<Com
     super::fixture::batch(f, a, (1, sequence), commands)
 }
 
+/// A state with what it takes to put acts on it: police's node brings them.
+pub(super) struct Ledger {
+    pub(super) f: Federation,
+    pub(super) s: State,
+    pub(super) at: u64,
+}
+
+impl Ledger {
+    pub(super) fn of(f: Federation) -> Ledger {
+        let s = State::genesis(&f.genesis).unwrap();
+        Ledger { f, s, at: 0 }
+    }
+
+    pub(super) fn apply(&mut self, commands: Vec<Command>) -> Vec<CommandReply> {
+        self.at += 1;
+        let replies = self.s.apply_batch(self.at, &batch(&self.f, &self.f.police, self.at, commands)).replies;
+        let read = State::decode(&self.s.encode()).unwrap();
+        assert_eq!((read.digest(), read.encode()), (self.s.digest(), self.s.encode()), "what is made can be read");
+        replies
+    }
+
+    pub(super) fn one(&mut self, command: Command) -> CommandReply {
+        self.apply(vec![command])[0]
+    }
+
+    pub(super) fn act(&mut self, by: &Agency, officer: usize, act: &Act, expected: u32) -> CommandReply {
+        let command = signed(&self.f, by, officer, act, expected);
+        self.one(command)
+    }
+}
+
 fn commit(f: &Federation, a: &Agency, seed: u8, version: u32) -> Command {
     let record = RecordId::new(Millis(5), origin_mark(&f.id, &a.id), &mut Count(seed));
     Command::Commit {

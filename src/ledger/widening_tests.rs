@@ -1,8 +1,8 @@
 //! What widens waits for a certificate, what narrows does not (P7), named for column L of `docs/rules.md`.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "test")]
 
-use super::fixture::{Agency, Federation, certificate, certifying, newcomer, second_node};
-use super::tests::{batch, signed, terms};
+use super::fixture::{certificate, certifying, newcomer, second_node};
+use super::tests::{Ledger, batch, signed, terms};
 use super::*;
 use crate::domain::agreement::Guide;
 use crate::domain::canon::Canon;
@@ -17,42 +17,16 @@ const UNKNOWN: CommandReply = CommandReply::Refused(Refusal::Unknown);
 const UNSIGNED: CommandReply = CommandReply::Refused(Refusal::BadSignature);
 use CommandReply::{Done, Pending, Waiting};
 
-/// A state with what it takes to put acts on it: police's node brings them.
-struct Ledger {
-    f: Federation,
-    s: State,
-    at: u64,
-}
-
 impl Ledger {
-    fn new() -> Ledger {
-        let f = certifying();
-        let s = State::genesis(&f.genesis).unwrap();
-        Ledger { f, s, at: 0 }
-    }
-
-    fn apply(&mut self, command: Command) -> CommandReply {
-        self.at += 1;
-        let reply = self.s.apply_batch(self.at, &batch(&self.f, &self.f.police, self.at, vec![command])).replies[0];
-        let read = State::decode(&self.s.encode()).unwrap();
-        assert_eq!((read.digest(), read.encode()), (self.s.digest(), self.s.encode()), "what is made can be read");
-        reply
-    }
-
-    fn act(&mut self, by: &Agency, officer: usize, act: &Act, expected: u32) -> CommandReply {
-        let command = signed(&self.f, by, officer, act, expected);
-        self.apply(command)
-    }
-
     /// An entry in which nothing happens to what waits.
     fn pass(&mut self) {
-        assert_eq!(self.apply(Command::Anchor { checkpoint: [1; 32] }), Done);
+        assert_eq!(self.one(Command::Anchor { checkpoint: [1; 32] }), Done);
     }
 
     /// The voters certify what is there, and the next entry brings it.
     fn certify(&mut self) -> CommandReply {
         let command = certificate(&self.f, (self.at, self.s.digest()));
-        self.apply(command)
+        self.one(command)
     }
 
     fn both(&mut self, act: &Act, expected: u32) -> CommandReply {
@@ -68,7 +42,7 @@ impl Ledger {
 
 #[test]
 fn l_an_agreement_takes_force_at_the_entry_that_certifies_it() {
-    let mut l = Ledger::new();
+    let mut l = Ledger::of(certifying());
     let act = Act::Agreement(terms());
     assert_eq!(l.s.certificate_wanted(0), None);
     assert_eq!(l.both(&act, 0), Waiting);
@@ -79,13 +53,13 @@ fn l_an_agreement_takes_force_at_the_entry_that_certifies_it() {
     assert_eq!((l.s.waiting().count(), l.s.certificate_wanted(l.at)), (1, Some(2)), "what is remembered is asked for");
     let seen = l.s.digest_seen(2).unwrap();
     let brought = certificate(&l.f, (2, seen));
-    assert_eq!(l.apply(brought.clone()), Done);
+    assert_eq!(l.one(brought.clone()), Done);
     assert_eq!(l.in_force(), Some(4));
     let id = terms().id;
     assert!(l.s.agreements_at(&id, 3, Millis(0)).is_empty() && l.s.agreements_at(&id, 4, Millis(0)).len() == 1);
     assert!(l.s.waiting().next().is_none() && l.s.is_open(&act, 0));
     assert_eq!(l.act(&customs, 1, &act, 0), Done);
-    assert_eq!(l.apply(brought), UNKNOWN, "nothing waits for it any more");
+    assert_eq!(l.one(brought), UNKNOWN, "nothing waits for it any more");
     // Its end is in force at first sight.
     let end = Act::EndAgreement { id, reason: "over".into() };
     assert_eq!(l.act(&customs, 0, &end, 1), Done);
@@ -96,14 +70,14 @@ fn l_an_agreement_takes_force_at_the_entry_that_certifies_it() {
 /// nor does one of an index that this log does not remember, or of fewer than a majority.
 #[test]
 fn l_a_certificate_of_another_state_opens_nothing() {
-    let mut l = Ledger::new();
+    let mut l = Ledger::of(certifying());
     assert_eq!(l.both(&Act::Agreement(terms()), 0), Waiting);
     let elsewhere = certificate(&l.f, (l.at, [9; 32]));
-    assert_eq!(l.apply(elsewhere), UNKNOWN);
+    assert_eq!(l.one(elsewhere), UNKNOWN);
     assert_eq!(l.certify(), UNKNOWN, "the digest of before is the one that is remembered");
     let of = (2, l.s.digest_seen(2).unwrap());
     let Command::Certified { index, digest, signatures } = certificate(&l.f, of) else { unreachable!() };
-    let mut with = |signatures: Vec<(NodeId, Signature)>| l.apply(Command::Certified { index, digest, signatures });
+    let mut with = |signatures: Vec<(NodeId, Signature)>| l.one(Command::Certified { index, digest, signatures });
     let third = certifying().third;
     let words = attested(&certifying().id, index, &digest);
     let stranger = (third.node, third.node_key.sign(ATTESTATION, &words));
@@ -120,7 +94,7 @@ fn l_a_certificate_of_another_state_opens_nothing() {
 /// Whoever lags, or started anew, brings the certificate of what it remembers, whatever came since.
 #[test]
 fn l_what_waits_remembers_the_state_that_it_is_certified_in() {
-    let mut l = Ledger::new();
+    let mut l = Ledger::of(certifying());
     assert_eq!(l.both(&Act::Agreement(terms()), 0), Waiting);
     for _ in 0..5 {
         l.pass();
@@ -133,18 +107,18 @@ fn l_what_waits_remembers_the_state_that_it_is_certified_in() {
     assert_eq!((l.act(&police, 0, &add, 0), l.act(&police, 1, &add, 0)), (Pending, Waiting));
     let of = (2, l.s.digest_seen(2).unwrap());
     let brought = certificate(&l.f, of);
-    assert_eq!(l.apply(brought), Done);
+    assert_eq!(l.one(brought), Done);
     assert!(l.in_force().is_some() && l.s.is_waiting(&add));
     assert_eq!(l.s.certificate_wanted(l.at), Some(l.at - 1));
     let of = (l.at - 1, l.s.digest_seen(l.at - 1).unwrap());
     let brought = certificate(&l.f, of);
-    assert_eq!(l.apply(brought), Done);
+    assert_eq!(l.one(brought), Done);
     assert!(l.s.is_open(&add, 0) && l.s.waiting().next().is_none());
 }
 
 #[test]
 fn l_what_narrows_meanwhile_is_heeded() {
-    let (f, mut l) = (certifying(), Ledger::new());
+    let (f, mut l) = (certifying(), Ledger::of(certifying()));
     let (handle, key) = (Handle::from_bytes([77; 16]), SigningKey::from_seed(&[77; 32]).unwrap());
     let register = |handle, key: &SigningKey| Act::Register {
         agency: f.police.id.clone(),
@@ -172,10 +146,10 @@ fn l_what_narrows_meanwhile_is_heeded() {
     };
     let sign = |act: &Act| Command::Act(SignedAct::sign(&f.id, act, 0, Millis(u64::MAX), handle, &key));
     let (kept, ended) = (guide(Grade::Secret), guide(Grade::Confidential));
-    assert_eq!((l.apply(sign(&kept)), l.apply(sign(&ended))), (Waiting, Waiting));
+    assert_eq!((l.one(sign(&kept)), l.one(sign(&ended))), (Waiting, Waiting));
     let end = Act::EndGuide { agency: f.police.id.clone(), guide: guide_id(&f.id, &ended.to_canon()) };
     assert_eq!(l.act(&f.police, 0, &end, 1), Done);
-    assert_eq!(l.apply(sign(&ended)), Done, "it is known, and over");
+    assert_eq!(l.one(sign(&ended)), Done, "it is known, and over");
 
     // Nor is an agreement in force that was ended, or of which a signer was suspended: that one is a draft again.
     let agree = Act::Agreement(terms());
@@ -184,7 +158,7 @@ fn l_what_narrows_meanwhile_is_heeded() {
     assert_eq!(l.act(&f.customs, 1, &gone, 1), Done);
     let at = l.s.certificate_wanted(l.at).unwrap();
     let brought = certificate(&l.f, (at, l.s.digest_seen(at).unwrap()));
-    assert_eq!(l.apply(brought), Done);
+    assert_eq!(l.one(brought), Done);
     assert_eq!(l.in_force(), None);
     let in_force: Vec<Grade> = l.s.guides().filter(|(_, g)| g.ended.is_none()).map(|(_, g)| g.guide.grade).collect();
     assert_eq!(in_force, [Grade::Secret]);
@@ -193,12 +167,12 @@ fn l_what_narrows_meanwhile_is_heeded() {
     assert_eq!(l.act(&f.police, 0, &end, 1), Done);
     let at = l.s.certificate_wanted(l.at).unwrap();
     let brought = certificate(&l.f, (at, l.s.digest_seen(at).unwrap()));
-    assert_eq!((l.apply(brought), l.in_force()), (Done, None));
+    assert_eq!((l.one(brought), l.in_force()), (Done, None));
 }
 
 #[test]
 fn l_members_come_certified_and_go_at_once() {
-    let (f, mut l) = (certifying(), Ledger::new());
+    let (f, mut l) = (certifying(), Ledger::of(certifying()));
     let (new, descriptor) = newcomer();
     let admit = Act::Admit(Box::new(descriptor));
     assert_eq!(l.both(&admit, 0), Waiting);
@@ -206,7 +180,7 @@ fn l_members_come_certified_and_go_at_once() {
     assert_eq!(l.s.apply_batch(50, &batch(&f, &new, 1, vec![])).refused, Some(Refusal::UnknownNode));
     l.at = 50;
     let brought = certificate(&l.f, (l.s.certificate_wanted(50).unwrap(), l.s.digest_seen(49).unwrap()));
-    assert_eq!((l.apply(brought), l.s.stands(&new.id)), (Done, true));
+    assert_eq!((l.one(brought), l.s.stands(&new.id)), (Done, true));
 
     let out = Act::SuspendAgency { agency: new.id.clone() };
     assert_eq!((l.both(&out, 1), l.s.stands(&new.id)), (Done, false));
@@ -222,7 +196,7 @@ fn l_members_come_certified_and_go_at_once() {
 /// One agency's nodes fill no line that others stand in.
 #[test]
 fn l_what_one_agency_lets_wait_is_bounded() {
-    let (f, mut l) = (certifying(), Ledger::new());
+    let (f, mut l) = (certifying(), Ledger::of(certifying()));
     let most = crate::domain::limits::WAITING_OF_AGENCY;
     let classifier = SigningKey::from_seed(&[77; 32]).unwrap();
     let handle = Handle::from_bytes([77; 16]);

@@ -87,6 +87,21 @@ pub struct EnvelopeDraft {
     ciphertexts: Vec<Vec<u8>>,
 }
 
+impl Header {
+    /// Of an envelope whose portions are not described yet.
+    pub(super) fn of(ids: &EnvelopeIds, portions: usize) -> Header {
+        Header {
+            suite: Suite::Evaluation,
+            id: ids.id,
+            version: ids.version,
+            originator: ids.originator.clone(),
+            node: ids.node,
+            created: ids.created,
+            portions: Vec::with_capacity(portions),
+        }
+    }
+}
+
 impl EnvelopeDraft {
     /// Seals each portion under a fresh key. The keys are in the order of the portions.
     pub fn seal(
@@ -94,15 +109,7 @@ impl EnvelopeDraft {
         ids: &EnvelopeIds,
         entropy: &mut dyn Entropy,
     ) -> Result<(EnvelopeDraft, Vec<DataKey>), SealError> {
-        let mut header = Header {
-            suite: Suite::Evaluation,
-            id: ids.id,
-            version: ids.version,
-            originator: ids.originator.clone(),
-            node: ids.node,
-            created: ids.created,
-            portions: Vec::with_capacity(portions.len()),
-        };
+        let mut header = Header::of(ids, portions.len());
         let mut padded = Vec::with_capacity(portions.len());
         let mut total = 0usize;
         for portion in portions {

@@ -6,7 +6,6 @@ use super::envelope::{CIPHERTEXT, CONTENT_BYTES, DataKey, EnvelopeDraft, Envelop
 use super::error::SealError;
 use super::header::{Header, PortionHeader};
 use super::pad::padded_len;
-use super::suite::Suite;
 use crate::domain::time::Entropy;
 use zeroize::Zeroizing;
 
@@ -43,15 +42,7 @@ impl EnvelopeSealer {
         ids: &EnvelopeIds,
         entropy: &mut dyn Entropy,
     ) -> Result<EnvelopeSealer, SealError> {
-        let mut header = Header {
-            suite: Suite::Evaluation,
-            id: ids.id,
-            version: ids.version,
-            originator: ids.originator.clone(),
-            node: ids.node,
-            created: ids.created,
-            portions: Vec::with_capacity(portions.len()),
-        };
+        let mut header = Header::of(ids, portions.len());
         for (media_type, text) in portions {
             header.portions.push(PortionHeader {
                 media_type: (*media_type).to_owned(),

@@ -221,7 +221,8 @@ impl Core {
         self.publish_as(caller, ask, coming, target, peers).await
     }
 
-    /// Publishes as this version of this record. A disk that is nearly full refuses it before anything is written.
+    /// Publishes as this version of this record. A disk that is nearly full refuses it before anything is written; room is
+    /// promised to it once the person may.
     pub(super) async fn publish_as(
         &self,
         caller: &Caller,
@@ -230,6 +231,7 @@ impl Core {
         target: Target,
         peers: Arc<dyn PeerVault>,
     ) -> Result<Published, Fault> {
+        self.disk.check(Work::Content)?;
         let bytes = weight(&ask);
         let state = self.state();
         let now = self.clock.now();
@@ -241,7 +243,6 @@ impl Core {
         };
         let labelled: Vec<_> = drafts.iter().map(|d| ((d.record, d.version), d.label.clone())).collect();
         let intents = self.intend(caller, &target, &labelled).await?;
-        // Room is promised to nobody who may not publish.
         self.disk.take(Work::Content, bytes)?;
         let mut holders = Holders::default();
         let mut pushes = JoinSet::new();

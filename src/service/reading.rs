@@ -55,21 +55,12 @@ impl Core {
         showing: Showing,
     ) -> Result<Vec<Reading>, Fault> {
         check_purpose(purpose)?;
-        let state = self.state();
-        let find = |record: &RecordId, version: u32| {
-            let card = self.find(&state, record, version);
-            let waiting = || self.proposal_card(caller, &state, record, version);
-            card.or_else(|| if showing == Showing::OnScreen { waiting() } else { None })
-        };
-        let card = find(&record, version);
-        let lower = card.iter().flat_map(|c| &c.facts.lower);
-        let mut lower: Vec<_> = lower.map(|(id, version)| (*id, *version, find(id, *version))).collect();
+        let (card, mut lower) = self.parts(caller, (record, version), showing);
         let mut parts = Vec::with_capacity(lower.len() + 1);
         match self.begin_reading(caller, (record, version), card.as_ref(), purpose, showing).await {
             Ok(own) => parts.push(own),
             Err(fault) if fault.kind == FaultKind::NotFound => {
-                let may = |card: &Card| self.may(caller, showing.action(), card, purpose).is_allow();
-                lower.retain(|(_, _, card)| card.as_ref().is_some_and(may));
+                self.keep_seen(caller, &mut lower, purpose, showing);
             }
             Err(fault) => return Err(fault),
         }

@@ -82,6 +82,9 @@ pub struct HistoryLine {
     pub commitment: [u8; 32],
 }
 
+/// A lower class of a record: its envelope, and the card, if it is here.
+pub(super) type Lower = (RecordId, u32, Option<Card>);
+
 impl Core {
     /// Waits behind the linearizable barrier, and for a leader if there is none, as a write does.
     pub async fn barrier(&self, wait: Duration) -> Result<(), Fault> {
@@ -103,22 +106,13 @@ impl Core {
         showing: Showing,
     ) -> Result<Opened, Fault> {
         check_purpose(purpose)?;
-        let state = self.state();
-        let find = |record: &RecordId, version: u32| {
-            let card = self.find(&state, record, version);
-            let waiting = || self.proposal_card(caller, &state, record, version);
-            card.or_else(|| if showing == Showing::OnScreen { waiting() } else { None })
-        };
-        let card = find(&record, version);
-        let lower = card.iter().flat_map(|c| &c.facts.lower);
-        let mut lower: Vec<_> = lower.map(|(id, version)| (*id, *version, find(id, *version))).collect();
+        let (card, mut lower) = self.parts(caller, (record, version), showing);
         let own = self.show_part(caller, (record, version), card.as_ref(), purpose, showing).await;
         let mut opened = match own {
             Ok(opened) => Some(opened),
             // The higher part stays hidden; what the person may see of the record is shown as what it is.
             Err(fault) if fault.kind == FaultKind::NotFound => {
-                let may = |card: &Card| self.may(caller, showing.action(), card, purpose).is_allow();
-                lower.retain(|(_, _, card)| card.as_ref().is_some_and(may));
+                self.keep_seen(caller, &mut lower, purpose, showing);
                 None
             }
             Err(fault) => return Err(fault),
@@ -132,6 +126,31 @@ impl Core {
             }
         }
         opened.ok_or_else(Fault::not_found)
+    }
+
+    /// The card of a record, and those of its lower classes. What waits for a classifier is shown on a screen alone.
+    pub(super) fn parts(
+        &self,
+        caller: &Caller,
+        (record, version): (RecordId, u32),
+        showing: Showing,
+    ) -> (Option<Card>, Vec<Lower>) {
+        let state = self.state();
+        let find = |record: &RecordId, version: u32| {
+            let card = self.find(&state, record, version);
+            let waiting = || self.proposal_card(caller, &state, record, version);
+            card.or_else(|| if showing == Showing::OnScreen { waiting() } else { None })
+        };
+        let card = find(&record, version);
+        let lower = card.iter().flat_map(|c| &c.facts.lower);
+        let lower = lower.map(|(id, version)| (*id, *version, find(id, *version))).collect();
+        (card, lower)
+    }
+
+    /// Leaves those lower parts that the person may see: of a record that is hidden itself, the others are not even denied.
+    pub(super) fn keep_seen(&self, caller: &Caller, lower: &mut Vec<Lower>, purpose: &str, showing: Showing) {
+        let may = |card: &Card| self.may(caller, showing.action(), card, purpose).is_allow();
+        lower.retain(|(_, _, card)| card.as_ref().is_some_and(may));
     }
 
     /// Shows one envelope of a record.

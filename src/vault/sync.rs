@@ -379,20 +379,27 @@ impl Vault {
 
     /// Counts an object that waits for its commitment. What no commitment comes for stays on the disk, so it is bounded,
     /// however many come at once.
-    fn put_aside(&self, origin: &AgencyId, key: (RecordId, u32), bytes: u64) -> Result<Aside<'_>, VaultError> {
+    pub(super) fn put_aside(
+        &self,
+        origin: &AgencyId,
+        key: (RecordId, u32),
+        bytes: u64,
+    ) -> Result<Aside<'_>, VaultError> {
         let mut sync = self.sync.lock().unwrap_or_else(PoisonError::into_inner);
         let sync = &mut *sync;
         let waiting = sync.aside.entry(origin.clone()).or_default();
         // One that is written meanwhile counts as both rather than as none.
         let taking = sync.taking.get(&key).copied().unwrap_or(0);
         let copies = self.intake.entries(&key.0, key.1).len();
-        let held = waiting.values().fold(bytes, |all, one| all.saturating_add(*one));
-        let full = waiting.len() >= ASIDE && !waiting.contains_key(&key) || held > ASIDE_BYTES;
-        if full || copies.saturating_add(taking) >= COPIES {
+        let copies = copies.saturating_add(taking);
+        // What was not taken in the end counts no more as soon as another copy comes.
+        let own = bytes.saturating_mul(copies as u64 + 1);
+        let others = waiting.iter().filter(|(k, _)| **k != key).map(|(_, bytes)| *bytes);
+        let full = waiting.len() >= ASIDE && !waiting.contains_key(&key);
+        if full || copies >= COPIES || others.fold(own, u64::saturating_add) > ASIDE_BYTES {
             return Err(VaultError::NotYet("too much of its originator waits for a commitment"));
         }
-        let all = waiting.entry(key).or_default();
-        *all = all.saturating_add(bytes);
+        waiting.insert(key, own);
         sync.taking.insert(key, taking + 1);
         Ok(Aside { vault: self, key })
     }
@@ -465,7 +472,7 @@ struct Admitted {
 }
 
 /// A copy without a commitment that is being written; counted until it is dropped.
-struct Aside<'a> {
+pub(super) struct Aside<'a> {
     vault: &'a Vault,
     key: (RecordId, u32),
 }

@@ -366,6 +366,20 @@ fn r_copies_that_wait_for_a_commitment_are_bounded() {
     assert!(t.customs.vault.card(&t.state, &id, 0).unwrap().is_some());
 }
 
+/// However few they are, they are bounded in bytes, for each originator by itself; one that was not taken in the end is not
+/// counted again and again.
+#[test]
+fn r_what_waits_for_a_commitment_is_bounded_in_bytes() {
+    let t = two();
+    let vault = &t.customs.vault;
+    let aside = |origin: &Party, n: u64| vault.put_aside(&origin.id, (record(n), 1), 400 << 20).is_ok();
+    for _ in 0..5 {
+        assert!(aside(&t.police, 1));
+    }
+    assert!(aside(&t.police, 2) && !aside(&t.police, 3));
+    assert!(aside(&t.customs, 3), "another's is counted by itself");
+}
+
 /// The kind is sealed: it shows only when the index opens the text, and then the record is as if it never came.
 #[test]
 fn r_a_kind_outside_the_agreement_is_refused_when_it_is_opened() {

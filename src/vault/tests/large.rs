@@ -420,6 +420,29 @@ fn the_content_of_what_was_turned_down_goes() {
     }
 }
 
+/// The content of its lower parts goes with it.
+#[test]
+fn the_content_of_lower_parts_of_what_was_turned_down_goes() {
+    let t = two();
+    let author = Handle::from_bytes([7; 16]);
+    let [whole, part, other] = [98, 97, 96].map(|n| t.seal(large(record(n), 300_000)).object);
+    let content = |object| lies(&t.police.vault.sent(object).content.unwrap());
+    let (frames, bodies) = (FaultDisk::default(), FaultDisk::default());
+    let intake = over(frames.clone(), bodies.clone()).unwrap();
+    let stands = [Stand::Waiting, Stand::PartOf(record(98), 1), Stand::PartOf(record(50), 1)];
+    for (object, stand) in [&whole, &part, &other].into_iter().zip(stands) {
+        block(take_proposed(&intake, (object, &content(object)), Some(Proposal { author, stand }))).unwrap();
+    }
+    // One that is named and is no part of it stays.
+    block(intake.decide((record(98), 1), Stand::Rejected, vec![record(97), record(96)])).unwrap();
+    for bodies in [bodies.clone(), bodies.after_kill()] {
+        assert_eq!(files(&bodies).len(), 1);
+        let again = over(frames.after_kill(), bodies).unwrap();
+        let has = |n| again.content(&again.entries(&record(n), 1)[0]).is_some();
+        assert_eq!([98, 97, 96].map(has), [false, false, true]);
+    }
+}
+
 /// Of several copies of a version the ledger commits one; the content of the others goes.
 #[test]
 fn the_content_of_what_was_not_committed_goes() {
