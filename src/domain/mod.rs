@@ -17,6 +17,7 @@ pub mod canon;
 pub mod fault;
 pub mod ids;
 pub mod label;
+pub mod lately;
 pub mod limits;
 pub mod notice;
 pub mod person;

@@ -2,21 +2,20 @@
 //! it. The lattice is asked each time, before.
 
 use super::decision::Decision;
-use std::collections::BTreeMap;
+use crate::domain::lately::Lately;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-/// Most of one generation; two are kept.
+/// Half of what is kept.
 const MOST: usize = 4_096;
 
 /// Answers of one policy set, by a digest of all that Cedar is told.
-#[derive(Debug, Default)]
-pub(super) struct Remembered(Mutex<Generations>);
+#[derive(Debug)]
+pub(super) struct Remembered(Mutex<Lately<Decision>>);
 
-/// What was asked since the last change of generations, and what was before it.
-#[derive(Debug, Default)]
-struct Generations {
-    new: BTreeMap<[u8; 32], Decision>,
-    old: BTreeMap<[u8; 32], Decision>,
+impl Default for Remembered {
+    fn default() -> Remembered {
+        Remembered(Mutex::new(Lately::of(MOST)))
+    }
 }
 
 impl Remembered {
@@ -30,26 +29,8 @@ impl Remembered {
         })
     }
 
-    fn known(&self) -> MutexGuard<'_, Generations> {
+    fn known(&self) -> MutexGuard<'_, Lately<Decision>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl Generations {
-    fn get(&mut self, asked: &[u8; 32]) -> Option<Decision> {
-        if let Some(decision) = self.new.get(asked) {
-            return Some(decision.clone());
-        }
-        let decision = self.old.remove(asked)?;
-        self.put(*asked, decision.clone());
-        Some(decision)
-    }
-
-    fn put(&mut self, asked: [u8; 32], decision: Decision) {
-        if self.new.len() >= MOST {
-            self.old = std::mem::take(&mut self.new);
-        }
-        self.new.insert(asked, decision);
     }
 }
 
@@ -71,9 +52,7 @@ mod tests {
             assert_eq!(remembered.answer(name(n), || allow(n)), allow(n));
             assert_eq!(remembered.answer(name(n), || allow(0)), allow(n), "not asked again");
         }
-        let known = remembered.known();
-        assert!(known.new.len() <= MOST && known.old.len() <= MOST);
-        drop(known);
+        assert!(remembered.known().kept() <= 2 * MOST);
         assert_eq!(remembered.answer(name(1), || allow(9)), allow(9), "forgotten, and asked again");
     }
 }

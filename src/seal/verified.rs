@@ -7,45 +7,27 @@
 use super::digest::digest;
 use super::error::SealError;
 use super::sign::{PublicKey, Signature};
-use std::collections::BTreeSet;
+use crate::domain::lately::Lately;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-/// Most of one generation; two are kept, some 4 MiB together.
+/// Half of what is kept: some 4 MiB together.
 const MOST: usize = 1 << 15;
 
 /// What verified lately.
-#[derive(Default)]
 pub struct Verified {
-    known: Mutex<Generations>,
+    known: Mutex<Lately<()>>,
     /// How many signatures were checked.
     #[cfg(test)]
     checked: std::sync::atomic::AtomicUsize,
 }
 
-/// What was asked for since the last change of generations, and what was before it.
-#[derive(Default)]
-struct Generations {
-    new: BTreeSet<[u8; 32]>,
-    old: BTreeSet<[u8; 32]>,
-}
-
-impl Generations {
-    fn holds(&mut self, name: &[u8; 32]) -> bool {
-        if self.new.contains(name) {
-            return true;
+impl Default for Verified {
+    fn default() -> Verified {
+        Verified {
+            known: Mutex::new(Lately::of(MOST)),
+            #[cfg(test)]
+            checked: Default::default(),
         }
-        let held = self.old.remove(name);
-        if held {
-            self.add(*name);
-        }
-        held
-    }
-
-    fn add(&mut self, name: [u8; 32]) {
-        if self.new.len() >= MOST {
-            self.old = std::mem::take(&mut self.new);
-        }
-        self.new.insert(name);
     }
 }
 
@@ -53,13 +35,13 @@ impl Verified {
     /// [`PublicKey::verify`], unless the same verified lately.
     pub fn verify(&self, key: &PublicKey, domain: &str, bytes: &[u8], signature: &Signature) -> Result<(), SealError> {
         let name = digest("hufu.verified", &[key.as_bytes(), domain.as_bytes(), bytes, signature.as_bytes()]);
-        if self.known().holds(&name) {
+        if self.known().get(&name).is_some() {
             return Ok(());
         }
         #[cfg(test)]
         self.checked.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
         key.verify(domain, bytes, signature)?;
-        self.known().add(name);
+        self.known().put(name, ());
         Ok(())
     }
 
@@ -69,7 +51,7 @@ impl Verified {
         self.checked.load(std::sync::atomic::Ordering::Relaxed)
     }
 
-    fn known(&self) -> MutexGuard<'_, Generations> {
+    fn known(&self) -> MutexGuard<'_, Lately<()>> {
         self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -119,17 +101,5 @@ mod tests {
         assert!(proofs[0].verify_once(&leaves[1], &key.public(), &seen).is_err());
         assert!(proofs[0].verify_once(&leaves[0], &other.public(), &seen).is_err());
         assert!(proofs[0].verify_once(&[9; 32], &key.public(), &seen).is_err());
-    }
-
-    #[test]
-    fn memory_is_bounded_and_what_is_asked_for_stays() {
-        let name = |n: usize| digest("test.name", &[&n.to_be_bytes()]);
-        let mut known = Generations::default();
-        for n in 0..3 * MOST {
-            known.add(name(n));
-            assert!(n % MOST != 0 || known.holds(&name(0)), "asked for again and again: {n}");
-        }
-        assert!(known.new.len() <= MOST && known.old.len() <= MOST);
-        assert!(!known.holds(&name(1)), "not asked for in two generations");
     }
 }
