@@ -70,7 +70,8 @@ fn r_a_bad_object_stops_no_other_of_its_push() {
     }
 }
 
-/// The bound on copies of one version holds for those that come at once, too.
+/// The bound on copies of one version holds for those that come at once, too. One whose writing ends just then counts twice, so
+/// that fewer may be taken, and never more.
 #[test]
 fn r_copies_that_come_at_once_are_bounded() {
     let t = two();
@@ -82,7 +83,8 @@ fn r_copies_that_come_at_once_are_bounded() {
     let copies: Vec<SealedObject> = (0..20).map(|n| copy(n).object).collect();
     let at_once = copies.into_iter().map(|object| t.customs.vault.accept(&t.state, object, NOW)).collect::<Vec<_>>();
     let answers = block(futures_util::future::join_all(at_once));
-    assert_eq!(answers.iter().filter(|a| a.is_ok()).count(), 8);
+    let taken = answers.iter().filter(|a| a.is_ok()).count();
+    assert!((4..=8).contains(&taken), "{taken}");
     assert!(answers.iter().all(|a| matches!(a, Ok(()) | Err(VaultError::NotYet(_)))));
-    assert_eq!(t.customs.vault.intake.entries(&id, 1).len(), 8);
+    assert_eq!(t.customs.vault.intake.entries(&id, 1).len(), taken);
 }
