@@ -269,6 +269,18 @@ impl AuditLog {
         }
     }
 
+    /// Records how acts ended, in order behind what was recorded before, and does not wait for the disk: for what disclosed nothing.
+    /// After a power loss their intents stand alone.
+    ///
+    /// # Errors
+    /// As [`AuditLog::record`]; a write that fails later ends the log.
+    pub fn note(&self, outcomes: Vec<EventDraft>) -> Result<(), AuditError> {
+        if !outcomes.is_empty() {
+            let (_receipts, _durable) = self.enqueue(outcomes)?;
+        }
+        Ok(())
+    }
+
     /// Numbers the events and hands them to the journal.
     fn enqueue(&self, drafts: Vec<EventDraft>) -> Result<(Vec<AuditReceipt>, Settled), AuditError> {
         // Everything that can be refused is refused before a number is taken; the number has a fixed width.

@@ -201,6 +201,7 @@ impl Cluster {
         certifying.spawn(Arc::clone(&certifier).run(raft.clone()));
         certifying.spawn(Arc::clone(&certifier).watch());
         certifying.spawn(Arc::clone(&freshness).run(log.gauge()));
+        certifying.spawn(log.clone().keep_committed());
         certifying.spawn(Arc::clone(&certifier).renew_snapshots(raft.clone()));
         certifying.spawn(Arc::clone(&certifier).certify_snapshots(raft.clone()));
         let certifying = tokio::sync::Mutex::new(certifying);

@@ -20,6 +20,8 @@ use std::io;
 use std::ops::RangeBounds;
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+use tokio::sync::Notify;
 
 /// Most bytes of entries read for one message to a follower: far under the limit between nodes, and sendable within
 /// one heartbeat, which is all the time that openraft gives it.
@@ -28,6 +30,9 @@ const SEND_BYTES: usize = 512 << 10;
 /// Most entries that lie here before a leader takes nothing new: five times what comes between two snapshots. Only without
 /// a certificate for its snapshots a log is not cut, and who withholds those could as well acknowledge no entries.
 const MOST: usize = 100_000;
+
+/// A committed position waits so long for entries to ride with.
+const COMMITTED_WITHIN: Duration = Duration::from_millis(50);
 
 /// When the log is cut.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -108,6 +113,8 @@ struct Live {
     entries: BTreeMap<u64, (LogEntry, Option<u64>)>,
     /// How many of them are too many.
     most: usize,
+    /// A committed position that no frame has yet.
+    unwritten: Option<Frame>,
 }
 
 impl Live {
@@ -157,6 +164,8 @@ impl Gauge {
 pub(super) struct LogStore {
     journal: Journal,
     live: Arc<Mutex<Live>>,
+    /// Rung when a committed position waits.
+    moved: Arc<Notify>,
 }
 
 impl LogStore {
@@ -179,7 +188,7 @@ impl LogStore {
         // A position beyond the log would be looked for, and not found, at every start.
         let last = live.last();
         live.committed = live.committed.filter(|c| Some(c.index) <= last.map(|l| l.index));
-        Ok(LogStore { journal, live: Arc::new(Mutex::new(live)) })
+        Ok(LogStore { journal, live: Arc::new(Mutex::new(live)), moved: Arc::default() })
     }
 
     /// The last vote that is durable here; none before the first.
@@ -236,6 +245,19 @@ impl LogStore {
 
     fn live(&self) -> MutexGuard<'_, Live> {
         self.live.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Writes the committed position when no entry came that it could ride with: after a power loss this node should know what
+    /// it applied before, since it refuses who would undo that (P6).
+    pub(super) async fn keep_committed(self) {
+        loop {
+            self.moved.notified().await;
+            tokio::time::sleep(COMMITTED_WITHIN).await;
+            let frame = self.live().unwritten.take();
+            if let Some(frame) = frame {
+                self.journal.submit(vec![frame.encode()], Box::new(|_| {}));
+            }
+        }
     }
 
     async fn write(&self, frames: &[Frame], verb: ErrorVerb) -> Result<u64, StorageError> {
@@ -307,10 +329,13 @@ impl RaftLogStorage<TypeConfig> for LogStore {
         Ok(self.live().vote)
     }
 
-    /// Rides on the next sync: a lost committed position only means that more is applied again.
+    /// Rides on the sync of the next entries, or on its own soon: a lost committed position only means that more is
+    /// applied again.
     async fn save_committed(&mut self, committed: Option<LogId>) -> Result<(), StorageError> {
-        self.live().committed = committed;
-        self.journal.submit(vec![Frame::Committed(committed).encode()], Box::new(|_| {}));
+        let mut live = self.live();
+        live.committed = committed;
+        live.unwritten = Some(Frame::Committed(committed));
+        self.moved.notify_one();
         Ok(())
     }
 
@@ -332,6 +357,8 @@ impl RaftLogStorage<TypeConfig> for LogStore {
                 frames.push(Frame::Entry(e.clone()).encode());
                 live.entries.insert(e.log_id.index, (e, None));
             }
+            // Behind the entries, whose frames are counted from the first.
+            frames.extend(live.unwritten.take().map(|frame| frame.encode()));
         }
         let live = Arc::clone(&self.live);
         self.journal.submit(

@@ -15,6 +15,7 @@ use std::ops::Bound;
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tantivy::collector::{Count, TopDocs};
+use tantivy::merge_policy::LogMergePolicy;
 use tantivy::query::{
     AllQuery, BooleanQuery, BoostQuery, ConstScoreQuery, EmptyQuery, Occur, PhraseQuery, Query as Compiled, RangeQuery,
     RegexQuery, TermQuery, TermSetQuery,
@@ -24,8 +25,11 @@ use tantivy::schema::{
 };
 use tantivy::{DocAddress, IndexReader, IndexSettings, IndexWriter, ReloadPolicy, Searcher, TantivyDocument, Term};
 
-/// Memory of one writer, in bytes: the engine's minimum.
-const WRITER_BYTES: usize = 15_000_000;
+/// Memory of one writer, in bytes: what the documents of one commit take, so that it makes one segment.
+const WRITER_BYTES: usize = 48_000_000;
+/// Segments below this many documents are merged as one size. The engine's default is so large that what a few commits
+/// brought would be merged again with each of the next ones.
+const SMALL_DOCUMENTS: u32 = 4_000;
 /// How much more a match in the title weighs.
 const TITLE_BOOST: f32 = 3.0;
 
@@ -263,8 +267,11 @@ impl Index {
         }
         register(&index);
         let reader = index.reader_builder().reload_policy(ReloadPolicy::Manual).try_into()?;
-        let writer = Mutex::new(index.writer_with_num_threads(1, WRITER_BYTES)?);
-        Ok(Index { fields, reader, writer })
+        let writer = index.writer_with_num_threads(1, WRITER_BYTES)?;
+        let mut merges = LogMergePolicy::default();
+        merges.set_min_layer_size(SMALL_DOCUMENTS);
+        writer.set_merge_policy(Box::new(merges));
+        Ok(Index { fields, reader, writer: Mutex::new(writer) })
     }
 
     fn classes(&self, searcher: &Searcher) -> Result<BTreeSet<Vec<u8>>, SearchError> {

@@ -283,6 +283,11 @@ impl Core {
         receipts.into_iter().next().ok_or_else(|| audit_failed("no receipt"))
     }
 
+    /// Writes how acts ended that disclosed nothing, and does not wait for the disk: their intents are durable.
+    pub(super) fn note_all(&self, outcomes: Vec<EventDraft>) -> Result<(), Fault> {
+        self.audit.note(outcomes).map_err(|e| audit_failed(&e.to_string()))
+    }
+
     /// Writes several events in their order, durable together when it answers.
     pub(super) async fn write_all(&self, drafts: Vec<EventDraft>) -> Result<Vec<AuditReceipt>, Fault> {
         self.audit.record(drafts).await.map_err(|e| match e {

@@ -289,15 +289,11 @@ impl Core {
         let outcome = |(act, decision): &(Act<'_>, Decision)| {
             self.event(caller, act, Stage::Outcome, if proposed { &waiting } else { decision })
         };
-        let outcomes = intents.iter().map(outcome).collect();
-        let gathered = async {
-            if !proposed {
-                gather(&mut holders, pushes, wait, wait_for).await;
-            }
-        };
-        // What it became is known, whoever holds it: the log does not wait for the holders.
-        let (told, ()) = tokio::join!(self.write_all(outcomes), gathered);
-        let _outcomes = told?;
+        // What it became is known, whoever holds it: the log waits neither for the holders nor they for it.
+        self.note_all(intents.iter().map(outcome).collect())?;
+        if !proposed {
+            gather(&mut holders, pushes, wait, wait_for).await;
+        }
         Ok(match late {
             None if proposed => waits(record, version, &holders),
             None => published(record, version, self.committed_at(&record, version).or(index), &holders, wait),

@@ -28,7 +28,7 @@ const OFFSET_MOST: usize = 10_000;
 /// So many matches more than are shown are looked at: the index may be behind, and a newer version may not match.
 const SPARE: usize = 16;
 /// Most documents of one commit of the index: each commit costs files, syncs and later merges.
-const INDEX_BATCH: usize = 512;
+const INDEX_BATCH: usize = 2_048;
 /// Most bytes of texts of one commit of the index, beside those of its last document: all of them are in memory at a time.
 const INDEX_BATCH_BYTES: usize = 16 << 20;
 /// What is looked for.
