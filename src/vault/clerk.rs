@@ -3,7 +3,7 @@
 use super::error::VaultError;
 use super::files::{BodyWriter, Place};
 use super::frame::{write_audience, write_frame};
-use super::index::{Index, has_room};
+use super::index::{Frames, Index, has_room};
 use super::intake::{Entry, Source, Take};
 use super::large::{Spooled, remove};
 use super::object::SealedObject;
@@ -11,6 +11,7 @@ use super::proposal::{Proposal, Stand};
 use crate::domain::ids::RecordId;
 use crate::journal::{Disk, Journal, Place as Waits};
 use std::collections::BTreeMap;
+use std::ops::Bound;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 use tokio::sync::oneshot;
@@ -64,6 +65,33 @@ impl Clerk {
         for (key, stand, parts, done) in decisions {
             let _ = done.send(self.guarded(|t| t.decide(key, stand, parts)));
         }
+        // Everybody has an answer. If it fails, the intake is closed and says so.
+        if !self.closed.load(Ordering::Relaxed) {
+            let _ = self.guarded(Clerk::shorten);
+        }
+    }
+
+    /// Writes the journal again when the greater part of it says nothing any more.
+    fn shorten(&mut self) -> Result<(), VaultError> {
+        let index = Arc::clone(&self.index);
+        let known = || index.read().unwrap_or_else(PoisonError::into_inner);
+        let before = known().frames;
+        if !before.are_mostly_superseded() {
+            return Ok(());
+        }
+        let (mut place, mut written) = (Bound::Unbounded, Frames::default());
+        // What is named before what names it.
+        let mut audiences = Some(known().frames_of_audiences());
+        let batches = std::iter::from_fn(|| {
+            let first = audiences.take().filter(|frames| !frames.is_empty());
+            let frames = first.unwrap_or_else(|| known().frames_behind(&mut place));
+            written.note(&frames);
+            (!frames.is_empty()).then_some(frames)
+        });
+        self.journal.replace_blocking(batches)?;
+        tracing::info!(before = before.all, after = written.all, "the intake's journal was shortened");
+        self.index.write().unwrap_or_else(PoisonError::into_inner).frames = written;
+        Ok(())
     }
 
     /// Tells proposals that there is no room for them, of those that wait and of this batch. Nobody but this worker lets one
@@ -136,9 +164,13 @@ impl Clerk {
             let lower = all.flat_map(|(k, entries)| entries.iter().filter(of_it).map(|e| (*k, e.clone())));
             decided.extend(lower.map(|(k, e)| (k, Entry { apart: None, ..e })));
         }
-        self.journal.append_blocking(decided.iter().map(|(k, e)| write_frame(k, e)).collect())?;
+        let frames: Vec<Vec<u8>> = decided.iter().map(|(k, e)| write_frame(k, e)).collect();
+        let mut tally = Frames::default();
+        tally.note(&frames);
+        self.journal.append_blocking(frames)?;
         let left: Vec<u32> = {
             let mut index = self.index.write().unwrap_or_else(PoisonError::into_inner);
+            index.frames.all = index.frames.all.saturating_add(tally.all);
             index.arrivals.extend(parts);
             decided.into_iter().flat_map(|(k, e)| index.add(k, e)).collect()
         };
@@ -186,10 +218,13 @@ impl Clerk {
             entries.push(((header.id, header.version), entry));
         }
         let frames = named.iter().map(|(digest, place)| write_audience(digest, place));
-        let frames = frames.chain(entries.iter().map(|(key, e)| write_frame(key, e))).collect();
+        let frames: Vec<Vec<u8>> = frames.chain(entries.iter().map(|(key, e)| write_frame(key, e))).collect();
+        let mut tally = Frames::default();
+        tally.note(&frames);
         self.journal.append_blocking(frames)?;
         let left: Vec<u32> = {
             let mut index = self.index.write().unwrap_or_else(PoisonError::into_inner);
+            index.frames.all = index.frames.all.saturating_add(tally.all);
             named.into_iter().for_each(|(digest, place)| index.audiences.add(digest, place));
             entries.into_iter().filter_map(|(key, entry)| index.add(key, entry)).collect()
         };

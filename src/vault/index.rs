@@ -1,10 +1,36 @@
 //! What the intake knows of the held objects, in memory: rebuilt from its journal at a start.
 
+use super::frame::{write_audience, write_frame};
 use super::intake::Entry;
 use super::proposal::{Stand, WAITING};
 use super::shared::Places;
 use crate::domain::ids::{Handle, RecordId};
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Bound;
+
+/// Versions whose frames are written again at a time.
+const AGAIN: usize = 1024;
+/// Fewest superseded bytes for which the journal is written again.
+const SUPERSEDED_BYTES: u64 = 1 << 20;
+
+/// Bytes of the journal's frames, and of those of them that a later one took the place of.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) struct Frames {
+    pub(super) all: u64,
+    pub(super) superseded: u64,
+}
+
+impl Frames {
+    /// Counts what was written.
+    pub(super) fn note(&mut self, frames: &[Vec<u8>]) {
+        self.all = frames.iter().fold(self.all, |all, frame| all.saturating_add(frame.len() as u64));
+    }
+
+    /// Whether the greater part says nothing any more, and that is worth the writing.
+    pub(super) fn are_mostly_superseded(&self) -> bool {
+        self.superseded >= SUPERSEDED_BYTES && self.superseded.saturating_mul(2) > self.all
+    }
+}
 
 /// Held objects, and how they are found.
 #[derive(Default)]
@@ -20,6 +46,8 @@ pub(super) struct Index {
     pub(super) waiting: BTreeMap<RecordId, Handle>,
     /// Where the audience objects lie that blobs name.
     pub(super) audiences: Places,
+    /// How much of the journal still says something.
+    pub(super) frames: Frames,
 }
 
 impl Index {
@@ -43,6 +71,8 @@ impl Index {
         let known = self.by_version.entry(key).or_default();
         let left = match known.iter_mut().find(|e| e.commitment == entry.commitment && e.grant == entry.grant) {
             Some(earlier) => {
+                let before = write_frame(&key, earlier).len() as u64;
+                self.frames.superseded = self.frames.superseded.saturating_add(before);
                 entry.request = entry.request.or(earlier.request);
                 entry.content = entry.content.or(earlier.content);
                 entry.proposal = entry.proposal.or(earlier.proposal.take());
@@ -59,6 +89,24 @@ impl Index {
             None => self.waiting.remove(&key.0),
         };
         left
+    }
+}
+
+impl Index {
+    /// The frames that say where audience objects lie.
+    pub(super) fn frames_of_audiences(&self) -> Vec<Vec<u8>> {
+        self.audiences.all().map(|(name, place)| write_audience(&name, &place)).collect()
+    }
+
+    /// The frames of the next versions behind a place in their order, each as everything that was said of it together; none at
+    /// the end.
+    pub(super) fn frames_behind(&self, place: &mut Bound<(RecordId, u32)>) -> Vec<Vec<u8>> {
+        let mut frames = Vec::new();
+        for (key, entries) in self.by_version.range((*place, Bound::Unbounded)).take(AGAIN) {
+            frames.extend(entries.iter().map(|entry| write_frame(key, entry)));
+            *place = Bound::Excluded(*key);
+        }
+        frames
     }
 }
 

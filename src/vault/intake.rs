@@ -4,6 +4,11 @@
 //! Crash stories: before the frame, the object does not exist and its sender asks again; after the frame, it
 //! is held. A failed write or sync closes the vault (fail closed), because nobody knows what the disk has. Ciphertexts that lie
 //! apart are written and synced before their object is queued ([`super::large`]), so that no other waits for them.
+//!
+//! A later frame of an object takes the place of an earlier one: a decision, a copy that was fetched again. When the greater
+//! part of the journal is of such earlier frames, the worker writes one frame for each object, with all that was said of it,
+//! into new segments, and then lets the old ones go. A crash in between leaves the old frames and some of the new behind them,
+//! which say the same; nothing is taken in meanwhile.
 
 use super::clerk::{Clerk, Done, Job, Queued};
 use super::error::VaultError;
@@ -129,6 +134,7 @@ impl Intake {
         let mut next = recovery.first_seq;
         while next < recovery.next_seq {
             for (seq, frame) in journal.read(next, 1024, 1 << 20)? {
+                index.frames.note(std::slice::from_ref(&frame));
                 if let Some((name, place)) = read_audience(&frame)? {
                     known.add(&place);
                     index.audiences.add(name, place);
@@ -190,7 +196,7 @@ impl Intake {
     /// Where audience objects lie.
     #[cfg(test)]
     pub(super) fn audience_places(&self) -> Vec<Place> {
-        self.read(|i| i.audiences.all().collect())
+        self.read(|i| i.audiences.all().map(|(_, place)| place).collect())
     }
 
     #[cfg(test)]

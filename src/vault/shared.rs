@@ -54,9 +54,8 @@ impl Places {
     }
 
     /// All of them.
-    #[cfg(test)]
-    pub(super) fn all(&self) -> impl Iterator<Item = Place> + '_ {
-        self.0.values().flatten().copied()
+    pub(super) fn all(&self) -> impl Iterator<Item = ([u8; 32], Place)> + '_ {
+        self.0.iter().flat_map(|(name, places)| places.iter().map(|place| (*name, *place)))
     }
 
     /// Its bytes there do not verify.

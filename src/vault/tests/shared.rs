@@ -1,6 +1,8 @@
-//! Audience objects are stored once for all that name them, and what was stored is what was taken in, byte for byte.
+//! Audience objects are stored once for all that name them, what was stored is what was taken in, byte for byte, and the
+//! intake's journal forgets what later frames say anew.
 
 use super::*;
+use crate::journal::Disk;
 
 const SEGMENT: &str = "00000000.body";
 
@@ -114,4 +116,79 @@ fn stored_blobs_are_of_this_format_and_earlier_ones_open() {
     let none = |_: &[u8; 32]| Err(VaultError::Cut);
     assert_eq!(SealedObject::from_stored(&first, none).unwrap().parts(), object.parts());
     assert_eq!(object.to_blob(), first, "so it stands before content that comes in pieces");
+}
+
+fn frame_bytes(frames: &FaultDisk) -> u64 {
+    frames.list().unwrap().iter().map(|name| frames.size(name).unwrap()).sum()
+}
+
+/// An object with a large frame, as often as makes its earlier frames the greater part; two others with small ones.
+fn often(intake: &Intake, objects: &[SealedObject]) -> Result<(), VaultError> {
+    let request = Some([6; 32]);
+    block(intake.take(Take { request, ..take(&objects[0]) }))?;
+    block(intake.take(take(&objects[1])))?;
+    let large = || Take { pull_checks: vec![[7; 32]; 4_000], ..take(&objects[2]) };
+    block(intake.take(Take { request: Some([8; 32]), ..large() }))?;
+    (0..40).try_for_each(|_| block(intake.take(large())))
+}
+
+fn all_there(intake: &Intake, objects: &[SealedObject]) {
+    objects.iter().for_each(|object| lies_whole(intake, object));
+    assert_eq!(intake.by_request(&[6; 32]), Some((record(60), 1)));
+    assert_eq!(intake.by_request(&[8; 32]), Some((record(62), 1)), "said by its first frame alone");
+    assert_eq!(intake.by_check(&[7; 32]), [(record(62), 1)]);
+}
+
+#[test]
+fn a_journal_of_superseded_frames_is_written_again() {
+    let t = two();
+    let objects = three(&t);
+    let (frames, bodies) = (FaultDisk::default(), FaultDisk::default());
+    let intake = over(&frames, &bodies);
+    often(&intake, &objects).unwrap();
+    // Its worker shortens behind the answer; the next answer comes after that.
+    block(intake.take(take(&objects[1]))).unwrap();
+    let left = frame_bytes(&frames);
+    assert!(left < 2 << 20, "{left} of about 5 MiB");
+    all_there(&intake, &objects);
+    let again = over(&frames.after_power_cut(), &bodies.after_power_cut());
+    all_there(&again, &objects);
+    assert_eq!(again.audience_places().len(), 2);
+}
+
+/// Wherever the writing ends, what was answered is there: the old frames, or the new ones, or both.
+#[test]
+fn whatever_fails_while_the_journal_is_written_again() {
+    let t = two();
+    let objects = three(&t);
+    let (frames, bodies) = (FaultDisk::default(), FaultDisk::default());
+    let large = || Take { pull_checks: vec![[7; 32]; 4_000], ..take(&objects[2]) };
+    {
+        let intake = over(&frames, &bodies);
+        block(intake.take(Take { request: Some([6; 32]), ..take(&objects[0]) })).unwrap();
+        block(intake.take(take(&objects[1]))).unwrap();
+        block(intake.take(Take { request: Some([8; 32]), ..large() })).unwrap();
+        // A frame has 32 bytes for each check and less than a KiB beside: two more, and a MiB of them is superseded.
+        (0..7).for_each(|_| block(intake.take(large())).unwrap());
+    }
+    let mut failures = 0;
+    for (fail, leaves) in (0..40).flat_map(|n| [(n, Leaves::Nothing), (n, Leaves::Everything)]) {
+        let (frames, bodies) = (frames.after_kill(), bodies.after_kill());
+        let intake = over(&frames, &bodies);
+        frames.fail_at(fail, leaves);
+        let taken: Vec<bool> = (0..3).map(|_| block(intake.take(large())).is_ok()).collect();
+        failures += usize::from(taken.contains(&false));
+        for (frames, bodies) in
+            [(frames.after_power_cut(), bodies.after_power_cut()), (frames.after_kill(), bodies.after_kill())]
+        {
+            let again = over(&frames, &bodies);
+            all_there(&again, &objects);
+            block(again.take(take(&objects[1]))).unwrap();
+        }
+        drop(intake);
+        if !taken.contains(&false) {
+            break;
+        }
+    }
+    assert!(failures > 2 * 10, "{failures}");
 }
