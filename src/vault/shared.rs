@@ -38,9 +38,12 @@ pub(super) fn name_of(bytes: &[u8]) -> [u8; 32] {
 pub(super) struct Places(BTreeMap<[u8; 32], Vec<Place>>);
 
 impl Places {
-    /// One more place.
+    /// One more place; a frame that was written again says what is known.
     pub(super) fn add(&mut self, name: [u8; 32], place: Place) {
-        self.0.entry(name).or_default().push(place);
+        let places = self.0.entry(name).or_default();
+        if !places.contains(&place) {
+            places.push(place);
+        }
     }
 
     /// Whether an object that goes into a segment is to bring it there.
