@@ -58,7 +58,7 @@ impl Places {
 
     /// All of them.
     pub(super) fn all(&self) -> impl Iterator<Item = ([u8; 32], Place)> + '_ {
-        self.0.iter().flat_map(|(name, places)| places.iter().map(|place| (*name, *place)))
+        self.0.iter().flat_map(|(name, places)| places.iter().map(move |place| (*name, *place)))
     }
 
     /// Its bytes there do not verify.
