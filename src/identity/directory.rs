@@ -2,8 +2,9 @@
 //!
 //! One frame is one version of one entry, complete; the newest of a name counts. Crash story: a change is in
 //! memory only after its frame is durable, and it gets there on the journal's own thread, so that a caller who
-//! stops waiting leaves neither a gap nor a half-made change. Frames are never dropped: a directory of some
-//! thousands of people stays small.
+//! stops waiting leaves neither a gap nor a half-made change. A start that finds mostly frames of earlier versions writes
+//! the newest ones into new segments and lets the others go once these are durable; a crash in between leaves both, which say
+//! the same.
 
 use super::error::IdentityError;
 use super::person::Person;
@@ -18,6 +19,8 @@ use tokio::sync::{Mutex, OwnedMutexGuard, oneshot, watch};
 /// Frames and bytes read at a time when opening.
 const READ_FRAMES: usize = 1024;
 const READ_BYTES: usize = 4 << 20;
+/// Fewest bytes of frames for which a start writes them again.
+const AGAIN_BYTES: usize = 64 << 10;
 
 /// The directory of an agency's people.
 pub struct Directory {
@@ -41,15 +44,21 @@ impl Directory {
     /// Opens or makes a directory in a folder and reads all of it. It blocks; call it at start.
     pub fn open(host: &dyn Host, dir: &Path) -> Result<Directory, IdentityError> {
         let (journal, recovery) = Journal::open(host, dir, JournalOptions::default())?;
-        let mut people = People::default();
+        let (mut people, mut bytes) = (People::default(), 0usize);
         let mut at = recovery.first_seq;
         while at < recovery.next_seq {
             let frames = journal.read(at, READ_FRAMES, READ_BYTES)?;
             let (last, _) = frames.last().ok_or(CanonError::Truncated)?;
             at = last.saturating_add(1);
             for (_, frame) in &frames {
+                bytes = bytes.saturating_add(frame.len());
                 people.enter(Person::from_frame(frame)?);
             }
+        }
+        let newest: Vec<Vec<u8>> = people.by_name.values().map(Person::to_frame).collect();
+        let of_newest = newest.iter().map(Vec::len).fold(0, usize::saturating_add);
+        if bytes >= AGAIN_BYTES && bytes > of_newest.saturating_mul(2) {
+            journal.replace_blocking(newest.chunks(READ_FRAMES).map(<[Vec<u8>]>::to_vec))?;
         }
         let changed = Arc::new(watch::Sender::new(people.version));
         Ok(Directory { journal, people: Arc::new(RwLock::new(people)), turn: Arc::default(), changed })
@@ -218,6 +227,32 @@ mod tests {
         assert_eq!((again.list(), again.directory_version()), (list, version));
         assert_eq!(again.by_key(&[9; 32]).unwrap().unit, "情报处");
         assert!(again.by_handle(&sample("li", 2).handle).unwrap().suspended);
+    }
+
+    #[tokio::test]
+    async fn a_start_lets_earlier_versions_go() {
+        let dir = tempfile::tempdir().unwrap();
+        let size = || {
+            let segments = std::fs::read_dir(dir.path()).unwrap().map(|e| e.unwrap().metadata().unwrap().len());
+            segments.sum::<u64>()
+        };
+        let d = Directory::open(&System, dir.path()).unwrap();
+        d.put(sample("li", 2), 0).await.unwrap();
+        let mut changes = 0;
+        while size() < 2 * AGAIN_BYTES as u64 {
+            d.put(Person { unit: format!("情报处{changes}"), ..sample("wang", 1) }, changes).await.unwrap();
+            changes += 1;
+        }
+        let list = d.list();
+        drop(d);
+        let again = reopen(dir.path());
+        assert_eq!(again.list(), list);
+        assert!(size() < 2_000, "{}", size());
+        let wang = again.put(sample("wang", 1), changes).await.unwrap();
+        let list = again.list();
+        drop(again);
+        let third = reopen(dir.path());
+        assert_eq!((third.list(), third.by_name("wang")), (list, Some(wang)));
     }
 
     #[tokio::test]

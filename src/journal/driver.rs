@@ -145,6 +145,18 @@ impl Journal {
         self.wait_for(Order::Trim(keep_from, tx), &rx)
     }
 
+    /// Puts frames in the place of all that are here: durable in segments of their own before the first of the others goes. A
+    /// crash in between leaves what was there, with some or all of the new frames behind it, so it is for frames that may come
+    /// twice, and for a caller beside whom nobody writes. It blocks.
+    pub fn replace_blocking(&self, batches: impl IntoIterator<Item = Vec<Vec<u8>>>) -> Result<(), JournalError> {
+        self.begin_segment()?;
+        let keep_from = self.next_seq();
+        for frames in batches {
+            self.append_blocking(frames)?;
+        }
+        self.trim_front(keep_from)
+    }
+
     fn wait_for<T>(&self, order: Order, answer: &mpsc::Receiver<Result<T, JournalError>>) -> Result<T, JournalError> {
         self.writer.send_and_wait(order).map_err(|_| JournalError::Closed)?;
         answer.recv().map_err(|_| JournalError::Closed)?

@@ -75,6 +75,15 @@ impl BatchSigned {
         seen.verify(key, SIGN_ROOT, &root_bytes(self.size, &root), &self.signature).map_err(|_| wrong())
     }
 
+    /// The proof of the leaf behind `own`, whose proof this is, if the two are siblings in the tree: all but the lowest hash
+    /// is the same.
+    pub(super) fn of_sibling(&self, own: &[u8; 32]) -> Option<BatchSigned> {
+        let (_, above) = self.path.split_first()?;
+        let index = self.index.checked_add(1).filter(|next| next & 1 == 1 && *next < self.size)?;
+        let path = std::iter::once(leaf_hash(own)).chain(above.iter().copied()).collect();
+        Some(BatchSigned { path, index, size: self.size, signature: self.signature })
+    }
+
     fn root(&self, leaf: &[u8; 32]) -> Option<[u8; 32]> {
         let mut index = self.index;
         let mut last = self.size.checked_sub(1)?;
@@ -182,6 +191,19 @@ mod tests {
         }
         let none = BatchSigned { path: Vec::new(), index: 0, size: 0, signature: proof.signature };
         assert!(none.verify(&leaves[2], &key.public()).is_err());
+    }
+
+    #[test]
+    fn the_proof_of_a_sibling_follows_from_that_of_the_leaf_before_it() {
+        let key = SigningKey::generate(&mut Counter::new()).unwrap();
+        for n in [1, 2, 3, 5, 8, 13] {
+            let leaves = leaves(n);
+            let signed = sign_batch(&key, &leaves);
+            for i in 0..n {
+                let expected = signed.get(i + 1).filter(|_| i % 2 == 0);
+                assert_eq!(signed[i].of_sibling(&leaves[i]).as_ref(), expected, "{i} of {n}");
+            }
+        }
     }
 
     #[test]

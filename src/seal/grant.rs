@@ -8,7 +8,7 @@ use super::aead::{open_one, seal_one};
 use super::audience::{AudienceKey, WrappedKey};
 use super::batch::BatchSigned;
 use super::digest::{ct_eq, digest};
-use super::envelope::hiding_commitment;
+use super::envelope::{Envelope, hiding_commitment};
 use super::error::SealError;
 use super::pad::{pad, unpad};
 use super::sign::PublicKey;
@@ -214,6 +214,31 @@ impl SealedGrant {
     pub fn from_bytes(bytes: &[u8]) -> Result<SealedGrant, SealError> {
         SealedGrant::from_canon(bytes).map_err(SealError::format("grant"))
     }
+
+    /// The bytes to store beside the envelope that was signed with it: without the proof, which follows from the envelope's.
+    /// None when it was signed apart from it.
+    pub fn to_bytes_beside(&self, envelope: &Envelope) -> Option<Vec<u8>> {
+        let follows = envelope.proof().of_sibling(&envelope.hash())? == self.proof;
+        follows.then(|| Writer::bare().array(&self.outer.to_bytes()).array(&self.blind).finish())
+    }
+
+    /// Parses what [`SealedGrant::to_bytes_beside`] wrote: the very grant that it was.
+    ///
+    /// # Errors
+    /// When it does not parse, or no grant can have been signed with the envelope.
+    pub fn from_bytes_beside(bytes: &[u8], envelope: &Envelope) -> Result<SealedGrant, SealError> {
+        let proof =
+            envelope.proof().of_sibling(&envelope.hash()).ok_or(SealError::Missing { what: "proof of a grant" })?;
+        SealedGrant::read_beside(bytes, proof).map_err(SealError::format("grant"))
+    }
+
+    fn read_beside(bytes: &[u8], proof: BatchSigned) -> Result<SealedGrant, CanonError> {
+        let mut r = Reader::bare(bytes);
+        let (outer, blind) = (Outer::read(&mut r)?, r.array()?);
+        r.finish()?;
+        let hash = outer.hash();
+        Ok(SealedGrant { outer, hash, blind, proof })
+    }
 }
 
 impl Canon for SealedGrant {
@@ -221,14 +246,7 @@ impl Canon for SealedGrant {
         w.array(&self.outer.to_bytes()).array(&self.blind).value(&self.proof);
     }
     fn read(r: &mut Reader<'_>) -> Result<Self, CanonError> {
-        header(r, NAME, VERSION)?;
-        let outer = Outer {
-            origin: r.value()?,
-            node: r.value()?,
-            audience: r.array()?,
-            nonce: r.array()?,
-            ciphertext: r.bytes(GRANT_BYTES)?.to_vec(),
-        };
+        let outer = Outer::read(r)?;
         let hash = outer.hash();
         Ok(SealedGrant { outer, hash, blind: r.array()?, proof: r.value()? })
     }
@@ -245,6 +263,17 @@ struct Outer {
 }
 
 impl Outer {
+    fn read(r: &mut Reader<'_>) -> Result<Outer, CanonError> {
+        header(r, NAME, VERSION)?;
+        Ok(Outer {
+            origin: r.value()?,
+            node: r.value()?,
+            audience: r.array()?,
+            nonce: r.array()?,
+            ciphertext: r.bytes(GRANT_BYTES)?.to_vec(),
+        })
+    }
+
     fn to_bytes(&self) -> Vec<u8> {
         let mut w = Writer::new(NAME, VERSION);
         w.value(&self.origin).value(&self.node).array(&self.audience).array(&self.nonce).bytes(&self.ciphertext);
@@ -273,12 +302,13 @@ fn header(r: &mut Reader<'_>, name: &str, newest: u16) -> Result<u16, CanonError
 mod tests {
     use super::super::audience::{AudienceObject, AudienceScope};
     use super::super::batch::sign_batch;
-    use super::super::envelope::DataKey;
+    use super::super::envelope::{DataKey, EnvelopeDraft, EnvelopeIds, PortionPlain};
     use super::super::frozen::{Counter, label};
     use super::super::kem::GradeSecret;
     use super::super::sign::SigningKey;
     use super::*;
     use crate::domain::label::Grade;
+    use crate::domain::time::Millis;
 
     fn audience(e: &mut Counter) -> AudienceKey {
         let scope = AudienceScope {
@@ -345,6 +375,39 @@ mod tests {
             let held =
                 SealedGrant::from_bytes(&bad).is_ok_and(|g| g.verify(&public).is_ok() && g.commitment() == commitment);
             assert!(!held, "byte {at}");
+        }
+    }
+
+    #[test]
+    fn a_grant_beside_its_envelope_needs_no_proof_of_its_own() {
+        let mut e = Counter::new();
+        let (key, signer) = (audience(&mut e), SigningKey::from_seed(&[5; 32]).unwrap());
+        let (origin, node): (AgencyId, _) = ("customs".parse().unwrap(), NodeId(7));
+        let (id, created) = (RecordId::from_bytes([3; 16]), Millis(1));
+        let mut drafts = Vec::new();
+        for _ in 0..3 {
+            let portions = [PortionPlain { media_type: "text/plain", text: b"text" }];
+            let ids = EnvelopeIds { id, version: 1, originator: origin.clone(), node, created };
+            let (envelope, _) = EnvelopeDraft::seal(&portions, &ids, &mut e).unwrap();
+            let body = body(&key, &mut e);
+            drafts.push((envelope, GrantDraft::create(&body, &key, origin.clone(), node, &mut e).unwrap()));
+        }
+        let leaves: Vec<[u8; 32]> = drafts.iter().flat_map(|(e, g)| [e.hash(), g.hash()]).collect();
+        let mut proofs = sign_batch(&signer, &leaves).into_iter();
+        let mut signed = Vec::new();
+        for (envelope, grant) in drafts {
+            signed.push((envelope.attach(proofs.next().unwrap()), grant.attach(proofs.next().unwrap())));
+        }
+        for (n, (envelope, grant)) in signed.iter().enumerate() {
+            let short = grant.to_bytes_beside(envelope).unwrap();
+            let hashes = if n < 2 { 3 } else { 2 };
+            assert_eq!(short.len() + 76 + hashes * 32, grant.to_bytes().len(), "a path and a signature less");
+            assert_eq!(SealedGrant::from_bytes_beside(&short, envelope).unwrap(), *grant);
+            assert!(grant.to_bytes_beside(&signed[(n + 1) % 3].0).is_none(), "beside another envelope");
+            for cut in 0..short.len() {
+                assert!(SealedGrant::from_bytes_beside(&short[..cut], envelope).is_err(), "cut at {cut}");
+            }
+            assert!(SealedGrant::from_bytes_beside(&[&short[..], &[0]].concat(), envelope).is_err());
         }
     }
 

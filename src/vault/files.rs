@@ -122,6 +122,14 @@ impl BodyWriter {
         Ok(())
     }
 
+    /// The segment that the next write goes to; a new one if the last is full.
+    pub(super) fn turn(&mut self) -> Result<u32, VaultError> {
+        if self.at.end > SEGMENT_BYTES {
+            self.begin(self.at.segment.saturating_add(1))?;
+        }
+        Ok(self.at.segment)
+    }
+
     /// Writes blobs, each under a new key, and keys of large objects that are written already; durable when it answers with
     /// the places of the ones and the slots of the others. After an error the files are in doubt, and nothing more may be
     /// written by this writer.
@@ -131,9 +139,6 @@ impl BodyWriter {
         large: &[&[u8; KEY as usize]],
         entropy: &mut dyn Entropy,
     ) -> Result<(Vec<Place>, Vec<u64>), VaultError> {
-        if self.at.end > SEGMENT_BYTES {
-            self.begin(self.at.segment.saturating_add(1))?;
-        }
         if self.keys.len() < blobs.len() {
             self.make_keys(blobs.len().max(AHEAD), entropy)?;
         }

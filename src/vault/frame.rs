@@ -16,6 +16,32 @@ const PROPOSAL: u16 = 3;
 /// Of an object whose ciphertexts lie apart: says behind the rest whether it is a proposal, and where they lie.
 const LARGE: u16 = 4;
 
+const AUDIENCE: &str = "hufu.vault.audience";
+
+/// Says where an audience object lies that later blobs name.
+pub(super) fn write_audience(name: &[u8; 32], place: &Place) -> Vec<u8> {
+    let mut w = Writer::new(AUDIENCE, 1);
+    w.array(name);
+    write_place(&mut w, place);
+    w.finish()
+}
+
+/// Reads it; none when the frame is of an object.
+pub(super) fn read_audience(bytes: &[u8]) -> Result<Option<([u8; 32], Place)>, CanonError> {
+    let Ok(mut r) = Reader::new(bytes, AUDIENCE, 1) else { return Ok(None) };
+    let read = (r.array()?, read_place(&mut r)?);
+    r.finish()?;
+    Ok(Some(read))
+}
+
+fn write_place(w: &mut Writer, place: &Place) {
+    w.u32(place.segment).u64(place.offset).u32(place.length).u64(place.slot);
+}
+
+fn read_place(r: &mut Reader<'_>) -> Result<Place, CanonError> {
+    Ok(Place { segment: r.u32()?, offset: r.u64()?, length: r.u32()?, slot: r.u64()? })
+}
+
 pub(super) fn write_frame(key: &(RecordId, u32), e: &Entry) -> Vec<u8> {
     let version = match (&e.apart, &e.proposal) {
         (Some(_), _) => LARGE,
@@ -34,7 +60,7 @@ pub(super) fn write_frame(key: &(RecordId, u32), e: &Entry) -> Vec<u8> {
     w.option(e.content.as_ref(), |w, c| {
         w.array(c);
     });
-    w.u32(e.place.segment).u64(e.place.offset).u32(e.place.length).u64(e.place.slot);
+    write_place(&mut w, &e.place);
     match (&e.apart, &e.proposal) {
         (Some(apart), proposal) => {
             w.option(proposal.as_ref(), |w, p| {
@@ -65,7 +91,7 @@ pub(super) fn read_frame(bytes: &[u8]) -> Result<((RecordId, u32), Entry), Canon
         at: r.value()?,
         request: r.option(|r| r.array())?,
         content: if version == FIRST { None } else { r.option(|r| r.array())? },
-        place: Place { segment: r.u32()?, offset: r.u64()?, length: r.u32()?, slot: r.u64()? },
+        place: read_place(&mut r)?,
         proposal: match version {
             LARGE => r.option(|r| r.value())?,
             PROPOSAL => Some(r.value()?),
@@ -144,6 +170,12 @@ mod tests {
         "0007",
     );
 
+    /// Where an audience object lies, version 1.
+    const NAMED: &str = concat!(
+        "00000013687566752e7661756c742e61756469656e636500010808080808080808080808080808080808080808080808",
+        "080808080808080808000000010000000000000002000000030000000000000004",
+    );
+
     fn key() -> (RecordId, u32) {
         (RecordId::from_bytes([9; 16]), 8)
     }
@@ -196,6 +228,22 @@ mod tests {
             assert_eq!(HEXLOWER.encode(&written), constant, "{name} is written otherwise");
             assert_eq!(read_frame(&written), Ok((key(), entry)), "{name}");
         }
+    }
+
+    #[test]
+    fn frozen_bytes_of_an_audience() {
+        let place = Place { segment: 1, offset: 2, length: 3, slot: 4 };
+        let written = write_audience(&[8; 32], &place);
+        assert_eq!(HEXLOWER.encode(&written), NAMED);
+        assert_eq!(read_audience(&written), Ok(Some(([8; 32], place))));
+        assert_eq!(read_audience(&frozen(NOW)), Ok(None), "a frame of an object");
+        assert!(read_frame(&written).is_err());
+        // What has its name has its form.
+        let header = 4 + AUDIENCE.len() + 2;
+        for cut in header..written.len() {
+            assert!(read_audience(&written[..cut]).is_err(), "cut at {cut}");
+        }
+        assert_eq!(read_audience(&[&written[..], &[0]].concat()), Err(CanonError::Trailing));
     }
 
     /// What version 1 wrote opens, without the digest that it did not have.

@@ -4,17 +4,25 @@
 //! Crash stories: before the frame, the object does not exist and its sender asks again; after the frame, it
 //! is held. A failed write or sync closes the vault (fail closed), because nobody knows what the disk has. Ciphertexts that lie
 //! apart are written and synced before their object is queued ([`super::large`]), so that no other waits for them.
+//!
+//! A later frame of an object takes the place of an earlier one: a decision, a copy that was fetched again. When the greater
+//! part of the journal is of such earlier frames, the worker writes one frame for each object, with all that was said of it,
+//! into new segments, and then lets the old ones go. A crash in between leaves the old frames and some of the new behind them,
+//! which say the same; nothing is taken in meanwhile.
 
+use super::clerk::{Clerk, Done, Job, Queued};
 use super::error::VaultError;
 use super::files::{BodyWriter, Known, Place};
-use super::frame::{read_frame, write_frame};
+use super::frame::{read_audience, read_frame};
+use super::index::{Index, has_room};
 use super::large::{Apart, Content, LANES, LargeFiles, Spool, Spooled, Whose, remove};
 use super::object::SealedObject;
-use super::proposal::{Proposal, Stand, WAITING};
+use super::proposal::{Proposal, Stand};
+use super::shared::{Kept, name_of, read_from};
 use crate::domain::ids::{Handle, RecordId};
 use crate::domain::time::{Entropy, Millis};
-use crate::journal::{Disk, Host, Journal, JournalOptions, Meter, Place as Waits, Recovery, Waiting, Worker, Written};
-use std::collections::{BTreeMap, BTreeSet};
+use crate::journal::{Disk, Host, Journal, JournalOptions, Meter, Recovery, Waiting, Worker, Written};
+use crate::seal::AudienceObject;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
@@ -70,77 +78,9 @@ pub struct Take {
     pub at: Millis,
 }
 
-/// An object on its way to the disk.
-struct Queued {
-    take: Take,
-    blob: Vec<u8>,
-    _place: Waits,
-}
-
-enum Job {
-    Take(Box<Queued>, Done),
-    /// What was decided about a proposal, and the records that its approval lets go.
-    Decide((RecordId, u32), Stand, Vec<RecordId>, Done),
-}
-
-type Done = oneshot::Sender<Result<(), VaultError>>;
-
-#[derive(Default)]
-pub(super) struct Index {
-    /// (record, version) -> objects with different commitments; only the committed one is exposed (P17).
-    by_version: BTreeMap<(RecordId, u32), Vec<Entry>>,
-    by_request: BTreeMap<[u8; 32], (RecordId, u32)>,
-    /// More than one when somebody copied a check into a grant of its own: none takes another's place.
-    by_check: BTreeMap<[u8; 32], Vec<(RecordId, u32)>>,
-    /// In the order in which they were taken in, since the start; recovery counts as taking in.
-    arrivals: Vec<RecordId>,
-    /// Records whose proposals nobody decided yet, with their authors.
-    waiting: BTreeMap<RecordId, Handle>,
-}
-
-impl Index {
-    /// Numbers of the files with ciphertexts that lie apart.
-    fn files(&self) -> BTreeSet<u32> {
-        self.by_version.values().flatten().filter_map(|e| e.apart).map(|apart| apart.file).collect()
-    }
-
-    /// A later copy of the same object takes the place of an earlier one. Answers the file that no entry names any more.
-    fn add(&mut self, key: (RecordId, u32), mut entry: Entry) -> Option<u32> {
-        self.arrivals.push(key.0);
-        for check in &entry.pull_checks {
-            let named = self.by_check.entry(*check).or_default();
-            if !named.contains(&key) {
-                named.push(key);
-            }
-        }
-        if let Some(request) = entry.request {
-            self.by_request.insert(request, key);
-        }
-        let known = self.by_version.entry(key).or_default();
-        let left = match known.iter_mut().find(|e| e.commitment == entry.commitment && e.grant == entry.grant) {
-            Some(earlier) => {
-                entry.request = entry.request.or(earlier.request);
-                entry.content = entry.content.or(earlier.content);
-                entry.proposal = entry.proposal.or(earlier.proposal.take());
-                let before = std::mem::replace(earlier, entry).apart.map(|a| a.file);
-                before.filter(|file| earlier.apart.is_none_or(|a| a.file != *file))
-            }
-            None => {
-                known.push(entry);
-                None
-            }
-        };
-        match known.iter().filter_map(|e| e.proposal.as_ref()).find(|p| p.stand == Stand::Waiting) {
-            Some(p) => self.waiting.insert(key.0, p.author),
-            None => self.waiting.remove(&key.0),
-        };
-        left
-    }
-}
-
 /// The source of shred keys; clones are the same one. It is held for as long as it takes to draw, and over no work of a disk.
 #[derive(Clone)]
-struct Source(Arc<Mutex<Box<dyn Entropy>>>);
+pub(super) struct Source(Arc<Mutex<Box<dyn Entropy>>>);
 
 impl Entropy for Source {
     fn fill(&mut self, out: &mut [u8]) {
@@ -157,6 +97,7 @@ pub struct Intake {
     index: Arc<RwLock<Index>>,
     jobs: Arc<Worker<Job>>,
     waiting: Waiting,
+    kept: Kept,
     meter: Arc<Meter>,
     closed: Arc<AtomicBool>,
 }
@@ -193,12 +134,18 @@ impl Intake {
         let mut next = recovery.first_seq;
         while next < recovery.next_seq {
             for (seq, frame) in journal.read(next, 1024, 1 << 20)? {
-                let (key, entry) = read_frame(&frame)?;
-                known.add(&entry.place);
-                if let Some(apart) = &entry.apart {
-                    known.add_key(apart.slot);
+                index.frames.note(std::slice::from_ref(&frame));
+                if let Some((name, place)) = read_audience(&frame)? {
+                    known.add(&place);
+                    index.audiences.add(name, place);
+                } else {
+                    let (key, entry) = read_frame(&frame)?;
+                    known.add(&entry.place);
+                    if let Some(apart) = &entry.apart {
+                        known.add_key(apart.slot);
+                    }
+                    index.add(key, entry);
                 }
-                index.add(key, entry);
                 next = seq.saturating_add(1);
             }
         }
@@ -218,14 +165,16 @@ impl Intake {
         let jobs = Worker::start(host, "vault-intake", BATCH, move |jobs| clerk.work(jobs))
             .map_err(VaultError::io("start the intake's worker"))?;
         let (jobs, waiting) = (Arc::new(jobs), Waiting::new(WAITING_BYTES));
-        Ok(Intake { bodies, large, entropy, index, jobs, waiting, meter, closed })
+        Ok(Intake { bodies, large, entropy, index, jobs, waiting, kept: Kept::default(), meter, closed })
     }
 
     /// Takes an object in; durable when it answers. [`VaultError::Busy`] when the disk is far behind: nothing was taken.
     pub async fn take(&self, take: Take) -> Result<(), VaultError> {
-        let blob = take.object.to_blob();
-        let place = self.waiting.take(blob.len()).ok_or(VaultError::Busy)?;
-        self.run(|done| Job::Take(Box::new(Queued { take, blob, _place: place }), done)).await
+        let shared = take.object.audience.to_bytes();
+        let audience = name_of(&shared);
+        let blob = take.object.to_stored(&audience);
+        let place = self.waiting.take(blob.len().saturating_add(shared.len())).ok_or(VaultError::Busy)?;
+        self.run(|done| Job::Take(Box::new(Queued { take, blob, audience, _place: place }), done)).await
     }
 
     /// Decides on a proposal, if nobody has; durable when it answers. `parts` are looked at again when it is approved.
@@ -242,6 +191,12 @@ impl Intake {
         let (done, answer) = oneshot::channel();
         self.jobs.send(job(done)).map_err(|_| VaultError::Poisoned)?;
         answer.await.map_err(|_| VaultError::Poisoned)?
+    }
+
+    /// Where audience objects lie.
+    #[cfg(test)]
+    pub(super) fn audience_places(&self) -> Vec<Place> {
+        self.read(|i| i.audiences.all().map(|(_, place)| place).collect())
     }
 
     #[cfg(test)]
@@ -311,12 +266,39 @@ impl Intake {
 
     /// Reads and parses one object. Blocking: the caller is off the async threads or accepts it.
     pub fn load(&self, entry: &Entry) -> Result<SealedObject, VaultError> {
-        let object = SealedObject::from_blob(&super::files::read(self.bodies.as_ref(), &entry.place)?)?;
+        let blob = super::files::read(self.bodies.as_ref(), &entry.place)?;
+        let object = SealedObject::from_stored(&blob, |name| self.audience(name))?;
         if object.envelope.hash() == entry.header_hash {
             Ok(object)
         } else {
             Err(VaultError::Rule("another envelope lies in its place"))
         }
+    }
+
+    /// An audience object that a blob names, from the newest place where it verifies.
+    fn audience(&self, name: &[u8; 32]) -> Result<AudienceObject, VaultError> {
+        if let Some(kept) = self.kept.find(name) {
+            return Ok(kept.as_ref().clone());
+        }
+        let places = self.read(|i| i.audiences.of(name).to_vec());
+        let mut outcome = Err(VaultError::Cut);
+        for place in places.iter().rev() {
+            match read_from(self.bodies.as_ref(), name, place) {
+                Ok(object) => {
+                    self.kept.keep(*name, place.length as usize, Arc::new(object.clone()));
+                    return Ok(object);
+                }
+                Err(error) if error.is_damage() => {
+                    tracing::error!(%error, "a copy of an audience key is damaged; another one is looked for");
+                    let mut index = self.index.write().unwrap_or_else(PoisonError::into_inner);
+                    index.audiences.forget(name, place);
+                    outcome = Err(error);
+                }
+                // It may be read the next time.
+                Err(error) => return Err(error),
+            }
+        }
+        outcome
     }
 
     /// A file for ciphertexts of `bytes` that lie apart.
@@ -361,175 +343,4 @@ impl Intake {
     fn read<T>(&self, f: impl FnOnce(&Index) -> T) -> T {
         f(&self.index.read().unwrap_or_else(PoisonError::into_inner))
     }
-}
-
-/// The one writer of the intake.
-struct Clerk {
-    journal: Journal,
-    writer: BodyWriter,
-    bodies: Arc<dyn Disk>,
-    entropy: Source,
-    index: Arc<RwLock<Index>>,
-    /// Set after a failed write.
-    closed: Arc<AtomicBool>,
-}
-
-impl Clerk {
-    fn work(&mut self, jobs: Vec<Job>) {
-        let (mut takes, mut decisions) = (Vec::new(), Vec::new());
-        for job in jobs {
-            match job {
-                Job::Take(queued, done) => takes.push((*queued, done)),
-                Job::Decide(key, stand, parts, done) => decisions.push((key, stand, parts, done)),
-            }
-        }
-        let (queued, answers): (Vec<Queued>, Vec<Done>) = self.admitted(takes).into_iter().unzip();
-        if !queued.is_empty() {
-            // It ends there: whoever is answered finds the room free again.
-            let outcome = self.guarded(|t| t.write(queued));
-            for done in answers {
-                let _ = done.send(outcome.clone());
-            }
-        }
-        for (key, stand, parts, done) in decisions {
-            let _ = done.send(self.guarded(|t| t.decide(key, stand, parts)));
-        }
-    }
-
-    /// Tells proposals that there is no room for them, of those that wait and of this batch. Nobody but this worker lets one
-    /// wait, so that the bound holds however many are made at once.
-    fn admitted(&self, asked: Vec<(Queued, Done)>) -> Vec<(Queued, Done)> {
-        let author = |q: &Queued| q.take.proposal.as_ref().filter(|p| p.stand == Stand::Waiting).map(|p| p.author);
-        if asked.iter().all(|(q, _)| author(q).is_none()) {
-            return asked;
-        }
-        let mut waiting = self.index.read().unwrap_or_else(PoisonError::into_inner).waiting.clone();
-        let mut admitted = Vec::with_capacity(asked.len());
-        for (queued, done) in asked {
-            let record = queued.take.object.envelope.header().id;
-            if let Some(author) = author(&queued) {
-                if !waiting.contains_key(&record) && !has_room(&waiting, author) {
-                    let _ = done.send(Err(VaultError::Crowded));
-                    continue;
-                }
-                waiting.insert(record, author);
-            }
-            admitted.push((queued, done));
-        }
-        admitted
-    }
-
-    /// After a failed write nothing is written any more.
-    fn guarded(&mut self, write: impl FnOnce(&mut Self) -> Result<(), VaultError>) -> Result<(), VaultError> {
-        if self.closed.load(Ordering::Relaxed) {
-            return Err(VaultError::Poisoned);
-        }
-        let outcome = write(self);
-        // A refused decision wrote nothing.
-        if let Err(e) = &outcome
-            && !matches!(e, VaultError::Decided | VaultError::Rule(_))
-        {
-            tracing::error!(error = %e, "the vault's intake failed; it stays closed until the node is started again");
-            self.closed.store(true, Ordering::Relaxed);
-        }
-        outcome
-    }
-
-    /// Compares with what was decided before, and writes a frame for the same stored bytes.
-    fn decide(&mut self, key: (RecordId, u32), stand: Stand, parts: Vec<RecordId>) -> Result<(), VaultError> {
-        let entry = {
-            let index = self.index.read().unwrap_or_else(PoisonError::into_inner);
-            index.by_version.get(&key).into_iter().flatten().find(|e| e.proposal.is_some()).cloned()
-        };
-        let Some((entry, before)) = entry.and_then(|e| e.proposal.clone().map(|p| (e, p))) else {
-            return Err(VaultError::Rule("it is no proposal"));
-        };
-        if before.stand == stand {
-            return Ok(());
-        }
-        if before.stand != Stand::Waiting || matches!(stand, Stand::Waiting | Stand::PartOf(..)) {
-            return Err(VaultError::Decided);
-        }
-        // What was turned down is read by nobody any more, its lower parts too: their frames name no file, which goes when that
-        // is durable.
-        let rejected = stand == Stand::Rejected;
-        let apart = entry.apart.filter(|_| !rejected);
-        let mut decided =
-            vec![(key, Entry { proposal: Some(Proposal { author: before.author, stand }), apart, ..entry })];
-        if rejected {
-            let index = self.index.read().unwrap_or_else(PoisonError::into_inner);
-            let all = parts.iter().flat_map(|part| index.by_version.range((*part, 0)..=(*part, u32::MAX)));
-            let of_it = |e: &&Entry| {
-                let stand = e.proposal.as_ref().map(|p| &p.stand);
-                e.apart.is_some() && matches!(stand, Some(Stand::PartOf(whole, of)) if (*whole, *of) == key)
-            };
-            let lower = all.flat_map(|(k, entries)| entries.iter().filter(of_it).map(|e| (*k, e.clone())));
-            decided.extend(lower.map(|(k, e)| (k, Entry { apart: None, ..e })));
-        }
-        self.journal.append_blocking(decided.iter().map(|(k, e)| write_frame(k, e)).collect())?;
-        let left: Vec<u32> = {
-            let mut index = self.index.write().unwrap_or_else(PoisonError::into_inner);
-            index.arrivals.extend(parts);
-            decided.into_iter().flat_map(|(k, e)| index.add(k, e)).collect()
-        };
-        left.into_iter().for_each(|file| remove(self.bodies.as_ref(), file));
-        Ok(())
-    }
-
-    fn write(&mut self, mut queued: Vec<Queued>) -> Result<(), VaultError> {
-        // Two transfers of one object: the first that is whole counts, the other's file goes with its take.
-        queued.retain(|q| q.take.apart.is_none() || !self.holds(&q.take.object));
-        if queued.is_empty() {
-            return Ok(());
-        }
-        let blobs: Vec<&[u8]> = queued.iter().map(|q| q.blob.as_slice()).collect();
-        let keys: Vec<&[u8; 32]> = queued.iter().filter_map(|q| q.take.apart.as_ref()).map(Spooled::key).collect();
-        let (places, slots) = self.writer.write(&blobs, &keys, &mut self.entropy)?;
-        let mut slots = slots.into_iter();
-        let mut entries = Vec::with_capacity(queued.len());
-        for (t, place) in queued.iter_mut().map(|q| &mut q.take).zip(places) {
-            let header = t.object.envelope.header();
-            // From here on a frame may name the file, whether its writing is answered or not.
-            let apart = match &mut t.apart {
-                Some(spooled) => Some(spooled.keep(slots.next().ok_or(VaultError::Cut)?)),
-                None => None,
-            };
-            let entry = Entry {
-                header_hash: t.object.envelope.hash(),
-                commitment: t.object.envelope.commitment(),
-                grant: t.object.grant.commitment(),
-                pull_checks: t.pull_checks.clone(),
-                at: t.at,
-                request: t.request,
-                content: t.content,
-                proposal: t.proposal.clone(),
-                place,
-                apart,
-                damaged: false,
-            };
-            entries.push(((header.id, header.version), entry));
-        }
-        let frames = entries.iter().map(|(key, e)| write_frame(key, e)).collect();
-        self.journal.append_blocking(frames)?;
-        let left: Vec<u32> = {
-            let mut index = self.index.write().unwrap_or_else(PoisonError::into_inner);
-            entries.into_iter().filter_map(|(key, entry)| index.add(key, entry)).collect()
-        };
-        left.into_iter().for_each(|file| remove(self.bodies.as_ref(), file));
-        Ok(())
-    }
-
-    /// Whether a good copy of an object is here.
-    fn holds(&self, object: &SealedObject) -> bool {
-        let (header, envelope, grant) =
-            (object.envelope.header(), object.envelope.commitment(), object.grant.commitment());
-        let index = self.index.read().unwrap_or_else(PoisonError::into_inner);
-        let mut known = index.by_version.get(&(header.id, header.version)).into_iter().flatten();
-        known.any(|e| !e.damaged && e.commitment == envelope && e.grant == grant)
-    }
-}
-
-fn has_room(waiting: &BTreeMap<RecordId, Handle>, author: Handle) -> bool {
-    let (all, own) = WAITING;
-    waiting.len() < all && waiting.values().filter(|a| **a == author).count() < own
 }

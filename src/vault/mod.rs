@@ -20,12 +20,14 @@
 //!   complaint (P15).
 
 mod card;
+mod clerk;
 mod complaint;
 mod disclose;
 mod error;
 mod files;
 mod frame;
 mod holder;
+mod index;
 mod intake;
 mod keys;
 mod large;
@@ -35,6 +37,7 @@ mod proposal;
 mod pull;
 mod receive;
 mod rules;
+mod shared;
 mod signing;
 mod sync;
 #[cfg(test)]

@@ -1,10 +1,16 @@
-//! A sealed object: envelope, first grant and audience key, as stored, pushed and pulled together.
+//! A sealed object: envelope, first grant and audience key, pushed and pulled together, and stored as what cannot be found
+//! elsewhere.
 
 use super::error::VaultError;
 use super::sync::Parts;
 use crate::domain::canon::{Reader, Writer};
 use crate::seal::{AudienceObject, ENVELOPE_BYTES, Envelope, GRANT_BYTES, SealedGrant};
 
+const BLOB: &str = "hufu.vault.object";
+/// The three parts whole: what stands before content that comes in pieces, and every blob of earlier versions of the program.
+const WHOLE: u16 = 1;
+/// Of a stored blob: names the audience object, and leaves out of the grant what follows from its envelope.
+const NAMED: u16 = 2;
 /// Most bytes of an audience object.
 const AUDIENCE_BYTES: usize = 1 << 20;
 /// What header, proof and lengths add at most, in bytes.
@@ -53,20 +59,46 @@ impl SealedObject {
         if object.envelope.is_apart() { Ok(object) } else { Err(VaultError::Rule("its content is in it already")) }
     }
 
-    /// The bytes of one stored blob, and of what stands before content that comes in pieces.
+    /// The bytes of what stands before content that comes in pieces.
     pub(super) fn to_blob(&self) -> Vec<u8> {
-        Writer::new("hufu.vault.object", 1)
+        Writer::new(BLOB, WHOLE)
             .bytes(&self.envelope.to_bytes())
             .bytes(&self.grant.to_bytes())
             .bytes(&self.audience.to_bytes())
             .finish()
     }
 
-    /// Reads a stored blob.
-    pub(super) fn from_blob(bytes: &[u8]) -> Result<SealedObject, VaultError> {
-        let mut r = Reader::new(bytes, "hufu.vault.object", 1)?;
+    fn from_blob(bytes: &[u8]) -> Result<SealedObject, VaultError> {
+        let mut r = Reader::new(bytes, BLOB, WHOLE)?;
         let (envelope, grant, audience) = (r.bytes(usize::MAX)?, r.bytes(usize::MAX)?, r.bytes(usize::MAX)?);
         r.finish()?;
         SealedObject::from_parts(envelope, grant, audience)
+    }
+
+    /// The bytes of one stored blob: everything but the audience object, which it names ([`super::shared`]). Parts that were
+    /// put together again are those that were taken in, byte for byte.
+    pub(super) fn to_stored(&self, audience: &[u8; 32]) -> Vec<u8> {
+        let mut w = Writer::new(BLOB, NAMED);
+        w.bytes(&self.envelope.to_bytes());
+        match self.grant.to_bytes_beside(&self.envelope) {
+            Some(short) => w.flag(true).bytes(&short),
+            None => w.flag(false).bytes(&self.grant.to_bytes()),
+        };
+        w.array(audience).finish()
+    }
+
+    /// Reads a stored blob of any version; `shared` finds the audience object that it names.
+    pub(super) fn from_stored(
+        bytes: &[u8],
+        shared: impl FnOnce(&[u8; 32]) -> Result<AudienceObject, VaultError>,
+    ) -> Result<SealedObject, VaultError> {
+        let Ok(mut r) = Reader::new(bytes, BLOB, NAMED) else { return SealedObject::from_blob(bytes) };
+        let envelope = Envelope::from_bytes(r.bytes(ENVELOPE_BYTES + AROUND)?)?;
+        let (beside, grant) = (r.flag()?, r.bytes(GRANT_BYTES + 1024)?);
+        let audience = r.array()?;
+        r.finish()?;
+        let grant =
+            if beside { SealedGrant::from_bytes_beside(grant, &envelope)? } else { SealedGrant::from_bytes(grant)? };
+        Ok(SealedObject { envelope, grant, audience: shared(&audience)? })
     }
 }

@@ -5,6 +5,7 @@ mod large;
 mod proposals;
 mod pulling;
 mod pushing;
+mod shared;
 mod versions;
 
 use super::*;
