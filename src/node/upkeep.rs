@@ -90,14 +90,14 @@ pub(super) fn start(core: Arc<Core>, peers: Arc<dyn PeerVault>, stopped: watch::
 /// Pulls what is due, each origin beside the others: one that answers slowly holds nothing up.
 fn pull(core: &Arc<Core>, peers: &Arc<dyn PeerVault>) {
     // What is owed stays owed, and is pulled when there is room.
-    if core.disk.check(Work::Content).is_err() {
+    if core.memory.check(Work::Content).is_err() || core.disk.check(Work::Content).is_err() {
         return;
     }
     for origin in core.vault.due(core.clock.steady()) {
         let (core, peers) = (Arc::clone(core), Arc::clone(peers));
         tokio::spawn(async move {
             let Some(turn) = core.vault.begin_pulling(&origin) else { return };
-            let room = |bytes| core.disk.take(Work::Content, bytes).is_ok();
+            let room = |bytes| core.memory.check(Work::Content).is_ok() && core.disk.take(Work::Content, bytes).is_ok();
             core.vault.pull(&turn, &core.state(), (peers.as_ref(), core.clock.as_ref()), &room).await;
         });
     }
