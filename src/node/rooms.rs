@@ -166,6 +166,7 @@ where
     all.push(upkeep::recommit(Arc::clone(core), stopped.clone()));
     all.push(upkeep::certify(Arc::clone(core), stopped.clone()));
     all.push(upkeep::retire(Arc::clone(core), stopped.clone()));
+    all.push(upkeep::sweep(Arc::clone(core), stopped.clone()));
     all
 }
 

@@ -28,6 +28,8 @@ const INDEX_AGAIN: Duration = Duration::from_secs(30);
 const RECOMMIT: Duration = Duration::from_secs(2);
 /// Old notices are looked for each time that so much went by, and at a start once the ledger's time is known again.
 const RETIRE_MS: u64 = 600_000;
+/// Files that nothing names are looked for this often.
+const SWEEP: Duration = Duration::from_secs(600);
 /// Anchors come at most this often (P27).
 const ANCHOR: Duration = Duration::from_secs(10);
 const WAIT: Duration = Duration::from_secs(5);
@@ -165,6 +167,23 @@ pub(super) fn retire(core: Arc<Core>, stopped: watch::Receiver<bool>) -> JoinHan
             let logged = core.log_node(AuditAction::Purge, &core.agency, object, Verdict::Allow, "retention").await;
             if let Err(error) = logged {
                 tracing::error!(%error, "a deletion could not be audited");
+            }
+        }
+    })
+}
+
+/// Removes files of content that nothing names and that could not be removed when their time came.
+pub(super) fn sweep(core: Arc<Core>, stopped: watch::Receiver<bool>) -> JoinHandle<()> {
+    tokio::spawn(async move {
+        let mut rounds = Rounds::every(SWEEP, stopped);
+        // The start removed what there was.
+        let mut first = true;
+        while rounds.next().await {
+            if std::mem::take(&mut first) {
+                continue;
+            }
+            if let Err(error) = core.vault.sweep().await {
+                tracing::warn!(%error, "files that nothing names stay for now");
             }
         }
     })

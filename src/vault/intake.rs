@@ -81,6 +81,8 @@ enum Job {
     Take(Box<Queued>, Done),
     /// What was decided about a proposal, and the records that its approval lets go.
     Decide((RecordId, u32), Stand, Vec<RecordId>, Done),
+    /// Files that nothing names go.
+    Sweep(Done),
 }
 
 type Done = oneshot::Sender<Result<(), VaultError>>;
@@ -211,6 +213,7 @@ impl Intake {
             journal,
             writer,
             bodies: Arc::clone(&bodies),
+            large: Arc::clone(&large),
             entropy: entropy.clone(),
             index: Arc::clone(&index),
             closed: Arc::clone(&closed),
@@ -236,6 +239,11 @@ impl Intake {
         parts: Vec<RecordId>,
     ) -> Result<(), VaultError> {
         self.run(|done| Job::Decide(key, stand, parts, done)).await
+    }
+
+    /// Removes files that nothing names; the worker does it, so that no frame names one meanwhile.
+    pub(super) async fn sweep(&self) -> Result<(), VaultError> {
+        self.run(Job::Sweep).await
     }
 
     async fn run(&self, job: impl FnOnce(Done) -> Job) -> Result<(), VaultError> {
@@ -309,6 +317,12 @@ impl Intake {
         self.read(|i| i.by_version.iter().filter(|(_, e)| usable(e)).map(|(k, _)| *k).collect())
     }
 
+    /// Bytes of all copies of each version that is here.
+    pub(super) fn sizes(&self) -> Vec<((RecordId, u32), u64)> {
+        let bytes = |e: &Entry| u64::from(e.apart.map_or(e.place.length, |apart| apart.bytes));
+        self.read(|i| i.by_version.iter().map(|(key, all)| (*key, all.iter().map(bytes).sum::<u64>())).collect())
+    }
+
     /// Reads and parses one object. Blocking: the caller is off the async threads or accepts it.
     pub fn load(&self, entry: &Entry) -> Result<SealedObject, VaultError> {
         let object = SealedObject::from_blob(&super::files::read(self.bodies.as_ref(), &entry.place)?)?;
@@ -368,6 +382,7 @@ struct Clerk {
     journal: Journal,
     writer: BodyWriter,
     bodies: Arc<dyn Disk>,
+    large: Arc<LargeFiles>,
     entropy: Source,
     index: Arc<RwLock<Index>>,
     /// Set after a failed write.
@@ -376,11 +391,12 @@ struct Clerk {
 
 impl Clerk {
     fn work(&mut self, jobs: Vec<Job>) {
-        let (mut takes, mut decisions) = (Vec::new(), Vec::new());
+        let (mut takes, mut decisions, mut sweeps) = (Vec::new(), Vec::new(), Vec::new());
         for job in jobs {
             match job {
                 Job::Take(queued, done) => takes.push((*queued, done)),
                 Job::Decide(key, stand, parts, done) => decisions.push((key, stand, parts, done)),
+                Job::Sweep(done) => sweeps.push(done),
             }
         }
         let (queued, answers): (Vec<Queued>, Vec<Done>) = self.admitted(takes).into_iter().unzip();
@@ -394,6 +410,18 @@ impl Clerk {
         for (key, stand, parts, done) in decisions {
             let _ = done.send(self.guarded(|t| t.decide(key, stand, parts)));
         }
+        for done in sweeps {
+            let _ = done.send(self.sweep());
+        }
+    }
+
+    /// After a failed write nobody knows which files a frame names, and none goes. One that cannot be removed closes nothing.
+    fn sweep(&self) -> Result<(), VaultError> {
+        if self.closed.load(Ordering::Relaxed) {
+            return Err(VaultError::Poisoned);
+        }
+        let named = self.index.read().unwrap_or_else(PoisonError::into_inner).files();
+        self.large.sweep(self.bodies.as_ref(), &named)
     }
 
     /// Tells proposals that there is no room for them, of those that wait and of this batch. Nobody but this worker lets one
