@@ -172,17 +172,20 @@ pub(super) fn retire(core: Arc<Core>, stopped: watch::Receiver<bool>) -> JoinHan
     })
 }
 
-/// Removes files of content that nothing names and that could not be removed when their time came.
+/// Removes content that nobody will read, and files that could not be removed when their time came. A node whose state is not
+/// the majority's removes nothing: it does not know what was committed.
 pub(super) fn sweep(core: Arc<Core>, stopped: watch::Receiver<bool>) -> JoinHandle<()> {
     tokio::spawn(async move {
         let mut rounds = Rounds::every(SWEEP, stopped);
         // The start removed what there was.
         let mut first = true;
         while rounds.next().await {
-            if std::mem::take(&mut first) {
+            if std::mem::take(&mut first) || core.cluster.has_diverged() {
                 continue;
             }
-            if let Err(error) = core.vault.sweep().await {
+            // In this order: what was certified is in a state that is looked at later.
+            let certified = core.cluster.certified();
+            if let Err(error) = core.vault.sweep(&core.state(), certified).await {
                 tracing::warn!(%error, "files that nothing names stay for now");
             }
         }

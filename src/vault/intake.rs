@@ -317,6 +317,12 @@ impl Intake {
         self.read(|i| i.by_version.iter().filter(|(_, e)| usable(e)).map(|(k, _)| *k).collect())
     }
 
+    /// Versions of which a copy has content that lies apart.
+    pub(super) fn apart(&self) -> Vec<(RecordId, u32)> {
+        let apart = |e: &Entry| e.apart.is_some();
+        self.read(|i| i.by_version.iter().filter(|(_, all)| all.iter().any(apart)).map(|(key, _)| *key).collect())
+    }
+
     /// Bytes of all copies of each version that is here.
     pub(super) fn sizes(&self) -> Vec<((RecordId, u32), u64)> {
         let bytes = |e: &Entry| u64::from(e.apart.map_or(e.place.length, |apart| apart.bytes));

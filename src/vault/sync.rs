@@ -138,10 +138,10 @@ impl Vault {
         for (record, version) in new {
             let Some(origin) = state.origin_of(&record) else { continue };
             let Some(committed) = committed(state, &record, version) else { continue };
-            settled.push((record, version, committed.commitment));
             let token = if origin == self.keys.agency() {
                 self.other_nodes_token(state, &record, committed)
             } else {
+                settled.push((record, version, committed.commitment));
                 self.recognise(state, origin, &record, committed)
             };
             let Some(token) = token else { continue };
@@ -175,8 +175,8 @@ impl Vault {
         }
     }
 
-    /// Committed versions of records of which something arrived since the last scan: a copy may have come when the ledger had
-    /// another one already. The first scan counts what a start found aside instead; it looks at all versions by itself.
+    /// Committed versions of others' records of which something arrived since the last scan: a copy may have come when the ledger
+    /// had another one already. The first scan counts what a start found aside instead; it looks at all versions by itself.
     fn arrived_late(&self, state: &State, sync: &mut SyncState) -> Vec<(RecordId, u32, [u8; 32])> {
         let Some(looked) = sync.looked else {
             // What arrives from here on is late.
@@ -191,16 +191,24 @@ impl Vault {
         };
         let (arrived, looked) = self.intake.arrived_since(looked);
         sync.looked = Some(looked);
-        let records: BTreeSet<RecordId> = arrived.into_iter().collect();
+        let others = |r: &RecordId| state.origin_of(r) != Some(self.keys.agency());
+        let records: BTreeSet<RecordId> = arrived.into_iter().filter(others).collect();
         let versions = |r: RecordId| state.record(&r).into_iter().flatten().map(move |v| (r, v.version, v.commitment));
         records.into_iter().flat_map(versions).collect()
     }
 
-    /// Removes files that nothing names any more.
+    /// Removes what nobody will read: the content of copies whose version the ledger has with another content, as a majority
+    /// certified, own ones too; and files that nothing names any more. An own copy was acknowledged and is nowhere else (P17), so
+    /// for it this node's word alone is not enough.
     ///
     /// # Errors
     /// When the folder cannot be listed, or the vault is closed.
-    pub async fn sweep(&self) -> Result<(), VaultError> {
+    pub async fn sweep(&self, state: &State, certified: u64) -> Result<(), VaultError> {
+        for (record, version) in self.intake.apart() {
+            if let Some(c) = committed(state, &record, version).filter(|c| c.index <= certified) {
+                self.intake.let_go_of_others(&record, version, &c.commitment);
+            }
+        }
         self.intake.sweep().await
     }
 
