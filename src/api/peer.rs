@@ -281,13 +281,15 @@ fn may_come(core: &Core, sender: &Sender, object: &SealedObject) -> Result<(), (
     Ok(())
 }
 
-/// Room on the disk for an object of so many bytes. What is here already is held, however full the disk is.
+/// Memory for an object's place in the index, and room on the disk for its bytes. What is here already is held, however full
+/// they are; anything else its originator brings again, or this node pulls it.
 fn room_for(core: &Core, object: &SealedObject, bytes: usize) -> Result<(), (&'static str, String)> {
     if core.vault.has(object) {
         return Ok(());
     }
     let bytes = u64::try_from(bytes).unwrap_or(u64::MAX);
-    core.disk.take(Work::Content, bytes).map_err(|full| (LATER, full.message))
+    let room = core.memory.check(Work::Content).and_then(|()| core.disk.take(Work::Content, bytes));
+    room.map_err(|full| (LATER, full.message))
 }
 
 /// The state and the words for the sender and the log.

@@ -95,23 +95,32 @@ where
     }
 }
 
-/// Gives texts out as fast as they are taken. Whoever takes nothing for a while, or goes away, gets no more; that is
-/// logged before the stream ends.
+/// Gives texts out as fast as they are taken. Whoever takes nothing for a while, or goes away, gets no more. How far it went is
+/// logged before the stream ends, of each envelope.
 pub(super) fn texts(core: &Arc<Core>, caller: Caller, purpose: String, parts: Vec<Reading>) -> Given<v1::OpenPiece> {
     let (to, pieces) = mpsc::channel(1);
     let core = Arc::clone(core);
     tokio::spawn(async move {
-        for mut part in parts {
+        let mut parts = parts.into_iter();
+        while let Some(mut part) = parts.next() {
             let may = |part: &Reading| core.may_read_on(&caller, part, &purpose);
-            let (whole, broken) = give_part(&core, &mut part, (&to, may)).await;
-            if whole {
+            let (whole, broken) = match core.begin_giving(&caller, &part, &purpose).await {
+                Ok(()) => give_part(&core, &mut part, (&to, may)).await,
+                Err(fault) => (false, Some(fault)),
+            };
+            let told = core.end_giving(&caller, &part, &purpose, whole).await;
+            let mut broken = broken.or(told.err());
+            if whole && broken.is_none() {
                 continue;
             }
-            let told = core.cut_off(&caller, &part, &purpose).await;
-            if let Some(fault) = broken.or(told.err()) {
+            // Those that nobody came to have an intent as well.
+            for rest in parts.by_ref() {
+                let told = core.end_giving(&caller, &rest, &purpose, false).await;
+                broken = broken.or(told.err());
+            }
+            if let Some(fault) = broken {
                 let _told = taken(&to, Err(refuse(fault))).await;
             }
-            return;
         }
     });
     ReceiverStream::new(pieces)
@@ -127,7 +136,6 @@ async fn give_part(
     if !taken(to, Ok(head)).await {
         return (false, None);
     }
-    let mut given = 0usize;
     loop {
         if !may(part) {
             return (false, Some(Fault::not_found()));
@@ -136,17 +144,18 @@ async fn give_part(
             Ok(Some(piece)) => piece,
             Ok(None) => return (true, None),
             Err(fault) => {
+                let given = part.given();
                 let hint = format!(
                     "{given} bytes of its texts were given out before, as they were sealed; the rest is missing"
                 );
                 return (false, Some(fault.hint(hint)));
             }
         };
-        given = given.saturating_add(data.len());
         let portion = u32::try_from(text).unwrap_or(u32::MAX);
         if !taken(to, Ok(v1::OpenPiece { head: None, portion, data: data.to_vec() })).await {
             return (false, None);
         }
+        part.gave(data.len());
     }
 }
 

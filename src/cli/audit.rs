@@ -2,7 +2,7 @@
 
 use super::args::Globals;
 use super::client::{Client, block_on, fault};
-use super::export::new_or_empty;
+use super::copy::new_or_empty;
 use super::output::Out;
 use crate::audit::verify_dir;
 use crate::config::{Secrecy, read_charter, read_genesis, write_file};

@@ -6,6 +6,7 @@ use super::output::{Out, next_step};
 use crate::config::NodeConfig;
 use crate::domain::fault::{Fault, FaultKind};
 use crate::domain::time::{Clock, Millis};
+use crate::journal::{Host, System};
 use crate::node::{ListState, SystemClock, check_config, check_data, check_lists};
 use crate::seal::SUITE_NOTICE;
 use crate::wire::pb::v1;
@@ -176,6 +177,29 @@ fn offline(file: &Path, findings: &mut Vec<Finding>) {
         Ok(()) | Err(_) => findings.push(folder(&config.data)),
     }
     findings.push(disk(&config.data));
+    findings.push(memory(config.load.memory_bytes(), System.given_memory()));
+}
+
+/// The memory that a node would have, seen from here: a unit or a container of its own may have less.
+fn memory(bound: Option<u64>, given: u64) -> Finding {
+    let given_mib = given >> 20;
+    let Some(bound) = bound else {
+        return ok(
+            "memory",
+            format!(
+                "{given_mib} MiB in this machine or group; a node takes in content up to three quarters of its own"
+            ),
+        );
+    };
+    let mib = bound >> 20;
+    if bound < given {
+        return ok("memory", format!("content is taken in up to {mib} MiB of the {given_mib} here"));
+    }
+    warning(
+        "memory",
+        format!("the memory is bounded at {mib} MiB, and there are {given_mib} here"),
+        "lower `load.memory_mib`: a process that needs more than there is gets ended",
+    )
 }
 
 /// Agencies without a list are told together: an evaluation has none at all.
@@ -341,5 +365,17 @@ fn online(g: &Globals, findings: &mut Vec<Finding>) {
                 "it is tried again by itself",
             )
         });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_bound_above_what_there_is_is_worth_a_warning() {
+        let state = |bound: Option<u64>| memory(bound, 4 << 30).state;
+        assert!(state(None) == State::Ok && state(Some(3 << 30)) == State::Ok);
+        assert!(state(Some(4 << 30)) == State::Warning);
     }
 }

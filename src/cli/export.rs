@@ -1,26 +1,23 @@
 //! `hufu record export`: a folder with a copy, a manifest and a text that says what each file is.
 
 use super::client::{Client, fault};
+use super::copy::{Folder, Growing};
 use super::output::Out;
-use super::reading;
 use super::sealed;
-use crate::config::{Secrecy, write_file};
 use crate::domain::fault::Fault;
 use crate::domain::ids::RecordId;
 use crate::domain::time::Clock;
 use crate::node::SystemClock;
-use crate::seal::sha256;
 use crate::wire::pb::v1;
-use data_encoding::HEXLOWER;
+use futures_util::{Stream, StreamExt};
 use serde_json::{Value, json};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
+use std::pin::pin;
 use std::process::ExitCode;
+use tonic::Status;
 
 /// What the log says of a sealed copy for which nobody gave a reason.
 const SEALED_PURPOSE: &str = "密封副本 sealed copy";
-/// The manifest of a copy: every other file with its digest.
-pub(super) const MANIFEST: &str = "MANIFEST.json";
-const README: &str = "README.txt";
 const CLEAR_FORMAT: &str = "hufu-clear-copy-1";
 
 const CLEAR_README: &str = "\
@@ -56,66 +53,21 @@ pub(super) struct Export {
     purpose: Option<String>,
 }
 
-/// A file of a copy.
-pub(super) struct CopyFile {
-    pub(super) name: String,
-    /// What it is, for the manifest.
-    pub(super) what: &'static str,
-    pub(super) bytes: Vec<u8>,
-}
-
 pub(super) async fn run(ask: Export, client: &Client, out: &Out) -> Result<ExitCode, Fault> {
-    new_or_empty(&ask.out)?;
+    let folder = Folder::begin(&ask.out)?;
     let purpose = ask.purpose.unwrap_or_else(|| SEALED_PURPOSE.to_owned());
     let request = v1::ExportRequest { record: ask.id.to_string(), purpose: purpose.clone(), version: ask.version };
     let (version, head, files) = if ask.sealed {
         let pieces = client.records().export_large(request).await.map_err(fault)?.into_inner();
-        let (r, content) = reading::copy(pieces).await?;
-        (r.version, sealed::head(&ask.id, &r)?, sealed::files(&ask.id, &r, content)?)
+        sealed::write(&ask.id, folder, pieces).await?
     } else {
         let pieces = client.records().export_clear_large(request).await.map_err(fault)?.into_inner();
-        let r = reading::whole(pieces).await?;
-        (r.version, clear_head(&r, &purpose), clear_files(&r)?)
+        write_clear(folder, &purpose, pieces).await?
     };
     let record = head.get("record").cloned().unwrap_or_default();
-    write_copy(&ask.out, head, &files)?;
-    let answer = json!({"record": record, "version": version, "dir": ask.out, "files": files.len() + 1});
-    out.answer(&answer, || format!("{}: {} {}", ask.out.display(), files.len() + 1, out.say("个文件", "files")));
+    let answer = json!({"record": record, "version": version, "dir": ask.out, "files": files});
+    out.answer(&answer, || format!("{}: {files} {}", ask.out.display(), out.say("个文件", "files")));
     Ok(ExitCode::SUCCESS)
-}
-
-/// What lies in a folder already would be taken for a part of the copy.
-pub(super) fn new_or_empty(dir: &Path) -> Result<(), Fault> {
-    if dir.exists() && !dir.is_dir() {
-        return Err(
-            Fault::usage("UNWRITABLE_FILE", format!("`{}` is no folder", dir.display())).hint("give a new folder")
-        );
-    }
-    if dir.read_dir().is_ok_and(|mut entries| entries.next().is_some()) {
-        return Err(Fault::conflict("DIR_NOT_EMPTY", format!("`{}` is not empty", dir.display()))
-            .hint("each export gets a folder of its own; an earlier one is kept as it is"));
-    }
-    Ok(())
-}
-
-/// The manifest comes last: a folder without one is no whole copy.
-fn write_copy(dir: &Path, mut head: Value, files: &[CopyFile]) -> Result<(), Fault> {
-    let mut listed = Vec::with_capacity(files.len());
-    for CopyFile { name, what, bytes } in files {
-        write_file(&dir.join(name), bytes, Secrecy::Private)?;
-        let digest = HEXLOWER.encode(&sha256(&[bytes]));
-        listed.push(json!({"name": name, "what": what, "bytes": bytes.len(), "sha256": digest}));
-    }
-    if let Some(fields) = head.as_object_mut() {
-        fields.insert("files".into(), Value::Array(listed));
-    }
-    let mut text = serde_json::to_string_pretty(&head).map_err(|e| Fault::internal("ENCODE", e.to_string()))?;
-    text.push('\n');
-    write_file(&dir.join(MANIFEST), text.as_bytes(), Secrecy::Private)
-}
-
-pub(super) fn readme(text: &str) -> CopyFile {
-    CopyFile { name: README.into(), what: "what each file is", bytes: text.into() }
 }
 
 fn clear_head(r: &v1::OpenReply, purpose: &str) -> Value {
@@ -124,75 +76,123 @@ fn clear_head(r: &v1::OpenReply, purpose: &str) -> Value {
         "ledger_index": r.ledger_index})
 }
 
-/// One file for each portion, so that a lower one can be handed on by itself.
-fn clear_files(r: &v1::OpenReply) -> Result<Vec<CopyFile>, Fault> {
-    // The name of a file comes from no node's text.
-    let record: RecordId = r.record.parse()?;
-    let mut files = vec![readme(CLEAR_README)];
-    for (n, portion) in r.portions.iter().enumerate() {
-        let name = format!("{record}-{}.{:02}.txt", r.version, n + 1);
-        let mut bytes = format!("{}\n\n", portion.label).into_bytes();
-        bytes.extend_from_slice(&portion.text);
-        if bytes.last() != Some(&b'\n') {
-            bytes.push(b'\n');
+/// Writes the texts as they come, one file for each portion, so that a lower one can be handed on by itself. Answers the
+/// version, what the manifest says of the whole, and how many files there are.
+async fn write_clear(
+    mut folder: Folder,
+    purpose: &str,
+    pieces: impl Stream<Item = Result<v1::OpenPiece, Status>>,
+) -> Result<(u32, Value, usize), Fault> {
+    let mut pieces = pin!(pieces);
+    let (mut whole, mut portions, mut from) = (None, Vec::<Growing>::new(), 0usize);
+    while let Some(piece) = pieces.next().await {
+        let v1::OpenPiece { head, portion, data } = piece.map_err(fault)?;
+        if let Some(mut head) = head {
+            from = portions.len();
+            let labels = std::mem::take(&mut head.portions);
+            let whole = whole.get_or_insert(head);
+            // The name of a file comes from no node's text.
+            let record: RecordId = whole.record.parse()?;
+            for v1::Portion { label, .. } in labels {
+                let name = format!("{record}-{}.{:02}.txt", whole.version, portions.len() + 1);
+                let mut file = folder.file(&name, "a portion: its label on the first line, then its text")?;
+                file.write(format!("{label}\n\n").as_bytes())?;
+                portions.push(file);
+            }
         }
-        files.push(CopyFile { name, what: "a portion: its label on the first line, then its text", bytes });
+        let at = usize::try_from(portion).map_or(usize::MAX, |n| from.saturating_add(n));
+        match portions.get_mut(at) {
+            Some(file) => file.write(&data)?,
+            None if data.is_empty() => {}
+            None => return Err(Fault::integrity("MALFORMED", "a piece belongs to no text")),
+        }
     }
-    Ok(files)
+    let whole: v1::OpenReply = whole.ok_or_else(|| Fault::unavailable("NODE_UNREACHABLE", "the answer is empty"))?;
+    folder.readme(CLEAR_README)?;
+    for mut file in portions {
+        file.end_line()?;
+        folder.keep(file);
+    }
+    let head = clear_head(&whole, purpose);
+    let files = folder.finish(head.clone())?;
+    Ok((whole.version, head, files))
 }
 
 #[cfg(test)]
 #[allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "test")]
 mod tests {
+    use super::super::copy::MANIFEST;
     use super::*;
+    use crate::seal::sha256;
+    use data_encoding::HEXLOWER;
+    use futures_util::stream;
+    use std::path::Path;
 
     const ID: &str = "r-agrazmz6kfy2becrc3ljb2zmbi";
 
-    fn reply() -> v1::OpenReply {
-        let portion = |label: &str, text: &str| v1::Portion { label: label.into(), text: text.into() };
-        v1::OpenReply {
-            record: ID.into(),
+    fn head(record: &str, labels: &[&str]) -> v1::OpenPiece {
+        let portion = |label: &&str| v1::Portion { label: (*label).into(), text: Vec::new() };
+        let head = v1::OpenReply {
+            record: record.into(),
             version: 2,
             label: "机密★20年".into(),
             title: "七号柜".into(),
             origin: "police".into(),
-            portions: vec![portion("机密★20年", "线人称"), portion("内部", "加强查验\n")],
+            portions: labels.iter().map(portion).collect(),
             audit_seq: 7,
             ledger_index: 9,
-        }
+        };
+        v1::OpenPiece { head: Some(head), portion: 0, data: Vec::new() }
     }
 
-    #[test]
-    fn a_clear_copy_bears_its_labels() {
+    fn text(portion: u32, data: &str) -> v1::OpenPiece {
+        v1::OpenPiece { head: None, portion, data: data.into() }
+    }
+
+    async fn written(dir: &Path, pieces: Vec<Result<v1::OpenPiece, Status>>) -> Result<usize, Fault> {
+        let folder = Folder::begin(dir).unwrap();
+        write_clear(folder, "CASE-1", stream::iter(pieces)).await.map(|(_, _, files)| files)
+    }
+
+    #[tokio::test]
+    async fn a_clear_copy_bears_its_labels() {
         let dir = tempfile::tempdir().unwrap();
         let out = dir.path().join("copy");
-        write_copy(&out, clear_head(&reply(), "CASE-1"), &clear_files(&reply()).unwrap()).unwrap();
+        let own = [head(ID, &["机密★20年", "机密★20年"]), text(0, "线人"), text(0, "称"), text(1, "附\n")];
+        // A lower envelope: its texts come behind those of the whole.
+        let lower = [head("another", &["内部"]), text(0, "加强查验\n")];
+        let pieces = own.into_iter().chain(lower).map(Ok).collect();
+        assert_eq!(written(&out, pieces).await.unwrap(), 5);
         let read = |name: &str| std::fs::read_to_string(out.join(name)).unwrap();
         assert_eq!(read(&format!("{ID}-2.01.txt")), "机密★20年\n\n线人称\n");
-        assert_eq!(read(&format!("{ID}-2.02.txt")), "内部\n\n加强查验\n");
+        assert_eq!(read(&format!("{ID}-2.02.txt")), "机密★20年\n\n附\n");
+        assert_eq!(read(&format!("{ID}-2.03.txt")), "内部\n\n加强查验\n");
         let manifest: Value = serde_json::from_str(&read(MANIFEST)).unwrap();
         assert_eq!((&manifest["label"], &manifest["purpose"]), (&json!("机密★20年"), &json!("CASE-1")));
         let files = manifest["files"].as_array().unwrap();
-        assert_eq!(files.len(), 3);
+        assert_eq!(files.len(), 4);
         for file in files {
             let bytes = read(file["name"].as_str().unwrap()).into_bytes();
             assert_eq!(file["sha256"], json!(HEXLOWER.encode(&sha256(&[&bytes]))));
         }
     }
 
-    #[test]
-    fn a_name_from_a_node_leads_nowhere_else() {
-        let bad = v1::OpenReply { record: "../../etc/passwd".into(), ..reply() };
-        assert_eq!(clear_files(&bad).err().unwrap().reason, "BAD_RECORD_ID");
+    #[tokio::test]
+    async fn what_is_cut_off_leaves_nothing() {
+        let dir = tempfile::tempdir().unwrap();
+        let out = dir.path().join("copy");
+        let cut = vec![Ok(head(ID, &["内部"])), Ok(text(0, "加强")), Err(Status::unavailable("gone"))];
+        assert!(written(&out, cut).await.is_err());
+        let none = vec![Ok(head(ID, &["内部"])), Ok(text(1, "?"))];
+        assert_eq!(written(&out, none).await.unwrap_err().reason, "MALFORMED");
+        assert_eq!(written(&out, Vec::new()).await.unwrap_err().reason, "NODE_UNREACHABLE");
+        assert_eq!(dir.path().read_dir().unwrap().count(), 0);
     }
 
-    #[test]
-    fn what_lies_in_the_folder_stays() {
+    #[tokio::test]
+    async fn a_name_from_a_node_leads_nowhere_else() {
         let dir = tempfile::tempdir().unwrap();
-        assert!(new_or_empty(dir.path()).is_ok() && new_or_empty(&dir.path().join("new")).is_ok());
-        let file = dir.path().join("old");
-        std::fs::write(&file, "x").unwrap();
-        assert_eq!(new_or_empty(dir.path()).unwrap_err().reason, "DIR_NOT_EMPTY");
-        assert_eq!(new_or_empty(&file).unwrap_err().reason, "UNWRITABLE_FILE");
+        let bad = vec![Ok(head("../../etc/passwd", &["内部"]))];
+        assert_eq!(written(&dir.path().join("copy"), bad).await.unwrap_err().reason, "BAD_RECORD_ID");
     }
 }

@@ -19,6 +19,7 @@ mod bench_search;
 mod bench_text;
 mod client;
 mod cluster;
+mod copy;
 mod demo;
 mod doctor;
 mod export;

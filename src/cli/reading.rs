@@ -2,7 +2,6 @@
 
 use super::client::fault;
 use crate::domain::fault::Fault;
-use crate::seal::CONTENT_BYTES;
 use crate::wire::pb::v1;
 use tonic::Streaming;
 
@@ -25,19 +24,4 @@ pub(super) async fn whole(mut pieces: Streaming<v1::OpenPiece>) -> Result<v1::Op
     }
     let reply: v1::OpenReply = first.ok_or_else(|| Fault::unavailable("NODE_UNREACHABLE", "the answer is empty"))?;
     Ok(v1::OpenReply { portions, ..reply })
-}
-
-/// Reads a sealed copy to its end: what stands before its ciphertexts, and these, if they are not in its envelope.
-pub(super) async fn copy(mut pieces: Streaming<v1::ExportPiece>) -> Result<(v1::ExportReply, Vec<u8>), Fault> {
-    let (mut first, mut content) = (None, Vec::new());
-    while let Some(piece) = pieces.message().await.map_err(fault)? {
-        let v1::ExportPiece { head, data } = piece;
-        first = first.or(head);
-        if content.len().saturating_add(data.len()) > CONTENT_BYTES {
-            return Err(Fault::integrity("MALFORMED", "the copy is larger than any envelope"));
-        }
-        content.extend_from_slice(&data);
-    }
-    let head = first.ok_or_else(|| Fault::unavailable("NODE_UNREACHABLE", "the answer is empty"))?;
-    Ok((head, content))
 }

@@ -4,27 +4,34 @@
 //! from envelope and grant. That the ledger carries them is the exporting node's word until somebody compares them with
 //! another agency's `record history`.
 
-use super::export::{CopyFile, MANIFEST, readme};
+use super::client::fault;
+use super::copy::{Folder, Growing, MANIFEST};
 use super::output::Out;
 use crate::config::read_genesis;
 use crate::domain::canon::Canon;
 use crate::domain::fault::{Fault, FaultKind};
 use crate::domain::ids::{AgencyId, NodeId, RecordId};
+use crate::domain::limits;
 use crate::domain::time::Millis;
 use crate::ledger::{Genesis, node_id, origin_mark};
-use crate::seal::{ContentCheck, Envelope, PublicKey, sha256};
+use crate::seal::{ContentCheck, Envelope, PublicKey, Sha256};
 use crate::vault::SealedObject;
 use crate::wire::pb::v1;
 use data_encoding::HEXLOWER;
+use futures_util::{Stream, StreamExt};
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
+use std::io::Read;
 use std::path::{Path, PathBuf};
+use std::pin::pin;
 use std::process::ExitCode;
+use tonic::Status;
 
 const FORMAT: &str = "hufu-sealed-copy-1";
 const GENESIS: &str = "genesis.json";
 /// Largest file of a copy, in bytes: the ciphertexts of one envelope are smaller.
 const FILE_BYTES: u64 = 32 << 20;
+const NOT_WHOLE: &str = "its ciphertexts are not whole";
 
 const SEALED_README: &str = "\
 本目录为虎符导出的密封副本：内容仍为密文，不含任何可解密的密钥。
@@ -62,9 +69,79 @@ pub(super) struct Verify {
     genesis: Option<PathBuf>,
 }
 
+/// Writes a sealed copy as it comes. Answers the version, what the manifest says of the whole, and how many files there are.
+pub(super) async fn write(
+    id: &RecordId,
+    mut folder: Folder,
+    pieces: impl Stream<Item = Result<v1::ExportPiece, Status>>,
+) -> Result<(u32, Value, usize), Fault> {
+    let mut pieces = pin!(pieces);
+    let mut copy: Option<Coming> = None;
+    while let Some(piece) = pieces.next().await {
+        let v1::ExportPiece { head, data } = piece.map_err(fault)?;
+        let copy = match (head, &mut copy) {
+            (None, None) => return Err(sent("it does not begin with what stands before its ciphertexts")),
+            (_, Some(begun)) => begun,
+            (Some(first), none) => none.insert(Coming::begin(id, &mut folder, &first)?),
+        };
+        copy.take(&data)?;
+    }
+    let copy = copy.ok_or_else(|| Fault::unavailable("NODE_UNREACHABLE", "the answer is empty"))?;
+    if let Some((check, content)) = copy.content {
+        if !check.is_whole() {
+            return Err(sent(NOT_WHOLE));
+        }
+        folder.keep(content);
+    }
+    let files = folder.finish(copy.head.clone())?;
+    Ok((copy.version, copy.head, files))
+}
+
+/// A sealed copy of which ciphertexts are on their way.
+struct Coming {
+    version: u32,
+    head: Value,
+    /// The ciphertexts, if they are not in the envelope: those of its header, all of them and nothing behind.
+    content: Option<(ContentCheck, Growing)>,
+}
+
+impl Coming {
+    /// Writes what stands before them.
+    fn begin(id: &RecordId, folder: &mut Folder, r: &v1::ExportReply) -> Result<Coming, Fault> {
+        let envelope = Envelope::from_bytes(&r.envelope).map_err(|e| sent(&e.to_string()))?;
+        let head = head(id, r, &envelope)?;
+        let name = |kind: &str| format!("{id}-{}.{kind}", r.version);
+        folder.readme(SEALED_README)?;
+        folder.put(&name("envelope"), "the sealed envelope", &r.envelope)?;
+        folder.put(&name("header"), "canonical bytes of the envelope's header", &envelope.header().to_bytes())?;
+        folder.put(&name("path"), "Merkle path and signature for the header", &envelope.proof().to_canon())?;
+        folder.put(&name("grant"), "the sealed grant", &r.grant)?;
+        folder.put(&name("audience"), "the audience key, sealed to each agency", &r.audience)?;
+        folder.put(GENESIS, "the federation's signed genesis", &r.genesis)?;
+        let content = match envelope.is_apart() {
+            true => {
+                let check = ContentCheck::new(envelope.header()).map_err(|e| sent(&e.to_string()))?;
+                Some((check, folder.file(&name("content"), "the ciphertexts of its portions")?))
+            }
+            false => None,
+        };
+        Ok(Coming { version: r.version, head, content })
+    }
+
+    fn take(&mut self, data: &[u8]) -> Result<(), Fault> {
+        match &mut self.content {
+            Some((check, file)) => {
+                check.update(data).map_err(|e| sent(&e.to_string()))?;
+                file.write(data)
+            }
+            None if data.is_empty() => Ok(()),
+            None => Err(sent("ciphertexts came that are in its envelope")),
+        }
+    }
+}
+
 /// What the manifest says of the copy as a whole.
-pub(super) fn head(id: &RecordId, r: &v1::ExportReply) -> Result<Value, Fault> {
-    let envelope = Envelope::from_bytes(&r.envelope).map_err(|e| sent(&e.to_string()))?;
+fn head(id: &RecordId, r: &v1::ExportReply, envelope: &Envelope) -> Result<Value, Fault> {
     let header = envelope.header();
     let ledger = r.ledger.as_ref().ok_or_else(|| sent("it says nothing of the ledger"))?;
     let hex = |all: &[Vec<u8>]| all.iter().map(|b| HEXLOWER.encode(b)).collect::<Vec<_>>();
@@ -74,35 +151,6 @@ pub(super) fn head(id: &RecordId, r: &v1::ExportReply) -> Result<Value, Fault> {
         "ledger": {"commitment": HEXLOWER.encode(&ledger.commitment), "grants": hex(&ledger.grants),
             "tags": hex(&ledger.tags), "node": ledger.node, "index": ledger.index,
             "at": Millis(ledger.at).to_rfc3339(), "as_of": r.ledger_index}}))
-}
-
-/// The files of a sealed copy.
-pub(super) fn files(id: &RecordId, r: &v1::ExportReply, content: Vec<u8>) -> Result<Vec<CopyFile>, Fault> {
-    let envelope = Envelope::from_bytes(&r.envelope).map_err(|e| sent(&e.to_string()))?;
-    if envelope.is_apart() {
-        check_content(&envelope, &content).map_err(|why| sent(&why))?;
-    }
-    let base = format!("{id}-{}", r.version);
-    let file =
-        |kind: &str, what: &'static str, bytes: Vec<u8>| CopyFile { name: format!("{base}.{kind}"), what, bytes };
-    let content = envelope.is_apart().then(|| file("content", "the ciphertexts of its portions", content));
-    let files = vec![
-        readme(SEALED_README),
-        file("envelope", "the sealed envelope", r.envelope.clone()),
-        file("header", "canonical bytes of the envelope's header", envelope.header().to_bytes()),
-        file("path", "Merkle path and signature for the header", envelope.proof().to_canon()),
-        file("grant", "the sealed grant", r.grant.clone()),
-        file("audience", "the audience key, sealed to each agency", r.audience.clone()),
-        CopyFile { name: GENESIS.into(), what: "the federation's signed genesis", bytes: r.genesis.clone() },
-    ];
-    Ok(files.into_iter().chain(content).collect())
-}
-
-/// Ciphertexts that are not in an envelope are those of its header, all of them and nothing behind.
-fn check_content(envelope: &Envelope, content: &[u8]) -> Result<(), String> {
-    let mut check = ContentCheck::new(envelope.header()).map_err(|e| e.to_string())?;
-    check.update(content).map_err(|e| e.to_string())?;
-    if check.is_whole() { Ok(()) } else { Err("its ciphertexts are not whole".to_owned()) }
 }
 
 fn sent(why: &str) -> Fault {
@@ -172,7 +220,13 @@ fn check(dir: &Path, given: Option<Genesis>) -> Result<Checked, Fault> {
     let object = object.map_err(|e| bad(format!("`{record}`: {e}")))?;
     let (envelope, header) = (&object.envelope, object.envelope.header());
     if envelope.is_apart() {
-        check_content(envelope, &part("content")?).map_err(|why| bad(format!("`{record}`: {why}")))?;
+        let wrong = |why: &str| bad(format!("`{record}`: {why}"));
+        let mut check = ContentCheck::new(header).map_err(|e| wrong(&e.to_string()))?;
+        let piece = |piece: &[u8]| check.update(piece).map_err(|e| wrong(&e.to_string()));
+        read_on(dir, &format!("{record}-{version}.content"), piece)?;
+        if !check.is_whole() {
+            return Err(wrong(NOT_WHOLE));
+        }
     }
     if header.id != record || u64::from(header.version) != version {
         return Err(unlike("record"));
@@ -212,7 +266,12 @@ fn listed_files(dir: &Path, manifest: &Value) -> Result<(), Fault> {
         if name.is_empty() || name.contains(['/', '\\']) || name.starts_with('.') {
             return Err(bad(format!("`{MANIFEST}`: `{name}` is no name of a file of it")));
         }
-        if HEXLOWER.encode(&sha256(&[&read(dir, name)?])) != field("sha256") {
+        let mut hash = Sha256::default();
+        read_on(dir, name, |piece| {
+            hash.update(piece);
+            Ok(())
+        })?;
+        if HEXLOWER.encode(&hash.finish()) != field("sha256") {
             return Err(bad(format!("`{name}`: it was changed")));
         }
         names.insert(name.to_owned());
@@ -252,12 +311,33 @@ fn signed_by_origin(genesis: &Genesis, object: &SealedObject) -> Result<(), Faul
     Ok(())
 }
 
+/// A small file of a copy.
 fn read(dir: &Path, name: &str) -> Result<Vec<u8>, Fault> {
+    let mut bytes = Vec::new();
+    read_on(dir, name, |piece| {
+        bytes.extend_from_slice(piece);
+        Ok(())
+    })?;
+    Ok(bytes)
+}
+
+/// Reads a file of a copy piece by piece.
+fn read_on(dir: &Path, name: &str, mut each: impl FnMut(&[u8]) -> Result<(), Fault>) -> Result<(), Fault> {
     let path = dir.join(name);
+    let unread = |e: std::io::Error| bad(format!("`{name}`: {e}"));
     // A link leads out of the folder.
-    let of = std::fs::symlink_metadata(&path).map_err(|e| bad(format!("`{name}`: {e}")))?;
+    let of = std::fs::symlink_metadata(&path).map_err(unread)?;
     if !of.is_file() || of.len() > FILE_BYTES {
         return Err(bad(format!("`{name}`: it is no file of a copy")));
     }
-    std::fs::read(&path).map_err(|e| bad(format!("`{name}`: {e}")))
+    // One that grows meanwhile is not read to an end that it does not have.
+    let mut file = std::fs::File::open(&path).map_err(unread)?.take(FILE_BYTES);
+    let mut piece = vec![0; limits::PIECE_BYTES];
+    loop {
+        let read = file.read(&mut piece).map_err(unread)?;
+        match piece.get(..read).filter(|piece| !piece.is_empty()) {
+            Some(piece) => each(piece)?,
+            None => return Ok(()),
+        }
+    }
 }

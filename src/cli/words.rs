@@ -31,7 +31,7 @@ pub(super) const WORDS: &str = "
     notice-answer 签收答复 break-glass 应急调阅 policy 策略 key 密钥 membership 成员变更 witness 见证 backup 备份
     restore 恢复 request 查询请求 access-report 查阅报告 peer-refused 拒绝连接 count 计数 stream 结果流 who-read 查阅记录
     complaint 拒收告知 notice-anchor 通报锚定 approve 审批 reject 退回 amend 更正 who-can 可阅范围
-    notice 通报 clock 时钟 configuration 配置 keys 密钥 data 数据目录 disk 磁盘 node 节点 leader 主节点 evidence 证据 peers 其他节点
+    notice 通报 clock 时钟 configuration 配置 keys 密钥 data 数据目录 disk 磁盘 memory 内存 node 节点 leader 主节点 evidence 证据 peers 其他节点
     ledger 账本 sync 同步 suite 密码套件 revocation 吊销列表 configure 更改配置 grade 密级 kind 情报类别 date 日期 role 角色 tier 层级
     reference 关联要素 caveat 处理限制 descriptor 机构描述 genesis 创世 profile 个人配置";
 
@@ -48,7 +48,7 @@ pub(super) const REASONS: &str = "
     COMPARTMENT_NOT_HELD 您不在该专项知悉范围内 CONFLICT 与他人的操作冲突 DATA_IN_USE 数据目录正被另一节点使用
     DEADLINE 超过等待时限 DISK_FULL 节点磁盘将满 DIR_NOT_EMPTY 目录不为空 EXISTS 已存在 EXPIRED 已过期 FLASH_QUOTA 特提通报过于频繁
     FOREIGN_DATA 数据目录属于其他节点或联盟 FOREIGN_ORIGINATOR 只有原发机构的人员可以标密 INTEGRITY 完整性校验失败
-    INTERNAL 程序内部错误 INVALID 输入无效 IN_PROGRESS 同一操作正在进行 JOURNAL_FAILED 节点无法写盘
+    INTERNAL 程序内部错误 INVALID 输入无效 IN_PROGRESS 同一操作正在进行 JOURNAL_FAILED 节点无法写盘 MEMORY_FULL 节点内存已达上限
     LEDGER_HALTED 账本停写 MARKING_AUTHORITY 超出本机构定密权限 NODE_UNREACHABLE 节点无应答 NOT_READY 节点未就绪 NOT_ALLOWED 不允许此操作
     NOT_A_PARTY 不是协议缔约机构 NOT_COVERED 没有覆盖各收件方的有效协议 NOT_FOUND 未找到，或您无权查看
     NOT_FRESH 节点数据尚未更新到最新 NOT_OPENABLE 本节点打不开该情报 NOT_SUPPORTED 本版本不支持
@@ -139,6 +139,10 @@ pub(super) const SENTENCES: &str = "
     the node's disk is so full that only notices are taken => 节点磁盘已满，只接收通报
     the node's disk is too full for a notice of this precedence => 节点磁盘已满，不再接收该等级的通报
     a flash is taken to the last; whoever runs the node makes room => 特提通报仍可发送；请运维员腾出空间
+    the node's memory is at its bound, so it takes no content in => 节点内存已达上限，不再接收内容
+    reading and notices go on; whoever runs the node gives it more memory and raises `load.memory_mib` => 查阅和通报不受影响；请运维员增加节点内存并调高 `load.memory_mib`
+    the node's memory is too full for a notice of this precedence => 节点内存已满，不再接收该等级的通报
+    immediate notices and flashes are taken; whoever runs the node gives it more memory => 特急和特提通报仍可发送；请运维员增加节点内存
     the node's disk is full, so the node stops before a write fails => 节点磁盘已满，节点在写盘失败之前停止运行
     make room outside the data folder, or enlarge the disk, and start the node again => 请在数据目录之外腾出空间或扩大磁盘，再启动节点
     nothing to change => 没有指定要更改的内容
@@ -347,6 +351,10 @@ pub(super) const SENTENCES: &str = "
     suspend the person and enter the same one under another name, e.g. `{}-2`; two officers sign that => 请先停用此人，再以另一名称（例如 `{}-2`）重新登记，由两名保密员先后签署
     use it for exercises and fictitious data only => 只可用于演练和虚构数据
     look at the disk with df => 请用 df 检查磁盘
+    {} MiB in this machine or group; a node takes in content up to three quarters of its own => 本机或本组有 {} MiB 内存；节点用到其中四分之三时不再接收内容
+    content is taken in up to {} MiB of the {} here => 用到 {} MiB 时不再接收内容（本机有 {} MiB）
+    the memory is bounded at {} MiB, and there are {} here => 内存上限设为 {} MiB，而本机只有 {} MiB
+    lower `load.memory_mib`: a process that needs more than there is gets ended => 请调低 `load.memory_mib`：超出实有内存的进程会被系统终止
     see {} => 见 {}
     there is no record that you may open => 没有您可查阅的情报
     publish some, or add --agreement ID => 请先发布，或加 --agreement 编号

@@ -214,7 +214,7 @@ impl Default for Raft {
     }
 }
 
-/// How much is done at once. Each call of people takes up to about 8 MiB while it is under way, so this bounds their memory.
+/// How much is done at once, and in how much memory. Each call of people takes up to about 8 MiB while it is under way.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Load {
@@ -222,6 +222,10 @@ pub struct Load {
     pub calls: u32,
     /// Of these, calls of one person.
     pub calls_per_person: u32,
+    /// Memory of the process in MiB above which nothing is taken in that would stay in it; three quarters of what the machine,
+    /// or the control group, has by default.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub memory_mib: Option<u64>,
 }
 
 /// More calls than this are no bound.
@@ -229,7 +233,14 @@ const CALLS_MOST: u32 = 4_096;
 
 impl Default for Load {
     fn default() -> Self {
-        Load { calls: 256, calls_per_person: 128 }
+        Load { calls: 256, calls_per_person: 128, memory_mib: None }
+    }
+}
+
+impl Load {
+    /// The bound of the memory in bytes, where one is set.
+    pub fn memory_bytes(&self) -> Option<u64> {
+        self.memory_mib.map(|mib| mib.saturating_mul(1 << 20))
     }
 }
 
@@ -293,9 +304,14 @@ impl NodeConfig {
         if self.notices.deliver_s.contains(&0) || self.notices.acknowledge_s.contains(&0) {
             return bad("a deadline of notices is at least one second".into());
         }
-        let Load { calls, calls_per_person } = self.load;
+        let Load { calls, calls_per_person, memory_mib } = self.load;
         if calls_per_person == 0 || calls_per_person > calls || calls > CALLS_MOST {
             return bad(format!("load: 1 <= calls_per_person <= calls <= {CALLS_MOST}"));
+        }
+        if memory_mib == Some(0) {
+            return bad(
+                "load: `memory_mib` is at least 1; without it a node takes three quarters of what there is".into()
+            );
         }
         for p in &self.peers {
             if p.agency == self.agency && p.node == self.node {
@@ -412,6 +428,10 @@ mod tests {
         for (calls, own) in [(64, 65), (64, 0), (0, 0), (CALLS_MOST + 1, 1)] {
             assert_eq!(with(calls, own).unwrap_err().reason, "BAD_CONFIG", "{calls} {own}");
         }
+        let memory = |mib: u64| read(&REFERENCE.replacen("# [load]", &format!("[load]\nmemory_mib = {mib}\n#"), 1));
+        assert_eq!(memory(2_048).unwrap().load.memory_bytes(), Some(2 << 30));
+        assert_eq!(memory(0).unwrap_err().reason, "BAD_CONFIG");
+        assert_eq!(read(REFERENCE).unwrap().load.memory_bytes(), None);
     }
 
     #[test]

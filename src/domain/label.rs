@@ -1,9 +1,9 @@
 //! Labels and the mandatory access rule (the lattice).
 //!
 //! Order: `a` is dominated by `b` when b's grade is at least a's, b's compartments include a's, and b's
-//! release list and caveats are at least as strict. [`Label::join`] is the least upper bound. A reader must
-//! satisfy every condition of [`Label::readable_by`]; there is no bypass. Source: 保守国家秘密法 (2024) §14,
-//! §18, §20, §21; Bell and LaPadula for the grade order.
+//! release list, caveats and period are at least as strict. [`Label::join`] is the least upper bound, where there
+//! is one. A reader must satisfy every condition of [`Label::readable_by`]; there is no bypass. Source:
+//! 保守国家秘密法 (2024) §14, §18, §20, §21; Bell and LaPadula for the grade order.
 
 use super::canon::{Canon, CanonError, Reader, Writer, read_set, write_set};
 use super::fault::Fault;
@@ -185,11 +185,15 @@ impl Period {
         }
     }
 
-    /// The stricter (longer) of two; a condition outlasts a date, since nobody knows when it is met.
-    fn longer(a: Option<Period>, b: Option<Period>) -> Option<Period> {
-        match (a, b) {
-            (None, x) | (x, None) => x,
-            (Some(a), Some(b)) => Some(a.max(b)),
+    /// Whether what has this period is classified at least as long under the other one, of the same issue. Years count from the
+    /// issue and a date does not, and nobody knows when a condition is met: of two kinds, and of two conditions, neither is known
+    /// to be the longer one. The order of the variants is format, and says nothing of it.
+    fn is_within(&self, other: &Period) -> bool {
+        match (self, other) {
+            (Period::Years(own), Period::Years(other)) => own <= other,
+            (Period::Until(own), Period::Until(other)) => own <= other,
+            (Period::Condition(own), Period::Condition(other)) => own == other,
+            (Period::Years(_) | Period::Until(_) | Period::Condition(_), _) => false,
         }
     }
 }
@@ -294,22 +298,29 @@ impl Label {
             && self.compartments.is_subset(&other.compartments)
             && other.audience().is_subset(&self.audience())
             && self.caveats.is_subset(&other.caveats)
-            && Period::longer(self.period.clone(), other.period.clone()) == other.period
+            && self.period.as_ref().is_none_or(|own| other.period.as_ref().is_some_and(|other| own.is_within(other)))
     }
 
     /// Least upper bound for a record derived from both, originated by `self`'s originator:
-    /// highest grade, union of compartments, intersection of audiences, every caveat, longest period (SSL §18).
+    /// highest grade, union of compartments, intersection of audiences, every caveat, longest period (SSL §18). None where
+    /// nobody can say which period is the longer one: whoever marks states one.
     #[must_use]
-    pub fn join(&self, other: &Label) -> Label {
+    pub fn join(&self, other: &Label) -> Option<Label> {
+        let period = match (&self.period, &other.period) {
+            (None, period) | (period, None) => period.clone(),
+            (Some(own), Some(other)) if own.is_within(other) => Some(other.clone()),
+            (Some(own), Some(other)) if other.is_within(own) => Some(own.clone()),
+            (Some(_), Some(_)) => return None,
+        };
         let audience: BTreeSet<AgencyId> = self.audience().intersection(&other.audience()).cloned().collect();
-        Label {
+        Some(Label {
             originator: self.originator.clone(),
             grade: self.grade.max(other.grade),
             compartments: self.compartments.union(&other.compartments).cloned().collect(),
             release: audience.into_iter().filter(|a| *a != self.originator).collect(),
             caveats: self.caveats.union(&other.caveats).copied().collect(),
-            period: Period::longer(self.period.clone(), other.period.clone()),
-        }
+            period,
+        })
     }
 
     /// The release list with the originator.

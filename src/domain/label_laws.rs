@@ -60,7 +60,7 @@ fn tables(all: &[Label]) -> Tables {
     let place = |l: &Label| all.iter().position(|x| x == l).expect("the universe is closed under join");
     Tables {
         flows: all.iter().map(|a| all.iter().map(|b| a.flows_to(b)).collect()).collect(),
-        join: all.iter().map(|a| all.iter().map(|b| place(&a.join(b))).collect()).collect(),
+        join: all.iter().map(|a| all.iter().map(|b| place(&a.join(b).unwrap())).collect()).collect(),
     }
 }
 
@@ -94,6 +94,50 @@ fn join_is_the_least_upper_bound() {
             }
         }
     }
+}
+
+/// The chain of grades is their order, which is that of their numbers.
+#[test]
+fn grades_are_a_chain() {
+    let chain = [Grade::Internal, Grade::Confidential, Grade::Secret, Grade::TopSecret];
+    assert_eq!(Grade::ALL, chain);
+    assert!(chain.windows(2).all(|two| two[0] < two[1] && (two[0] as u8) < two[1] as u8));
+    assert!(chain.windows(2).all(|two| two[0].max_years() < two[1].max_years()), "the higher may last longer");
+}
+
+/// The same laws for periods: what is not known to be longer is no upper bound, whatever variant it is.
+#[test]
+fn a_period_is_never_taken_for_longer_than_it_is_known_to_be() {
+    let until = |text: &str| Some(Period::Until(Millis::parse(text).unwrap()));
+    let condition = |text: &str| Some(Period::Condition(text.into()));
+    let periods = [
+        None,
+        Some(Period::Years(10)),
+        Some(Period::Years(20)),
+        until("2027-01-01"),
+        until("2046-01-01"),
+        condition("专案终结"),
+        condition("演练结束"),
+    ];
+    let base = labels().into_iter().find(|l| l.grade == Grade::Secret).unwrap();
+    let all: Vec<Label> = periods.iter().map(|p| Label { period: p.clone(), ..base.clone() }).collect();
+    for a in &all {
+        assert!(a.flows_to(a));
+        for b in &all {
+            assert!(!(a.flows_to(b) && b.flows_to(a)) || a == b, "antisymmetric");
+            assert_eq!(a.join(b), b.join(a));
+            let above: Vec<&Label> = all.iter().filter(|c| a.flows_to(c) && b.flows_to(c)).collect();
+            match a.join(b) {
+                Some(j) => assert!(above.contains(&&j) && above.iter().all(|c| j.flows_to(c)), "{a:?} {b:?}"),
+                None => assert!(above.is_empty(), "{a:?} {b:?}"),
+            }
+            for c in &all {
+                assert!(!(a.flows_to(b) && b.flows_to(c)) || a.flows_to(c), "transitive");
+            }
+        }
+    }
+    let [years, date] = [&all[2], &all[3]];
+    assert!(!years.flows_to(date), "twenty years are not over next January");
 }
 
 #[test]

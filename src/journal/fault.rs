@@ -208,6 +208,12 @@ impl Host for Stalled {
     fn free_bytes(&self, _: &Path) -> io::Result<u64> {
         Ok(u64::MAX)
     }
+    fn used_memory(&self) -> io::Result<u64> {
+        Ok(0)
+    }
+    fn given_memory(&self) -> u64 {
+        u64::MAX
+    }
     fn start(&self, _: &str, work: Work) -> io::Result<Box<dyn Waker>> {
         let worker = Arc::new(Mutex::new(work));
         self.0.lock().unwrap().push(Arc::clone(&worker));

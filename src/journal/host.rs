@@ -2,6 +2,7 @@
 
 use super::disk::{Disk, RealDisk, free_bytes};
 use super::error::JournalError;
+use super::memory;
 use std::io;
 use std::path::Path;
 use std::sync::{Arc, mpsc};
@@ -24,6 +25,12 @@ pub trait Host: Send + Sync + 'static {
 
     /// Bytes that may still be written where the folder is.
     fn free_bytes(&self, dir: &Path) -> io::Result<u64>;
+
+    /// Bytes of memory that the process has.
+    fn used_memory(&self) -> io::Result<u64>;
+
+    /// Bytes of memory that there are for it.
+    fn given_memory(&self) -> u64;
 
     /// Starts a worker; it works when it is woken, and never beside itself.
     fn start(&self, name: &str, work: Work) -> io::Result<Box<dyn Waker>>;
@@ -65,6 +72,14 @@ impl Host for System {
 
     fn free_bytes(&self, dir: &Path) -> io::Result<u64> {
         free_bytes(dir)
+    }
+
+    fn used_memory(&self) -> io::Result<u64> {
+        memory::used()
+    }
+
+    fn given_memory(&self) -> u64 {
+        memory::given()
     }
 
     fn start(&self, name: &str, mut work: Work) -> io::Result<Box<dyn Waker>> {

@@ -35,6 +35,7 @@ mod fault;
 mod frame;
 mod host;
 mod marks;
+mod memory;
 mod meter;
 mod recover;
 #[cfg(test)]

@@ -141,6 +141,11 @@ impl Watched {
         page.gauge("hufu_disk_room_bytes", help, core.disk.room());
         let reserve = Work::Content.reserve();
         page.gauge("hufu_disk_reserve_bytes", "With less room, content and routine notices are refused.", reserve);
+        if let Some(used) = core.memory.used() {
+            page.gauge("hufu_memory_used_bytes", "Memory of the process, resident or swapped out.", used);
+        }
+        let help = "With more memory than this, content is refused, and then routine notices.";
+        page.gauge("hufu_memory_bound_bytes", help, core.memory.bound());
     }
 
     fn rest(&self, page: &mut Page) {

@@ -24,6 +24,8 @@ pub(super) struct Seen {
     pub(super) journal_failed: bool,
     /// Bytes that may be written; 0 when the disk cannot be asked.
     pub(super) room: u64,
+    /// Whether the memory is at its bound.
+    pub(super) memory_full: bool,
 }
 
 impl Seen {
@@ -42,6 +44,7 @@ impl Seen {
             audit_stopped: core.audit.stopped().is_some(),
             journal_failed: core.vault.is_closed() || journals.iter().any(|j| j.failed),
             room: core.disk.room(),
+            memory_full: core.memory.check(Work::Content).is_err(),
         }
     }
 
@@ -57,6 +60,7 @@ impl Seen {
             (self.journal_failed, "journal-failed"),
             (!content && acts, "disk-below-reserve"),
             (!acts, "disk-full"),
+            (self.memory_full, "memory-at-bound"),
         ];
         all.into_iter().filter_map(|(applies, reason)| applies.then_some(reason)).collect()
     }
@@ -75,6 +79,7 @@ mod tests {
             audit_stopped: false,
             journal_failed: false,
             room: 1 << 40,
+            memory_full: false,
         }
     }
 
@@ -90,6 +95,7 @@ mod tests {
             (Seen { journal_failed: true, ..well() }, "journal-failed"),
             (Seen { room: Work::Content.reserve() - 1, ..well() }, "disk-below-reserve"),
             (Seen { room: Work::Act.reserve() - 1, ..well() }, "disk-full"),
+            (Seen { memory_full: true, ..well() }, "memory-at-bound"),
         ];
         for (seen, reason) in cases {
             assert_eq!(seen.reasons(), [reason]);

@@ -16,7 +16,7 @@ use crate::notice::{Identity, Office};
 use crate::policy::Engine;
 use crate::seal::{KeyRing, Suite};
 use crate::search::Indexes;
-use crate::service::{Bell, Core, DiskRoom, InForce, PeerComplaints, PeerPost, PeerReports, Positions};
+use crate::service::{Bell, Core, DiskRoom, InForce, MemoryRoom, PeerComplaints, PeerPost, PeerReports, Positions};
 use crate::vault::{Complaints, Intake, Keys, PeerVault, Vault};
 use std::sync::{Arc, Mutex};
 use tokio::runtime::Handle;
@@ -114,6 +114,7 @@ pub(crate) async fn core(
     let ledger = host.files(&config.data.join("ledger"));
     let ledger = ledger.map_err(|e| Fault::unavailable("JOURNAL_FAILED", e.to_string()))?;
     let disk = DiskRoom::new(Arc::clone(&ground.host), config.data.clone(), ledger, Arc::clone(&clock));
+    let memory = MemoryRoom::new(Arc::clone(&ground.host), Arc::clone(&clock), config.load.memory_bytes());
     let core = Arc::new(Core {
         agency,
         federation,
@@ -137,6 +138,7 @@ pub(crate) async fn core(
         bell: plugs.bell,
         settings: InForce::new(settings(config)),
         disk,
+        memory,
         pushes: Default::default(),
         watching: Default::default(),
         authority: plugs.authority,
@@ -164,6 +166,7 @@ where
     all.push(upkeep::recommit(Arc::clone(core), stopped.clone()));
     all.push(upkeep::certify(Arc::clone(core), stopped.clone()));
     all.push(upkeep::retire(Arc::clone(core), stopped.clone()));
+    all.push(upkeep::sweep(Arc::clone(core), stopped.clone()));
     all
 }
 

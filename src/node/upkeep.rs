@@ -28,6 +28,8 @@ const INDEX_AGAIN: Duration = Duration::from_secs(30);
 const RECOMMIT: Duration = Duration::from_secs(2);
 /// Old notices are looked for each time that so much went by, and at a start once the ledger's time is known again.
 const RETIRE_MS: u64 = 600_000;
+/// Files that nothing names are looked for this often.
+const SWEEP: Duration = Duration::from_secs(600);
 /// Anchors come at most this often (P27).
 const ANCHOR: Duration = Duration::from_secs(10);
 const WAIT: Duration = Duration::from_secs(5);
@@ -90,14 +92,14 @@ pub(super) fn start(core: Arc<Core>, peers: Arc<dyn PeerVault>, stopped: watch::
 /// Pulls what is due, each origin beside the others: one that answers slowly holds nothing up.
 fn pull(core: &Arc<Core>, peers: &Arc<dyn PeerVault>) {
     // What is owed stays owed, and is pulled when there is room.
-    if core.disk.check(Work::Content).is_err() {
+    if core.memory.check(Work::Content).is_err() || core.disk.check(Work::Content).is_err() {
         return;
     }
     for origin in core.vault.due(core.clock.steady()) {
         let (core, peers) = (Arc::clone(core), Arc::clone(peers));
         tokio::spawn(async move {
             let Some(turn) = core.vault.begin_pulling(&origin) else { return };
-            let room = |bytes| core.disk.take(Work::Content, bytes).is_ok();
+            let room = |bytes| core.memory.check(Work::Content).is_ok() && core.disk.take(Work::Content, bytes).is_ok();
             core.vault.pull(&turn, &core.state(), (peers.as_ref(), core.clock.as_ref()), &room).await;
         });
     }
@@ -165,6 +167,26 @@ pub(super) fn retire(core: Arc<Core>, stopped: watch::Receiver<bool>) -> JoinHan
             let logged = core.log_node(AuditAction::Purge, &core.agency, object, Verdict::Allow, "retention").await;
             if let Err(error) = logged {
                 tracing::error!(%error, "a deletion could not be audited");
+            }
+        }
+    })
+}
+
+/// Removes content that nobody will read, and files that could not be removed when their time came. A node whose state is not
+/// the majority's removes nothing: it does not know what was committed.
+pub(super) fn sweep(core: Arc<Core>, stopped: watch::Receiver<bool>) -> JoinHandle<()> {
+    tokio::spawn(async move {
+        let mut rounds = Rounds::every(SWEEP, stopped);
+        // The start removed what there was.
+        let mut first = true;
+        while rounds.next().await {
+            if std::mem::take(&mut first) || core.cluster.has_diverged() {
+                continue;
+            }
+            // In this order: what was certified is in a state that is looked at later.
+            let certified = core.cluster.certified();
+            if let Err(error) = core.vault.sweep(&core.state(), certified).await {
+                tracing::warn!(%error, "files that nothing names stay for now");
             }
         }
     })

@@ -45,6 +45,27 @@ pub fn sha256(parts: &[&[u8]]) -> [u8; 32] {
     first_32(context.finish().as_ref())
 }
 
+/// [`sha256`] of what comes in pieces.
+pub struct Sha256(sha::Context);
+
+impl Default for Sha256 {
+    fn default() -> Sha256 {
+        Sha256(sha::Context::new(&sha::SHA256))
+    }
+}
+
+impl Sha256 {
+    /// The next piece.
+    pub fn update(&mut self, piece: &[u8]) {
+        self.0.update(piece);
+    }
+
+    /// The digest.
+    pub fn finish(self) -> [u8; 32] {
+        first_32(self.0.finish().as_ref())
+    }
+}
+
 /// HMAC-SHA-256 over the length-prefixed domain and parts.
 pub fn hmac(key: &[u8; 32], domain: &str, parts: &[&[u8]]) -> [u8; 32] {
     let mut context = mac::Context::with_key(&mac::Key::new(mac::HMAC_SHA256, key));

@@ -52,7 +52,7 @@ pub use aead::{
 pub use audience::{AudienceKey, AudienceObject, AudienceScope, WrappedKey};
 pub use batch::{BatchSigned, sign_batch};
 pub use content::ContentCheck;
-pub use digest::{LongDigest, ct_eq, digest, expand, hmac, sha256, signature_of};
+pub use digest::{LongDigest, Sha256, ct_eq, digest, expand, hmac, sha256, signature_of};
 pub use envelope::{
     CONTENT_BYTES, DataKey, ENVELOPE_BYTES, Envelope, EnvelopeDraft, EnvelopeIds, PortionPlain, hiding_commitment,
     open_beginning_from, open_portion, open_portion_from,

@@ -137,6 +137,7 @@ impl Core {
             return self.answer_again(record, version, &ask.patience, &peers).await;
         }
         self.disk.check(Work::Content)?;
+        self.memory.check(Work::Content)?;
         let state = self.state();
         let found = self.find(&state, &ask.record, 0);
         let found = found.or_else(|| self.proposal_card(caller, &state, &ask.record, 0));

@@ -7,6 +7,7 @@ use super::folded::Folded;
 use super::import::InProgress;
 use super::inbox::Watching;
 use super::letters::{Logged, Relayed};
+use super::memory::MemoryRoom;
 use super::pushes::Pushes;
 use super::settings::InForce;
 use crate::audit::{Anchors, AuditLog, ReceivedReports};
@@ -65,6 +66,8 @@ pub struct Core {
     pub settings: InForce,
     /// Room on the disk of the node's data.
     pub disk: DiskRoom,
+    /// Memory of the node's process.
+    pub memory: MemoryRoom,
     /// What is on its way to other nodes.
     pub pushes: Pushes,
     /// Who watches for notices.

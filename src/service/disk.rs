@@ -122,6 +122,12 @@ mod tests {
                 free => Ok(free),
             }
         }
+        fn used_memory(&self) -> io::Result<u64> {
+            Ok(0)
+        }
+        fn given_memory(&self) -> u64 {
+            u64::MAX
+        }
         fn start(&self, _: &str, _: Job) -> io::Result<Box<dyn Waker>> {
             Err(io::Error::other("nobody works here"))
         }

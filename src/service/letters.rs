@@ -74,7 +74,9 @@ impl Core {
         let (notice, from) = (header.notice, header.from.clone());
         // One that is here already is receipted again; for any other its sender tries again when there is room.
         if !self.office.read(|b| b.entry(&digest).is_some()) {
-            self.disk.check(disk_work(header.kind, header.precedence))?;
+            let work = disk_work(header.kind, header.precedence);
+            self.disk.check(work)?;
+            self.memory.check(work)?;
         }
         match self.office.take(&self.state(), letter, self.clock.now()).await {
             Ok(taken) => {

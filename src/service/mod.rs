@@ -8,7 +8,8 @@
 //!   `index` event for the search index, which shows nothing to anybody.
 //! - A refusal to read is word for word the absence of the thing, and takes the same path (P21).
 //! - What cannot be audited is not done.
-//! - What the disk has no room for is refused before anything of it is written ([`DiskRoom`]).
+//! - What the disk has no room for is refused before anything of it is written ([`DiskRoom`]), and so is what would add for
+//!   good to a memory that is at its bound ([`MemoryRoom`]).
 
 mod amend;
 mod audit;
@@ -29,6 +30,7 @@ mod import;
 mod inbox;
 mod letters;
 mod members;
+mod memory;
 mod notices;
 mod persons;
 mod proposals;
@@ -55,6 +57,7 @@ pub use folded::Folded;
 pub use import::{Imported, InProgress};
 pub use inbox::{NoticeLine, Watching};
 pub use letters::{Logged, PeerPost, Posted, Relayed};
+pub use memory::MemoryRoom;
 pub use notices::{Groups, NoticeAsk};
 pub use persons::{Change, Entering};
 pub use proposals::{ProposalLine, ProposalsAsk};

@@ -11,6 +11,7 @@ use crate::domain::label::{Grade, Label, Period};
 use crate::domain::notice::{
     ADDRESSEES, ATTACHMENTS, NOTICE_BODY_BYTES, Precedence, SUBJECT_CHARS, Warning, WarningKind,
 };
+use crate::domain::reserve::Work;
 use crate::ledger::{State, origin_mark};
 use crate::notice::{Accepted, Content, Draft, LetterHeader, LetterKind, flash_allowance};
 use crate::policy::{Action, Resource};
@@ -120,6 +121,8 @@ impl Core {
         notice: NoticeId,
     ) -> Result<Vec<AgencyId>, Fault> {
         check(&ask)?;
+        // What is kept for thirty days is in memory, too.
+        self.memory.check(Work::Notice(ask.precedence))?;
         let warning = ask.warning.clone().map(|w| {
             let of = state.agency(&self.agency).map(|a| (a.descriptor.name.clone(), a.descriptor.tier.to_string()));
             let (issuer, tier) = of.unwrap_or_default();

@@ -232,6 +232,7 @@ impl Core {
         peers: Arc<dyn PeerVault>,
     ) -> Result<Published, Fault> {
         self.disk.check(Work::Content)?;
+        self.memory.check(Work::Content)?;
         let bytes = weight(&ask);
         let state = self.state();
         let now = self.clock.now();

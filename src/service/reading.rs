@@ -1,13 +1,16 @@
 //! Opening in pieces: an open like any other, of which no more than a piece of a text is in memory.
 //!
-//! Every envelope's intent and outcome are durable before the first byte of any leaves the vault: whatever becomes of the node
-//! meanwhile, the originator learns of it. What was cut off by whoever reads, or by damage, is told besides. Whether the person
-//! may is asked anew before each piece.
+//! The intents of all envelopes are durable before the first byte of any is given out, and each envelope's access before its own
+//! first byte: whatever becomes of the node meanwhile, its originator learns of it, and of no envelope that nobody came to. How
+//! far the reading went is an event when it ends, of whole or cut off, for each envelope that lies apart, was cut off, or was not
+//! begun; one that lies in one message was given as an open gives it. Whether the person may is asked anew before each piece.
+//!
+//! A crash amid a reading leaves the intents, and the access of what was begun: everything of that may have been seen.
 
 use super::core::Core;
 use super::door::{Act, Caller};
 use super::records::{Showing, check_purpose};
-use crate::audit::{Object, Stage};
+use crate::audit::{Action as AuditAction, Object, Stage};
 use crate::domain::fault::{Fault, FaultKind};
 use crate::domain::ids::{AgencyId, RecordId};
 use crate::policy::{Decision, Resource};
@@ -29,6 +32,52 @@ pub struct Reading {
     pub ledger_index: u64,
     request: [u8; 16],
     showing: Showing,
+    decision: Decision,
+    given: Given,
+}
+
+/// How far a reading went.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+struct Given {
+    pieces: u64,
+    bytes: u64,
+}
+
+impl Given {
+    fn add(&mut self, bytes: usize) {
+        self.pieces = self.pieces.saturating_add(1);
+        self.bytes = self.bytes.saturating_add(bytes as u64);
+    }
+
+    /// What stands in the log of it.
+    fn rule(self, whole: bool) -> String {
+        let how = if whole { "given-whole" } else { "cut-off" };
+        format!("{how}: {} bytes, {} pieces", self.bytes, self.pieces)
+    }
+}
+
+impl Reading {
+    /// Notes that a piece was given out.
+    pub fn gave(&mut self, bytes: usize) {
+        self.given.add(bytes);
+    }
+
+    /// Bytes of its texts that were given out.
+    pub fn given(&self) -> u64 {
+        self.given.bytes
+    }
+
+    fn act<'a>(&'a self, audit: AuditAction, origin: Option<AgencyId>, purpose: &'a str) -> Act<'a> {
+        Act {
+            action: self.showing.action(),
+            audit,
+            object: Object::Record { id: self.record, version: self.version },
+            label: Some(self.disclosing.label()),
+            purpose,
+            origin,
+            request: self.request,
+        }
+    }
 }
 
 impl Core {
@@ -88,10 +137,30 @@ impl Core {
         let held = self.load(card)?;
         let (version, origin) = (held.version(), held.label.originator.clone());
         let disclosing = self.vault.disclose_in_pieces(held, &receipt)?;
-        let _outcome = self.log(caller, &act, Stage::Outcome, &decision).await?;
         let (audit_seq, ledger_index) = (receipt.seq(), self.cluster.applied());
-        let request = act.request;
-        Ok(Reading { record: of.0, version, origin, disclosing, audit_seq, ledger_index, request, showing })
+        let (request, given) = (act.request, Given::default());
+        Ok(Reading {
+            record: of.0,
+            version,
+            origin,
+            disclosing,
+            audit_seq,
+            ledger_index,
+            request,
+            showing,
+            decision,
+            given,
+        })
+    }
+
+    /// Logs that an envelope is given out; before its first byte is, its title too.
+    ///
+    /// # Errors
+    /// A failed audit log: then nothing of it is given out.
+    pub async fn begin_giving(&self, caller: &Caller, of: &Reading, purpose: &str) -> Result<(), Fault> {
+        let act = of.act(of.showing.audit(), Some(of.origin.clone()), purpose);
+        let _outcome = self.log(caller, &act, Stage::Outcome, &of.decision).await?;
+        Ok(())
     }
 
     /// The next piece; None at the end.
@@ -114,22 +183,33 @@ impl Core {
         self.decide(&caller, of.showing.action(), resource, purpose, covered).is_allow()
     }
 
-    /// Logs that the reading of one envelope was cut off somewhere.
+    /// Logs how far the reading of one envelope went, if it was not given as a whole in one message. It is no access of its
+    /// own, of which an originator is told.
     ///
     /// # Errors
     /// A failed audit log.
-    pub async fn cut_off(&self, caller: &Caller, of: &Reading, purpose: &str) -> Result<(), Fault> {
-        let act = Act {
-            action: of.showing.action(),
-            audit: of.showing.audit(),
-            object: Object::Record { id: of.record, version: of.version },
-            label: Some(of.disclosing.label()),
-            purpose,
-            origin: Some(of.origin.clone()),
-            request: of.request,
-        };
-        let cut = Decision::Allow { policies: vec!["cut-off".into()] };
-        let _outcome = self.log(caller, &act, Stage::Outcome, &cut).await?;
+    pub async fn end_giving(&self, caller: &Caller, of: &Reading, purpose: &str, whole: bool) -> Result<(), Fault> {
+        if whole && !of.disclosing.is_apart() {
+            return Ok(());
+        }
+        let act = of.act(AuditAction::Stream, None, purpose);
+        let far = Decision::Allow { policies: vec![of.given.rule(whole)] };
+        let _outcome = self.log(caller, &act, Stage::Outcome, &far).await?;
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_log_says_how_far_it_went() {
+        let mut given = Given::default();
+        assert_eq!(given.rule(false), "cut-off: 0 bytes, 0 pieces");
+        given.add(65_536);
+        given.add(100);
+        assert_eq!(given.rule(true), "given-whole: 65636 bytes, 2 pieces");
+        assert_eq!(given.rule(false), "cut-off: 65636 bytes, 2 pieces");
     }
 }

@@ -124,6 +124,15 @@ impl Host for Machine {
         Ok(self.free.load(Ordering::Relaxed))
     }
 
+    /// What the process that simulates has is no node's.
+    fn used_memory(&self) -> io::Result<u64> {
+        Ok(0)
+    }
+
+    fn given_memory(&self) -> u64 {
+        u64::MAX
+    }
+
     fn start(&self, _: &str, work: Work) -> io::Result<Box<dyn Waker>> {
         let (work, slow) = (Arc::new(Mutex::new(work)), Arc::clone(&self.slow));
         Ok(Box::new(Task { work, called: Arc::default(), slow, dice: self.dice.split() }))

@@ -5,7 +5,7 @@ use super::files::{BodyWriter, Place};
 use super::frame::{write_audience, write_frame};
 use super::index::{Frames, Index, has_room};
 use super::intake::{Entry, Source, Take};
-use super::large::{Spooled, remove};
+use super::large::{LargeFiles, Spooled, remove};
 use super::object::SealedObject;
 use super::proposal::{Proposal, Stand};
 use crate::domain::ids::RecordId;
@@ -30,6 +30,8 @@ pub(super) enum Job {
     Take(Box<Queued>, Done),
     /// What was decided about a proposal, and the records that its approval lets go.
     Decide((RecordId, u32), Stand, Vec<RecordId>, Done),
+    /// Files that nothing names go.
+    Sweep(Done),
 }
 
 pub(super) type Done = oneshot::Sender<Result<(), VaultError>>;
@@ -39,6 +41,7 @@ pub(super) struct Clerk {
     pub(super) journal: Journal,
     pub(super) writer: BodyWriter,
     pub(super) bodies: Arc<dyn Disk>,
+    pub(super) large: Arc<LargeFiles>,
     pub(super) entropy: Source,
     pub(super) index: Arc<RwLock<Index>>,
     /// Set after a failed write.
@@ -47,11 +50,12 @@ pub(super) struct Clerk {
 
 impl Clerk {
     pub(super) fn work(&mut self, jobs: Vec<Job>) {
-        let (mut takes, mut decisions) = (Vec::new(), Vec::new());
+        let (mut takes, mut decisions, mut sweeps) = (Vec::new(), Vec::new(), Vec::new());
         for job in jobs {
             match job {
                 Job::Take(queued, done) => takes.push((*queued, done)),
                 Job::Decide(key, stand, parts, done) => decisions.push((key, stand, parts, done)),
+                Job::Sweep(done) => sweeps.push(done),
             }
         }
         let (queued, answers): (Vec<Queued>, Vec<Done>) = self.admitted(takes).into_iter().unzip();
@@ -65,10 +69,22 @@ impl Clerk {
         for (key, stand, parts, done) in decisions {
             let _ = done.send(self.guarded(|t| t.decide(key, stand, parts)));
         }
+        for done in sweeps {
+            let _ = done.send(self.sweep());
+        }
         // Everybody has an answer. If it fails, the intake is closed and says so.
         if !self.closed.load(Ordering::Relaxed) {
             let _ = self.guarded(Clerk::shorten);
         }
+    }
+
+    /// After a failed write nobody knows which files a frame names, and none goes. One that cannot be removed closes nothing.
+    fn sweep(&self) -> Result<(), VaultError> {
+        if self.closed.load(Ordering::Relaxed) {
+            return Err(VaultError::Poisoned);
+        }
+        let named = self.index.read().unwrap_or_else(PoisonError::into_inner).files();
+        self.large.sweep(self.bodies.as_ref(), &named)
     }
 
     /// Writes the journal again when the greater part of it says nothing any more.

@@ -56,6 +56,11 @@ impl Disclosing {
         self.held.agreement()
     }
 
+    /// Whether its texts lie apart from their envelope, and come in pieces.
+    pub fn is_apart(&self) -> bool {
+        self.apart.is_some()
+    }
+
     /// How many texts it has.
     pub fn texts(&self) -> usize {
         self.held.object.envelope.header().portions.len().saturating_sub(1)

@@ -158,6 +158,7 @@ impl Intake {
             journal,
             writer,
             bodies: Arc::clone(&bodies),
+            large: Arc::clone(&large),
             entropy: entropy.clone(),
             index: Arc::clone(&index),
             closed: Arc::clone(&closed),
@@ -185,6 +186,11 @@ impl Intake {
         parts: Vec<RecordId>,
     ) -> Result<(), VaultError> {
         self.run(|done| Job::Decide(key, stand, parts, done)).await
+    }
+
+    /// Removes files that nothing names; the worker does it, so that no frame names one meanwhile.
+    pub(super) async fn sweep(&self) -> Result<(), VaultError> {
+        self.run(Job::Sweep).await
     }
 
     async fn run(&self, job: impl FnOnce(Done) -> Job) -> Result<(), VaultError> {
@@ -262,6 +268,18 @@ impl Intake {
     pub fn all(&self) -> Vec<(RecordId, u32)> {
         let usable = |e: &Vec<Entry>| e.iter().any(|e| !e.damaged);
         self.read(|i| i.by_version.iter().filter(|(_, e)| usable(e)).map(|(k, _)| *k).collect())
+    }
+
+    /// Versions of which a copy has content that lies apart.
+    pub(super) fn apart(&self) -> Vec<(RecordId, u32)> {
+        let apart = |e: &Entry| e.apart.is_some();
+        self.read(|i| i.by_version.iter().filter(|(_, all)| all.iter().any(apart)).map(|(key, _)| *key).collect())
+    }
+
+    /// Bytes of all copies of each version that is here.
+    pub(super) fn sizes(&self) -> Vec<((RecordId, u32), u64)> {
+        let bytes = |e: &Entry| u64::from(e.apart.map_or(e.place.length, |apart| apart.bytes));
+        self.read(|i| i.by_version.iter().map(|(key, all)| (*key, all.iter().map(bytes).sum::<u64>())).collect())
     }
 
     /// Reads and parses one object. Blocking: the caller is off the async threads or accepts it.

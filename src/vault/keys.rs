@@ -18,6 +18,9 @@ type Introduced = ([u8; 32], Arc<PairKey>);
 
 /// Opened audience keys that are kept.
 const OPENED: usize = 1024;
+/// Audience keys of today that are kept: one for each set of agencies, grade and compartments that is published to. Beyond it
+/// one is made anew, which is a key more to seal and nothing else.
+const AUDIENCES: usize = 1024;
 
 type AudienceName = (Grade, BTreeSet<Compartment>, BTreeSet<AgencyId>, u64);
 
@@ -119,6 +122,7 @@ impl Keys {
             epoch: now.0,
         };
         let made = Arc::new(AudienceObject::create(scope, &members, &self.signer, entropy)?);
+        make_room(&mut known, AUDIENCES);
         known.insert(name, Arc::clone(&made));
         Ok(made)
     }
@@ -136,9 +140,7 @@ impl Keys {
             .ok_or(VaultError::Rule("the grade is above this node's ceiling"))?;
         let key = Arc::new(object.open_copy(&self.agency, &secret)?);
         let mut known = opened();
-        if known.len() >= OPENED {
-            known.pop_first();
-        }
+        make_room(&mut known, OPENED);
         known.insert(id, Arc::clone(&key));
         Ok(key)
     }
@@ -191,4 +193,26 @@ fn introduced<'a>(state: &'a State, origin: &AgencyId, recipient: &AgencyId, mon
     let all = &state.agency(origin)?.introductions;
     let (key, sealed) = all.range((recipient.clone(), 0)..=(recipient.clone(), month)).next_back()?;
     Some((key.1, sealed))
+}
+
+/// Forgets what is in the way of one more among at most `most`.
+fn make_room<K: Ord, V>(known: &mut BTreeMap<K, V>, most: usize) {
+    while known.len() >= most && known.pop_first().is_some() {}
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_kept_is_bounded() {
+        let mut known = BTreeMap::new();
+        for n in 0..10 {
+            make_room(&mut known, 3);
+            known.insert(n, ());
+            assert!(known.len() <= 3 && known.contains_key(&n), "{n}");
+        }
+        make_room(&mut known, 0);
+        assert!(known.is_empty());
+    }
 }

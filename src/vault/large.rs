@@ -5,9 +5,9 @@
 //! the file before that frame is durable. Neither who writes nor who reads has more of it in memory than a piece.
 //!
 //! Crash story: bytes and name of a file are durable before its object is queued for a frame. A file that no frame names is
-//! what a crash, a cut transfer or a lost race left; it is removed with its [`Spool`], or at the next start. One that nothing
-//! names any more goes once the frame that took its place is durable: that of a good copy after damage, and that of a proposal
-//! that was turned down.
+//! what a crash, a cut transfer or a lost race left; it is removed with its [`Spool`], by the next sweep, or at the next start.
+//! One that nothing names any more goes once the frame that took its place is durable: that of a good copy after damage, and that
+//! of a proposal that was turned down. Those of copies that the ledger superseded go when that is known.
 //!
 //! Whoever writes a file has a lane: a handle of its own on the folder, so that the sync of a file reports the errors of
 //! its own writes. There are as many lanes as files may be written at a time; who gets none is asked to come later.
@@ -52,11 +52,14 @@ pub(super) enum Whose {
 }
 
 type Lanes = Arc<Mutex<Vec<Arc<dyn Disk>>>>;
+/// Numbers of files that a [`Spool`] has.
+type Spooling = Arc<Mutex<BTreeSet<u32>>>;
 
 /// The files of one node.
 pub(super) struct LargeFiles {
     own: Lanes,
     others: Lanes,
+    spooling: Spooling,
     next: AtomicU32,
 }
 
@@ -68,18 +71,29 @@ impl LargeFiles {
         named: &BTreeSet<u32>,
     ) -> Result<LargeFiles, VaultError> {
         let mut next = named.last().map_or(0, |n| n.saturating_add(1));
-        for file in disk.list().map_err(VaultError::io("list large objects"))? {
-            let Some(number) = file.strip_suffix(SUFFIX).and_then(|n| u32::from_str_radix(n, 16).ok()) else {
-                continue;
-            };
+        for number in numbers(disk)? {
             next = next.max(number.saturating_add(1));
             if !named.contains(&number) {
-                disk.remove(&file).map_err(VaultError::io("remove what no frame names"))?;
+                disk.remove(&file_name(number)).map_err(VaultError::io("remove what no frame names"))?;
             }
         }
         let others = lanes.split_off(lanes.len().min(OWN));
         let shared = |lanes| Arc::new(Mutex::new(lanes));
-        Ok(LargeFiles { own: shared(lanes), others: shared(others), next: AtomicU32::new(next) })
+        let spooling = Spooling::default();
+        Ok(LargeFiles { own: shared(lanes), others: shared(others), spooling, next: AtomicU32::new(next) })
+    }
+
+    /// Removes files that nothing names and nobody writes: those whose removal failed when their time came. The caller lets
+    /// no file be named meanwhile.
+    ///
+    /// # Errors
+    /// When the folder cannot be listed.
+    pub(super) fn sweep(&self, disk: &dyn Disk, named: &BTreeSet<u32>) -> Result<(), VaultError> {
+        // In this order: what is begun after the look at the folder was not seen there.
+        let there = numbers(disk)?;
+        let spooling = self.spooling.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        there.into_iter().filter(|n| !named.contains(n) && !spooling.contains(n)).for_each(|n| remove(disk, n));
+        Ok(())
     }
 
     /// Begins a file for ciphertexts of `bytes`.
@@ -98,8 +112,9 @@ impl LargeFiles {
         };
         let lane = lanes.lock().unwrap_or_else(PoisonError::into_inner).pop();
         let lane = lane.ok_or(VaultError::NotYet("as many large objects are being written as may"))?;
-        let spool =
-            Spool { lane, lanes: Arc::clone(lanes), file, bytes, key, sealer, pending: Vec::new(), named: false };
+        let (lanes, spooling) = (Arc::clone(lanes), Arc::clone(&self.spooling));
+        spooling.lock().unwrap_or_else(PoisonError::into_inner).insert(file);
+        let spool = Spool { lane, lanes, spooling, file, bytes, key, sealer, pending: Vec::new(), named: false };
         spool.lane.create(&file_name(file)).map_err(VaultError::io("begin a large object"))?;
         Ok(spool)
     }
@@ -109,6 +124,7 @@ impl LargeFiles {
 pub(super) struct Spool {
     lane: Arc<dyn Disk>,
     lanes: Lanes,
+    spooling: Spooling,
     file: u32,
     bytes: u32,
     key: Zeroizing<[u8; 32]>,
@@ -161,8 +177,9 @@ impl Drop for Spool {
         if !self.named
             && let Err(error) = self.lane.remove(&file_name(self.file))
         {
-            tracing::warn!(file = self.file, %error, "what a cut transfer left stays until the next start");
+            tracing::warn!(file = self.file, %error, "what a cut transfer left stays for now");
         }
+        self.spooling.lock().unwrap_or_else(PoisonError::into_inner).remove(&self.file);
         self.lanes.lock().unwrap_or_else(PoisonError::into_inner).push(Arc::clone(&self.lane));
     }
 }
@@ -255,11 +272,18 @@ impl ContentReader {
     }
 }
 
-/// Removes a file that nothing names any more. One that a stop or a fault keeps is removed at the next start.
+/// Numbers of the files that are there.
+fn numbers(disk: &dyn Disk) -> Result<Vec<u32>, VaultError> {
+    let files = disk.list().map_err(VaultError::io("list large objects"))?;
+    let number = |file: &String| file.strip_suffix(SUFFIX).and_then(|n| u32::from_str_radix(n, 16).ok());
+    Ok(files.iter().filter_map(number).collect())
+}
+
+/// Removes a file that nothing names any more. One that a fault keeps is removed by the next sweep, or at the next start.
 pub(super) fn remove(disk: &dyn Disk, file: u32) {
     match disk.remove(&file_name(file)) {
         Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-            tracing::warn!(file, %error, "a large object that nothing names stays until the next start");
+            tracing::warn!(file, %error, "a large object that nothing names stays for now");
         }
         _ => {}
     }

@@ -92,7 +92,10 @@ pub(super) struct SyncState {
     /// Taken out of use because of their content since the last scan, which wants them again.
     pub(super) spoilt: Vec<(RecordId, u32)>,
     pub(super) refused: Refusals,
-    /// Taken in since the start and not on the ledger yet, by origin.
+    /// How far what arrives was looked at for copies of what the ledger has another one of; none before the first scan, which
+    /// looks at all that is here.
+    looked: Option<usize>,
+    /// Here and not on the ledger yet, by origin.
     aside: BTreeMap<AgencyId, BTreeMap<(RecordId, u32), u64>>,
     /// Copies without a commitment that are being written at this moment.
     taking: BTreeMap<(RecordId, u32), usize>,
@@ -126,11 +129,12 @@ impl Vault {
             }
         }
         let mut sync = self.sync.lock().unwrap_or_else(PoisonError::into_inner);
+        let late = self.arrived_late(state, &mut sync);
         let feed = state.feed();
         // A part of the vector: passing over what was seen would cost more with every record.
         let new: BTreeSet<(RecordId, u32)> = feed.skip(sync.cursor).into_iter().collect();
         sync.cursor = feed.len();
-        let mut settled = Vec::new();
+        let mut settled = late;
         for (record, version) in new {
             let Some(origin) = state.origin_of(&record) else { continue };
             let Some(committed) = committed(state, &record, version) else { continue };
@@ -169,6 +173,43 @@ impl Vault {
         for (record, version, commitment) in settled {
             self.intake.let_go_of_others(&record, version, &commitment);
         }
+    }
+
+    /// Committed versions of others' records of which something arrived since the last scan: a copy may have come when the ledger
+    /// had another one already. The first scan counts what a start found aside instead; it looks at all versions by itself.
+    fn arrived_late(&self, state: &State, sync: &mut SyncState) -> Vec<(RecordId, u32, [u8; 32])> {
+        let Some(looked) = sync.looked else {
+            // What arrives from here on is late.
+            sync.looked = Some(self.intake.arrived_since(usize::MAX).1);
+            for ((record, version), bytes) in self.intake.sizes() {
+                let origin = state.origin_of(&record).filter(|o| *o != self.keys.agency());
+                let Some(origin) = origin.filter(|_| committed(state, &record, version).is_none()) else { continue };
+                let waiting = sync.aside.entry(origin.clone()).or_default();
+                waiting.entry((record, version)).or_insert(bytes);
+            }
+            return Vec::new();
+        };
+        let (arrived, looked) = self.intake.arrived_since(looked);
+        sync.looked = Some(looked);
+        let others = |r: &RecordId| state.origin_of(r) != Some(self.keys.agency());
+        let records: BTreeSet<RecordId> = arrived.into_iter().filter(others).collect();
+        let versions = |r: RecordId| state.record(&r).into_iter().flatten().map(move |v| (r, v.version, v.commitment));
+        records.into_iter().flat_map(versions).collect()
+    }
+
+    /// Removes what nobody will read: the content of copies whose version the ledger has with another content, as a majority
+    /// certified, own ones too; and files that nothing names any more. An own copy was acknowledged and is nowhere else (P17), so
+    /// for it this node's word alone is not enough.
+    ///
+    /// # Errors
+    /// When the folder cannot be listed, or the vault is closed.
+    pub async fn sweep(&self, state: &State, certified: u64) -> Result<(), VaultError> {
+        for (record, version) in self.intake.apart() {
+            if let Some(c) = committed(state, &record, version).filter(|c| c.index <= certified) {
+                self.intake.let_go_of_others(&record, version, &c.commitment);
+            }
+        }
+        self.intake.sweep().await
     }
 
     /// Reads a committed object. One whose bytes do not verify, or are gone, is taken out of use, told, and wanted again from

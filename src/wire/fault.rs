@@ -37,7 +37,7 @@ struct ErrorInfo {
 }
 
 /// Reasons for which a node has no room, which is another status than a node that is not there.
-const SHORT_OF: [&str; 3] = ["OVERLOADED", "DISK_FULL", "BUDGET"];
+const SHORT_OF: [&str; 4] = ["OVERLOADED", "DISK_FULL", "MEMORY_FULL", "BUDGET"];
 const ERROR_INFO: &str = "type.googleapis.com/google.rpc.ErrorInfo";
 const DOMAIN: &str = "hufu";
 
@@ -152,6 +152,7 @@ const REASONS: &[&str] = &[
     "BAD_COMPLAINT",
     "DEADLINE",
     "DISK_FULL",
+    "MEMORY_FULL",
     "UNKNOWN_GRADE",
     "UNKNOWN_KIND",
     "UNKNOWN_ROLE",
@@ -272,8 +273,9 @@ mod tests {
         let ours = Fault::overloaded("too many calls");
         assert_eq!(status_of(&ours).code(), Code::ResourceExhausted);
         assert_eq!(fault_of(&status_of(&ours)), ours);
-        let full = Work::Content.refusal();
-        assert_eq!((status_of(&full).code(), fault_of(&status_of(&full))), (Code::ResourceExhausted, full));
+        for full in [Work::Content.refusal(), Work::Content.memory_refusal()] {
+            assert_eq!((status_of(&full).code(), fault_of(&status_of(&full))), (Code::ResourceExhausted, full));
+        }
         let shed = fault_of(&Status::resource_exhausted("Too many active requests for the connection"));
         assert_eq!((shed.reason, shed.kind), ("OVERLOADED", FaultKind::Unavailable));
         assert!(shed.hint.is_some());

@@ -155,6 +155,61 @@ fn a_disk_that_fills_up_refuses_by_name_and_loses_nothing() {
     publish().ok();
 }
 
+/// A bound that every process is above: what stays in memory is refused by name, and the rest goes on.
+#[test]
+fn a_memory_at_its_bound_takes_no_content_in_and_goes_on() {
+    let mut demo = Demo::start();
+    demo.equal_digests("cyberspace-clerk", 4);
+    let record = demo.publish("police-analyst", "演练：早先", "内存未满。", &["--grade", "secret", "--wait", "all"]);
+    let record = record.ok()["record"].as_str().unwrap().to_owned();
+    demo.stop();
+    demo.configure("customs", |table| {
+        let load = table.entry("load").or_insert_with(|| toml::Value::Table(toml::Table::new()));
+        load.as_table_mut().unwrap().insert("memory_mib".into(), toml::Value::Integer(1));
+    });
+    let _others = ["police", "state-security", "cyberspace"].map(|agency| demo.start_node(agency));
+    let customs = demo.start_node("customs");
+    for persona in ["police-duty", "customs-duty"] {
+        demo.serves(persona);
+    }
+    let refused = |ran: &Ran| ran.code == 5 && ran.stderr.contains("MEMORY_FULL");
+
+    let publish = || demo.publish("customs-analyst", "演练：海关", "内存充足时可以发布。", &["--grade", "secret"]);
+    assert!(refused(&publish()));
+    assert!(refused(&send(&demo, "customs-duty", "police", "routine", "secret", "演练：平急")));
+    demo.open("customs-analyst", &record).ok();
+    let watch = Watch::start(&demo, "customs-duty");
+    let flash = id(&send(&demo, "police-duty", "customs", "flash", "secret", "演练：内存已满"));
+    assert_eq!(watch.next()["notice"], json!(flash));
+    demo.run("customs-duty", &["notice", "ack", &flash]).ok();
+    drop(watch);
+    let later =
+        demo.publish("police-analyst", "演练：放不下", "海关内存已满。", &["--grade", "secret", "--wait", "none"]);
+    let later = later.ok()["record"].as_str().unwrap().to_owned();
+    until("it is owed and not here", Duration::from_secs(10), || {
+        let status = demo.run("customs-officer", &["cluster", "status"]);
+        let sync = status.ok()["sync"].as_array()?.iter().find(|s| s["origin"] == "police")?.clone();
+        (sync["missing"].as_array()?.iter().any(|m| m["record"] == json!(later))).then_some(())
+    });
+    let told = until("it says so", Duration::from_secs(10), || {
+        let ran = health(&demo, "customs");
+        ran.stderr.contains("memory-at-bound").then_some(ran.code)
+    });
+    assert_eq!(told, 5);
+
+    // With memory it goes on, with all that it is owed.
+    drop(customs);
+    demo.configure("customs", |table| {
+        table["load"].as_table_mut().unwrap().remove("memory_mib");
+    });
+    let _customs = demo.start_node("customs");
+    demo.serves("customs-duty");
+    until("what it was owed is here", Duration::from_secs(60), || {
+        (demo.open("customs-analyst", &later).code == 0).then_some(())
+    });
+    publish().ok();
+}
+
 /// A figure of a running node's process in kB.
 fn kilobytes(pid: &str, name: &str) -> u64 {
     let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap();

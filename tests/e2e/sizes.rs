@@ -3,7 +3,8 @@
 use super::demo::{Demo, hufu, ran, until};
 use super::finds::counts;
 use super::shares::{content, files};
-use serde_json::json;
+use hufu::wire::pb::v1;
+use serde_json::{Value, json};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -117,6 +118,34 @@ fn copies(demo: &Demo, record: &str, text: &str) {
     assert!(found.code == 6 && !found.stderr.contains("it was changed"), "{} {}", found.code, found.stderr);
 }
 
+/// How far a reading went is in the log: of one to the end, and of one whose reader went away. The access itself is there once
+/// each, before the first piece.
+fn reading_is_told(demo: &Demo, record: &str) {
+    let events = |action: &str, how: &str| {
+        let log = demo.run("customs-officer", &["audit", "search", "--record", record, "--limit", "500"]);
+        let of = |e: &&Value| e["action"] == action && e["stage"] == "outcome" && e["purpose"] == "CASE-CUT";
+        log.lines.iter().filter(of).filter(|e| e["rule"].as_str().is_some_and(|r| r.starts_with(how))).count()
+    };
+    let ask = v1::OpenRequest { record: record.to_owned(), version: 0, purpose: "CASE-CUT".to_owned() };
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    runtime.block_on(async {
+        let mut client = demo.records("customs-analyst").await;
+        let mut whole = client.open_large(ask.clone()).await.unwrap().into_inner();
+        while whole.message().await.unwrap().is_some() {}
+    });
+    assert_eq!((events("open", ""), events("stream", "given-whole: 16777216 bytes")), (1, 1));
+    runtime.block_on(async {
+        let mut client = demo.records("customs-analyst").await;
+        let mut cut = client.open_large(ask).await.unwrap().into_inner();
+        assert!(cut.message().await.unwrap().unwrap().head.is_some());
+        assert!(!cut.message().await.unwrap().unwrap().data.is_empty());
+    });
+    until("that it was cut off is in the log", Duration::from_secs(60), || {
+        (events("stream", "cut-off: ") == 1).then_some(())
+    });
+    assert_eq!((events("open", ""), events("stream", "given-whole: ")), (2, 1));
+}
+
 /// Three texts of 16 MiB at a time are sealed as they come, sent, taken in and opened, and neither node has one whole in
 /// memory: sealed whole, each would be there some five times over. Six shorter ones before bring what stays: the index of
 /// the first MiB of each, buffers, threads.
@@ -175,6 +204,7 @@ fn the_largest_texts_are_never_whole_in_memory() {
     }
 
     copies(&demo, &records[0], &text);
+    reading_is_told(&demo, &records[1]);
     // An amendment gives the text anew, whole; what it says of it alone is not enough.
     let amended = format!("改稿{}", line.repeat(MOST / line.len() - 1));
     std::fs::write(&file, &amended).unwrap();

@@ -1,6 +1,8 @@
 //! Objects whose content lies apart: straight from disk to disk, checked before and while it comes, and nothing left of
 //! what was cut.
 
+mod left;
+
 use super::*;
 use crate::domain::limits;
 use crate::journal::Disk;
