@@ -40,6 +40,7 @@ mod records;
 mod reports;
 mod search;
 mod settings;
+mod siblings;
 mod track;
 
 pub use self::core::Core;
