@@ -37,6 +37,7 @@ mod receive;
 mod rules;
 mod signing;
 mod sync;
+mod within;
 #[cfg(test)]
 #[allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, reason = "test")]
 mod tests;
