@@ -18,6 +18,7 @@ mod pieces;
 mod policy;
 mod post;
 mod records;
+mod siblings;
 mod tally;
 
 pub use admitted::{Admitted, Calls, Places, Until};

@@ -367,6 +367,10 @@ async fn serve_nodes(
         ))
         .add_service(limited!(peer::position_server::PositionServer::new(services.clone()), SMALL_BYTES, SMALL_BYTES))
         .add_service(Budgeted::new(
+            limited!(peer::agency_server::AgencyServer::new(services.clone()), SMALL_BYTES, big),
+            NODE_SHARES,
+        ))
+        .add_service(Budgeted::new(
             limited!(peer::access_server::AccessServer::new(services.clone()), big, SMALL_BYTES),
             NODE_SHARES,
         ))

@@ -8,7 +8,7 @@ use crate::domain::ids::{AgencyId, NodeId};
 use crate::domain::limits;
 use crate::identity::{Dialer, IdentityError, Line, Protocol, TrustRoots};
 use crate::ledger::{NodeState, Place, State, node_id};
-use crate::service::{PeerComplaints, PeerReports, Position, Positions};
+use crate::service::{PeerComplaints, PeerPeople, PeerReports, PeopleTold, Position, Positions};
 use crate::vault::{Content, Outgoing, Parts, PeerVault, Pieces, PushState};
 use crate::wire::fault_of;
 use crate::wire::pb::peer;
@@ -318,6 +318,21 @@ impl PeerReports for Peers {
             let asked = tokio::time::timeout(TRANSFER, client.report(peer::AccessReport { report }));
             let reply = asked.await.map_err(|_| "no answer in time".to_owned())?;
             Ok(reply.map_err(|s| fault_of(&s).message)?.into_inner().next)
+        })
+    }
+}
+
+impl PeerPeople for Peers {
+    fn people(&self, node: NodeId, seen: u64, after: String) -> PeopleTold<'_> {
+        let channel = self.bulk(node);
+        Box::pin(async move {
+            let channel = channel.ok_or_else(not_there)?;
+            let mut client =
+                peer::agency_client::AgencyClient::new(channel).max_decoding_message_size(limits::PEER_MESSAGE_BYTES);
+            let asked = tokio::time::timeout(ASK, client.people(peer::PeopleRequest { seen, after }));
+            let reply = asked.await.map_err(|_| "no answer in time".to_owned())?;
+            let peer::PeopleReply { version, entries } = reply.map_err(|s| fault_of(&s).message)?.into_inner();
+            Ok((version, entries))
         })
     }
 }
