@@ -10,6 +10,7 @@ mod budget;
 mod cluster;
 mod decode;
 mod federation;
+mod homes;
 mod many;
 mod notices;
 mod peer;

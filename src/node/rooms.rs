@@ -16,7 +16,9 @@ use crate::notice::{Identity, Office};
 use crate::policy::Engine;
 use crate::seal::{KeyRing, Suite};
 use crate::search::Indexes;
-use crate::service::{Bell, Core, DiskRoom, InForce, PeerComplaints, PeerPeople, PeerPost, PeerReports, Positions};
+use crate::service::{
+    Bell, Core, DiskRoom, InForce, PeerComplaints, PeerNotices, PeerPeople, PeerPost, PeerReports, Positions,
+};
 use crate::vault::{Complaints, Intake, Keys, PeerVault, Vault};
 use std::sync::{Arc, Mutex};
 use tokio::runtime::Handle;
@@ -75,6 +77,7 @@ impl Registers {
 /// What differs from node to node besides its configuration.
 pub(crate) struct Plugs {
     pub(crate) positions: Arc<dyn Positions>,
+    pub(crate) elsewhere: Arc<dyn PeerNotices>,
     pub(crate) bell: Arc<dyn Bell>,
     pub(crate) indexes: Arc<Indexes>,
     pub(crate) authority: Option<Authority>,
@@ -143,6 +146,7 @@ pub(crate) async fn core(
         signer: ring.signing_key()?,
         pseudonym_key: *ring.derive("pseudonym"),
         positions: plugs.positions,
+        elsewhere: plugs.elsewhere,
         folded: Default::default(),
         in_progress: Default::default(),
         clock,

@@ -69,9 +69,7 @@ impl Core {
 
     /// Asks every other node of this agency what changed of the people, and takes over what may be.
     pub async fn share_people(&self, offers: &mut Offers, peers: &dyn PeerPeople) {
-        let state = self.state();
-        let others = state.nodes().filter(|(id, n)| n.agency == self.agency && **id != self.node);
-        let others: BTreeMap<NodeId, String> = others.map(|(id, n)| (*id, n.local.clone())).collect();
+        let others: BTreeMap<NodeId, String> = self.siblings().into_iter().collect();
         offers.seen.retain(|node, _| others.contains_key(node));
         offers.by_name.retain(|(node, _), _| others.contains_key(node));
         for (node, local) in &others {

@@ -11,7 +11,10 @@ use crate::domain::ids::{NodeId, RecordId};
 use crate::domain::notice::Precedence;
 use crate::identity::{Protocol, SpiffeName, VerifiedPeer};
 use crate::notice::SignedReceipt;
-use crate::service::{PeerComplaints, PeerPeople, PeerPost, PeerReports, PeopleTold, Position, Positions, Posted};
+use crate::service::{
+    Asked, PeerComplaints, PeerNotices, PeerPeople, PeerPost, PeerReports, PeopleTold, Position, Positions, Posted,
+    Reply,
+};
 use crate::vault::{Outgoing, Parts, PeerVault, Pieces, PushState};
 use crate::wire::fault_of;
 use crate::wire::pb::peer::{
@@ -389,6 +392,20 @@ impl PeerPeople for Link {
             let serve = |s: Served| async move { s.nodes.people(request).await };
             let reply = said(self.within(ASK, self.net.ask(self.own.node, node, "people", serve)).await?)?;
             Ok((reply.version, reply.entries))
+        })
+    }
+}
+
+impl PeerNotices for Link {
+    fn notices(&self, node: NodeId, asked: Asked) -> Reply<'_> {
+        let Asked { name, public_key, call, request } = asked;
+        let asks = peer::PersonAsks { name, public_key: public_key.to_vec(), call, request };
+        let request = self.request(asks, Protocol::Calls);
+        Box::pin(async move {
+            let away = |why: String| Fault::unavailable("NODE_UNREACHABLE", why);
+            let serve = |s: Served| async move { s.nodes.notices(request).await };
+            let reply = self.within(ASK, self.net.ask(self.own.node, node, "notices", serve)).await.map_err(away)?;
+            reply.map(|r| r.into_inner().reply).map_err(|s| fault_of(&s))
         })
     }
 }

@@ -1,7 +1,7 @@
 //! A fifth agency comes, votes, and one that voted goes, while somebody publishes all the time (P2, P6).
 
 use super::demo::{Demo, Node, hufu, ran, until};
-use super::notices::{id, send, track};
+use super::notices::{id, send, states, track};
 use serde_json::Value;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -235,13 +235,21 @@ fn both_nodes_are_one_agency(demo: &Demo, second: &str) {
     });
 }
 
-/// The second node took a notice in while the first was away. Both are there when it is recalled.
+/// The second node took a notice in while the first was away. Whoever sits at the first lists and acknowledges it there, and it
+/// is taken back at the second.
 fn a_notice_is_taken_back_where_it_is(demo: &Demo) {
     demo.kill("customs");
     let notice = id(&send(demo, "police-duty", "customs", "flash", "secret", "演练：误报"));
     track(demo, "police-duty", &notice, "delivered", "20").ok();
     let _first = demo.start_node("customs");
     demo.serves("customs-duty");
+    until("the first lists what the second took in", SOON, || {
+        let inbox = demo.run("customs-duty", &["notice", "inbox"]);
+        inbox.lines.iter().any(|l| l["notice"] == notice.as_str()).then_some(())
+    });
+    demo.run("customs-duty", &["notice", "ack", &notice]).ok();
+    let acknowledged = track(demo, "police-duty", &notice, "acknowledged", "20");
+    assert_eq!(states(&acknowledged).iter().filter(|(state, _)| state == "acknowledged").count(), 1);
     let recall = ["notice", "recall", &notice, "--reason", "演练：车牌有误"];
     assert_eq!(demo.run("police-duty", &recall).ok()["state"], "recalling");
     track(demo, "police-duty", &notice, "recalled", "20").ok();
