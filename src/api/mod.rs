@@ -10,6 +10,7 @@ mod budget;
 mod cluster;
 mod decode;
 mod federation;
+mod homes;
 mod many;
 mod notices;
 mod peer;
@@ -18,6 +19,7 @@ mod pieces;
 mod policy;
 mod post;
 mod records;
+mod siblings;
 mod tally;
 
 pub use admitted::{Admitted, Calls, Places, Until};

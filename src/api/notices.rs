@@ -1,13 +1,13 @@
 //! `hufu.v1.Notices`.
 
-use super::{People, decode, refuse};
+use super::{People, decode, homes, refuse};
 use crate::domain::fault::Fault;
 use crate::domain::ids::AgencyId;
 use crate::domain::notice::{Answer, ReceiptState, Warning};
 use crate::domain::time::Millis;
 use crate::identity::VerifiedPeer;
 use crate::seal::Signature;
-use crate::service::{Awaited, Lead, NoticeAsk, NoticeLine, Tracked};
+use crate::service::{Awaited, Caller, Core, Lead, NoticeAsk, NoticeLine, Tracked};
 use crate::wire::pb::v1;
 use std::time::Duration;
 use tokio::sync::mpsc;
@@ -52,15 +52,20 @@ impl v1::notices_server::Notices for People {
 
     async fn inbox(&self, request: Request<v1::NoticeInboxRequest>) -> Result<Response<v1::NoticeInboxReply>, Status> {
         let caller = self.caller(&request)?;
-        let limit = request.into_inner().limit.clamp(1, INBOX_MOST) as usize;
-        let lines = self.core.notice_inbox(&caller, limit).await.map_err(refuse)?;
-        Ok(Response::new(v1::NoticeInboxReply { notices: lines.into_iter().map(line).collect() }))
+        let request = request.into_inner();
+        let mut reply = inbox(&self.core, &caller, &request).await.map_err(refuse)?;
+        homes::add_inboxes(&self.core, &caller, &request, &mut reply).await;
+        Ok(Response::new(reply))
     }
 
     async fn show(&self, request: Request<v1::NoticeRequest>) -> Result<Response<v1::Notice>, Status> {
         let caller = self.caller(&request)?;
-        let notice = request.into_inner().notice.parse().map_err(refuse)?;
-        self.core.notice_show(&caller, &notice).await.map(|l| Response::new(line(l))).map_err(refuse)
+        let request = request.into_inner();
+        let there = homes::elsewhere(&self.core, &caller, &request.notice, (homes::SHOW, &request));
+        match there.await.map_err(refuse)? {
+            Some(shown) => Ok(Response::new(shown)),
+            None => show(&self.core, &caller, &request).await.map(Response::new).map_err(refuse),
+        }
     }
 
     async fn presented(
@@ -68,29 +73,32 @@ impl v1::notices_server::Notices for People {
         request: Request<v1::NoticePresentedRequest>,
     ) -> Result<Response<v1::NoticeDone>, Status> {
         let caller = self.caller(&request)?;
-        let v1::NoticePresentedRequest { notice, recall } = request.into_inner();
-        let notice = notice.parse().map_err(refuse)?;
-        self.core.notice_presented(&caller, &notice, recall).await.map_err(refuse)?;
-        Ok(done(Vec::new()))
+        let request = request.into_inner();
+        let there = homes::elsewhere(&self.core, &caller, &request.notice, (homes::PRESENTED, &request));
+        match there.await.map_err(refuse)? {
+            Some(done) => Ok(Response::new(done)),
+            None => presented(&self.core, &caller, &request).await.map(Response::new).map_err(refuse),
+        }
     }
 
     async fn words(&self, request: Request<v1::NoticeSayRequest>) -> Result<Response<v1::NoticeWords>, Status> {
         let caller = self.caller(&request)?;
-        let v1::NoticeSayRequest { notice, answer, text, signature: _ } = request.into_inner();
-        let (notice, answer) = (notice.parse().map_err(refuse)?, said(&answer, text).map_err(refuse)?);
-        let (words, letter) = self.core.notice_words(&caller, &notice, answer.as_ref()).await.map_err(refuse)?;
-        Ok(Response::new(v1::NoticeWords { words, letter: letter.to_vec() }))
+        let request = request.into_inner();
+        let there = homes::elsewhere(&self.core, &caller, &request.notice, (homes::WORDS, &request));
+        match there.await.map_err(refuse)? {
+            Some(words) => Ok(Response::new(words)),
+            None => words(&self.core, &caller, request).await.map(Response::new).map_err(refuse),
+        }
     }
 
     async fn say(&self, request: Request<v1::NoticeSayRequest>) -> Result<Response<v1::NoticeDone>, Status> {
         let caller = self.caller(&request)?;
-        let v1::NoticeSayRequest { notice, answer, text, signature } = request.into_inner();
-        let (notice, answer) = (notice.parse().map_err(refuse)?, said(&answer, text).map_err(refuse)?);
-        let signature =
-            signature.try_into().map_err(|_| refuse(Fault::usage("INVALID", "a signature has 64 bytes")))?;
-        let signature = Signature::from_bytes(signature);
-        self.core.notice_say(&caller, &notice, answer, signature).await.map_err(refuse)?;
-        Ok(done(Vec::new()))
+        let request = request.into_inner();
+        let there = homes::elsewhere(&self.core, &caller, &request.notice, (homes::SAY, &request));
+        match there.await.map_err(refuse)? {
+            Some(done) => Ok(Response::new(done)),
+            None => say(&self.core, &caller, request).await.map(Response::new).map_err(refuse),
+        }
     }
 
     async fn track(&self, request: Request<v1::NoticeTrackRequest>) -> Result<Response<v1::NoticeTrackReply>, Status> {
@@ -178,6 +186,56 @@ impl People {
             (letters, next) = self.core.notices_since(&self.caller(request)?, next);
         }
     }
+}
+
+/// How many lines an inbox has that was asked for with this limit.
+pub(super) fn inbox_limit(limit: u32) -> usize {
+    limit.clamp(1, INBOX_MOST) as usize
+}
+
+/// What this node took in, for somebody: at this node or at another one of the agency.
+pub(super) async fn inbox(
+    core: &Core,
+    caller: &Caller,
+    request: &v1::NoticeInboxRequest,
+) -> Result<v1::NoticeInboxReply, Fault> {
+    let v1::NoticeInboxRequest { limit } = request;
+    let lines = core.notice_inbox(caller, inbox_limit(*limit)).await?;
+    Ok(v1::NoticeInboxReply { notices: lines.into_iter().map(line).collect(), away: Vec::new() })
+}
+
+pub(super) async fn show(core: &Core, caller: &Caller, request: &v1::NoticeRequest) -> Result<v1::Notice, Fault> {
+    let v1::NoticeRequest { notice } = request;
+    core.notice_show(caller, &notice.parse()?).await.map(line)
+}
+
+pub(super) async fn presented(
+    core: &Core,
+    caller: &Caller,
+    request: &v1::NoticePresentedRequest,
+) -> Result<v1::NoticeDone, Fault> {
+    let v1::NoticePresentedRequest { notice, recall } = request;
+    core.notice_presented(caller, &notice.parse()?, *recall).await?;
+    Ok(v1::NoticeDone { refused: Vec::new() })
+}
+
+pub(super) async fn words(
+    core: &Core,
+    caller: &Caller,
+    request: v1::NoticeSayRequest,
+) -> Result<v1::NoticeWords, Fault> {
+    let v1::NoticeSayRequest { notice, answer, text, signature: _ } = request;
+    let answer = said(&answer, text)?;
+    let (words, letter) = core.notice_words(caller, &notice.parse()?, answer.as_ref()).await?;
+    Ok(v1::NoticeWords { words, letter: letter.to_vec() })
+}
+
+pub(super) async fn say(core: &Core, caller: &Caller, request: v1::NoticeSayRequest) -> Result<v1::NoticeDone, Fault> {
+    let v1::NoticeSayRequest { notice, answer, text, signature } = request;
+    let (notice, answer) = (notice.parse()?, said(&answer, text)?);
+    let signature = signature.try_into().map_err(|_| Fault::usage("INVALID", "a signature has 64 bytes"))?;
+    core.notice_say(caller, &notice, answer, Signature::from_bytes(signature)).await?;
+    Ok(v1::NoticeDone { refused: Vec::new() })
 }
 
 /// It is done, except towards whom there was no room for a letter.

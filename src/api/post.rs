@@ -56,7 +56,8 @@ fn belongs(protocol: Option<Protocol>, precedence: Precedence, is_relayed: bool)
 impl peer::post_server::Post for PostServices {
     async fn deliver(&self, request: Request<peer::Letter>) -> Result<Response<peer::Receipts>, Status> {
         let (sender, letter) = self.received(request).await?;
-        let receipts = self.nodes.core()?.take_letter(&sender, &letter).await.map_err(refuse)?;
+        let core = self.nodes.core()?;
+        let receipts = core.receive_letter(&sender, &letter, self.post.as_ref()).await.map_err(refuse)?;
         Ok(reply(&receipts))
     }
 

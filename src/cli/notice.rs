@@ -156,6 +156,7 @@ pub(super) fn run(command: Command, g: &Globals, out: &Out) -> Result<ExitCode, 
                 let r = client.notices().inbox(v1::NoticeInboxRequest { limit }).await.map_err(fault)?.into_inner();
                 let columns = ["notice", "from", "precedence", "grade", "subject", "exercise", "state", "at", "ack_by"];
                 out.table(&columns, &r.notices.iter().map(line).collect::<Vec<_>>());
+                out.away(&r.away);
             }
             Command::Watch { .. } => {}
             Command::Show { id } => {

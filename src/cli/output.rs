@@ -175,6 +175,17 @@ impl Out {
         }
     }
 
+    /// Nodes that did not answer, on stderr: nobody takes a part of the agency's notices for all of them.
+    pub(super) fn away(&self, nodes: &[String]) {
+        if !nodes.is_empty() {
+            let told = self.say(
+                "以下节点未应答，其收到的通报不在此列",
+                "these nodes do not answer; what they took in is not listed",
+            );
+            eprintln!("{told}: {}", shown(&nodes.join(", ")));
+        }
+    }
+
     /// Progress, on stderr.
     pub(super) fn progress(&self, text: &str) {
         eprintln!("{text}");

@@ -272,6 +272,7 @@ fn document(n: &v1::Notice, earlier: Option<&v1::Notice>, federation: &str) -> R
 
 async fn list(client: &Client, out: &Out) -> Result<(), Fault> {
     let r = client.notices().inbox(v1::NoticeInboxRequest { limit: 500 }).await.map_err(fault)?.into_inner();
+    out.away(&r.away);
     let row = |(n, w, (state, zh)): (&v1::Notice, &v1::Warning, Standing)| {
         let state = if out.is_json() { state } else { out.say(zh, state) };
         let about = (!n.about.is_empty()).then_some(&n.about);

@@ -71,7 +71,20 @@ impl Directory {
         person.check()?;
         let turn = Arc::clone(&self.turn).lock_owned().await;
         self.admissible(&person, expected_version)?;
-        self.store(person, expected_version, turn).await
+        self.store(Person { version: after(expected_version)?, ..person }, turn).await
+    }
+
+    /// Takes an entry over as another node of the agency has it, with its version and salt; durable when it answers. `seen` is
+    /// the version here that the caller held it against, 0 for none. A version of the same number takes the place of the one
+    /// here: two nodes may each have made one.
+    pub async fn adopt(&self, person: Person, seen: u32) -> Result<Person, IdentityError> {
+        person.check()?;
+        if person.version < seen.max(1) {
+            return Err(IdentityError::Entry("a newer version is here"));
+        }
+        let turn = Arc::clone(&self.turn).lock_owned().await;
+        self.admissible(&person, seen)?;
+        self.store(person, turn).await
     }
 
     /// Takes a person's access away; durable when it answers. Suspending twice changes nothing. `salt` is for the new
@@ -82,8 +95,8 @@ impl Directory {
         if person.suspended {
             return Ok(person);
         }
-        let seen = person.version;
-        self.store(Person { suspended: true, salt, ..person }, seen, turn).await
+        let version = after(person.version)?;
+        self.store(Person { suspended: true, version, salt, ..person }, turn).await
     }
 
     /// The entry of a name.
@@ -141,9 +154,7 @@ impl Directory {
         })
     }
 
-    async fn store(&self, person: Person, seen: u32, turn: OwnedMutexGuard<()>) -> Result<Person, IdentityError> {
-        let version = seen.checked_add(1).ok_or(IdentityError::Entry("it has had too many versions"))?;
-        let person = Person { version, ..person };
+    async fn store(&self, person: Person, turn: OwnedMutexGuard<()>) -> Result<Person, IdentityError> {
         let frame = person.to_frame();
         let (answer, answered) = oneshot::channel();
         let (people, changed) = (Arc::clone(&self.people), Arc::clone(&self.changed));
@@ -168,6 +179,10 @@ impl Directory {
     fn read<T>(&self, f: impl FnOnce(&People) -> T) -> T {
         f(&self.people.read().unwrap_or_else(PoisonError::into_inner))
     }
+}
+
+fn after(seen: u32) -> Result<u32, IdentityError> {
+    seen.checked_add(1).ok_or(IdentityError::Entry("it has had too many versions"))
 }
 
 impl People {
@@ -227,6 +242,25 @@ mod tests {
         assert_eq!((again.list(), again.directory_version()), (list, version));
         assert_eq!(again.by_key(&[9; 32]).unwrap().unit, "情报处");
         assert!(again.by_handle(&sample("li", 2).handle).unwrap().suspended);
+    }
+
+    /// Another node's version comes as it is, over one of the same number too, and never over a newer one.
+    #[tokio::test]
+    async fn another_nodes_version_is_taken_as_it_is() {
+        let dir = tempfile::tempdir().unwrap();
+        let d = Directory::open(&System, dir.path()).unwrap();
+        let third = Person { version: 3, ..sample("wang", 1) };
+        assert_eq!(d.adopt(third.clone(), 0).await.unwrap(), third);
+        let other = Person { unit: "情报处".into(), salt: [8; 32], ..third.clone() };
+        assert_eq!(d.adopt(other.clone(), 3).await.unwrap(), other);
+        assert!(matches!(d.adopt(other.clone(), 2).await, Err(IdentityError::Conflict { current: 3, .. })));
+        assert!(d.adopt(Person { version: 2, ..other.clone() }, 3).await.is_err(), "a newer one is here");
+        assert!(d.adopt(Person { version: 0, ..sample("li", 2) }, 0).await.is_err());
+        assert!(d.adopt(Person { version: 4, handle: Handle::from_bytes([9; 16]), ..other.clone() }, 3).await.is_err());
+        assert_eq!(d.suspend("wang", [5; 32]).await.unwrap().version, 4);
+        let list = d.list();
+        drop(d);
+        assert_eq!(reopen(dir.path()).list(), list);
     }
 
     #[tokio::test]

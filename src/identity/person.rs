@@ -83,13 +83,16 @@ impl Person {
         Ok(())
     }
 
-    /// The frame in the journal.
-    pub(super) fn to_frame(&self) -> Vec<u8> {
+    /// The frame in the journal, and between nodes of the agency.
+    pub fn to_frame(&self) -> Vec<u8> {
         Writer::new(FORMAT, FORMAT_VERSION).value(self).array(&self.salt).finish()
     }
 
-    /// Reads a frame.
-    pub(super) fn from_frame(frame: &[u8]) -> Result<Person, CanonError> {
+    /// Reads a frame, trusting nothing in it.
+    ///
+    /// # Errors
+    /// Anything else.
+    pub fn from_frame(frame: &[u8]) -> Result<Person, CanonError> {
         if let Ok(mut r) = Reader::new(frame, FORMAT, FORMAT_VERSION) {
             let person: Person = r.value()?;
             let person = Person { salt: r.array()?, ..person };

@@ -10,7 +10,7 @@ use super::lock::DataLock;
 use super::logs;
 use super::monitor::Monitor;
 use super::own::{check_known, check_own, first_people, open_indexes, open_ring, removed};
-use super::peers::Peers;
+use super::peers::{AGENCY_BYTES, Peers};
 use super::post::PostOffice;
 use super::reload::{Reload, Shown};
 use super::rooms::{self, Ground, Own, Plugs, Registers};
@@ -367,6 +367,10 @@ async fn serve_nodes(
         ))
         .add_service(limited!(peer::position_server::PositionServer::new(services.clone()), SMALL_BYTES, SMALL_BYTES))
         .add_service(Budgeted::new(
+            limited!(peer::agency_server::AgencyServer::new(services.clone()), SMALL_BYTES, AGENCY_BYTES),
+            NODE_SHARES,
+        ))
+        .add_service(Budgeted::new(
             limited!(peer::access_server::AccessServer::new(services.clone()), big, SMALL_BYTES),
             NODE_SHARES,
         ))
@@ -393,7 +397,8 @@ async fn open_rooms(
     let ground = Ground { host, clock, entropy: Box::new(|| Box::new(SystemEntropy)) };
     let genesis_file = read_text(&config.genesis)?.into_bytes();
     let own = Own { node: site.node, genesis: (genesis, genesis_file), ring: site.ring.clone() };
-    let plugs = Plugs { positions: peers.clone(), bell: Arc::new(bells), indexes, authority };
+    let (positions, elsewhere) = (peers.clone(), peers.clone());
+    let plugs = Plugs { positions, elsewhere, bell: Arc::new(bells), indexes, authority };
     let core = rooms::core(config, &ground, own, registers, Arc::clone(cluster), plugs).await?;
     for one in known {
         one.tell(&core).await;

@@ -8,7 +8,9 @@ use crate::domain::ids::{AgencyId, NodeId};
 use crate::domain::limits;
 use crate::identity::{Dialer, IdentityError, Line, Protocol, TrustRoots};
 use crate::ledger::{NodeState, Place, State, node_id};
-use crate::service::{PeerComplaints, PeerReports, Position, Positions};
+use crate::service::{
+    Asked, PeerComplaints, PeerNotices, PeerPeople, PeerReports, PeopleTold, Position, Positions, Reply,
+};
 use crate::vault::{Content, Outgoing, Parts, PeerVault, Pieces, PushState};
 use crate::wire::fault_of;
 use crate::wire::pb::peer;
@@ -32,6 +34,10 @@ const CONSENSUS: Line =
 /// A full line may leave much unacknowledged for longer than heartbeats may wait.
 const BULK: Line = Line { patience: Some(Duration::from_secs(6)), ..CONSENSUS };
 const ASK: Duration = Duration::from_secs(1);
+/// A person waits for it.
+const FOR_PERSON: Duration = Duration::from_secs(5);
+/// An answer between nodes of one agency: an inbox is longer than what other messages take.
+pub(super) const AGENCY_BYTES: usize = 2 * limits::PEER_MESSAGE_BYTES;
 const TRANSFER: Duration = Duration::from_secs(10);
 /// A push in pieces: as long as the other node's calls may last.
 const PUSH_LARGE: Duration = Duration::from_secs(30);
@@ -318,6 +324,39 @@ impl PeerReports for Peers {
             let asked = tokio::time::timeout(TRANSFER, client.report(peer::AccessReport { report }));
             let reply = asked.await.map_err(|_| "no answer in time".to_owned())?;
             Ok(reply.map_err(|s| fault_of(&s).message)?.into_inner().next)
+        })
+    }
+}
+
+fn agency_on(channel: Channel) -> peer::agency_client::AgencyClient<Channel> {
+    peer::agency_client::AgencyClient::new(channel).max_decoding_message_size(AGENCY_BYTES)
+}
+
+impl PeerNotices for Peers {
+    fn notices(&self, node: NodeId, asked: Asked) -> Reply<'_> {
+        let channel = self.bulk(node);
+        Box::pin(async move {
+            let away = |why: String| Fault::unavailable("NODE_UNREACHABLE", why);
+            let mut client = agency_on(channel.ok_or_else(|| away(not_there()))?);
+            let Asked { name, public_key, call, request } = asked;
+            let asks = peer::PersonAsks { name, public_key: public_key.to_vec(), call, request };
+            let answered = tokio::time::timeout(FOR_PERSON, client.notices(asks)).await;
+            let reply = answered.map_err(|_| away("no answer in time".to_owned()))?;
+            Ok(reply.map_err(|s| fault_of(&s))?.into_inner().reply)
+        })
+    }
+}
+
+impl PeerPeople for Peers {
+    fn people(&self, node: NodeId, seen: u64, after: String) -> PeopleTold<'_> {
+        let channel = self.bulk(node);
+        Box::pin(async move {
+            let channel = channel.ok_or_else(not_there)?;
+            let mut client = agency_on(channel);
+            let asked = tokio::time::timeout(ASK, client.people(peer::PeopleRequest { seen, after }));
+            let reply = asked.await.map_err(|_| "no answer in time".to_owned())?;
+            let peer::PeopleReply { version, entries } = reply.map_err(|s| fault_of(&s).message)?.into_inner();
+            Ok((version, entries))
         })
     }
 }

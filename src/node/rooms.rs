@@ -16,7 +16,10 @@ use crate::notice::{Identity, Office};
 use crate::policy::Engine;
 use crate::seal::{KeyRing, Suite};
 use crate::search::Indexes;
-use crate::service::{Bell, Core, DiskRoom, InForce, MemoryRoom, PeerComplaints, PeerPost, PeerReports, Positions};
+use crate::service::{
+    Bell, Core, DiskRoom, InForce, MemoryRoom, PeerComplaints, PeerNotices, PeerPeople, PeerPost, PeerReports,
+    Positions,
+};
 use crate::vault::{Complaints, Intake, Keys, PeerVault, Vault};
 use std::sync::{Arc, Mutex};
 use tokio::runtime::Handle;
@@ -75,6 +78,7 @@ impl Registers {
 /// What differs from node to node besides its configuration.
 pub(crate) struct Plugs {
     pub(crate) positions: Arc<dyn Positions>,
+    pub(crate) elsewhere: Arc<dyn PeerNotices>,
     pub(crate) bell: Arc<dyn Bell>,
     pub(crate) indexes: Arc<Indexes>,
     pub(crate) authority: Option<Authority>,
@@ -145,6 +149,7 @@ pub(crate) async fn core(
         signer: ring.signing_key()?,
         pseudonym_key: *ring.derive("pseudonym"),
         positions: plugs.positions,
+        elsewhere: plugs.elsewhere,
         folded: Default::default(),
         in_progress: Default::default(),
         clock,
@@ -158,11 +163,12 @@ pub(crate) async fn core(
 /// Starts what a node does by itself, but for indexing, which has threads of its own.
 pub(crate) fn rounds<P>(core: &Arc<Core>, peers: &Arc<P>, stopped: &watch::Receiver<bool>) -> Vec<JoinHandle<()>>
 where
-    P: PeerVault + PeerReports + PeerComplaints + 'static,
+    P: PeerVault + PeerReports + PeerComplaints + PeerPeople + 'static,
 {
     let mut all = vec![upkeep::report(Arc::clone(core), Arc::clone(peers) as Arc<dyn PeerReports>, stopped.clone())];
     all.push(upkeep::start(Arc::clone(core), Arc::clone(peers) as Arc<dyn PeerVault>, stopped.clone()));
     all.push(upkeep::complain(Arc::clone(core), Arc::clone(peers) as Arc<dyn PeerComplaints>, stopped.clone()));
+    all.push(upkeep::share_people(Arc::clone(core), Arc::clone(peers) as Arc<dyn PeerPeople>, stopped.clone()));
     all.push(upkeep::recommit(Arc::clone(core), stopped.clone()));
     all.push(upkeep::certify(Arc::clone(core), stopped.clone()));
     all.push(upkeep::retire(Arc::clone(core), stopped.clone()));

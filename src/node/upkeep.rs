@@ -7,7 +7,7 @@ use crate::domain::ids::{AgencyId, NodeId};
 use crate::domain::reserve::Work;
 use crate::ledger::{Command, LEVEL};
 use crate::seal::month_of;
-use crate::service::{Core, Indexing, PeerComplaints, PeerReports, Recommits};
+use crate::service::{Core, Indexing, Offers, PeerComplaints, PeerPeople, PeerReports, Recommits};
 use crate::vault::{Complained, PeerVault};
 use data_encoding::HEXLOWER;
 use std::collections::BTreeSet;
@@ -203,6 +203,22 @@ pub(super) fn complain(
         let mut complained = Complained::default();
         while rounds.next().await {
             core.complain(&mut complained, peers.as_ref()).await;
+        }
+    })
+}
+
+/// Keeps the directory of people one with those of the agency's other nodes. Asked this often, a suspension counts everywhere
+/// within the time of a fresh node (P9).
+pub(super) fn share_people(
+    core: Arc<Core>,
+    peers: Arc<dyn PeerPeople>,
+    stopped: watch::Receiver<bool>,
+) -> JoinHandle<()> {
+    tokio::spawn(async move {
+        let mut rounds = Rounds::every(ROUND, stopped);
+        let mut offers = Offers::default();
+        while rounds.next().await {
+            core.share_people(&mut offers, peers.as_ref()).await;
         }
     })
 }

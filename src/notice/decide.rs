@@ -21,6 +21,7 @@ use crate::domain::notice::{Precedence, ReceiptState};
 use crate::domain::reserve::Work;
 use crate::domain::time::Millis;
 use std::cmp::Reverse;
+use std::collections::BTreeSet;
 
 /// A sender's clock may be off by this much.
 const SLACK_MS: u64 = 3_600_000;
@@ -252,13 +253,17 @@ impl Book {
             _ => true,
         };
         let ours = h.to == receipt.addressee && h.notice == receipt.notice && h.federation == receipt.federation;
+        // What is about a notice arrived only where the notice is: of two nodes of one agency the other knows nothing of it.
+        let about = matches!(h.kind, LetterKind::Cancel | LetterKind::Recall | LetterKind::Confirm);
+        let homes = if about { self.homes(h) } else { BTreeSet::new() };
+        let at_home = homes.is_empty() || homes.contains(&receipt.node);
         let same = |s: &SignedReceipt| {
             let (s, name) = (&s.receipt, |r: &Receipt| r.by.as_ref().map(|b| b.name.clone()));
             s.state == receipt.state && s.answer == receipt.answer && name(s) == name(receipt)
         };
         let many = out.receipts.len() >= RECEIPTS && !receipt.state.is_taken_back();
         let full = many || h.kind != LetterKind::Notice && out.is_delivered();
-        (asked && ours).then(|| full || out.receipts.iter().any(same))
+        (asked && ours && at_home).then(|| full || out.receipts.iter().any(same))
     }
 
     fn notice_came(&self, letter: &Letter, digest: LetterDigest, now: Millis) -> Result<Decision, NoticeError> {

@@ -21,6 +21,7 @@ mod book;
 mod decide;
 mod error;
 mod frame;
+mod homes;
 mod letter;
 mod office;
 mod quota;

@@ -72,7 +72,10 @@ impl Office {
     }
 
     /// Whether a letter is for this agency, from whom it says, and of a grade and an id that its sender may use.
-    fn may_take(&self, state: &State, letter: &Letter) -> Result<(), NoticeError> {
+    ///
+    /// # Errors
+    /// [`NoticeError::Rule`].
+    pub fn may_take(&self, state: &State, letter: &Letter) -> Result<(), NoticeError> {
         let h = &letter.header;
         if h.to != self.identity.agency {
             return Err(NoticeError::Rule("it is addressed to another agency"));

@@ -3,6 +3,7 @@
 use super::bell::Bell;
 use super::cluster::Positions;
 use super::disk::DiskRoom;
+use super::elsewhere::PeerNotices;
 use super::folded::Folded;
 use super::import::InProgress;
 use super::inbox::Watching;
@@ -84,6 +85,8 @@ pub struct Core {
     pub pseudonym_key: [u8; 32],
     /// Asks peers where they are.
     pub positions: Arc<dyn Positions>,
+    /// Asks other nodes of this agency for its people.
+    pub elsewhere: Arc<dyn PeerNotices>,
     /// Refusals that somebody may cause at will.
     pub folded: Folded,
     /// Publishes and imports under way.

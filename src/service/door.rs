@@ -14,7 +14,7 @@ use crate::identity::{Person, Subject as CertificateSubject, VerifiedPeer};
 use crate::policy::{Action, Decision, DenyKind, Question, Resource, Subject};
 use crate::seal::digest;
 
-/// Somebody who is known and not suspended, at this call. Only [`Core::caller`] makes one.
+/// Somebody who is known and not suspended, at this call. Only [`Core::caller`] makes one, and [`Core::caller_elsewhere`].
 pub struct Caller {
     person: Person,
     agency: AgencyId,
@@ -67,10 +67,6 @@ pub(super) struct Act<'a> {
 impl Core {
     /// Who calls: the certificate's person, as the directory has them at this moment.
     pub fn caller(&self, peer: &VerifiedPeer) -> Result<Caller, Fault> {
-        let unknown = || {
-            Fault::refused("UNKNOWN_PERSON", "this node does not know you, or your access was taken away")
-                .hint("ask your agency's security officer")
-        };
         let CertificateSubject::Person(name) = peer.name().subject() else { return Err(unknown()) };
         if *peer.agency() != self.agency {
             return Err(unknown());
@@ -79,6 +75,17 @@ impl Core {
         if person.suspended || person.public_key != peer.public_key() {
             return Err(unknown());
         }
+        Ok(Caller { person: self.with_registered_roles(person), agency: self.agency.clone() })
+    }
+
+    /// Who calls at another node of this agency, by that node's word for the handshake: a person whom this directory has with the
+    /// same key. It is asked about notices alone; what people say of one carries their own signature all the same.
+    ///
+    /// # Errors
+    /// As [`Core::caller`].
+    pub fn caller_elsewhere(&self, name: &str, public_key: &[u8]) -> Result<Caller, Fault> {
+        let person = self.directory.by_name(name).filter(|p| !p.suspended && p.public_key == *public_key);
+        let person = person.ok_or_else(unknown)?;
         Ok(Caller { person: self.with_registered_roles(person), agency: self.agency.clone() })
     }
 
@@ -295,6 +302,11 @@ impl Core {
             e => audit_failed(&e.to_string()),
         })
     }
+}
+
+fn unknown() -> Fault {
+    Fault::refused("UNKNOWN_PERSON", "this node does not know you, or your access was taken away")
+        .hint("ask your agency's security officer")
 }
 
 fn audit_failed(why: &str) -> Fault {

@@ -40,22 +40,33 @@ impl Relayed {
     }
 }
 
-/// Letters of which the audit log was told since the start, taken or refused: each attempt of a sender is not an event of
-/// its own. After a stop between book and log, the sender's next copy is told.
+/// What became of a letter here.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Fate {
+    /// Taken in, or one of this node's that was delivered.
+    Taken,
+    /// Refused.
+    Refused,
+    /// Handed to another node of this agency.
+    HandedOn,
+}
+
+/// Letters of which the audit log was told since the start: each attempt of a sender is not an event of its own. After a
+/// stop between book and log, the sender's next copy is told.
 #[derive(Default)]
-pub struct Logged(Mutex<BTreeSet<(LetterDigest, bool)>>);
+pub struct Logged(Mutex<BTreeSet<(LetterDigest, Fate)>>);
 
 impl Logged {
-    fn first(&self, letter: LetterDigest, taken: bool) -> bool {
+    pub(super) fn first(&self, letter: LetterDigest, fate: Fate) -> bool {
         let mut told = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if told.len() >= REMEMBERED {
             told.pop_first();
         }
-        told.insert((letter, taken))
+        told.insert((letter, fate))
     }
 
-    fn forget(&self, letter: LetterDigest, taken: bool) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).remove(&(letter, taken));
+    pub(super) fn forget(&self, letter: LetterDigest, fate: Fate) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).remove(&(letter, fate));
     }
 }
 
@@ -84,8 +95,9 @@ impl Core {
                 if from == *sender {
                     self.office.called_by(sender, self.clock.steady());
                 }
-                let told =
-                    |rule| (header.kind != LetterKind::Receipt && self.logged.first(digest, true)).then_some(rule);
+                let told = |rule| {
+                    (header.kind != LetterKind::Receipt && self.logged.first(digest, Fate::Taken)).then_some(rule)
+                };
                 let rule = match header.kind {
                     LetterKind::Cancel => "withdrawal",
                     LetterKind::Recall => "recall",
@@ -100,7 +112,7 @@ impl Core {
                 if let Some(rule) = told(rule) {
                     let action = AuditAction::NoticeReceive;
                     let logged = self.log_node(action, &from, Object::Notice(notice), Verdict::Allow, rule).await;
-                    let _logged = logged.inspect_err(|_| self.logged.forget(digest, true))?;
+                    let _logged = logged.inspect_err(|_| self.logged.forget(digest, Fate::Taken))?;
                 }
                 let mut receipts = taken.receipts;
                 receipts.retain(|r| from == *sender || r.receipt.by.is_none());
@@ -108,7 +120,7 @@ impl Core {
             }
             Err(error) => {
                 let refused = matches!(error, NoticeError::Rule(_) | NoticeError::Seal(_) | NoticeError::Canon(_));
-                if refused && self.logged.first(digest, false) {
+                if refused && self.logged.first(digest, Fate::Refused) {
                     tracing::warn!(%from, %notice, %error, "a letter was refused");
                     let action = AuditAction::NoticeReceive;
                     self.log_refusal(action, sender, Object::Notice(notice), "letter-refused").await?;
@@ -128,7 +140,7 @@ impl Core {
         let letter = Letter::from_canon(bytes).map_err(NoticeError::from)?;
         let h = &letter.header;
         if h.to == self.agency {
-            return self.take_letter(sender, bytes).await;
+            return self.receive_letter(sender, bytes, post).await;
         }
         let state = self.state();
         self.office.may_relay(&state, sender, &letter)?;
@@ -183,9 +195,8 @@ impl Core {
             Some(via) => post.relay(via, h.precedence, bytes).await,
             None if h.to == self.agency => self.take_letter(&self.agency, &bytes).await.map_err(|f| f.message),
             None => {
-                let nodes = state.nodes().filter(|(_, n)| n.agency == h.to).map(|(id, _)| *id);
                 let mut brought = Err("the addressee has no node".to_owned());
-                for node in nodes.collect::<Vec<_>>() {
+                for node in self.nodes_for(&state, h) {
                     brought = post.deliver(node, h.precedence, bytes.clone()).await;
                     if brought.is_ok() {
                         break;
@@ -201,11 +212,11 @@ impl Core {
                 }
                 // Delivered is what the book says, by a receipt that verifies.
                 let delivered = self.office.read(|b| b.out(&letter).is_some_and(Out::is_delivered));
-                if h.kind == LetterKind::Notice && delivered && self.logged.first(letter, true) {
+                if h.kind == LetterKind::Notice && delivered && self.logged.first(letter, Fate::Taken) {
                     let action = AuditAction::NoticeSend;
                     let logged = self.log_node(action, &h.to, Object::Notice(h.notice), Verdict::Allow, "delivered");
                     if let Err(error) = logged.await {
-                        self.logged.forget(letter, true);
+                        self.logged.forget(letter, Fate::Taken);
                         tracing::error!(notice = %h.notice, %error, "a delivery could not be audited");
                     }
                 }

@@ -11,12 +11,15 @@ use crate::domain::ids::{NodeId, RecordId};
 use crate::domain::notice::Precedence;
 use crate::identity::{Protocol, SpiffeName, VerifiedPeer};
 use crate::notice::SignedReceipt;
-use crate::service::{PeerComplaints, PeerPost, PeerReports, Position, Positions, Posted};
+use crate::service::{
+    Asked, PeerComplaints, PeerNotices, PeerPeople, PeerPost, PeerReports, PeopleTold, Position, Positions, Posted,
+    Reply,
+};
 use crate::vault::{Outgoing, Parts, PeerVault, Pieces, PushState};
 use crate::wire::fault_of;
 use crate::wire::pb::peer::{
-    self, access_server::Access, consensus_server::Consensus, position_server::Position as _, post_server::Post,
-    vault_server::Vault,
+    self, access_server::Access, agency_server::Agency as _, consensus_server::Consensus,
+    position_server::Position as _, post_server::Post, vault_server::Vault,
 };
 use std::collections::{BTreeMap, BTreeSet};
 use std::pin::Pin;
@@ -378,6 +381,31 @@ impl PeerReports for Link {
             let serve = |s: Served| async move { s.nodes.report(request).await };
             let reply = self.within(TRANSFER, self.net.ask(self.own.node, node, "report", serve)).await?;
             Ok(said(reply)?.next)
+        })
+    }
+}
+
+impl PeerPeople for Link {
+    fn people(&self, node: NodeId, seen: u64, after: String) -> PeopleTold<'_> {
+        let request = self.request(peer::PeopleRequest { seen, after }, Protocol::Calls);
+        Box::pin(async move {
+            let serve = |s: Served| async move { s.nodes.people(request).await };
+            let reply = said(self.within(ASK, self.net.ask(self.own.node, node, "people", serve)).await?)?;
+            Ok((reply.version, reply.entries))
+        })
+    }
+}
+
+impl PeerNotices for Link {
+    fn notices(&self, node: NodeId, asked: Asked) -> Reply<'_> {
+        let Asked { name, public_key, call, request } = asked;
+        let asks = peer::PersonAsks { name, public_key: public_key.to_vec(), call, request };
+        let request = self.request(asks, Protocol::Calls);
+        Box::pin(async move {
+            let away = |why: String| Fault::unavailable("NODE_UNREACHABLE", why);
+            let serve = |s: Served| async move { s.nodes.notices(request).await };
+            let reply = self.within(ASK, self.net.ask(self.own.node, node, "notices", serve)).await.map_err(away)?;
+            reply.map(|r| r.into_inner().reply).map_err(|s| fault_of(&s))
         })
     }
 }

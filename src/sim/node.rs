@@ -197,6 +197,7 @@ impl Member {
         let (indexes, _) = Indexes::open(&config.data.join("search"), Default::default(), Box::new(dice.split()))?;
         let plugs = Plugs {
             positions: Arc::clone(&link) as Arc<dyn crate::service::Positions>,
+            elsewhere: Arc::clone(&link) as Arc<dyn crate::service::PeerNotices>,
             bell: Arc::new(Silent),
             indexes: Arc::new(indexes),
             authority: None,

@@ -40,6 +40,7 @@ mod rules;
 mod shared;
 mod signing;
 mod sync;
+mod within;
 #[cfg(test)]
 #[allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, reason = "test")]
 mod tests;

@@ -130,7 +130,8 @@ impl Vault {
             let label = &card.facts.label;
             (label.audience().contains(puller) && leaves(label)).then_some((record, version))
         };
-        self.intake.by_check(&pull_check(token)).into_iter().filter_map(entitled).collect()
+        let within = self.named_within(state, puller, token);
+        self.intake.by_check(&pull_check(token)).into_iter().chain(within).filter_map(entitled).collect()
     }
 
     /// A turn to take in content that a node of an agency sends.

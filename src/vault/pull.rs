@@ -1,4 +1,4 @@
-//! Pulling what is missing: from the origin, else from any other node.
+//! Pulling what is missing: from the origin, else from any other node that may have it.
 //!
 //! Each origin's objects are pulled one after the other, and origins beside each other: one that does not answer, or
 //! that owes very much, holds up nobody else's.
@@ -9,6 +9,7 @@ use super::holder::Vault;
 use super::object::SealedObject;
 use super::receive::FromHolder;
 use super::sync::{PeerVault, Wanted};
+use super::within::is_within;
 use crate::domain::ids::{AgencyId, NodeId, RecordId};
 use crate::domain::time::{Clock, Millis};
 use crate::ledger::State;
@@ -105,6 +106,9 @@ impl Vault {
         let own = self.keys.node();
         let (of_origin, others): (Vec<_>, Vec<_>) =
             state.nodes().filter(|(id, _)| **id != own).partition(|(_, n)| n.agency == wanted.origin);
+        // What the agency kept to itself is asked of its own nodes alone.
+        let within = is_within(&wanted.token, (record, version));
+        let others = others.into_iter().filter(|_| !within);
         let (mut reason, mut bad) = (String::new(), None);
         for (node, n) in of_origin.into_iter().chain(others) {
             if silent.contains(node) {
@@ -148,6 +152,9 @@ impl Vault {
         // Only when nobody has a good copy: one holder's spoilt one is not the originator's.
         if let Some(refusal) = bad {
             self.refuse((record, version), refusal);
+        }
+        if reason.is_empty() {
+            reason.push_str("this agency has no other node to ask");
         }
         Err(reason)
     }

@@ -242,7 +242,8 @@ impl Vault {
         let Some(origin) = state.origin_of(&record) else { return };
         let own = origin == self.keys.agency();
         let token = if own {
-            self.any_token(state, &record, committed)
+            let within = || self.has_siblings(state).then(|| self.token_within(&record, committed));
+            self.any_token(state, &record, committed).or_else(within)
         } else {
             self.recognise(state, origin, &record, committed)
         };
@@ -260,13 +261,12 @@ impl Vault {
         std::mem::take(&mut self.sync.lock().unwrap_or_else(PoisonError::into_inner).damaged)
     }
 
-    /// A pull token of what another node of this agency published, if it is not here. What that one kept in the agency has no
-    /// tag of anybody, and is not found by the ledger.
+    /// A pull token of what another node of this agency published, if it is not here.
     fn other_nodes_token(&self, state: &State, record: &RecordId, committed: &VersionEntry) -> Option<[u8; 32]> {
         if committed.node == self.keys.node() || self.entry(committed, record).is_some() {
             return None;
         }
-        self.any_token(state, record, committed)
+        Some(self.any_token(state, record, committed).unwrap_or_else(|| self.token_within(record, committed)))
     }
 
     /// A pull token of a record of this agency: that of any agency it was released to names it at every holder.

@@ -1,6 +1,7 @@
 //! A fifth agency comes, votes, and one that voted goes, while somebody publishes all the time (P2, P6).
 
 use super::demo::{Demo, Node, hufu, ran, until};
+use super::notices::{id, send, states, track};
 use serde_json::Value;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -203,6 +204,57 @@ fn leadership_is_handed_over(demo: &Demo) {
     until("the other leads", SOON, || (leader(demo)? == to).then_some(()));
 }
 
+/// Both nodes know the same people, and hold what the agency keeps to itself.
+fn both_nodes_are_one_agency(demo: &Demo, second: &str) {
+    for persona in ["officer", "analyst"] {
+        let profiles = demo.dir().join("profiles");
+        let mut profile: toml::Table = read(&profiles.join(format!("customs-{persona}.toml"))).parse().unwrap();
+        profile.insert("endpoint".into(), toml::Value::String(format!("https://{second}")));
+        let text = toml::to_string(&profile).unwrap();
+        std::fs::write(profiles.join(format!("customs-2-{persona}.toml")), text).unwrap();
+    }
+    // The folder that the second was made from knows the officers alone.
+    let analyst = || {
+        let shown = demo.run("customs-2-officer", &["person", "show", "analyst"]);
+        (shown.code == 0).then(|| shown.lines[0].clone())
+    };
+    until("who was entered at the first is known at the second", SOON, analyst);
+    let change = ["person", "change", "analyst", "--unit", "演练处"];
+    assert_eq!(demo.run("customs-officer", &change).ok()["ledger"], true);
+    until("who was moved at the first is moved at the second", SOON, || (analyst()?["unit"] == "演练处").then_some(()));
+    let publish =
+        ["record", "publish", "--title", "演练：内部", "--body", "本机构", "--grade", "internal", "--wait", "none"];
+    let kept = demo.run("customs-analyst", &publish).ok()["record"].as_str().unwrap().to_owned();
+    until("what is released to nobody is at both", SOON, || {
+        (demo.open("customs-2-analyst", &kept).code == 0).then_some(())
+    });
+    assert_eq!(demo.open("police-analyst", &kept).code, 4, "and nowhere else");
+    demo.run("customs-officer", &["person", "suspend", "analyst"]).ok();
+    until("who is suspended at the first is suspended at the second", SOON, || {
+        (demo.open("customs-2-analyst", &kept).code == 3).then_some(())
+    });
+}
+
+/// The second node took a notice in while the first was away. Whoever sits at the first lists and acknowledges it there, and it
+/// is taken back at the second.
+fn a_notice_is_taken_back_where_it_is(demo: &Demo) {
+    demo.kill("customs");
+    let notice = id(&send(demo, "police-duty", "customs", "flash", "secret", "演练：误报"));
+    track(demo, "police-duty", &notice, "delivered", "20").ok();
+    let _first = demo.start_node("customs");
+    demo.serves("customs-duty");
+    until("the first lists what the second took in", SOON, || {
+        let inbox = demo.run("customs-duty", &["notice", "inbox"]);
+        inbox.lines.iter().any(|l| l["notice"] == notice.as_str()).then_some(())
+    });
+    demo.run("customs-duty", &["notice", "ack", &notice]).ok();
+    let acknowledged = track(demo, "police-duty", &notice, "acknowledged", "20");
+    assert_eq!(states(&acknowledged).iter().filter(|(state, _)| state == "acknowledged").count(), 1);
+    let recall = ["notice", "recall", &notice, "--reason", "演练：车牌有误"];
+    assert_eq!(demo.run("police-duty", &recall).ok()["state"], "recalling");
+    track(demo, "police-duty", &notice, "recalled", "20").ok();
+}
+
 /// P22: another node of an agency has its grade keys and a key of its own, follows, takes over the seat, and the first goes.
 #[test]
 fn a_node_is_replaced_by_another_of_its_agency() {
@@ -256,7 +308,8 @@ fn a_node_is_replaced_by_another_of_its_agency() {
     };
     let swapped = (Some("learner".to_owned()), Some("voter".to_owned()));
     until("the second has the seat", SOON, || (roles()? == swapped).then_some(()));
-    demo.kill("customs");
+    both_nodes_are_one_agency(&demo, &at(0));
+    a_notice_is_taken_back_where_it_is(&demo);
     together(&demo, &others, &["cluster", "remove-node", "customs/1"]);
     until("the first is gone", SOON, || (roles()? == (None, swapped.1.clone())).then_some(()));
     let again = demo.run("customs-officer", &["cluster", "status"]);

@@ -257,3 +257,45 @@ fn desks_are_sealed_at_rest() {
     assert!(!bytes.windows(12).any(|w| w == "三号值班".as_bytes()));
     assert_eq!(rest.open_frame(&bytes).unwrap(), frame);
 }
+
+/// Another node of the addressee keeps a notice back that it never had, and says so; where the notice is, it stands.
+#[test]
+fn a_recall_arrives_only_where_the_notice_is() {
+    let (parties, state, letter) = sent();
+    let (customs, police) = (parties[0].office.as_ref().unwrap(), parties[1].office.as_ref().unwrap());
+    let receipts = block(customs.take(&state, letter.clone(), START)).unwrap().receipts;
+    block(police.told(&state, receipts, START)).unwrap();
+    let back = recall(&parties, &state, letter.header.notice, START.plus_ms(1));
+    let id = parties[0].id.clone();
+    let from = |local: &str| Receipt {
+        federation: "test".parse().unwrap(),
+        notice: letter.header.notice,
+        letter: back.digest(),
+        addressee: id.clone(),
+        node: node_id(&id, local),
+        state: ReceiptState::Delivered,
+        time: START,
+        previous: None,
+        by: None,
+        answer: None,
+    };
+    assert_eq!(police.read(|b| b.homes(&back.header)), BTreeSet::from([node_id(&id, "1")]));
+    assert_eq!(police.read(|b| b.knows(&from("2"))), None, "it does not have the notice");
+    assert_eq!(police.read(|b| b.knows(&from("1"))), Some(false));
+    assert!(customs.read(|b| b.is_at_home(&back.header, &back.digest())));
+    assert!(!police.read(|b| b.is_at_home(&back.header, &back.digest())));
+}
+
+/// A receipt goes to the node that sent the notice, which is the only one to know it.
+#[test]
+fn a_receipt_goes_to_the_node_that_sent_the_notice() {
+    let (parties, state, letter) = sent();
+    let (customs, police) = (parties[0].office.as_ref().unwrap(), parties[1].office.as_ref().unwrap());
+    block(customs.take(&state, letter.clone(), START)).unwrap();
+    block(customs.shown(&state, &letter.digest(), "duty", START, &mut Dice(1))).unwrap();
+    let carrier = customs.read(|b| b.open().map(|(_, o)| o.letter.clone()).next()).unwrap();
+    assert_eq!(carrier.header.kind, LetterKind::Receipt);
+    assert_eq!(customs.read(|b| b.homes(&carrier.header)), BTreeSet::from([letter.header.node]));
+    assert!(police.read(|b| b.is_at_home(&carrier.header, &carrier.digest())));
+    assert!(!customs.read(|b| b.is_at_home(&carrier.header, &carrier.digest())));
+}

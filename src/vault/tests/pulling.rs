@@ -1,5 +1,6 @@
 //! Who is served, and who holds up whom.
 
+use super::super::within::is_within;
 use super::*;
 use crate::journal::Stalled;
 use crate::ledger::fixture::removed;
@@ -241,10 +242,51 @@ fn a_disk_that_stands_still_turns_objects_away() {
     taken.unwrap();
 }
 
+/// Lines of another node of police: to the first, and to others who have nothing.
+struct Within<'a> {
+    first: &'a Party,
+    state: &'a State,
+    asked: std::sync::Mutex<Vec<(NodeId, [u8; 32])>>,
+}
+
+impl PeerVault for Within<'_> {
+    fn push<'b>(
+        &'b self,
+        _: NodeId,
+        _: &'b Outgoing,
+    ) -> std::pin::Pin<Box<dyn Future<Output = Result<PushState, String>> + Send + 'b>> {
+        Box::pin(async { Err("nobody pushes here".into()) })
+    }
+    fn pull(
+        &self,
+        node: NodeId,
+        token: [u8; 32],
+        attempt: u32,
+    ) -> std::pin::Pin<Box<dyn Future<Output = Result<Option<Parts>, String>> + Send + '_>> {
+        Box::pin(async move {
+            self.asked.lock().unwrap().push((node, token));
+            if node != node_id(&self.first.id, "1") {
+                return Ok(None);
+            }
+            let served = self.first.vault.serve(self.state, &self.first.id, (&token, attempt), |_| true);
+            Ok(served.unwrap().map(|(_, _, parts)| parts))
+        })
+    }
+    fn content(
+        &self,
+        _: NodeId,
+        _: [u8; 32],
+        _: [u8; 32],
+    ) -> std::pin::Pin<Box<dyn Future<Output = Result<Box<dyn Pieces>, String>> + Send + '_>> {
+        Box::pin(async { Err("nothing here lies apart".into()) })
+    }
+}
+
 /// Of what one node of an agency shared with others another one knows by the ledger, since the pair keys are the agency's;
-/// it pulls it from the first, or from whoever holds it when the first is gone. What stays in the agency it does not find.
+/// it pulls it from the first, or from whoever holds it when the first is gone. What stays in the agency it asks the agency's
+/// own nodes for, and nobody else is told of it or served.
 #[test]
-fn another_node_of_the_agency_pulls_what_the_first_shared() {
+fn another_node_of_the_agency_pulls_what_the_first_has() {
     let t = two();
     let shared = t.seal(draft(record(40), Grade::Secret, &["customs"]));
     block(t.customs.vault.accept(&t.state, shared.object.clone(), NOW)).unwrap();
@@ -264,11 +306,18 @@ fn another_node_of_the_agency_pulls_what_the_first_shared() {
     };
     second.scan(&t.state, NOW, NOW);
     let found = wanted(&second);
-    assert_eq!(found.len(), 1, "{:?}", second.owed());
-    let (key, token) = found[0];
-    assert_eq!(key, (record(40), 1));
+    assert_eq!(found.len(), 2, "{:?}", second.owed());
+    let token_of = |id| found.iter().find(|(key, _)| *key == (id, 1)).unwrap().1;
+    let (token, kept) = (token_of(record(40)), token_of(record(41)));
+    assert!(is_within(&kept, (record(41), 1)) && !is_within(&token, (record(40), 1)));
     t.police.vault.scan(&t.state, NOW, NOW);
     assert!(wanted(&t.police.vault).is_empty(), "who published it wants it from nobody");
+
+    let serve = |to: &AgencyId, token| t.police.vault.serve(&t.state, to, (token, 0), |_| true).unwrap();
+    let mut forged = kept;
+    forged[31] ^= 1;
+    assert!(serve(&t.customs.id, &kept).is_none(), "it is another agency's");
+    assert!(serve(&police, &forged).is_none(), "it does not prove the agency's secret");
 
     let later = removed(&t.state, node_id(&police, "1"));
     assert!(t.police.vault.serve(&t.state, &police, (&token, 0), |_| true).unwrap().is_some());
@@ -277,6 +326,14 @@ fn another_node_of_the_agency_pulls_what_the_first_shared() {
     let object = SealedObject::from_parts(&envelope, &grant, &audience).unwrap();
     block(second.accept(&later, object, NOW)).unwrap();
     assert!(second.held(&later, &record(40), 0, NOW).unwrap().is_some());
-    second.scan(&later, NOW, NOW);
+    // Customs is on the line, and has nothing of it: only the first of police is asked.
+    let wire = Within { first: &t.police, state: &t.state, asked: Default::default() };
+    let turn = second.begin_pulling(&police).unwrap();
+    block(second.pull(&turn, &t.state, (&wire, &At(NOW.plus_ms(1_000))), &|_| true));
+    drop(turn);
+    assert!(second.held(&t.state, &record(41), 0, NOW).unwrap().is_some());
+    let asked = wire.asked.lock().unwrap().clone();
+    assert!(asked.iter().all(|(node, t)| *t != kept || *node == node_id(&police, "1")), "{asked:?}");
+    second.scan(&t.state, NOW, NOW);
     assert!(wanted(&second).is_empty() && second.owed().is_empty());
 }

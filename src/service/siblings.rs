@@ -1,0 +1,298 @@
+//! One directory of people at all nodes of an agency (P22). Each asks the others for what changed, and takes over what may be.
+//!
+//! Invariants
+//! - A version that gives anybody anything is taken only if the ledger has its salted hash (P1), signed by an officer: a node
+//!   that makes people up by itself makes none for another one.
+//! - A version that only takes away counts at once, and who is suspended at one node is suspended at all: nobody comes back.
+//! - Every version that is taken over is in the audit log before it is in force.
+
+use super::core::Core;
+use crate::audit::{Action as AuditAction, Decision as Verdict, Object};
+use crate::domain::fault::Fault;
+use crate::domain::ids::NodeId;
+use crate::domain::limits;
+use crate::domain::reserve::Work;
+use crate::identity::{IdentityError, Person};
+use std::collections::BTreeMap;
+use std::future::Future;
+use std::pin::Pin;
+
+/// Bytes of the entries of one answer.
+const PAGE_BYTES: usize = limits::PEER_MESSAGE_BYTES / 2;
+
+/// Version of another node's directory, and some of its entries, in frames. Errors are in words.
+pub type PeopleTold<'a> = Pin<Box<dyn Future<Output = Result<(u64, Vec<Vec<u8>>), String>> + Send + 'a>>;
+
+/// Asks another node of the agency for its people; `node` plugs the network in.
+pub trait PeerPeople: Send + Sync {
+    /// Entries behind a name, unless its directory is still at the version that was `seen`.
+    fn people(&self, node: NodeId, seen: u64, after: String) -> PeopleTold<'_>;
+}
+
+/// What the other nodes have that this one has not taken over. Lost at a stop, for they have it.
+#[derive(Default)]
+pub struct Offers {
+    /// Versions of their directories of which all was seen.
+    seen: BTreeMap<NodeId, u64>,
+    by_name: BTreeMap<(NodeId, String), Person>,
+    /// Index of the ledger and version of the own directory against which all of it was held.
+    looked: Option<(u64, u64)>,
+}
+
+/// What becomes of another node's version of an entry.
+#[derive(Debug, PartialEq, Eq)]
+enum Offer {
+    Take,
+    /// The person is suspended here, too; the rest of the version is not taken.
+    Suspend,
+    /// The ledger may confirm it later.
+    Wait,
+    Leave,
+}
+
+impl Core {
+    /// Version of the own directory, and entries behind a name, for another node of this agency.
+    pub fn people_since(&self, seen: u64, after: &str) -> (u64, Vec<Vec<u8>>) {
+        // Before the entries: what changes meanwhile is asked for again.
+        let version = self.directory.directory_version();
+        if version == seen {
+            return (version, Vec::new());
+        }
+        let mut bytes = 0;
+        let frames = self.directory.list().into_iter().filter(|p| p.name.as_str() > after).map(|p| p.to_frame());
+        let page = frames.take_while(|frame| {
+            bytes += frame.len();
+            bytes <= PAGE_BYTES
+        });
+        (version, page.collect())
+    }
+
+    /// Asks every other node of this agency what changed of the people, and takes over what may be.
+    pub async fn share_people(&self, offers: &mut Offers, peers: &dyn PeerPeople) {
+        let others: BTreeMap<NodeId, String> = self.siblings().into_iter().collect();
+        offers.seen.retain(|node, _| others.contains_key(node));
+        offers.by_name.retain(|(node, _), _| others.contains_key(node));
+        for (node, local) in &others {
+            if let Err(why) = ask(offers, peers, *node).await {
+                tracing::debug!(node = %local, %why, "another node of this agency does not say what changed of its people");
+            }
+        }
+        // The index before the state: what is applied meanwhile is looked at again.
+        let at = (self.cluster.applied(), self.directory.directory_version());
+        let state = self.state();
+        if offers.by_name.is_empty() || offers.looked.replace(at) == Some(at) {
+            return;
+        }
+        // By a state that is not the majority's nothing is confirmed.
+        let own = state.agency(&self.agency).filter(|_| !self.cluster.has_diverged());
+        for ((node, name), theirs) in std::mem::take(&mut offers.by_name) {
+            let here = self.directory.by_name(&name);
+            let on_ledger = own.and_then(|a| a.entries.get(&theirs.handle)).copied();
+            let offer = weigh(here.as_ref(), &theirs, on_ledger);
+            let again = match offer {
+                Offer::Leave => continue,
+                Offer::Wait => true,
+                Offer::Take | Offer::Suspend => {
+                    let local = others.get(&node).map(String::as_str).unwrap_or_default();
+                    self.take_over(&offer, here.as_ref(), &theirs, local).await.unwrap_or_else(|error| {
+                        tracing::error!(node = local, %error, "an entry of another node of this agency was not taken over");
+                        true
+                    })
+                }
+            };
+            if again {
+                // What could not be done is tried again, whatever stays as it is.
+                offers.looked = offers.looked.filter(|_| offer == Offer::Wait);
+                offers.by_name.insert((node, name), theirs);
+            }
+        }
+    }
+
+    /// Takes one version over; whether it is to be looked at again.
+    async fn take_over(
+        &self,
+        offer: &Offer,
+        here: Option<&Person>,
+        theirs: &Person,
+        local: &str,
+    ) -> Result<bool, Fault> {
+        // What takes away goes without room for more.
+        if *offer == Offer::Take && !theirs.suspended && self.disk.check(Work::Act).is_err() {
+            return Ok(true);
+        }
+        let what = if *offer == Offer::Take { "take over" } else { "suspend" };
+        let object = Object::Text(format!("{what} {} version {} of node {local}", theirs.name, theirs.version));
+        let _logged =
+            self.log_node(AuditAction::PersonAdmin, &self.agency, object, Verdict::Allow, "another-node").await?;
+        let done = match offer {
+            Offer::Take => self.directory.adopt(theirs.clone(), here.map_or(0, |h| h.version)).await,
+            _ => self.directory.suspend(&theirs.name, self.random()).await,
+        };
+        match done {
+            Ok(_) => Ok(false),
+            // Somebody changed it here meanwhile.
+            Err(IdentityError::Conflict { .. }) => Ok(true),
+            // Name, handle or key is another person's here: it is as it is until one of the two entries changes.
+            Err(error @ IdentityError::Entry(_)) => {
+                tracing::error!(node = local, %error, "an entry of another node of this agency does not fit those here");
+                Ok(false)
+            }
+            Err(error) => Err(error.into()),
+        }
+    }
+}
+
+/// Asks one node for its entries, if its directory changed.
+async fn ask(offers: &mut Offers, peers: &dyn PeerPeople, node: NodeId) -> Result<(), String> {
+    let seen = offers.seen.get(&node).copied().unwrap_or(0);
+    let (mut newest, mut after, mut all) = (None, String::new(), BTreeMap::new());
+    loop {
+        let (version, entries) = peers.people(node, seen, after.clone()).await?;
+        let newest = *newest.get_or_insert(version);
+        if entries.is_empty() {
+            if newest != seen {
+                offers.by_name.retain(|(of, _), _| *of != node);
+                offers.by_name.append(&mut all);
+                offers.seen.insert(node, newest);
+                offers.looked = None;
+            }
+            return Ok(());
+        }
+        for entry in entries {
+            let person = Person::from_frame(&entry).map_err(|e| e.to_string())?;
+            if person.name <= after || all.len() >= limits::ENTRIES {
+                return Err("its entries are too many, or in no order".to_owned());
+            }
+            after.clone_from(&person.name);
+            all.insert((node, person.name.clone()), person);
+        }
+    }
+}
+
+/// What becomes of another node's version, by the version here and what the ledger has of this person.
+fn weigh(here: Option<&Person>, theirs: &Person, on_ledger: Option<(u32, [u8; 32])>) -> Offer {
+    let confirmed = theirs.ledger_hash().is_some_and(|hash| on_ledger == Some((theirs.version, hash)));
+    let Some(here) = here else { return if confirmed { Offer::Take } else { Offer::Wait } };
+    if here == theirs || here.handle != theirs.handle || here.suspended && !theirs.suspended {
+        return Offer::Leave;
+    }
+    let newer = theirs.version > here.version && takes_away(here, theirs);
+    match theirs.version >= here.version && confirmed || newer {
+        true => Offer::Take,
+        false if theirs.suspended && !here.suspended => Offer::Suspend,
+        false if theirs.version < here.version => Offer::Leave,
+        false => Offer::Wait,
+    }
+}
+
+/// Whether a version only takes away: the same person, who may do less.
+fn takes_away(here: &Person, theirs: &Person) -> bool {
+    let Person { name, handle, title, unit, roles, clearance, compartments, public_key, serial, .. } = theirs;
+    let same = *name == here.name && *handle == here.handle && *title == here.title && *unit == here.unit;
+    let key = *public_key == here.public_key && *serial == here.serial;
+    let less = *clearance <= here.clearance && roles.is_subset(&here.roles);
+    same && key && less && compartments.is_subset(&here.compartments)
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "test")]
+mod tests {
+    use super::*;
+    use crate::domain::ids::Handle;
+    use crate::domain::label::Grade;
+    use crate::domain::person::Role;
+    use std::sync::Mutex;
+
+    fn person(name: &str, version: u32) -> Person {
+        Person {
+            name: name.into(),
+            handle: Handle::from_bytes([1; 16]),
+            title: String::new(),
+            unit: "缉私局".into(),
+            roles: [Role::Analyst, Role::DutyOfficer].into(),
+            clearance: Grade::Secret,
+            compartments: Default::default(),
+            public_key: [1; 32],
+            serial: "4a01".into(),
+            suspended: false,
+            version,
+            salt: [u8::try_from(version).unwrap(); 32],
+        }
+    }
+
+    fn hash(p: &Person) -> Option<(u32, [u8; 32])> {
+        Some((p.version, p.ledger_hash().unwrap()))
+    }
+
+    #[test]
+    fn what_gives_anything_needs_the_ledger() {
+        let (old, raised) = (person("wang", 1), Person { clearance: Grade::TopSecret, ..person("wang", 2) });
+        let moved = Person { unit: "情报处".into(), ..person("wang", 2) };
+        assert_eq!(weigh(None, &old, None), Offer::Wait);
+        assert_eq!(weigh(None, &old, hash(&raised)), Offer::Wait, "another version stands there");
+        assert_eq!(weigh(None, &old, hash(&old)), Offer::Take);
+        for wider in [&raised, &moved] {
+            assert_eq!(weigh(Some(&old), wider, hash(&old)), Offer::Wait);
+            assert_eq!(weigh(Some(&old), wider, hash(wider)), Offer::Take);
+        }
+        let unsalted = Person { salt: [0; 32], ..old.clone() };
+        assert_eq!(weigh(None, &unsalted, Some((1, [0; 32]))), Offer::Wait, "it has no hash");
+    }
+
+    #[test]
+    fn the_newest_wins_and_of_two_with_one_number_the_ledgers() {
+        let (first, second) = (person("wang", 1), Person { clearance: Grade::Internal, ..person("wang", 2) });
+        assert_eq!(weigh(Some(&second), &first, hash(&first)), Offer::Leave);
+        assert_eq!(weigh(Some(&first), &first, hash(&first)), Offer::Leave, "it is here");
+        let other = Person { unit: "情报处".into(), salt: [9; 32], ..person("wang", 2) };
+        assert_eq!(weigh(Some(&second), &other, hash(&second)), Offer::Wait);
+        assert_eq!(weigh(Some(&second), &other, hash(&other)), Offer::Take);
+        let another = Person { handle: Handle::from_bytes([2; 16]), ..other };
+        assert_eq!(weigh(Some(&first), &another, hash(&another)), Offer::Leave, "another person of this name");
+    }
+
+    #[test]
+    fn what_takes_away_counts_at_once_and_nobody_comes_back() {
+        let old = person("wang", 2);
+        let lowered = Person { clearance: Grade::Internal, ..person("wang", 3) };
+        let suspended = Person { suspended: true, ..person("wang", 3) };
+        assert_eq!(weigh(Some(&old), &lowered, None), Offer::Take);
+        assert_eq!(weigh(Some(&old), &suspended, None), Offer::Take);
+        assert_eq!(weigh(Some(&suspended), &lowered, hash(&lowered)), Offer::Leave);
+        // Whatever else was changed at either node, and how often.
+        let wider = Person { suspended: true, unit: "情报处".into(), ..person("wang", 3) };
+        assert_eq!(weigh(Some(&old), &wider, None), Offer::Suspend);
+        assert_eq!(weigh(Some(&person("wang", 7)), &suspended, None), Offer::Suspend);
+        assert_eq!(weigh(None, &suspended, None), Offer::Wait, "nobody to suspend");
+    }
+
+    /// A node with these people, two to an answer, that counts how often it is asked.
+    struct Node(u64, Vec<Person>, Mutex<usize>);
+
+    impl PeerPeople for Node {
+        fn people(&self, _: NodeId, seen: u64, after: String) -> PeopleTold<'_> {
+            *self.2.lock().unwrap() += 1;
+            let later = self.1.iter().filter(|p| p.name > after && seen != self.0).take(2);
+            let entries = later.map(Person::to_frame).collect();
+            Box::pin(async move { Ok((self.0, entries)) })
+        }
+    }
+
+    #[tokio::test]
+    async fn a_directory_is_asked_for_once_a_version_and_whole() {
+        let people = ["a", "b", "c", "d", "e"].map(|n| person(n, 1)).to_vec();
+        let (node, mut offers) = (NodeId(7), Offers::default());
+        let peer = Node(5, people, Mutex::default());
+        ask(&mut offers, &peer, node).await.unwrap();
+        assert_eq!((offers.by_name.len(), offers.seen.get(&node)), (5, Some(&5)));
+        assert_eq!(*peer.2.lock().unwrap(), 4);
+        ask(&mut offers, &peer, node).await.unwrap();
+        assert_eq!((offers.by_name.len(), *peer.2.lock().unwrap()), (5, 5), "nothing new");
+        let fewer = Node(6, vec![person("f", 1)], Mutex::default());
+        ask(&mut offers, &fewer, node).await.unwrap();
+        assert_eq!(offers.by_name.keys().map(|(_, name)| name.as_str()).collect::<Vec<_>>(), ["f"]);
+        let disorder = Node(7, vec![person("b", 1), person("a", 1)], Mutex::default());
+        assert!(ask(&mut offers, &disorder, node).await.is_err());
+        assert_eq!((offers.by_name.len(), offers.seen.get(&node)), (1, Some(&6)), "nothing of it counts");
+    }
+}
