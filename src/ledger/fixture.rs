@@ -17,7 +17,6 @@ use crate::domain::record::Kind;
 use crate::domain::time::Millis;
 use crate::seal::{GradeSecret, Signature, SigningKey};
 use std::collections::BTreeMap;
-use std::sync::Arc;
 
 /// One agency with its private keys.
 pub(crate) struct Agency {
@@ -197,7 +196,7 @@ pub(crate) fn agreed(state: &State, terms: Terms) -> State {
 pub(crate) fn with_ceiling(state: &State, agency: &AgencyId, ceiling: Grade) -> State {
     let mut state = state.clone();
     let a = state.agencies.get_mut(agency).unwrap();
-    Arc::make_mut(&mut a.descriptor).ceiling = ceiling;
+    (a.bounds.ceiling, a.bounds.version) = (ceiling, a.bounds.version + 1);
     state.settle();
     state
 }
