@@ -22,13 +22,12 @@ impl v1::federation_server::Federation for People {
         let agencies = state
             .agencies()
             .map(|(id, a)| {
-                let d = &a.descriptor;
                 let nodes: Vec<_> = state.nodes().filter(|(_, n)| n.agency == *id).collect();
                 v1::Agency {
                     agency: id.to_string(),
-                    name: d.name.clone(),
-                    tier: d.tier.to_string(),
-                    ceiling: d.ceiling.to_string(),
+                    name: a.descriptor.name.clone(),
+                    tier: a.tier().to_string(),
+                    ceiling: a.ceiling().to_string(),
                     voter: nodes.iter().any(|(n, _)| voters.contains(n)),
                     nodes: nodes.iter().map(|(_, n)| n.local.clone()).collect(),
                     suspended: a.suspended.is_some(),

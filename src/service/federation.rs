@@ -200,11 +200,11 @@ impl Core {
     fn check_guide(&self, g: &crate::domain::agreement::Guide) -> Result<(), Fault> {
         let state = self.state();
         let agency = state.agency(&g.agency).ok_or_else(Fault::not_found)?;
-        let authority = agency.descriptor.tier.marking_authority();
+        let authority = agency.tier().marking_authority();
         if g.grade > authority {
             return Err(Fault::refused(
                 "MARKING_AUTHORITY",
-                format!("a {} agency marks up to {authority}", agency.descriptor.tier),
+                format!("a {} agency marks up to {authority}", agency.tier()),
             ));
         }
         if g.grade == Grade::Internal {
