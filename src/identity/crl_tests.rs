@@ -125,7 +125,7 @@ fn the_check_of_the_chain_knows_the_list_too() {
     let w = world();
     let bad = node(&w.customs);
     put(&w, &w.customs, made(&w.customs, None, &[serial(&bad)], NOW, 7)).unwrap();
-    let root = w.roots.vouching(&agency("customs"), "4a01", NOW).unwrap();
+    let root = w.roots.vouching(&agency("customs"), "4a01", NOW).unwrap().remove(0);
     let leaf = CertificateDer::from(bad.leaf());
     let at = |ms: u64| UnixTime::since_unix_epoch(Duration::from_millis(ms));
     let asked = root.chain.verify_client_cert(&leaf, &[], at(NOW.0));

@@ -39,7 +39,7 @@ pub(super) struct Bounds {
     tier: Tier,
     /// Tiers of before, oldest first, each with the index from which on it counted no more.
     earlier: Vec<(u64, Tier)>,
-    roots: BTreeSet<Vec<u8>>,
+    pub(super) roots: BTreeSet<Vec<u8>>,
 }
 
 /// The bounds that an act would make.
