@@ -131,7 +131,7 @@ pub enum Act {
 
 impl Act {
     /// The level of rules that has it first (P5). A program of before cannot read it.
-    pub(super) fn level(&self) -> u16 {
+    pub fn level(&self) -> u16 {
         match self {
             Act::Ceiling { .. } | Act::Tier { .. } | Act::TrustRoot { .. } | Act::Suites(_) => BOUNDS,
             _ => FIRST,
