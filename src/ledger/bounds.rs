@@ -36,9 +36,9 @@ pub(super) struct Bounds {
     pub(super) version: u32,
     pub(super) ceiling: Grade,
     pub(super) compartments: BTreeSet<Compartment>,
-    tier: Tier,
+    pub(super) tier: Tier,
     /// Tiers of before, oldest first, each with the index from which on it counted no more.
-    earlier: Vec<(u64, Tier)>,
+    pub(super) earlier: Vec<(u64, Tier)>,
     pub(super) roots: BTreeSet<Vec<u8>>,
 }
 

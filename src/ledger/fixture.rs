@@ -201,6 +201,16 @@ pub(crate) fn with_ceiling(state: &State, agency: &AgencyId, ceiling: Grade) -> 
     state
 }
 
+/// The state in which an agency has this tier from an index on.
+pub(crate) fn with_tier(state: &State, agency: &AgencyId, index: u64, tier: Tier) -> State {
+    let mut state = state.clone();
+    let a = state.agencies.get_mut(agency).unwrap();
+    a.bounds.earlier.push((index, a.bounds.tier));
+    (a.bounds.tier, a.bounds.version) = (tier, a.bounds.version + 1);
+    state.settle();
+    state
+}
+
 /// The state in which these authorities vouch for an agency's certificates.
 pub(crate) fn with_roots(state: &State, agency: &AgencyId, roots: BTreeSet<Vec<u8>>) -> State {
     let mut state = state.clone();

@@ -332,3 +332,44 @@ pub(super) fn label_id(label: &Label) -> [u8; 16] {
     id.iter_mut().zip(digest("hufu.audit.label", &[&label.class_id()])).for_each(|(a, b)| *a = b);
     id
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "test")]
+mod tests {
+    use super::*;
+    use crate::domain::ids::Handle;
+    use crate::service::reach::tests::label;
+    use std::slice;
+
+    /// Nobody is cleared above what the agency's systems may hold, and everybody is again as before when it is raised.
+    #[test]
+    fn a_lowered_ceiling_takes_everybodys_clearance_along() {
+        let named: Compartment = "border-ops".parse().unwrap();
+        let person = Person {
+            name: "analyst".into(),
+            handle: Handle::from_bytes([1; 16]),
+            title: String::new(),
+            unit: String::new(),
+            roles: BTreeSet::new(),
+            clearance: Grade::Secret,
+            compartments: [named.clone()].into(),
+            public_key: [0; 32],
+            serial: String::new(),
+            suspended: false,
+            version: 1,
+            salt: [0; 32],
+        };
+        let caller = |ceiling, compartments: &[Compartment]| Caller {
+            person: person.clone(),
+            agency: "customs".parse().unwrap(),
+            bounds: (ceiling, compartments.iter().cloned().collect()),
+        };
+        let secret = label(Grade::Secret, &["customs"]);
+        let within = Label { compartments: [named.clone()].into(), ..label(Grade::Internal, &["customs"]) };
+        let reads = |caller: &Caller| [&secret, &within].map(|l| l.readable_by(&caller.clearance()).is_ok());
+        assert_eq!(reads(&caller(Grade::TopSecret, slice::from_ref(&named))), [true, true]);
+        assert_eq!(reads(&caller(Grade::Confidential, slice::from_ref(&named))), [false, true]);
+        assert_eq!(reads(&caller(Grade::Secret, &[])), [true, false]);
+        assert_eq!(caller(Grade::Secret, &[]).person().clearance, Grade::Secret, "what the directory says stays");
+    }
+}
