@@ -224,10 +224,12 @@ pub fn check_lists(config: &NodeConfig) -> Result<Vec<ListState>, Fault> {
     let genesis = read_genesis(&config.genesis)?.verified()?;
     let charter = config.charter.as_ref().map(|file| read_charter(file)).transpose()?;
     let own = certificate_facts(&read_text(&config.cert)?)?.serial;
-    let charted = charter.iter().flat_map(|c| &c.agencies).map(|(agency, root)| (agency, root));
     let mut roots: BTreeMap<&AgencyId, BTreeSet<Vec<u8>>> = BTreeMap::new();
-    for (agency, root) in charted.chain(genesis.founders.iter().map(|d| (&d.agency, &d.root))) {
+    for (agency, root) in charter.iter().flat_map(|c| &c.agencies) {
         roots.entry(agency).or_default().insert(root.clone());
+    }
+    for d in &genesis.founders {
+        roots.entry(&d.agency).or_default().insert(d.root.clone());
     }
     // The own one may have been exchanged since.
     if let Some(own) = roots.get_mut(&config.agency) {
