@@ -3,8 +3,10 @@
 use super::{People, decode, refuse};
 use crate::domain::canon::Canon;
 use crate::domain::time::Millis;
-use crate::ledger::{Act, AgreementState, CommandReply, NodeState, Proposal, State, Waiting};
+use crate::ledger::{Act, AgreementState, CommandReply, NodeState, Proposal, State, SuiteState, Waiting};
 use crate::policy::Action;
+use crate::seal::Suite;
+use crate::service::{bounds_words, root_fingerprint};
 use crate::wire::pb::v1;
 use data_encoding::HEXLOWER;
 use tonic::{Request, Response, Status};
@@ -22,17 +24,19 @@ impl v1::federation_server::Federation for People {
         let agencies = state
             .agencies()
             .map(|(id, a)| {
-                let d = &a.descriptor;
                 let nodes: Vec<_> = state.nodes().filter(|(_, n)| n.agency == *id).collect();
                 v1::Agency {
                     agency: id.to_string(),
-                    name: d.name.clone(),
-                    tier: d.tier.to_string(),
-                    ceiling: d.ceiling.to_string(),
+                    name: a.descriptor.name.clone(),
+                    tier: a.tier().to_string(),
+                    ceiling: a.ceiling().to_string(),
                     voter: nodes.iter().any(|(n, _)| voters.contains(n)),
                     nodes: nodes.iter().map(|(_, n)| n.local.clone()).collect(),
                     suspended: a.suspended.is_some(),
                     standing: a.standing,
+                    compartments: a.compartments().iter().map(ToString::to_string).collect(),
+                    roots: a.roots().iter().map(|root| root_fingerprint(root)).collect(),
+                    bounds_version: a.bounds_version(),
                 }
             })
             .collect();
@@ -50,6 +54,8 @@ impl v1::federation_server::Federation for People {
             charter: charter.to_canon(),
             level: u32::from(state.level()),
             uncertified: state.waiting().filter_map(uncertified).collect(),
+            suites: state.suites().states().iter().map(|(id, state)| suite(*id, *state)).collect(),
+            suites_version: state.suites().version(),
         }))
     }
 
@@ -116,9 +122,14 @@ fn uncertified(w: &Waiting) -> Option<v1::Uncertified> {
         Act::ReinstateAgency { agency } => ("reinstate", agency.to_string()),
         Act::Admit(d) => ("admit", d.agency.to_string()),
         Act::AddNode { agency, node, .. } => ("add-node", format!("{agency}/{}", node.local)),
-        _ => return None,
+        act => bounds_words(act)?,
     };
     Some(v1::Uncertified { act: act.into(), subject, index: w.index })
+}
+
+fn suite(id: u16, state: SuiteState) -> v1::Suite {
+    let name = Suite::from_id(id).map_or_else(|_| String::new(), |s| s.to_string());
+    v1::Suite { id: u32::from(id), name, state: state.to_string() }
 }
 
 fn seat(n: &NodeState) -> v1::Seat {
@@ -135,7 +146,7 @@ fn proposal(p: &Proposal) -> Option<v1::Proposal> {
             let seats: Vec<String> = seats.iter().map(|(agency, node)| format!("{agency}/{node}")).collect();
             ("voters", seats.join(" "))
         }
-        _ => return None,
+        act => bounds_words(act)?,
     };
     Some(v1::Proposal {
         act: act.into(),

@@ -33,6 +33,11 @@ pub(super) enum Command {
     Crl(revocation::List),
     /// Issue the node's certificate anew, for the same key; a running node takes it by itself.
     Renew(revocation::Renew),
+    /// Issue people's certificates anew, for the same keys, by the authority that is in the folder now.
+    RenewPerson(revocation::RenewPerson),
+    /// Make the authority that is to take the place of this one. Officers of other agencies let it in beside this one with `hufu
+    /// federation trust-root`; certificates are issued anew; then they let it stand alone.
+    NewCa(revocation::NewCa),
     /// Make keys and certificate of another node of the agency; its officers then run `hufu cluster add-node`.
     AddNode(AddNode),
 }
@@ -102,6 +107,8 @@ pub(super) fn run(command: Command, out: &Out) -> Result<ExitCode, Fault> {
         Command::Revoke(args) => return revocation::revoke(&args, out),
         Command::Crl(args) => return revocation::renew_list(&args, out),
         Command::Renew(args) => return revocation::renew(&args, out),
+        Command::RenewPerson(args) => return revocation::renew_person(&args, out),
+        Command::NewCa(args) => return revocation::new_ca(&args, out),
         Command::AddNode(args) => return add_node(&args, out),
     };
     let made = init(&args, false, SystemClock.now(), &mut SystemEntropy)?;

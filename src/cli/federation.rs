@@ -1,10 +1,12 @@
-//! `hufu federation genesis|sign|show|charter|admit|suspend|reinstate`.
+//! `hufu federation genesis|sign|show|charter|admit|suspend|reinstate|ceiling|tier|trust-root|suites`.
 
 use super::act::{Signer, UNCERTIFIED};
 use super::args::Globals;
+use super::bounds;
 use super::client::{Client, block_on, fault};
 use super::output::{Out, outln};
 use crate::config::{Profile, read_descriptor, read_genesis, write_charter, write_genesis};
+use crate::domain::agency::Tier;
 use crate::domain::canon::Canon;
 use crate::domain::fault::Fault;
 use crate::domain::ids::AgencyId;
@@ -75,6 +77,22 @@ pub(super) enum Command {
         /// The agency.
         agency: AgencyId,
     },
+    /// Say what an agency's systems may hold, by as many. What is lower is in force at once: what they hold above it nobody
+    /// reads there any more. What is higher waits for a certificate of the voters (security officer).
+    Ceiling(bounds::Ceiling),
+    /// Say an agency's tier, and so what it may mark, by as many (security officer).
+    Tier {
+        /// The agency.
+        agency: AgencyId,
+        /// national, provincial, city or county.
+        tier: Tier,
+    },
+    /// Say which authorities vouch for an agency's certificates, by as many: first the new one beside the old one, then the
+    /// new one alone. Compare the fingerprints with the agency, by voice (security officer).
+    TrustRoot(bounds::TrustRoot),
+    /// Say what each cryptographic suite may be used for. In force when officers of enough agencies ran the same command
+    /// (security officer).
+    Suites(bounds::Suites),
 }
 
 pub(super) fn run(command: Command, g: &Globals, out: &Out) -> Result<ExitCode, Fault> {
@@ -104,6 +122,10 @@ pub(super) fn run(command: Command, g: &Globals, out: &Out) -> Result<ExitCode, 
         Command::Admit { descriptor } => admit(g, out, read_descriptor(&descriptor)?),
         Command::Suspend { agency } => change(g, out, &Act::SuspendAgency { agency: agency.clone() }, &agency),
         Command::Reinstate { agency } => change(g, out, &Act::ReinstateAgency { agency: agency.clone() }, &agency),
+        Command::Ceiling(args) => bounds::ceiling(g, out, args),
+        Command::Tier { agency, tier } => bounds::tier(g, out, agency, tier),
+        Command::TrustRoot(args) => bounds::trust_root(g, out, args),
+        Command::Suites(args) => bounds::suites(g, out, &args),
         Command::Show => super::client::block_on(async {
             let client = Client::connect(g).await?;
             let r = client
@@ -116,8 +138,10 @@ pub(super) fn run(command: Command, g: &Globals, out: &Out) -> Result<ExitCode, 
                 .agencies
                 .iter()
                 .map(|a| json!({"agency": a.agency, "name": a.name, "tier": a.tier, "ceiling": a.ceiling, "voter": a.voter, "nodes": a.nodes,
-                    "state": if a.suspended { "suspended" } else { "in-force" }}))
+                    "state": if a.suspended { "suspended" } else { "in-force" }, "compartments": a.compartments, "roots": a.roots}))
                 .collect();
+            let suites: Vec<_> =
+                r.suites.iter().map(|s| json!({"suite": s.id, "name": s.name, "state": s.state})).collect();
             let waiting: Vec<_> = r
                 .proposals
                 .iter()
@@ -129,7 +153,7 @@ pub(super) fn run(command: Command, g: &Globals, out: &Out) -> Result<ExitCode, 
                 .map(|w| json!({"act": w.act, "subject": w.subject, "index": w.index, "state": UNCERTIFIED}))
                 .collect();
             let json = json!({"federation": r.federation, "threshold": r.threshold, "ledger_index": r.ledger_index, "level": r.level,
-                "ledger_time": Millis(r.ledger_time).to_rfc3339(), "agencies": agencies, "waiting": waiting, "uncertified": uncertified});
+                "ledger_time": Millis(r.ledger_time).to_rfc3339(), "agencies": agencies, "suites": suites, "waiting": waiting, "uncertified": uncertified});
             if out.is_json() {
                 out.answer(&json, String::new);
             } else {
@@ -140,7 +164,11 @@ pub(super) fn run(command: Command, g: &Globals, out: &Out) -> Result<ExitCode, 
                     out.say("门限", "threshold"),
                     r.threshold
                 );
-                out.table(&["agency", "name", "tier", "ceiling", "voter", "nodes", "state"], &agencies);
+                out.table(&["agency", "name", "tier", "ceiling", "compartments", "voter", "nodes", "state"], &agencies);
+                outln!("\n{}", out.say("证书机构（SHA-256）：", "Authorities (SHA-256):"));
+                out.table(&["agency", "roots"], &agencies);
+                outln!("");
+                out.table(&["suite", "name", "state"], &suites);
                 if !waiting.is_empty() {
                     outln!("\n{}", out.say("等待更多机构签署：", "Waiting for more agencies to sign:"));
                     out.table(&["act", "agency", "signed_by", "needed", "until"], &waiting);

@@ -17,6 +17,7 @@ mod bench_open;
 mod bench_publish;
 mod bench_search;
 mod bench_text;
+mod bounds;
 mod client;
 mod cluster;
 mod copy;

@@ -1,12 +1,14 @@
-//! `hufu agency revoke|crl|renew`: the authority's revocation list, and a new certificate for the node.
+//! `hufu agency revoke|crl|renew|renew-person|new-ca`: the authority's revocation list, new certificates for the node and for people,
+//! and the authority that takes the place of this one.
 
 use super::output::Out;
 use crate::config::{Secrecy, read_text, write_file};
 use crate::domain::fault::Fault;
 use crate::domain::time::Clock;
-use crate::identity::{Authority, RevocationList, Subject, certificate_facts};
+use crate::identity::{Authority, IdentityError, RevocationList, Subject, authorities, certificate_facts, is_dev};
 use crate::node::SystemClock;
 use crate::seal::KeyRing;
+use crate::service::root_fingerprint;
 use serde_json::json;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -48,6 +50,66 @@ pub(super) struct Renew {
     days: u32,
 }
 
+#[derive(clap::Args)]
+pub(super) struct RenewPerson {
+    /// Certificates, PEM; each is replaced.
+    #[arg(required = true, value_name = "CERT")]
+    certificates: Vec<PathBuf>,
+    /// Folder with ca.pem and ca.key.
+    #[arg(long)]
+    dir: PathBuf,
+    /// They last so many days.
+    #[arg(long, default_value_t = CERT_DAYS, value_parser = clap::value_parser!(u32).range(1..=825))]
+    days: u32,
+}
+
+#[derive(clap::Args)]
+pub(super) struct NewCa {
+    /// Folder with ca.pem and ca.key; next-ca.pem and next-ca.key are written there.
+    #[arg(long)]
+    dir: PathBuf,
+}
+
+/// Makes the authority that takes the place of the one in the folder.
+pub(super) fn new_ca(args: &NewCa, out: &Out) -> Result<ExitCode, Fault> {
+    let old = authority(&args.dir)?;
+    let (file, key) = (args.dir.join("next-ca.pem"), args.dir.join("next-ca.key"));
+    // Another one in its place would be none that anybody has let in.
+    if let Some(there) = [&file, &key].into_iter().find(|path| path.exists()) {
+        return Err(Fault::conflict("EXISTS", format!("`{}` is there already", there.display())));
+    }
+    let (now, dev) = (SystemClock.now(), is_dev(old.certificate_der()));
+    let next = Authority::create(old.agency(), old.federation(), old.agency().as_str(), now, dev)?;
+    write_file(&key, next.key_pem().as_bytes(), Secrecy::Private)?;
+    write_file(&file, next.certificate_pem().as_bytes(), Secrecy::Public)?;
+    let fingerprint = root_fingerprint(next.certificate_der());
+    out.answer(&json!({"agency": next.agency(), "ca": file, "fingerprint": fingerprint}), || {
+        let say = out.say("指纹（请口头核对）", "fingerprint (compare by voice)");
+        format!("{}\n{say} {fingerprint}", file.display())
+    });
+    Ok(ExitCode::SUCCESS)
+}
+
+/// New certificates for people's keys, in the place of the old ones: all of them, or none when one cannot be issued.
+pub(super) fn renew_person(args: &RenewPerson, out: &Out) -> Result<ExitCode, Fault> {
+    let (ca, now) = (authority(&args.dir)?, SystemClock.now());
+    let mut renewed = Vec::new();
+    for file in &args.certificates {
+        let old = certificate_facts(&read_text(file)?)?;
+        let pem = ca.renew_person(&old, now, args.days)?;
+        renewed.push((file, old.serial, certificate_facts(&pem)?, pem));
+    }
+    for (file, replaces, new, pem) in renewed {
+        write_file(file, pem.as_bytes(), Secrecy::Public)?;
+        let until = new.not_after;
+        out.answer(
+            &json!({"cert": file, "serial": new.serial, "replaces": replaces, "not_after": until.to_rfc3339()}),
+            || format!("{}  {}  {} {}", file.display(), new.serial, out.say("有效期至", "until"), until.to_date()),
+        );
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
 /// Adds to the list.
 pub(super) fn revoke(args: &Revoke, out: &Out) -> Result<ExitCode, Fault> {
     let ca = authority(&args.list.dir)?;
@@ -82,8 +144,8 @@ fn write_list(ca: &Authority, args: &List, serials: &[String], out: &Out) -> Res
     // not come back because somebody mislaid a file.
     let last = match file.exists() {
         false => None,
-        true => Some(RevocationList::from_pem(&read_text(&file)?, ca.certificate_der()).map_err(|e| {
-            Fault::from(e).hint("put the newest list back, from a backup or from any node that has it, then repeat")
+        true => Some(last_list(&args.dir, &read_text(&file)?).map_err(|e| {
+            e.hint("put the newest list back, from a backup or from any node that has it, then repeat")
         })?),
     };
     let pem = ca.revoke(last.as_ref(), serials, SystemClock.now(), args.days)?;
@@ -103,6 +165,19 @@ fn write_list(ca: &Authority, args: &List, serials: &[String], out: &Out) -> Res
         format!("{}  #{number}  {of} {revoked}  {until}\n{next}", file.display())
     });
     Ok(ExitCode::SUCCESS)
+}
+
+/// The list of before, of whichever authority in ca.pem signed it: the one that took another's place goes on with its list.
+fn last_list(dir: &Path, text: &str) -> Result<RevocationList, Fault> {
+    let known = authorities(&read_text(&dir.join("ca.pem"))?)?;
+    let mut read = Err(IdentityError::List("there is no authority"));
+    for root in &known {
+        read = RevocationList::from_pem(text, root);
+        if read.is_ok() {
+            break;
+        }
+    }
+    Ok(read?)
 }
 
 /// A new certificate for the node's key, in the place of the old one.

@@ -7,8 +7,8 @@ pub(super) const HEADINGS: &str = "
     digest 摘要 end 结束 ended_reason 终止原因 exercise 演练 from 来自 grade 密级 handle 代号 held 已有 id 编号
     index 账本序号 act 事项 needed 所需机构数 ledger 账本登记 lost 已灭失 may 可阅 waiting 待签署 issuer 发布单位 kind 类别 kinds 类别 label 标密 level 级别 missing 缺少 name 名称 node 节点 nodes 节点
     notice 通报 origin 原发机构 owed 应有 parties 缔约机构 precedence 等级 publishers 发布方 purpose 查阅事由 reachable 可达
-    reason 原因 record 情报 role 角色 roles 角色 rule 规则 seq 序号 signed_by 已签署 since 始于 snippet 摘录 stage 阶段
-    start 开始 state 状态 subject 主题 suspended 已停用 text 内容 tier 层级 title 标题 unit 单位 unopenable 打不开
+    reason 原因 record 情报 role 角色 roles 角色 roots 证书机构指纹 rule 规则 seq 序号 signed_by 已签署 since 始于 snippet 摘录 stage 阶段
+    start 开始 state 状态 subject 主题 suite 密码套件 suspended 已停用 text 内容 tier 层级 title 标题 unit 单位 unopenable 打不开
     until 有效期至 version 版本 voter 表决 who 查阅人";
 
 /// Words of commands and answers for which `domain` has no Chinese.
@@ -20,6 +20,7 @@ pub(super) const WORDS: &str = "
     report 报告 lead 线索 person 人员 item 物品 fund 资金 place 场所 event 事件 case 案件
     admit 接纳 remove-node 移除节点 voters 表决节点 admitted 已接纳 removed 已移除
     suspend 停权 reinstate 复权 suspended 已停权 lost 已灭失 committed 已提交 proposed 待定密审批 rejected 已退回 accepted 已受理 draft 待签署 in-force 有效 ended 已终止 done 完成 pending 待会签 waiting-for-certificate 等待认证 register 登记 add-node 增加节点
+    preferred 首选 decrypt-only 仅可解密 forbidden 已禁用
     imported 新导入 updated 已更新 unchanged 未变
     cancelled 已撤回 unknown 未知 expired 已过期 marking-confirmed 定密已确认 undelivered 未按时送达
     unacknowledged 未按时签收 deputy 已呼叫副手 chain 已呼叫值班链 out-of-band 已带外呼叫 reminder 已提醒
@@ -42,24 +43,24 @@ pub(super) const REASONS: &str = "
     BAD_ADDRESSEE 收件方无效 BAD_ANSWER 答复无效 BAD_BODY 正文无效 BAD_CERTIFICATE 证书无效 BAD_CRL 吊销列表无效 BAD_CONFIG 节点配置无效
     BAD_CSR 证书申请无效 BAD_DATE 日期无效 BAD_DESCRIPTOR 机构描述文件无效 BAD_DIR 无法使用该目录 BAD_FILE 文件格式不符
     BAD_GENESIS 创世文件无效 BAD_KEY 密钥无效 BAD_NAME 名称无效 BAD_PERSON 人员信息无效 BAD_POLICY_SET 策略集无效
-    BAD_PROFILE 个人配置文件无效 BAD_PURPOSE 须填写查阅事由（1至200字） BAD_QUERY 检索式无效 BAD_REFERENCE 关联要素无效
+    BAD_ROOT 证书机构无效 BAD_PROFILE 个人配置文件无效 BAD_PURPOSE 须填写查阅事由（1至200字） BAD_QUERY 检索式无效 BAD_REFERENCE 关联要素无效
     BAD_OBJECT STIX对象无效 BAD_REASON 原因无效（1至200字） BAD_REQUEST 证书申请无效 BAD_SOURCE 来源无效 BAD_SUBJECT 主题无效 BAD_TERMS 协议条款无效 BAD_TITLE 标题无效
     BAD_TLS 证书与密钥不符 BAD_WARNING 预警无效 BODY_TOO_LARGE 内容过大 BUDGET 本机构本分钟的账本配额已用完 CERTIFICATE 证书出错
     COMPARTMENT_NOT_HELD 您不在该专项知悉范围内 CONFLICT 与他人的操作冲突 DATA_IN_USE 数据目录正被另一节点使用
     DEADLINE 超过等待时限 DISK_FULL 节点磁盘将满 DIR_NOT_EMPTY 目录不为空 EXISTS 已存在 EXPIRED 已过期 FLASH_QUOTA 特提通报过于频繁
     FOREIGN_DATA 数据目录属于其他节点或联盟 FOREIGN_ORIGINATOR 只有原发机构的人员可以标密 INTEGRITY 完整性校验失败
     INTERNAL 程序内部错误 INVALID 输入无效 IN_PROGRESS 同一操作正在进行 JOURNAL_FAILED 节点无法写盘 MEMORY_FULL 节点内存已达上限
-    LEDGER_HALTED 账本停写 MARKING_AUTHORITY 超出本机构定密权限 NODE_UNREACHABLE 节点无应答 NOT_READY 节点未就绪 NOT_ALLOWED 不允许此操作
+    LEDGER_HALTED 账本停写 MARKING_AUTHORITY 超出本机构定密权限 MIXED_CHANGE 不能同时收紧和放宽 NODE_UNREACHABLE 节点无应答 NOT_READY 节点未就绪 NOT_ALLOWED 不允许此操作
     NOT_A_PARTY 不是协议缔约机构 NOT_COVERED 没有覆盖各收件方的有效协议 NOT_FOUND 未找到，或您无权查看
     NOT_FRESH 节点数据尚未更新到最新 NOT_OPENABLE 本节点打不开该情报 NOT_SUPPORTED 本版本不支持
-    NO_AUTHORITY 没有签署权限 NO_GUIDE 没有适用的定密细目 NO_LEADER 当前没有主节点 NO_PROFILE 未指定个人配置文件
+    NO_AUTHORITY 没有签署权限 NO_GRADE_KEY 该机构没有此密级的密钥 NO_SUITE 须有且仅有一个首选密码套件 NO_GUIDE 没有适用的定密细目 NO_LEADER 当前没有主节点 NO_PROFILE 未指定个人配置文件
     NUMBER_TAKEN 批次编号已被占用，未写入账本
     ONE_SEAT 一次只能变更一个机构的表决席位 OUTBOX_FULL 待发通报已满 PORTION_LEFT_OUT 更正缺少已发布的低密级部分 OUTSIDE_AGREEMENT 超出协议范围 OVERLOADED 节点繁忙 PEER_REFUSED 连接被拒绝
     PERIOD_TOO_LONG 保密期限超过法定上限 PERSON_CHANGED 人员信息已被他人更改 POLICY_REFUSED 策略不允许
     PORT_IN_USE 端口已被占用 PROGRAM_TOO_OLD 程序版本过旧，须先升级 REFUSED 被拒绝 RELABEL_NEEDED 须变更标密 REJECTED 已被退回 REFUSED_BY_LEDGER 账本不接受 SAME_PERSON 同一人不能充当两人
     SEARCH_FAILED 检索失败 SUSPENDED 您的权限已被停用 TOO_LONG 内容过长 TOO_MANY 数量过多 UNAVAILABLE 暂不可用
     UNKNOWN_AGENCY 没有这个机构 UNKNOWN_NODE 没有这个节点 NODE_REMOVED 该节点已被移出联盟 BAD_NODE 节点名称无效 UNKNOWN_AGREEMENT 没有这个有效协议 UNKNOWN_GRADE 没有这个密级 UNKNOWN_GROUP 没有这个收件组
-    UNKNOWN_PERSON 本节点不认识您，或您的权限已被收回 UNOPENABLE 密封数据损坏或打不开 UNREACHABLE 收件方暂不可达
+    UNKNOWN_SUITE 没有这个密码套件 UNKNOWN_PERSON 本节点不认识您，或您的权限已被收回 UNOPENABLE 密封数据损坏或打不开 UNREACHABLE 收件方暂不可达
     UNSIGNED 创世文件签署不全 VERSION_CONFLICT 已被他人先行更改";
 
 /// Longer texts are nobody's fixed words, in bytes.
@@ -114,6 +115,19 @@ pub(super) const SENTENCES: &str = "
     this node was removed from the federation => 本节点已被移出联盟
     something that was changed meanwhile kept it from taking force => 其间的变更使其未能生效
     it counts anew with the next minute of the ledger's time; asking again is safe => 账本时间进入下一分钟后重新计算，可放心重试
+    an agency has no voice in its own ceiling, tier and authority => 机构对自身的系统密级、层级和证书机构没有表决权
+    officers of the other agencies run this => 请由其他机构的保密员执行
+    the ledger's rules are of level {}, and this needs {} => 账本规则级别为 {}，此操作需要 {} 级
+    the level rises by itself when every node runs a version that knows it => 所有节点升级后，级别自动提升
+    in two acts: what narrows, and what widens => 请分两次执行：先收紧，再放宽
+    `{}` came in without a key for {}: nothing could be sealed to it => `{}` 加入时没有{+}级密钥，无法向其密封
+    a ceiling is raised up to that of its descriptor => 系统密级最高可恢复到其机构描述中的级别
+    it is an authority of `{}` in `{}`, and not of `{}` => 它是 `{}`（联盟 `{}`）的证书机构，不是 `{}` 的
+    no node has suite {} => 没有节点支持套件 {}
+    there is suite {} => 现有套件 {}
+    exactly one suite is preferred, or nothing could be sealed => 须有且仅有一个首选套件，否则无法密封
+    name it with --preferred => 请用 --preferred 指定
+    it says nothing of suite {} => 没有说明套件 {} 的状态
     an agency has no voice in its own standing => 机构对自身的停权或复权没有表决权
     a person who is suspended is not registered => 已停用的人员不予登记
     `{}` is suspended from the federation => `{}` 已被联盟停权

@@ -120,6 +120,9 @@ pub fn refused(refusal: Refusal) -> Fault {
         Refusal::Doubled => Fault::unavailable("NUMBER_TAKEN", text)
             .hint("nothing was written; asking again is safe. Was the node's data folder copied or set back?"),
         Refusal::Seats => Fault::refused("ONE_SEAT", text),
+        Refusal::Mixed => Fault::refused("MIXED_CHANGE", text).hint("in two acts: what narrows, and what widens"),
+        Refusal::Suites => Fault::refused("UNKNOWN_SUITE", text),
+        Refusal::NoKey => Fault::refused("NO_GRADE_KEY", text),
         Refusal::Unknown => Fault::not_found(),
         Refusal::Malformed | Refusal::Invalid => Fault::usage("BAD_ACT", text),
         _ => Fault::refused("REFUSED_BY_LEDGER", text),

@@ -200,6 +200,9 @@ impl Door<'_> {
         if !state.members_may_follow(self.state) {
             return Err(DoorError::Snapshot("its voters or nodes are others"));
         }
+        if !state.suites().may_follow(self.state.suites()) {
+            return Err(DoorError::Snapshot("its suites are others"));
+        }
         let same = |(id, own): (&AgencyId, &AgencyState)| state.agency(id).is_some_and(|theirs| theirs.may_follow(own));
         if self.state.agencies().all(same) { Ok(()) } else { Err(DoorError::Snapshot("an agency in it is another")) }
     }

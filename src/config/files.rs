@@ -6,6 +6,7 @@ use crate::ledger::{Act, Charter, Descriptor, Genesis, SignedGenesis};
 use data_encoding::{BASE64, HEXLOWER};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
+use std::collections::BTreeSet;
 use std::io::Write;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
@@ -83,8 +84,10 @@ pub fn read_charter(path: &Path) -> Result<Charter, Fault> {
 }
 
 fn charter_summary(c: &Charter) -> serde_json::Value {
+    // One that exchanges its authority stands there twice.
+    let agencies: BTreeSet<_> = c.agencies.iter().map(|(a, _)| a).collect();
     json!({
-        "federation": c.federation, "index": c.index, "agencies": c.agencies.iter().map(|(a, _)| a).collect::<Vec<_>>(),
+        "federation": c.federation, "index": c.index, "agencies": agencies,
         "fingerprint": HEXLOWER.encode(&c.fingerprint()),
     })
 }

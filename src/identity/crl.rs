@@ -23,6 +23,8 @@ const VERSION_2: u32 = 1;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RevocationList {
     der: Vec<u8>,
+    /// Key of the authority that signed it.
+    by: [u8; 32],
     number: [u8; NUMBER_BYTES],
     this_update: Millis,
     next_update: Millis,
@@ -76,10 +78,13 @@ impl RevocationList {
             .iter_revoked_certificates()
             .map(|r| Ok((HEXLOWER.encode(r.raw_serial()), millis(r.revocation_date)?)))
             .collect::<Result<_, IdentityError>>()?;
-        Ok(RevocationList { der: der.to_vec(), number, this_update, next_update: millis(next_update)?, revoked })
+        let (der, by, next_update) = (der.to_vec(), facts.public_key, millis(next_update)?);
+        Ok(RevocationList { der, by, number, this_update, next_update, revoked })
     }
 
-    /// Whether it is newer than `last`; false for the very same list.
+    /// Whether it is newer than `last`; false for the very same list. An authority that takes another's place counts its own lists
+    /// anew, so among lists of two the time decides, and what was revoked under the one must stand in that of the other: its
+    /// certificates count as long as its root does.
     ///
     /// # Errors
     /// [`IdentityError::List`] when it is older, or another one of the same number: whoever can put an old list in place
@@ -88,10 +93,19 @@ impl RevocationList {
         if self.der == last.der {
             return Ok(false);
         }
-        if self.number <= last.number || self.this_update < last.this_update {
+        if self.by != last.by && !last.revoked.keys().all(|serial| self.revokes(serial)) {
+            return Err(IdentityError::List("it lacks what was revoked under the authority of before"));
+        }
+        let counted = self.by != last.by || self.number > last.number;
+        if !counted || self.this_update < last.this_update {
             return Err(IdentityError::List("it is not newer than the one before"));
         }
         Ok(true)
+    }
+
+    /// Whether the authority with this key signed it.
+    pub(super) fn is_signed_by(&self, key: &[u8; 32]) -> bool {
+        self.by == *key
     }
 
     /// Whether a certificate stands in it; `serial` as in [`Facts`](super::Facts).

@@ -101,6 +101,28 @@ fn a_list_never_goes_back() {
     assert_eq!(w.roots.check(&agency("customs"), "4a01", NOW), Ok(()));
 }
 
+/// What was revoked under one authority stays so, whichever of two signs the next list.
+#[test]
+fn a_list_of_the_next_authority_holds_what_was_revoked_under_the_one_before() {
+    let w = world();
+    let next = Authority::create(&agency("customs"), w.customs.federation(), "customs", NOW, false).unwrap();
+    let (bad, other) = (serial(&node(&w.customs)), serial(&node(&next)));
+    put(&w, &w.customs, made(&w.customs, None, std::slice::from_ref(&bad), NOW, 7)).unwrap();
+    w.roots.set_all(agency("customs"), [w.customs.certificate_der(), next.certificate_der()]).unwrap();
+    let check = |serial: &str| w.roots.check(&agency("customs"), serial, NOW);
+    assert_eq!((check(&bad), check(&other)), (Err(Distrust::Revoked), Ok(())));
+    let lacks = made(&next, None, std::slice::from_ref(&other), NOW, 7);
+    assert!(put(&w, &next, lacks).is_err());
+    assert_eq!((check(&bad), check(&other)), (Err(Distrust::Revoked), Ok(())));
+    let whole = made(&next, None, &[bad.clone(), other.clone()], NOW, 7);
+    assert!(put(&w, &next, whole).unwrap(), "it counts its lists anew");
+    assert_eq!((check(&bad), check(&other)), (Err(Distrust::Revoked), Err(Distrust::Revoked)));
+    // Under the root that did not sign it, rustls has no list to ask.
+    let verifier = verifier(&w.roots, Expected::AnyNode);
+    verifier.check(&node(&w.customs), NOW).unwrap();
+    verifier.check(&node(&next), NOW).unwrap();
+}
+
 #[tokio::test]
 async fn both_ends_refuse_a_revoked_certificate_and_no_other() {
     let w = world();
@@ -125,7 +147,7 @@ fn the_check_of_the_chain_knows_the_list_too() {
     let w = world();
     let bad = node(&w.customs);
     put(&w, &w.customs, made(&w.customs, None, &[serial(&bad)], NOW, 7)).unwrap();
-    let root = w.roots.vouching(&agency("customs"), "4a01", NOW).unwrap();
+    let root = w.roots.vouching(&agency("customs"), "4a01", NOW).unwrap().remove(0);
     let leaf = CertificateDer::from(bad.leaf());
     let at = |ms: u64| UnixTime::since_unix_epoch(Duration::from_millis(ms));
     let asked = root.chain.verify_client_cert(&leaf, &[], at(NOW.0));

@@ -2,7 +2,7 @@
 
 use super::accept::of_handshake;
 use super::error::IdentityError;
-use super::facts::certificate_facts;
+use super::facts::authorities;
 use super::held::Held;
 use super::limits::{
     CONNECTION_WINDOW_BYTES, FRAME_BYTES, HEADER_LIST_BYTES, KEEPALIVE, KEEPALIVE_TIMEOUT, LOCAL_ERROR_RESETS,
@@ -165,7 +165,7 @@ pub struct PersonDial {
 }
 
 /// Connects a person to a node of the agency in the person's certificate, at `address` (`host:port`). `ca` is
-/// that agency's authority; all three are PEM. Post-quantum only: every listener of people prefers it.
+/// that agency's authority, or both while it exchanges it; all three are PEM. Post-quantum only: every listener of people prefers it.
 pub async fn dial_as_person(address: &str, ca: &str, cert: &str, key: &str) -> Result<PersonDial, IdentityError> {
     let credentials = Credentials::from_pem(cert, key)?;
     let name = credentials.name().clone();
@@ -174,7 +174,8 @@ pub async fn dial_as_person(address: &str, ca: &str, cert: &str, key: &str) -> R
     }
     let agency = name.agency().clone();
     let roots = TrustRoots::new();
-    roots.set(agency.clone(), &certificate_facts(ca)?.der)?;
+    let known = authorities(ca)?;
+    roots.set_all(agency.clone(), known.iter().map(Vec::as_slice))?;
     let verifier = AgencyVerifier::new(name.federation().clone(), roots, Expected::NodeOf(agency.clone()));
     let time = Arc::new(DefaultTimeProvider);
     let (exchange, protocol) = (Exchange::PostQuantumOnly, PERSON_LINE.protocol);

@@ -1,10 +1,13 @@
 //! What a certificate says, once, in plain types.
 
 use super::error::IdentityError;
-use super::name::{SpiffeName, name_of, parse_certificate};
+use super::name::{SpiffeName, authority_domain, name_of, parse_certificate};
+use crate::domain::ids::{AgencyId, FederationId};
 use crate::domain::time::Millis;
+use crate::seal::{PublicKey, Signature};
 use data_encoding::HEXLOWER;
 use rustls::pki_types::{CertificateDer, pem::PemObject};
+use std::collections::BTreeSet;
 use x509_parser::certificate::X509Certificate;
 use x509_parser::oid_registry::OID_SIG_ED25519;
 
@@ -54,6 +57,34 @@ pub fn certificate_facts_der(der: &[u8]) -> Result<Facts, IdentityError> {
         dev: has_dev_unit(&certificate),
         der: der.to_vec(),
     })
+}
+
+/// Every certificate of a PEM text, DER, of which there is at least one and at most two: an agency's authority, and the one that
+/// takes its place.
+pub fn authorities(pem: &str) -> Result<BTreeSet<Vec<u8>>, IdentityError> {
+    let found = CertificateDer::pem_slice_iter(pem.as_bytes()).collect::<Result<Vec<_>, _>>();
+    let found = found.map_err(|_| IdentityError::Certificate("it is not a pem certificate"))?;
+    if found.is_empty() || found.len() > 2 {
+        return Err(IdentityError::Certificate("the text is not one pem certificate, or two"));
+    }
+    Ok(found.into_iter().map(|der| der.to_vec()).collect())
+}
+
+/// The agency and the federation for whose certificates an authority may vouch.
+pub fn authority_of(der: &[u8]) -> Result<(AgencyId, FederationId), IdentityError> {
+    if certificate_facts_der(der)?.spiffe.is_some() {
+        return Err(IdentityError::Certificate("it is not that of an authority"));
+    }
+    authority_domain(der)
+}
+
+/// Whether the holder of an Ed25519 key signed a certificate.
+pub(super) fn is_signed_by(der: &[u8], key: &[u8; 32]) -> bool {
+    let Ok(certificate) = parse_certificate(der) else { return false };
+    let Ok(signature) = <[u8; 64]>::try_from(&*certificate.signature_value.data) else { return false };
+    let signature = Signature::from_bytes(signature);
+    certificate.signature_algorithm.algorithm == OID_SIG_ED25519
+        && PublicKey::from_bytes(*key).verify_raw(certificate.tbs_certificate.as_ref(), &signature).is_ok()
 }
 
 /// Whether a certificate is a development authority, or was issued by one. Unreadable bytes count as such.

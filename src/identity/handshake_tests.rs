@@ -277,6 +277,37 @@ async fn a_removed_root_is_refused_at_the_next_handshake() {
     refused(&server, client(&w, &credentials, police_node())).await;
 }
 
+/// An agency exchanges its authority: nobody is refused while it has both, and then whoever has a certificate of the old one.
+#[tokio::test]
+async fn either_of_two_roots_vouches_and_one_that_was_taken_back_does_not() {
+    let w = world();
+    let next = Authority::create(&agency("customs"), &federation(), "customs", NOW, false).unwrap();
+    let (server, old, new) = (nodes_tls(&w), node(&w.customs), node(&next));
+    refused(&server, client(&w, &new, police_node())).await;
+    let set =
+        |of: &[&Authority]| w.roots.set_all(of[0].agency().clone(), of.iter().map(|a| a.certificate_der())).unwrap();
+    set(&[&w.customs, &next]);
+    let mut peers = Vec::new();
+    for shown in [&old, &new, &old] {
+        peers.push(shake(&server, client(&w, shown, police_node())).await.0.unwrap().0);
+    }
+    let asked = |peers: &[VerifiedPeer]| peers.iter().map(|p| w.roots.check_peer(p, NOW)).collect::<Vec<_>>();
+    // The last one is asked about for the first time when its root is gone.
+    assert_eq!(asked(&peers[..2]), [Ok(()), Ok(())]);
+    set(&[&next]);
+    assert_eq!(asked(&peers), [Err(Distrust::OtherRoot), Ok(()), Err(Distrust::OtherRoot)]);
+    refused(&server, client(&w, &old, police_node())).await;
+    shake(&server, client(&w, &new, police_node())).await.0.unwrap();
+    // So it is at the other end.
+    let theirs = Authority::create(&agency("police"), &federation(), "police", NOW, false).unwrap();
+    let verifier = verifier(&w.roots, Expected::AnyNode);
+    let moved = ServerTls::new(Exchange::PostQuantumOnly, &node(&theirs), verifier, Arc::new(At(NOW))).unwrap();
+    assert!(shake(&moved, client(&w, &new, police_node())).await.1.is_err());
+    set(&[&w.police, &theirs]);
+    shake(&moved, client(&w, &new, police_node())).await.1.unwrap();
+    shake(&server, client(&w, &new, police_node())).await.1.unwrap();
+}
+
 /// Its certificate is as good as it was, and nobody revoked it.
 #[tokio::test]
 async fn a_removed_node_is_refused_at_both_ends_and_its_connection_is_named() {

@@ -47,7 +47,7 @@ pub use crl::RevocationList;
 pub use dial::{Dialer, Line, PersonDial, dial_as_person};
 pub use directory::Directory;
 pub use error::IdentityError;
-pub use facts::{Facts, certificate_facts, certificate_facts_der, is_dev};
+pub use facts::{Facts, authorities, authority_of, certificate_facts, certificate_facts_der, is_dev};
 pub use held::{Held, PeerStream};
 pub use https::HttpsDial;
 pub use limits::harden;

@@ -2,8 +2,8 @@
 
 use super::crl::{NUMBER_BYTES, RevocationList};
 use super::error::IdentityError;
-use super::facts::{DEV_UNIT, certificate_facts};
-use super::name::{SpiffeName, authority_domain};
+use super::facts::{DEV_UNIT, Facts, certificate_facts};
+use super::name::{SpiffeName, Subject, authority_domain};
 use crate::domain::ids::{AgencyId, FederationId};
 use crate::domain::time::Millis;
 use data_encoding::HEXLOWER;
@@ -11,7 +11,7 @@ use rcgen::string::Ia5String;
 use rcgen::{
     BasicConstraints, CertificateParams, CertificateRevocationListParams, CertificateSigningRequestParams, DnType,
     ExtendedKeyUsagePurpose, IsCa, Issuer, KeyIdMethod, KeyPair, KeyUsagePurpose, PKCS_ED25519, PublicKeyData,
-    RevokedCertParams, SanType, SerialNumber,
+    RevokedCertParams, SanType, SerialNumber, SignatureAlgorithm,
 };
 use rustls::crypto::aws_lc_rs::default_provider;
 use rustls::pki_types::CertificateDer;
@@ -139,6 +139,20 @@ impl Authority {
         self.sign(&request.public_key, &[&expected], name, &usages, now, days)
     }
 
+    /// Issues a person's certificate anew, for the key and the name of an earlier one, whichever authority of the agency signed that.
+    pub fn renew_person(&self, earlier: &Facts, now: Millis, days: u32) -> Result<String, IdentityError> {
+        let not_ours = IdentityError::Certificate("it is not that of a person of this agency");
+        let Some(Subject::Person(name)) = earlier.spiffe.as_ref().map(SpiffeName::subject) else {
+            return Err(not_ours);
+        };
+        let expected = SpiffeName::person(&self.agency, &self.federation, name)?;
+        if earlier.spiffe.as_ref() != Some(&expected) {
+            return Err(not_ours);
+        }
+        let usages = [ExtendedKeyUsagePurpose::ClientAuth];
+        self.sign(&Ed25519Key(earlier.public_key), &[&expected.to_string()], name, &usages, now, days)
+    }
+
     /// Signs the revocation list after `last`: what stands there stays revoked from its time on, and `serials` (hex) are added.
     /// Without `last` it is the first. It is over after so many days.
     pub fn revoke(
@@ -208,6 +222,18 @@ impl Authority {
     }
 }
 
+/// A public key of which nothing else is at hand.
+struct Ed25519Key([u8; 32]);
+
+impl PublicKeyData for Ed25519Key {
+    fn der_bytes(&self) -> &[u8] {
+        &self.0
+    }
+    fn algorithm(&self) -> &'static SignatureAlgorithm {
+        &PKCS_ED25519
+    }
+}
+
 /// Makes a person's key and the request for a certificate: (request PEM, secret key PKCS#8 PEM).
 pub fn person_request(
     name: &str,
@@ -249,7 +275,7 @@ fn moment(at: Millis) -> Result<OffsetDateTime, IdentityError> {
 #[cfg(test)]
 #[allow(clippy::unwrap_used, reason = "test")]
 mod tests {
-    use super::super::{Subject, is_dev};
+    use super::super::is_dev;
     use super::*;
     use data_encoding::BASE64;
     use rustls::pki_types::{CertificateSigningRequestDer, pem::PemObject};
@@ -297,6 +323,20 @@ mod tests {
         assert_eq!(facts.public_key.as_slice(), pair.public_key_raw());
         assert!(ca.issue_person(&csr, "li", NOW, 30).is_err(), "another name");
         assert!(authority("police", false).issue_person(&csr, "wang", NOW, 30).is_err(), "another agency");
+    }
+
+    #[test]
+    fn a_person_keeps_key_and_name_under_another_authority() {
+        let (old, next) = (authority("customs", false), authority("customs", false));
+        let (csr, _) = person_request("wang", old.agency(), old.federation()).unwrap();
+        let before = certificate_facts(&old.issue_person(&csr, "wang", NOW, 30).unwrap()).unwrap();
+        let after = certificate_facts(&next.renew_person(&before, NOW, 30).unwrap()).unwrap();
+        assert_eq!((&after.spiffe, after.public_key), (&before.spiffe, before.public_key));
+        assert_ne!(after.serial, before.serial);
+        assert!(authority("police", false).renew_person(&before, NOW, 30).is_err(), "another agency's");
+        let key = KeyPair::generate_for(&PKCS_ED25519).unwrap().serialize_pem();
+        let node = certificate_facts(&old.issue_node("1", &key, NOW, 30).unwrap()).unwrap();
+        assert!(next.renew_person(&node, NOW, 30).is_err(), "a node's");
     }
 
     #[test]

@@ -1,8 +1,9 @@
-//! One root for each agency, the list of what was revoked under it, and the nodes that were removed.
+//! The roots of each agency, one or two while it exchanges them, the list of what was revoked under them, and the nodes that were
+//! removed.
 
 use super::crl::RevocationList;
 use super::error::IdentityError;
-use super::facts::certificate_facts_der;
+use super::facts::{Facts, certificate_facts_der};
 use super::name::{SpiffeName, Subject};
 use super::peer::VerifiedPeer;
 use crate::domain::ids::AgencyId;
@@ -21,18 +22,20 @@ pub struct TrustRoots(Arc<RwLock<State>>);
 
 #[derive(Debug, Default)]
 struct State {
-    roots: BTreeMap<AgencyId, Root>,
+    roots: BTreeMap<AgencyId, Vec<Root>>,
     /// Agencies whose certificates count only with a list; none while there is no list of theirs.
     lists: BTreeMap<AgencyId, Option<Arc<RevocationList>>>,
     /// Local ids of nodes that take part no more, whoever vouches for them.
     removed: BTreeMap<AgencyId, BTreeSet<String>>,
 }
 
-/// An agency's root, and the check of a chain under it with the agency's list. It is made once for all handshakes: a list is
-/// long, and strangers cause handshakes.
+/// A root of an agency, and the check of a chain under it with the agency's list. It is made once for all handshakes: a list
+/// is long, and strangers cause handshakes.
 #[derive(Debug, Clone)]
 pub(super) struct Root {
     der: Arc<[u8]>,
+    /// The key with which it signs.
+    pub(super) key: [u8; 32],
     pub(super) store: Arc<RootCertStore>,
     pub(super) chain: Arc<dyn ClientCertVerifier>,
 }
@@ -42,6 +45,8 @@ pub(super) struct Root {
 pub enum Distrust {
     /// The agency has no root here: it is none of the federation, or suspended.
     NoRoot,
+    /// The agency has a root here, and another one vouched for the certificate: it was exchanged.
+    OtherRoot,
     /// The certificate stands in the agency's list.
     Revoked,
     /// It is of a node that was removed from the federation.
@@ -61,14 +66,21 @@ impl TrustRoots {
         TrustRoots::default()
     }
 
-    /// Sets an agency's root (DER of its authority). Bytes that are no certificate of an authority are refused.
+    /// Sets an agency's only root (DER of its authority). Bytes that are no certificate of an authority are refused.
     pub fn set(&self, agency: AgencyId, root: &[u8]) -> Result<(), IdentityError> {
-        if certificate_facts_der(root)?.spiffe.is_some() {
-            return Err(IdentityError::Certificate("it is not that of an authority"));
-        }
+        self.set_all(agency, std::iter::once(root))
+    }
+
+    /// Sets an agency's roots, any of which may vouch for a certificate: all of them, or none when one is refused.
+    pub fn set_all<'a>(
+        &self,
+        agency: AgencyId,
+        roots: impl IntoIterator<Item = &'a [u8]>,
+    ) -> Result<(), IdentityError> {
         let mut state = self.write();
-        let root = Root::new(root.into(), state.list(&agency))?;
-        state.roots.insert(agency, root);
+        let list = state.list(&agency);
+        let roots = roots.into_iter().map(|root| Root::new(root.into(), list)).collect::<Result<Vec<_>, _>>()?;
+        state.roots.insert(agency, roots);
         Ok(())
     }
 
@@ -82,9 +94,14 @@ impl TrustRoots {
         self.write().removed.entry(agency.clone()).or_default().insert(node.to_owned());
     }
 
-    /// The root of an agency.
-    pub fn root_for(&self, agency: &AgencyId) -> Option<Arc<[u8]>> {
-        self.read(|s| s.roots.get(agency).map(|r| Arc::clone(&r.der)))
+    /// Whether an agency has a root here.
+    pub fn trusts(&self, agency: &AgencyId) -> bool {
+        self.read(|s| s.roots.contains_key(agency))
+    }
+
+    /// The roots of an agency; empty when it has none.
+    pub fn roots_of(&self, agency: &AgencyId) -> BTreeSet<Vec<u8>> {
+        self.read(|s| s.roots.get(agency).into_iter().flatten().map(|r| r.der.to_vec()).collect())
     }
 
     /// From now on an agency's certificates count only with a list of its authority: until there is one, none of them does.
@@ -104,10 +121,10 @@ impl TrustRoots {
         {
             return Ok(false);
         }
-        let root = state.roots.get(agency).map(|r| Root::new(Arc::clone(&r.der), Some(&list))).transpose()?;
+        let roots = state.under(agency, Some(&list))?;
         state.lists.insert(agency.clone(), Some(list));
-        if let Some(root) = root {
-            state.roots.insert(agency.clone(), root);
+        if let Some(roots) = roots {
+            state.roots.insert(agency.clone(), roots);
         }
         Ok(true)
     }
@@ -115,10 +132,10 @@ impl TrustRoots {
     /// An agency's certificates count without a list again.
     pub fn drop_list(&self, agency: &AgencyId) -> Result<(), IdentityError> {
         let mut state = self.write();
-        let root = state.roots.get(agency).map(|r| Root::new(Arc::clone(&r.der), None)).transpose()?;
+        let roots = state.under(agency, None)?;
         state.lists.remove(agency);
-        if let Some(root) = root {
-            state.roots.insert(agency.clone(), root);
+        if let Some(roots) = roots {
+            state.roots.insert(agency.clone(), roots);
         }
         Ok(())
     }
@@ -138,7 +155,11 @@ impl TrustRoots {
         if self.is_removed(peer.name()) {
             return Err(Distrust::Removed);
         }
-        self.check(peer.agency(), peer.serial(), now)
+        self.read(|s| {
+            let roots = s.vouching(peer.agency(), peer.serial(), now)?;
+            let vouched = roots.iter().any(|root| peer.is_vouched_for_by(&root.key));
+            if vouched { Ok(()) } else { Err(Distrust::OtherRoot) }
+        })
     }
 
     /// Whether this is a node that was removed.
@@ -147,9 +168,9 @@ impl TrustRoots {
         self.read(|s| s.removed.get(name.agency()).is_some_and(|ids| ids.contains(id)))
     }
 
-    /// The root that may vouch for a certificate.
-    pub(super) fn vouching(&self, agency: &AgencyId, serial: &str, now: Millis) -> Result<Root, Distrust> {
-        self.read(|s| s.vouching(agency, serial, now).cloned())
+    /// The roots that may vouch for a certificate.
+    pub(super) fn vouching(&self, agency: &AgencyId, serial: &str, now: Millis) -> Result<Vec<Root>, Distrust> {
+        self.read(|s| s.vouching(agency, serial, now).map(<[Root]>::to_vec))
     }
 
     // No change stops half-way, so a poisoned lock still guards a whole value.
@@ -167,29 +188,41 @@ impl State {
         self.lists.get(agency).and_then(Option::as_ref)
     }
 
-    fn vouching(&self, agency: &AgencyId, serial: &str, now: Millis) -> Result<&Root, Distrust> {
-        let root = self.roots.get(agency).ok_or(Distrust::NoRoot)?;
+    /// The roots of an agency as they would be with this list.
+    fn under(&self, agency: &AgencyId, list: Option<&Arc<RevocationList>>) -> Result<Option<Vec<Root>>, IdentityError> {
+        let Some(roots) = self.roots.get(agency) else { return Ok(None) };
+        roots.iter().map(|r| Root::new(Arc::clone(&r.der), list)).collect::<Result<_, _>>().map(Some)
+    }
+
+    fn vouching(&self, agency: &AgencyId, serial: &str, now: Millis) -> Result<&[Root], Distrust> {
+        let roots = self.roots.get(agency).map(Vec::as_slice).ok_or(Distrust::NoRoot)?;
         match self.lists.get(agency) {
-            None => Ok(root),
+            None => Ok(roots),
             Some(None) => Err(Distrust::NoList),
             Some(Some(list)) if list.revokes(serial) => Err(Distrust::Revoked),
             Some(Some(list)) if now >= list.next_update() => Err(Distrust::ListExpired { since: list.next_update() }),
-            Some(Some(_)) => Ok(root),
+            Some(Some(_)) => Ok(roots),
         }
     }
 }
 
 impl Root {
+    /// The list of an agency counts under each of its roots, by the serial numbers in it; rustls holds it against a chain under the
+    /// root that signed it.
     fn new(der: Arc<[u8]>, list: Option<&Arc<RevocationList>>) -> Result<Root, IdentityError> {
+        let Facts { spiffe, public_key: key, .. } = certificate_facts_der(&der)?;
+        if spiffe.is_some() {
+            return Err(IdentityError::Certificate("it is not that of an authority"));
+        }
         let mut store = RootCertStore::empty();
         store.add(CertificateDer::from(&*der))?;
         let store = Arc::new(store);
         let mut chain = WebPkiClientVerifier::builder_with_provider(Arc::clone(&store), Arc::new(default_provider()));
-        if let Some(list) = list {
+        if let Some(list) = list.filter(|list| list.is_signed_by(&key)) {
             let list = CertificateRevocationListDer::from(list.der().to_vec());
             chain = chain.with_crls([list]).enforce_revocation_expiration();
         }
         let chain = chain.build().map_err(|_| IdentityError::List("rustls cannot use it"))?;
-        Ok(Root { der, store, chain })
+        Ok(Root { der, key, store, chain })
     }
 }

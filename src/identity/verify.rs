@@ -1,4 +1,4 @@
-//! The chain check of both sides: the claimed agency's root, that root alone, then who is expected.
+//! The chain check of both sides: a root of the claimed agency, and of no other, then who is expected.
 
 use super::error::IdentityError;
 use super::facts::{Facts, certificate_facts_der};
@@ -84,8 +84,8 @@ impl AgencyVerifier {
         Ok(())
     }
 
-    /// The root that may vouch for this certificate, with the check of a chain under it, and whom it names.
-    fn root_of(&self, end_entity: &CertificateDer<'_>, now: UnixTime) -> Result<(Root, SpiffeName), Error> {
+    /// The roots that may vouch for this certificate, with the check of a chain under each, and whom it names.
+    fn roots_of(&self, end_entity: &CertificateDer<'_>, now: UnixTime) -> Result<(Vec<Root>, SpiffeName), Error> {
         let Facts { serial, spiffe, .. } = certificate_facts_der(end_entity).map_err(refused)?;
         let name = spiffe.ok_or_else(|| refused(IdentityError::Peer("it showed an authority's certificate")))?;
         if *name.federation() != self.federation {
@@ -95,8 +95,8 @@ impl AgencyVerifier {
             return Err(refused(IdentityError::Peer("it is not whom this connection is for")));
         }
         let at = Millis(now.as_secs().saturating_mul(1000));
-        let root = self.roots.vouching(name.agency(), &serial, at).map_err(|why| distrusted(why, now))?;
-        Ok((root, name))
+        let roots = self.roots.vouching(name.agency(), &serial, at).map_err(|why| distrusted(why, now))?;
+        Ok((roots, name))
     }
 
     /// Asked last: only whoever has the certificate is told that its node was removed.
@@ -112,15 +112,13 @@ impl AgencyVerifier {
         intermediates: &[CertificateDer<'_>],
         now: UnixTime,
     ) -> Result<(), Error> {
-        let (root, name) = self.root_of(end_entity, now)?;
-        verify_server_cert_signed_by_trust_anchor(
-            &ParsedCertificate::try_from(end_entity)?,
-            &root.store,
-            intermediates,
-            now,
-            self.provider.signature_verification_algorithms.all,
-        )?;
-        root.chain.verify_client_cert(end_entity, intermediates, now)?;
+        let (roots, name) = self.roots_of(end_entity, now)?;
+        let parsed = ParsedCertificate::try_from(end_entity)?;
+        let algorithms = self.provider.signature_verification_algorithms.all;
+        under_any(&roots, |root| {
+            verify_server_cert_signed_by_trust_anchor(&parsed, &root.store, intermediates, now, algorithms)?;
+            root.chain.verify_client_cert(end_entity, intermediates, now)
+        })?;
         self.takes_part(&name, now)
     }
 
@@ -146,8 +144,8 @@ impl ClientCertVerifier for AgencyVerifier {
         intermediates: &[CertificateDer<'_>],
         now: UnixTime,
     ) -> Result<ClientCertVerified, Error> {
-        let (root, name) = self.root_of(end_entity, now)?;
-        let verified = root.chain.verify_client_cert(end_entity, intermediates, now)?;
+        let (roots, name) = self.roots_of(end_entity, now)?;
+        let verified = under_any(&roots, |root| root.chain.verify_client_cert(end_entity, intermediates, now))?;
         self.takes_part(&name, now)?;
         Ok(verified)
     }
@@ -213,6 +211,21 @@ impl ServerCertVerifier for AgencyVerifier {
     }
 }
 
+/// What is good under one of an agency's roots is good. Of the others' refusals the last one that says more is told than that
+/// somebody else signed it.
+fn under_any<T>(roots: &[Root], check: impl Fn(&Root) -> Result<T, Error>) -> Result<T, Error> {
+    let mut why: Error = CertificateError::UnknownIssuer.into();
+    for root in roots {
+        match check(root) {
+            Ok(good) => return Ok(good),
+            Err(Error::InvalidCertificate(CertificateError::UnknownIssuer)) => {}
+            Err(Error::InvalidCertificate(CertificateError::BadSignature)) if roots.len() > 1 => {}
+            Err(other) => why = other,
+        }
+    }
+    Err(why)
+}
+
 fn refused(why: IdentityError) -> Error {
     CertificateError::Other(OtherError(Arc::new(why))).into()
 }
@@ -220,7 +233,7 @@ fn refused(why: IdentityError) -> Error {
 fn distrusted(why: Distrust, time: UnixTime) -> Error {
     let next_update = |at: Millis| UnixTime::since_unix_epoch(Duration::from_millis(at.0));
     match why {
-        Distrust::NoRoot => CertificateError::UnknownIssuer,
+        Distrust::NoRoot | Distrust::OtherRoot => CertificateError::UnknownIssuer,
         Distrust::Revoked => CertificateError::Revoked,
         // The alert `access_denied` (RFC 8446, section 6.2): the certificate is good, and its holder is let in no more.
         Distrust::Removed => CertificateError::ApplicationVerificationFailure,

@@ -1,14 +1,19 @@
 //! Acts of authority: what persons sign with their own keys (P1).
 
+use crate::domain::agency::Tier;
 use crate::domain::agreement::{Guide, Terms};
-use crate::domain::canon::{Canon, CanonError, Reader, Writer};
+use crate::domain::canon::{Canon, CanonError, Reader, Writer, read_set, write_set};
 use crate::domain::ids::{AgencyId, AgreementId, FederationId, Handle, RecordId};
+use crate::domain::label::{Compartment, Grade};
 use crate::domain::limits;
 use crate::domain::time::Millis;
 use crate::seal::{PublicKey, Signature, SigningKey, digest};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
+use super::bounds::{read_roots, write_roots};
 use super::genesis::{Authority, Descriptor, NodeEntry, Place};
+use super::level::{BOUNDS, FIRST};
+use super::suites::{SuiteState, read_states, write_states};
 
 const SIGN_ACT: &str = "hufu.act";
 
@@ -97,6 +102,41 @@ pub enum Act {
     },
     /// Which node of which agency votes: all of them, and nobody else; officers of t agencies whose seat stays as it is (P2).
     Voters(BTreeMap<AgencyId, String>),
+    /// What an agency's systems may hold; officers of t other agencies (P2), as with the two below.
+    Ceiling {
+        /// Agency.
+        agency: AgencyId,
+        /// Highest grade.
+        grade: Grade,
+        /// All compartments, and no others.
+        compartments: BTreeSet<Compartment>,
+    },
+    /// An agency's tier, and so what it may mark.
+    Tier {
+        /// Agency.
+        agency: AgencyId,
+        /// Its tier.
+        tier: Tier,
+    },
+    /// The authorities that vouch for an agency's certificates: one, or two while one takes the other's place.
+    TrustRoot {
+        /// Agency.
+        agency: AgencyId,
+        /// Their certificates, DER; these, and no others.
+        roots: BTreeSet<Vec<u8>>,
+    },
+    /// What each cryptographic suite may be used for; officers of t agencies (P2).
+    Suites(BTreeMap<u16, SuiteState>),
+}
+
+impl Act {
+    /// The level of rules that has it first (P5). A program of before cannot read it.
+    pub fn level(&self) -> u16 {
+        match self {
+            Act::Ceiling { .. } | Act::Tier { .. } | Act::TrustRoot { .. } | Act::Suites(_) => BOUNDS,
+            _ => FIRST,
+        }
+    }
 }
 
 impl Canon for Act {
@@ -122,6 +162,19 @@ impl Canon for Act {
             Act::Voters(seats) => w.u8(13).list(seats.iter(), |w, (agency, node)| {
                 w.value(agency).str(node);
             }),
+            Act::Ceiling { agency, grade, compartments } => {
+                write_set(w.u8(14).value(agency).value(grade), compartments);
+                w
+            }
+            Act::Tier { agency, tier } => w.u8(15).value(agency).value(tier),
+            Act::TrustRoot { agency, roots } => {
+                write_roots(w.u8(16).value(agency), roots);
+                w
+            }
+            Act::Suites(states) => {
+                write_states(w.u8(17), states);
+                w
+            }
         };
     }
     fn read(r: &mut Reader<'_>) -> Result<Self, CanonError> {
@@ -140,6 +193,13 @@ impl Canon for Act {
             11 => Act::AddNode { agency: r.value()?, node: r.value()?, place: r.option(Place::read)? },
             12 => Act::RemoveNode { agency: r.value()?, node: r.str(32)?.to_owned() },
             13 => Act::Voters(read_seats(r)?),
+            14 => {
+                let (agency, grade) = (r.value()?, r.value()?);
+                Act::Ceiling { agency, grade, compartments: read_set(r, limits::COMPARTMENTS)? }
+            }
+            15 => Act::Tier { agency: r.value()?, tier: r.value()? },
+            16 => Act::TrustRoot { agency: r.value()?, roots: read_roots(r)? },
+            17 => Act::Suites(read_states(r)?),
             _ => return Err(CanonError::Invalid("act")),
         })
     }

@@ -16,7 +16,7 @@ use super::level::CONTENT;
 use super::record::VersionEntry;
 use super::state::{AgreementState, GuideState, Pending, State};
 use super::whole::Standing;
-use super::widening::{Waiting, widens};
+use super::widening::Waiting;
 
 use CommandReply::{Done, Refused};
 
@@ -181,11 +181,13 @@ impl State {
         if self.time >= signed.expires {
             return Err(Refusal::Expired);
         }
-        let act = Act::from_canon(&signed.act).map_err(|_| Refusal::Malformed)?;
+        // One of a later level is as unreadable as it was to programs that did not know it.
+        let act = Act::from_canon(&signed.act).ok().filter(|act| act.level() <= self.level());
+        let act = act.ok_or(Refusal::Malformed)?;
         if self.forget_expired() {
             self.settle();
         }
-        let deferred = (self.defers() && widens(&act)).then(|| act.clone());
+        let deferred = (self.defers() && self.widens(&act)).then(|| act.clone());
         if deferred.as_ref().is_some_and(|act| self.is_waiting(act)) {
             return Ok(CommandReply::Waiting);
         }
@@ -214,6 +216,10 @@ impl State {
             Act::AddNode { agency, node, place } => self.add_node(signed, &agency, (&node, place)),
             Act::RemoveNode { ref agency, ref node } => self.remove_node(index, signed, &act, (agency, node.as_str())),
             Act::Voters(ref seats) => self.change_voters(signed, &act, seats),
+            Act::Ceiling { agency: ref of, .. }
+            | Act::Tier { agency: ref of, .. }
+            | Act::TrustRoot { agency: ref of, .. } => self.change_bounds(index, signed, &act, of),
+            Act::Suites(ref states) => self.change_suites(signed, &act, states),
         }?;
         if let (CommandReply::Waiting, Some(act)) = (reply, deferred) {
             self.put_off(index, brought, signed, act);
@@ -342,10 +348,7 @@ impl State {
 
     fn guide_signed(&mut self, index: u64, signed: &SignedAct, guide: Guide) -> Result<CommandReply, Refusal> {
         let agency = self.agencies.get(&guide.agency).ok_or(Refusal::Unknown)?;
-        if guide.grade > agency.descriptor.tier.marking_authority()
-            || guide.kinds.is_empty()
-            || guide.grade == Grade::Internal
-        {
+        if guide.grade > agency.tier().marking_authority() || guide.kinds.is_empty() || guide.grade == Grade::Internal {
             return Err(Refusal::Invalid);
         }
         let by = *self.signers(signed, &guide.agency, Role::Classifier).first().ok_or(Refusal::NoAuthority)?;

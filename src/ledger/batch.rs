@@ -121,10 +121,16 @@ pub enum Refusal {
     Doubled = 13,
     /// It would change the seats of several agencies among the voters at once (P6).
     Seats = 14,
+    /// It would widen and narrow at once: one takes force certified, the other at first sight (P7).
+    Mixed = 15,
+    /// A suite that the ledger's level does not know, or none to seal with (P32).
+    Suites = 16,
+    /// A ceiling above the keys that the agency came in with.
+    NoKey = 17,
 }
 
 impl Refusal {
-    const ALL: [Refusal; 15] = [
+    const ALL: [Refusal; 18] = [
         Refusal::Malformed,
         Refusal::UnknownNode,
         Refusal::BadSignature,
@@ -140,6 +146,9 @@ impl Refusal {
         Refusal::Budget,
         Refusal::Doubled,
         Refusal::Seats,
+        Refusal::Mixed,
+        Refusal::Suites,
+        Refusal::NoKey,
     ];
 }
 
@@ -161,6 +170,9 @@ impl fmt::Display for Refusal {
             Refusal::Budget => "it is over what the agency may put on the ledger in a minute",
             Refusal::Doubled => "the node signed another batch under its number",
             Refusal::Seats => "the voters change by one agency's seat at a time",
+            Refusal::Mixed => "it widens and narrows at once",
+            Refusal::Suites => "it names a suite that nobody has, or none to seal with",
+            Refusal::NoKey => "the agency has no key for that grade",
         })
     }
 }

@@ -26,7 +26,7 @@ pub struct Charter {
     pub index: u64,
     /// Sets whose majority may be asked.
     pub voters: Vec<BTreeSet<NodeId>>,
-    /// Agencies that stand, with their authorities, DER.
+    /// Agencies that stand, each with an authority of its own, DER; one that exchanges its authority stands here with both.
     pub agencies: Vec<(AgencyId, Vec<u8>)>,
     /// Nodes of agencies that stand.
     pub nodes: Vec<(AgencyId, NodeEntry)>,
@@ -58,7 +58,7 @@ impl State {
             federation: self.federation().clone(),
             index,
             voters: self.voter_sets(),
-            agencies: standing.map(|(id, a)| (id.clone(), a.descriptor.root.clone())).collect(),
+            agencies: standing.flat_map(|(id, a)| a.roots().iter().map(|root| (id.clone(), root.clone()))).collect(),
             nodes: nodes.map(|(id, n)| (n.agency.clone(), entry(id, n.local.as_str(), n.key))).collect(),
         }
     }
@@ -89,7 +89,7 @@ impl Canon for Charter {
             federation: r.value()?,
             index: r.u64()?,
             voters: r.list(3, |r| read_set(r, limits::AGENCIES))?,
-            agencies: r.list(limits::AGENCIES, |r| Ok((r.value()?, r.bytes(8192)?.to_vec())))?,
+            agencies: r.list(2 * limits::AGENCIES, |r| Ok((r.value()?, r.bytes(8192)?.to_vec())))?,
             nodes: r.list(NODES, node)?,
         })
     }

@@ -16,8 +16,7 @@ use crate::domain::person::Role;
 use crate::domain::record::Kind;
 use crate::domain::time::Millis;
 use crate::seal::{GradeSecret, Signature, SigningKey};
-use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// One agency with its private keys.
 pub(crate) struct Agency {
@@ -197,7 +196,26 @@ pub(crate) fn agreed(state: &State, terms: Terms) -> State {
 pub(crate) fn with_ceiling(state: &State, agency: &AgencyId, ceiling: Grade) -> State {
     let mut state = state.clone();
     let a = state.agencies.get_mut(agency).unwrap();
-    Arc::make_mut(&mut a.descriptor).ceiling = ceiling;
+    (a.bounds.ceiling, a.bounds.version) = (ceiling, a.bounds.version + 1);
+    state.settle();
+    state
+}
+
+/// The state in which an agency has this tier from an index on.
+pub(crate) fn with_tier(state: &State, agency: &AgencyId, index: u64, tier: Tier) -> State {
+    let mut state = state.clone();
+    let a = state.agencies.get_mut(agency).unwrap();
+    a.bounds.earlier.push((index, a.bounds.tier));
+    (a.bounds.tier, a.bounds.version) = (tier, a.bounds.version + 1);
+    state.settle();
+    state
+}
+
+/// The state in which these authorities vouch for an agency's certificates.
+pub(crate) fn with_roots(state: &State, agency: &AgencyId, roots: BTreeSet<Vec<u8>>) -> State {
+    let mut state = state.clone();
+    let a = state.agencies.get_mut(agency).unwrap();
+    (a.bounds.roots, a.bounds.version) = (roots, a.bounds.version + 1);
     state.settle();
     state
 }

@@ -161,11 +161,6 @@ fn read_nodes(r: &mut Reader<'_>, version: u16) -> Result<Vec<NodeEntry>, CanonE
 }
 
 impl Descriptor {
-    /// Whether the agency's systems may hold a label of this grade and these compartments.
-    pub fn may_hold(&self, grade: Grade, compartments: &BTreeSet<Compartment>) -> bool {
-        grade <= self.ceiling && compartments.is_subset(&self.compartments)
-    }
-
     /// Refuses a descriptor that no genesis may hold.
     pub fn check(&self) -> Result<(), LedgerError> {
         let bad = |why: &'static str| Err(LedgerError::Descriptor { agency: self.agency.clone(), why });

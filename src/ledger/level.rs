@@ -8,9 +8,11 @@
 //! - 2: what widens takes force when it is certified ([`super::widening`], P7), and agencies have budgets ([`super::budget`],
 //!   P8).
 //! - 3: a batch is known by its number and its content (P3), and the voters change by one agency's seat at a time (P6).
+//! - 4: ceiling, tier and roots of an agency change, and what suites may be used for (P2; [`super::bounds`],
+//!   [`super::suites`]).
 //!
 //! Which commands and acts there are is a rule too: one of a later level is refused by its number before it is read, so
-//! a program that knows it and one that does not answer the same.
+//! a program that knows it and one that does not answer the same. An act of a later level does not parse, whatever is in it.
 
 use crate::domain::canon::{Canon, CanonError, Reader, Writer};
 use crate::domain::ids::NodeId;
@@ -20,7 +22,7 @@ use super::batch::{CommandReply, Refusal};
 use super::state::{LedgerError, State};
 
 /// The highest level that this program knows.
-pub const LEVEL: u16 = 3;
+pub const LEVEL: u16 = 4;
 /// What counts for whoever reported nothing.
 pub(super) const FIRST: u16 = 1;
 /// From here on what widens waits for a certificate (P7).
@@ -31,6 +33,8 @@ pub(super) const BUDGETS: u16 = 2;
 pub(super) const CONTENT: u16 = 3;
 /// From here on one agency's seat among the voters changes at a time (P6).
 pub(super) const ONE_SEAT: u16 = 3;
+/// From here on there are acts that change an agency's ceiling, tier and roots, and the suites (P2).
+pub(super) const BOUNDS: u16 = 4;
 
 /// The level, and who knows which.
 #[derive(Debug, Clone, PartialEq, Eq)]

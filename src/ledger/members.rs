@@ -19,6 +19,7 @@ use std::sync::Arc;
 
 use super::act::{Act, SignedAct};
 use super::batch::{CommandReply, Refusal};
+use super::bounds::Bounds;
 use super::genesis::{Authority, Descriptor, NodeEntry, Place, node_id, origin_mark};
 use super::level::ONE_SEAT;
 use super::state::{AgencyState, NodeState, State};
@@ -403,6 +404,7 @@ impl AgencyState {
     /// As it comes in.
     pub(super) fn admitted(descriptor: Descriptor, authorities: BTreeMap<Handle, (Authority, bool)>) -> AgencyState {
         AgencyState {
+            bounds: Bounds::admitted(&descriptor),
             descriptor: Arc::new(descriptor),
             authorities,
             introductions: BTreeMap::new(),

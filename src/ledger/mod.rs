@@ -13,6 +13,7 @@
 //! - No agency puts more on the ledger than its budget of a minute (P8).
 //! - Rules have levels: a log is read by the rules of its time, on every node alike (P5).
 //! - A suspended agency's nodes and officers count for nothing (P2).
+//! - Ceiling, tier and roots of an agency are those that officers of t others signed last; what was committed keeps its marking.
 //! - Who takes part, and who votes, is what officers of t agencies signed; a node that was removed never comes back.
 //! - The ledger learns no label, title, or audience: a commitment is a hiding hash and blinded tags (P12, P13).
 //! - A record id carries its origin; only a node of that agency commits it (P17).
@@ -22,6 +23,9 @@
 mod act;
 mod apply;
 mod batch;
+mod bounds;
+#[cfg(test)]
+mod bounds_tests;
 mod budget;
 mod charter;
 mod command;
@@ -38,6 +42,7 @@ mod members;
 mod members_tests;
 mod record;
 mod state;
+mod suites;
 #[cfg(test)]
 mod tests;
 mod whole;
@@ -56,5 +61,6 @@ pub use level::LEVEL;
 pub use members::Retired;
 pub use record::{RecordEntry, VersionEntry};
 pub use state::{AgencyState, AgreementState, GuideState, LedgerError, NodeState, State};
+pub use suites::{SuiteState, Suites};
 pub use whole::Proposal;
 pub use widening::{ATTESTATION, Waiting, attested};

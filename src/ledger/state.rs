@@ -14,18 +14,22 @@ use std::sync::Arc;
 use thiserror::Error;
 
 use super::batch::BatchReply;
+use super::bounds::{Bounds, read_bounds, write_bounds};
 use super::budget::Spent;
 use super::form::{read_agency, write_agency};
 use super::genesis::{Authority, Descriptor, SignedGenesis, node_id, origin_mark};
 use super::level::{CONTENT, FIRST, Levels};
 use super::members::Members;
 use super::record::{RecordEntry, Records};
+use super::suites::Suites;
 use super::whole::Proposal;
 use super::widening::Waiting;
 
 const STATE: &str = "hufu.state";
+/// Of one in which something happened that only level 4 has.
+const VERSION: u16 = 6;
 /// Of a state at a level whose stored replies are of a batch's content.
-const VERSION: u16 = 5;
+const REPLIES: u16 = 5;
 /// Of one with a level of rules above the first, or reports of what nodes know.
 const LEVELLED: u16 = 4;
 /// Of one whose members are no longer those of the genesis.
@@ -94,8 +98,9 @@ impl From<LedgerError> for Fault {
 /// An agency on the ledger.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct AgencyState {
-    /// As admitted.
+    /// As admitted. What officers of other agencies may change of it is told by [`AgencyState::ceiling`] and its like.
     pub descriptor: Arc<Descriptor>,
+    pub(super) bounds: Bounds,
     /// Those who sign acts, with whether they are suspended.
     pub authorities: BTreeMap<Handle, (Authority, bool)>,
     /// Pair keys introduced by this agency: (recipient, month) -> sealed key.
@@ -193,6 +198,7 @@ pub struct State {
     pub(super) guides: OrdMap<[u8; 16], GuideState>,
     pub(super) pending: OrdMap<[u8; 32], Pending>,
     pub(super) proposals: OrdMap<[u8; 32], Proposal>,
+    pub(super) suites: Suites,
     /// Versions that were given up, with the index (P17).
     pub(super) lost: OrdMap<(RecordId, u32), u64>,
     pub(super) records: Records,
@@ -232,6 +238,7 @@ impl State {
             guides: OrdMap::new(),
             pending: OrdMap::new(),
             proposals: OrdMap::new(),
+            suites: Suites::founded(),
             lost: OrdMap::new(),
             records: Records::default(),
             reports: OrdMap::new(),
@@ -268,9 +275,10 @@ impl State {
         self.agencies.get(id)
     }
 
-    /// The agency's public key for a grade, if its ceiling reaches it.
+    /// The agency's public key for a grade, if its ceiling reaches it now.
     pub fn grade_key(&self, agency: &AgencyId, grade: crate::domain::label::Grade) -> Option<&GradePublic> {
-        self.agencies.get(agency)?.descriptor.grade_keys.get(grade as usize)
+        let known = self.agencies.get(agency).filter(|a| grade <= a.ceiling())?;
+        known.descriptor.grade_keys.get(grade as usize)
     }
 
     /// All nodes.
@@ -363,7 +371,8 @@ impl State {
     /// Canonical bytes of the whole state, for snapshots.
     pub fn encode(&self) -> Vec<u8> {
         let version = match (self.levels.is_first(), self.members.is_as_founded()) {
-            _ if self.level() >= CONTENT => VERSION,
+            _ if self.tells_more() => VERSION,
+            _ if self.level() >= CONTENT => REPLIES,
             (false, _) => LEVELLED,
             (true, false) => CHANGED,
             (true, true) => FOUNDED,
@@ -399,14 +408,14 @@ impl State {
     pub fn decode(bytes: &[u8]) -> Result<State, LedgerError> {
         // Version 1 knew no standing, no entries, no proposals and nothing given up.
         let open = |version| Reader::new(bytes, STATE, version).map(|r| (r, version));
-        let known = open(VERSION).or_else(|_| open(LEVELLED)).or_else(|_| open(CHANGED));
+        let known = open(VERSION).or_else(|_| open(REPLIES)).or_else(|_| open(LEVELLED)).or_else(|_| open(CHANGED));
         let known = known.or_else(|_| open(FOUNDED)).or_else(|_| open(1));
         let (mut r, version) = known.map_err(|e| later_form(bytes).unwrap_or(e.into()))?;
         let first = version == 1;
         let federation = r.value()?;
         let threshold = r.u16()?;
         let voters = read_set(&mut r, limits::AGENCIES)?;
-        let agencies: OrdMap<AgencyId, AgencyState> =
+        let mut agencies: OrdMap<AgencyId, AgencyState> =
             r.list(limits::AGENCIES, |r| read_agency(r, first))?.into_iter().collect();
         let versions = |r: &mut Reader<'_>| r.list(limits::AGREEMENT_VERSIONS, AgreementState::read);
         let agreements = r.list(limits::AGREEMENTS, |r| Ok((r.value()?, versions(r)?)))?.into_iter().collect();
@@ -427,13 +436,18 @@ impl State {
         levels.check()?;
         let most = limits::WAITING_OF_AGENCY.saturating_mul(limits::AGENCIES);
         let waiting = if version >= LEVELLED { r.list(most, Waiting::read)? } else { Vec::new() };
+        let mut suites = Suites::founded();
+        if version >= VERSION {
+            read_bounds(&mut r, &mut agencies)?;
+            suites = r.value()?;
+        }
         let mut nodes: OrdMap<NodeId, NodeState> =
             r.list(1 << 16, |r| Ok((r.value()?, r.value()?)))?.into_iter().collect();
         let reports = r.list(limits::AGENCIES, |r| Ok((r.value()?, r.value()?)))?.into_iter().collect();
         let time = r.value()?;
         let spent: Vec<(AgencyId, Spent)> =
             if version >= LEVELLED { r.list(limits::AGENCIES, |r| Ok((r.value()?, r.value()?)))? } else { Vec::new() };
-        if version >= VERSION {
+        if version >= REPLIES {
             for (id, content) in r.list(1 << 16, |r| Ok((NodeId::read(r)?, r.option(|r| r.array())?)))? {
                 nodes.get_mut(&id).ok_or(CanonError::Invalid("a batch of no node"))?.content = content;
             }
@@ -453,6 +467,7 @@ impl State {
             guides,
             pending,
             proposals,
+            suites,
             lost,
             records,
             reports,
@@ -499,6 +514,16 @@ impl State {
         if levelled {
             w.value(&self.levels).list(self.waiting.iter(), |w, x| x.write(w));
         }
+        if self.tells_more() {
+            write_bounds(w, &self.agencies);
+            w.value(&self.suites);
+        }
+    }
+
+    /// Whether there is something that only version 6 tells. Without it a state is written as before, and has the digest of
+    /// before.
+    fn tells_more(&self) -> bool {
+        self.suites != Suites::founded() || self.agencies.values().any(|a| !a.bounds.is_as_admitted())
     }
 
     fn write_moving(&self, w: &mut Writer) {

@@ -1,5 +1,5 @@
 //! Acts of the whole (P2): they need officers of t agencies, of which the subject is none. [`super::members`] has those
-//! that say who takes part.
+//! that say who takes part, [`super::bounds`] and [`super::suites`] those that say what agencies and suites may.
 //!
 //! Signatures may come one by one; until enough are there the act waits as a [`Proposal`] for everybody to see. One
 //! agency is one voice, whatever number of its officers sign; whoever was suspended meanwhile has none, and a voice that
@@ -43,7 +43,8 @@ pub(super) enum Standing {
 
 impl AgencyState {
     /// Whether this may be a later state of the same agency, of whatever source: a standing only rises, what is suspended at
-    /// one number stays so, and nobody who was shut out has a voice again.
+    /// one number stays so, nobody who was shut out has a voice again, and
+    /// bounds of one version are the same.
     pub fn may_follow(&self, earlier: &AgencyState) -> bool {
         let same = (self.standing, self.suspended.is_some()) == (earlier.standing, earlier.suspended.is_some());
         let shut_out = |(handle, (_, suspended)): (&Handle, &(_, bool))| {
@@ -53,6 +54,7 @@ impl AgencyState {
             && (same || self.standing > earlier.standing)
             && earlier.authorities.iter().all(shut_out)
             && earlier.barred.is_subset(&self.barred)
+            && (self.bounds == earlier.bounds || self.bounds.version > earlier.bounds.version)
     }
 }
 

@@ -87,7 +87,35 @@ impl State {
             Act::AddNode { agency, node, .. } => {
                 self.nodes.get(&node_id(agency, &node.local)).is_some_and(|n| n.key == node.key)
             }
+            Act::Ceiling { agency, .. } | Act::Tier { agency, .. } | Act::TrustRoot { agency, .. } => {
+                self.is_bound(agency, act, expected)
+            }
+            Act::Suites(states) => self.are_suites(states, expected),
             _ => false,
+        }
+    }
+
+    /// Whether the act opens something, as things are now.
+    pub(super) fn widens(&self, act: &Act) -> bool {
+        match act {
+            Act::Agreement(_)
+            | Act::Guide(_)
+            | Act::Register { .. }
+            | Act::ReinstateAgency { .. }
+            | Act::Admit(_)
+            | Act::AddNode { .. } => true,
+            Act::Ceiling { agency, .. } | Act::Tier { agency, .. } | Act::TrustRoot { agency, .. } => {
+                self.widens_bounds(agency, act)
+            }
+            Act::Suites(states) => self.widens_suites(states),
+            Act::EndAgreement { .. }
+            | Act::EndGuide { .. }
+            | Act::Suspend { .. }
+            | Act::SuspendAgency { .. }
+            | Act::Abandon { .. }
+            | Act::Entry { .. }
+            | Act::RemoveNode { .. }
+            | Act::Voters(_) => false,
         }
     }
 
@@ -212,29 +240,13 @@ impl State {
             {
                 self.place_node(&agency, &node, place);
             }
+            Act::Ceiling { agency: ref of, .. }
+            | Act::Tier { agency: ref of, .. }
+            | Act::TrustRoot { agency: ref of, .. } => self.widen_bounds(at, &act, of, expected),
+            Act::Suites(ref states) => self.widen_suites(states, expected),
             // What lost its ground meanwhile is nothing any more; what narrows, or only names, waits for nothing.
             _ => {}
         }
-    }
-}
-
-/// Whether the act opens something.
-pub(super) fn widens(act: &Act) -> bool {
-    match act {
-        Act::Agreement(_)
-        | Act::Guide(_)
-        | Act::Register { .. }
-        | Act::ReinstateAgency { .. }
-        | Act::Admit(_)
-        | Act::AddNode { .. } => true,
-        Act::EndAgreement { .. }
-        | Act::EndGuide { .. }
-        | Act::Suspend { .. }
-        | Act::SuspendAgency { .. }
-        | Act::Abandon { .. }
-        | Act::Entry { .. }
-        | Act::RemoveNode { .. }
-        | Act::Voters(_) => false,
     }
 }
 

@@ -24,12 +24,12 @@ impl Ledger {
     }
 
     /// The voters certify what is there, and the next entry brings it.
-    fn certify(&mut self) -> CommandReply {
+    pub(super) fn certify(&mut self) -> CommandReply {
         let command = certificate(&self.f, (self.at, self.s.digest()));
         self.one(command)
     }
 
-    fn both(&mut self, act: &Act, expected: u32) -> CommandReply {
+    pub(super) fn both(&mut self, act: &Act, expected: u32) -> CommandReply {
         let f = certifying();
         assert_eq!(self.act(&f.police, 0, act, expected), Pending);
         self.act(&f.customs, 0, act, expected)

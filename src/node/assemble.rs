@@ -2,14 +2,14 @@
 
 use super::bell::{Bells, Rung};
 use super::courier;
-use super::cutting::{self, Cutting};
+use super::cutting::{self, Charted, Cutting};
 use super::figures::Watched;
 use super::lanes::{self, Lanes};
 use super::lists::{Lists, Told};
 use super::lock::DataLock;
 use super::logs;
 use super::monitor::Monitor;
-use super::own::{check_known, check_own, first_people, open_indexes, open_ring, removed};
+use super::own::{check_authority, check_known, check_own, first_people, open_indexes, open_ring, removed};
 use super::peers::{AGENCY_BYTES, Peers};
 use super::post::PostOffice;
 use super::reload::{Reload, Shown};
@@ -34,7 +34,7 @@ use crate::identity::{
     TrustRoots, certificate_facts, harden as harden_server,
 };
 use crate::journal::{Host, System};
-use crate::ledger::{Charter, Genesis, node_id};
+use crate::ledger::{AgencyState, Charter, Genesis, node_id};
 use crate::seal::KeyRing;
 use crate::search::Indexes;
 use crate::service::{Core, DiskRoom, PeerPost};
@@ -144,9 +144,10 @@ async fn serve(file: &Path, config: NodeConfig, urgent: Handle) -> Result<(), Fa
     let registers = registers.await.map_err(read)??;
     first_people(&site.config, &registers.directory, &mut SystemEntropy).await?;
     trust.follow_the_ledger(&site, &cluster)?;
-    let mut cutting = lines.cutting(&trust.roots);
+    let mut cutting = lines.cutting(&trust);
     // Who is suspended is not listened to from the first connection on.
-    let _known = cutting.align(&cluster.state(), &site.config.agency);
+    let applied = cluster.applied();
+    let _known = cutting.align(&cluster.state(), applied, &site.config.agency);
 
     // Nodes are served before people: consensus needs it to get anywhere.
     let nodes = serve_nodes(&site, &trust.roots, &lines, &cluster).await?;
@@ -219,6 +220,8 @@ struct Trust {
     roots: TrustRoots,
     lists: Lists,
     charter: Option<Charter>,
+    /// Its index, and the authorities that it names.
+    charted: Option<(u64, Charted)>,
     /// Files of lists of agencies whose authority only the ledger knows.
     unnamed: Vec<(AgencyId, PathBuf)>,
     /// What the logs are told, once they are open.
@@ -230,41 +233,50 @@ impl Trust {
     fn before_the_ledger(site: &Site, genesis: &Genesis) -> Result<Trust, Fault> {
         let (config, now) = (&site.config, site.clock.now());
         let roots = TrustRoots::new();
-        for d in &genesis.founders {
-            roots.set(d.agency.clone(), &d.root)?;
-        }
         let charter = config.charter.as_ref().map(|file| read_charter(file)).transpose()?;
         if charter.as_ref().is_some_and(|c| c.federation != site.federation) {
             return Err(Fault::usage("BAD_CONFIG", "`charter` is of another federation"));
         }
         let mut lists = Lists::new(genesis, &config.data, roots.clone());
-        // Whoever was admitted later is not in the genesis, and knows itself.
-        if roots.root_for(&config.agency).is_none() {
-            let own = certificate_facts(&read_text(&config.ca)?)?.der;
-            lists.learn(std::iter::once((&config.agency, own.as_slice())));
-            roots.set(config.agency.clone(), &own)?;
+        let mut known: Charted = genesis.founders.iter().map(|d| (d.agency.clone(), [d.root.clone()].into())).collect();
+        // A charter is later than the genesis.
+        let charted = charter.as_ref().map(|c| (c.index, roots_of(c)));
+        known.extend(charted.iter().flat_map(|(_, roots)| roots.clone()));
+        // Whoever was admitted later, or has exchanged its authority, is not in the genesis as it is, and knows itself.
+        known.entry(config.agency.clone()).or_default().insert(certificate_facts(&read_text(&config.ca)?)?.der);
+        for (agency, of) in &known {
+            roots.set_all(agency.clone(), of.iter().map(Vec::as_slice))?;
         }
-        let charted = charter.iter().flat_map(|c| &c.agencies).filter(|(agency, _)| roots.root_for(agency).is_none());
-        lists.learn(charted.map(|(agency, root)| (agency, root.as_slice())));
+        lists.learn(known.iter());
         // Whoever was revoked is not let in by the first handshake either. Whose authority the ledger alone knows has no list
         // before the ledger is open, and until then no certificate that counts.
         let crl = config.crl.iter().map(|(agency, file)| (agency.clone(), file.clone()));
         let (named, unnamed): (Vec<_>, Vec<_>) = crl.partition(|(agency, _)| lists.knows(agency));
         unnamed.iter().for_each(|(agency, _)| roots.require_list(agency));
         let told = named.iter().flat_map(|(agency, file)| lists.begin(agency, file, now)).collect();
-        for (agency, root) in charter.iter().flat_map(|c| &c.agencies) {
-            if roots.root_for(agency).is_none() {
-                roots.set(agency.clone(), root)?;
-            }
-        }
-        Ok(Trust { roots, lists, charter, unnamed, told })
+        Ok(Trust { roots, lists, charter, charted, unnamed, told })
     }
 
     /// By the ledger, as far as it is known here.
     fn follow_the_ledger(&mut self, site: &Site, cluster: &Cluster) -> Result<(), Fault> {
-        check_known(&cluster.state(), site.node, &site.ring)?;
-        self.lists.learn(cluster.state().agencies().map(|(agency, a)| (agency, a.descriptor.root.as_slice())));
-        for (agency, file) in std::mem::take(&mut self.unnamed) {
+        let state = cluster.state();
+        let ca = certificate_facts(&read_text(&site.config.ca)?)?.der;
+        check_known(&state, site.node, &site.ring)?;
+        let own = &site.config.agency;
+        let ahead = self.charted.as_ref().filter(|(index, _)| cluster.applied() < *index);
+        let charted = ahead.and_then(|(_, roots)| roots.get(own));
+        if let Some(named) = charted.or(state.agency(own).map(AgencyState::roots)) {
+            check_authority(named, &ca)?;
+        }
+        let others = self.lists.learn(state.agencies().map(|(agency, a)| (agency, a.roots())));
+        let mut waiting = std::mem::take(&mut self.unnamed);
+        // A list of an authority that the genesis does not name was none to be read before.
+        let unread = |agency: &AgencyId| others.contains(agency) && self.roots.list_of(agency).is_none();
+        let unread = site.config.crl.iter().filter(|(agency, _)| unread(agency));
+        let unread: Vec<_> = unread.map(|(agency, file)| (agency.clone(), file.clone())).collect();
+        waiting.retain(|(agency, _)| unread.iter().all(|(other, _)| other != agency));
+        waiting.extend(unread);
+        for (agency, file) in waiting {
             self.told.extend(self.lists.begin(&agency, &file, site.clock.now()));
         }
         let without: Vec<String> = self.lists.without(&site.config).iter().map(ToString::to_string).collect();
@@ -274,6 +286,15 @@ impl Trust {
         }
         Ok(())
     }
+}
+
+/// The authorities that a charter names.
+fn roots_of(charter: &Charter) -> Charted {
+    let mut all = Charted::new();
+    for (agency, root) in &charter.agencies {
+        all.entry(agency.clone()).or_default().insert(root.clone());
+    }
+    all
 }
 
 /// Lines to other nodes.
@@ -291,10 +312,11 @@ impl Lines {
         Ok(Lines { dialer, peers, post: Arc::new(post) })
     }
 
-    fn cutting(&self, roots: &TrustRoots) -> Cutting {
+    fn cutting(&self, trust: &Trust) -> Cutting {
         let (peers, post) = (Arc::clone(&self.peers), Arc::clone(&self.post));
         let (live, removed, unreadable) = (vec![self.dialer.live()], BTreeSet::new(), BTreeSet::new());
-        Cutting { roots: roots.clone(), peers, post, removed, unreadable, live }
+        let (roots, charted) = (trust.roots.clone(), trust.charted.clone());
+        Cutting { roots, peers, post, removed, unreadable, charted, live }
     }
 }
 

@@ -1,5 +1,5 @@
-//! Ends the connections of whoever is trusted no more: an agency that was suspended (P2), a certificate that was revoked or
-//! whose agency's list is over, a person whose access was taken away. Connections of both directions, with every call and
+//! Ends the connections of whoever is trusted no more: an agency that was suspended (P2), a certificate of a root that was taken
+//! back, one that was revoked or whose agency's list is over, a person whose access was taken away. Connections of both directions, with every call and
 //! stream on them. What took the trust away is in force before: whoever dials again meets it.
 
 use super::peers::Peers;
@@ -36,7 +36,8 @@ pub(super) fn start(
         let mut rounds = Rounds::every(CUT, stopped);
         let mut leaving = BTreeMap::new();
         while rounds.next().await {
-            let changed = cutting.align(&core.state(), &core.agency);
+            let applied = core.cluster.applied();
+            let changed = cutting.align(&core.state(), applied, &core.agency);
             let mut ended = cutting.sweep(core.clock.now());
             ended.extend(send_away(&core.directory, &people, &mut leaving));
             // Told when it is done: a log that takes nothing keeps nobody connected.
@@ -54,12 +55,16 @@ pub(super) struct Cutting {
     pub(super) post: Arc<PostOffice>,
     /// Removed nodes that were cut off.
     pub(super) removed: BTreeSet<NodeId>,
-    /// Agencies whose authority cannot be read, which was told.
-    pub(super) unreadable: BTreeSet<AgencyId>,
+    /// Agencies whose authorities of this version cannot be read, which was told.
+    pub(super) unreadable: BTreeSet<(AgencyId, u32)>,
+    /// Roots by a charter, which count until the ledger here is as far as its index.
+    pub(super) charted: Option<(u64, Charted)>,
     /// Of every listener, and of the dialer.
     pub(super) live: Vec<Live>,
 }
 
+/// Roots of agencies.
+pub(super) type Charted = BTreeMap<AgencyId, BTreeSet<Vec<u8>>>;
 /// What the audit log is told: whose, of which node, what changed, and whether it is let in.
 type Change = (AgencyId, Object, &'static str, Verdict);
 /// A connection that was cut, and why.
@@ -67,15 +72,16 @@ type Ended = (VerifiedPeer, &'static str);
 
 impl Cutting {
     /// Brings roots and lines in line with the ledger: whoever comes is trusted and dialled, whoever is suspended or removed
-    /// is not. Answers what changed. The own agency's root stays: its people are served by their own node.
-    pub(super) fn align(&mut self, state: &State, own: &AgencyId) -> Vec<Change> {
+    /// is not. Answers what changed. The own agency is trusted though it is suspended: its people are served by their own node.
+    pub(super) fn align(&mut self, state: &State, applied: u64, own: &AgencyId) -> Vec<Change> {
         let mut changed = Vec::new();
         for gone in newly_removed(&self.roots, &mut self.removed, state) {
             let cut: usize = self.live.iter().map(|live| live.close_node(&gone.agency, &gone.local)).sum();
             tracing::info!(agency = %gone.agency, node = %gone.local, cut, "open connections of a removed node are cut");
             changed.push((gone.agency.clone(), Object::Text(gone.local.clone()), "removed", Verdict::Deny));
         }
-        changed.extend(align_roots(&self.roots, &mut self.unreadable, state, own));
+        let charted = self.charted.as_ref().filter(|(index, _)| applied < *index).map(|(_, roots)| roots);
+        changed.extend(align_roots(&self.roots, &mut self.unreadable, (state, charted), own));
         self.peers.follow(state);
         self.post.follow(state);
         changed
@@ -103,31 +109,42 @@ fn newly_removed<'a>(roots: &TrustRoots, seen: &mut BTreeSet<NodeId>, state: &'a
     gone
 }
 
-/// Brings the roots of other agencies in line with the ledger. What a charter said of one goes no further than that.
-fn align_roots(roots: &TrustRoots, unreadable: &mut BTreeSet<AgencyId>, state: &State, own: &AgencyId) -> Vec<Change> {
+/// Brings the roots of agencies in line with the ledger. What a charter says of them goes no further than the ledger here has got.
+fn align_roots(
+    roots: &TrustRoots,
+    unreadable: &mut BTreeSet<(AgencyId, u32)>,
+    (state, charted): (&State, Option<&Charted>),
+    own: &AgencyId,
+) -> Vec<Change> {
     let mut changed = Vec::new();
-    for (agency, a) in state.agencies().filter(|(id, _)| *id != own) {
-        let in_force = roots.root_for(agency);
-        if a.suspended.is_some() {
-            if in_force.is_some() {
+    for (agency, a) in state.agencies() {
+        let (in_force, version) = (roots.roots_of(agency), a.bounds_version());
+        if a.suspended.is_some() && agency != own {
+            if !in_force.is_empty() {
                 roots.remove(agency);
                 changed.push((agency.clone(), Object::None, "suspended", Verdict::Deny));
             }
             continue;
         }
-        if in_force.as_deref() == Some(a.descriptor.root.as_slice()) || unreadable.contains(agency) {
+        let named = charted.and_then(|c| c.get(agency)).unwrap_or(a.roots());
+        if in_force == *named || unreadable.contains(&(agency.clone(), version)) {
             continue;
         }
-        if let Err(error) = roots.set(agency.clone(), &a.descriptor.root) {
-            roots.remove(agency);
-            unreadable.insert(agency.clone());
+        if let Err(error) = roots.set_all(agency.clone(), named.iter().map(Vec::as_slice)) {
+            unreadable.insert((agency.clone(), version));
+            // The own one stays as it was at the start, or this node would serve nobody.
+            if agency != own {
+                roots.remove(agency);
+            }
             tracing::error!(%agency, %error, "an agency's authority cannot be read: none of its certificates is taken");
             continue;
         }
-        if in_force.is_none() {
-            let rule = if a.standing == 1 { "admitted" } else { "reinstated" };
-            changed.push((agency.clone(), Object::None, rule, Verdict::Allow));
-        }
+        let rule = match (in_force.is_empty(), a.standing) {
+            (false, _) => "roots-changed",
+            (true, 1) => "admitted",
+            (true, _) => "reinstated",
+        };
+        changed.push((agency.clone(), Object::None, rule, Verdict::Allow));
     }
     changed
 }
@@ -136,6 +153,7 @@ fn align_roots(roots: &TrustRoots, unreadable: &mut BTreeSet<AgencyId>, state: &
 fn rule(why: Distrust) -> &'static str {
     match why {
         Distrust::NoRoot => "cut-suspended",
+        Distrust::OtherRoot => "cut-root",
         Distrust::Revoked => "cut-revoked",
         Distrust::Removed => "cut-removed",
         Distrust::NoList => "cut-no-crl",
@@ -196,8 +214,8 @@ async fn tell_ended(core: &Core, ended: Vec<Ended>) {
 #[allow(clippy::unwrap_used, reason = "test")]
 mod tests {
     use super::*;
-    use crate::identity::{Authority, SpiffeName};
-    use crate::ledger::fixture::{federation, removed, suspended};
+    use crate::identity::{Authority, SpiffeName, certificate_facts_der};
+    use crate::ledger::fixture::{federation, removed, suspended, with_roots};
 
     /// The fixture's authorities are none that could be read, so nobody of them is taken, whatever was said before.
     #[test]
@@ -207,13 +225,45 @@ mod tests {
         let charted = Authority::create(&f.customs.id, &f.id, "customs", now, false).unwrap();
         let (roots, mut unreadable) = (TrustRoots::new(), BTreeSet::new());
         roots.set(f.customs.id.clone(), charted.certificate_der()).unwrap();
-        assert!(align_roots(&roots, &mut unreadable, &state, &f.police.id).is_empty());
-        assert!(roots.root_for(&f.customs.id).is_none());
-        assert_eq!(unreadable, BTreeSet::from([f.customs.id.clone(), f.third.id.clone()]), "and never the own one");
+        let own = Authority::create(&f.police.id, &f.id, "police", now, false).unwrap();
+        roots.set(f.police.id.clone(), own.certificate_der()).unwrap();
+        assert!(align_roots(&roots, &mut unreadable, (&state, None), &f.police.id).is_empty());
+        assert!(!roots.trusts(&f.customs.id) && roots.trusts(&f.police.id), "the own one stays");
+        assert_eq!(unreadable.len(), 3, "each is told once");
         roots.set(f.customs.id.clone(), charted.certificate_der()).unwrap();
-        let cut_off = align_roots(&roots, &mut unreadable, &suspended(&state, &f.customs.id), &f.police.id);
+        let cut_off = align_roots(&roots, &mut unreadable, (&suspended(&state, &f.customs.id), None), &f.police.id);
         assert_eq!(cut_off.iter().map(|(.., rule, _)| *rule).collect::<Vec<_>>(), ["suspended"]);
-        assert!(roots.root_for(&f.customs.id).is_none());
+        assert!(!roots.trusts(&f.customs.id));
+        // A charter's word counts where the ledger has not got as far.
+        let charted = [(f.customs.id.clone(), [charted.certificate_der().to_vec()].into())].into();
+        let told = align_roots(&roots, &mut BTreeSet::new(), (&state, Some(&charted)), &f.police.id);
+        assert_eq!(told.iter().map(|(agency, ..)| agency).collect::<Vec<_>>(), [&f.customs.id]);
+        assert!(roots.trusts(&f.customs.id));
+    }
+
+    /// Whoever shows a certificate of a root that was taken back is cut, and whoever has one of the new root is not.
+    #[test]
+    fn what_a_root_vouched_for_goes_with_it() {
+        let (f, now) = (federation(), Millis(1_772_323_200_000));
+        let make = || Authority::create(&f.customs.id, &f.id, "customs", now, false).unwrap();
+        let (old, new, roots) = (make(), make(), TrustRoots::new());
+        let key = |of: &Authority| certificate_facts_der(of.certificate_der()).unwrap().public_key;
+        let peer = |of: &Authority| {
+            let name = SpiffeName::node(&f.customs.id, &f.id, "1").unwrap();
+            VerifiedPeer::for_test(name, "4a01", [7; 32]).vouched_for_by(key(of))
+        };
+        let (mine, theirs) = (peer(&old), peer(&new));
+        let mut unreadable = BTreeSet::new();
+        let mut is = |of: &[&Authority]| {
+            let ders = of.iter().map(|a| a.certificate_der().to_vec()).collect();
+            let state = with_roots(&State::genesis(&f.genesis).unwrap(), &f.customs.id, ders);
+            align_roots(&roots, &mut unreadable, (&state, None), &f.police.id);
+            [&mine, &theirs].map(|peer| roots.check_peer(peer, now))
+        };
+        assert_eq!(is(&[&old]), [Ok(()), Err(Distrust::OtherRoot)]);
+        assert_eq!(is(&[&old, &new]), [Ok(()), Ok(())]);
+        assert_eq!(is(&[&new]), [Err(Distrust::OtherRoot), Ok(())]);
+        assert_eq!(rule(Distrust::OtherRoot), "cut-root");
     }
 
     /// By its name, whatever certificate it has: nobody revokes those of a node that was removed.
@@ -224,8 +274,10 @@ mod tests {
         let authority = Authority::create(&f.customs.id, &f.id, "customs", now, false).unwrap();
         let (roots, mut seen) = (TrustRoots::new(), BTreeSet::new());
         roots.set(f.customs.id.clone(), authority.certificate_der()).unwrap();
-        let peer =
-            |node| VerifiedPeer::for_test(SpiffeName::node(&f.customs.id, &f.id, node).unwrap(), "4a01", [7; 32]);
+        let peer = |node| {
+            VerifiedPeer::for_test(SpiffeName::node(&f.customs.id, &f.id, node).unwrap(), "4a01", [7; 32])
+                .vouched_for_by(certificate_facts_der(authority.certificate_der()).unwrap().public_key)
+        };
         assert!(newly_removed(&roots, &mut seen, &state).is_empty());
         assert_eq!(roots.check_peer(&peer("1"), now), Ok(()));
         let later = removed(&state, f.customs.node);

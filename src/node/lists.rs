@@ -13,7 +13,7 @@ use crate::config::{NodeConfig, Secrecy, read_charter, read_genesis, read_text, 
 use crate::domain::fault::Fault;
 use crate::domain::ids::AgencyId;
 use crate::domain::time::Millis;
-use crate::identity::{RevocationList, TrustRoots, certificate_facts};
+use crate::identity::{IdentityError, RevocationList, TrustRoots, authorities, certificate_facts};
 use crate::ledger::Genesis;
 use crate::service::Core;
 use std::collections::{BTreeMap, BTreeSet};
@@ -54,23 +54,26 @@ impl Told {
 
 /// Where lists come from and go to.
 pub(super) struct Lists {
-    authorities: BTreeMap<AgencyId, Vec<u8>>,
+    authorities: BTreeMap<AgencyId, BTreeSet<Vec<u8>>>,
     roots: TrustRoots,
     copies: PathBuf,
 }
 
 impl Lists {
     pub(super) fn new(genesis: &Genesis, data: &Path, roots: TrustRoots) -> Lists {
-        let authorities = genesis.founders.iter().map(|d| (d.agency.clone(), d.root.clone())).collect();
+        let authorities = genesis.founders.iter().map(|d| (d.agency.clone(), [d.root.clone()].into())).collect();
         Lists { authorities, roots, copies: data.join("crl") }
     }
 
-    /// Takes the authorities of agencies up; answers whose authority was not known before, or another one.
-    pub(super) fn learn<'a>(&mut self, agencies: impl Iterator<Item = (&'a AgencyId, &'a [u8])>) -> BTreeSet<AgencyId> {
+    /// Takes the authorities of agencies up; answers whose authorities were not known before, or are others now.
+    pub(super) fn learn<'a>(
+        &mut self,
+        agencies: impl Iterator<Item = (&'a AgencyId, &'a BTreeSet<Vec<u8>>)>,
+    ) -> BTreeSet<AgencyId> {
         let mut new = BTreeSet::new();
-        for (agency, root) in agencies {
-            if self.authorities.get(agency).is_none_or(|known| known.as_slice() != root) {
-                self.authorities.insert(agency.clone(), root.to_vec());
+        for (agency, roots) in agencies {
+            if self.authorities.get(agency) != Some(roots) {
+                self.authorities.insert(agency.clone(), roots.clone());
                 new.insert(agency.clone());
             }
         }
@@ -116,13 +119,14 @@ impl Lists {
 
     /// The list of a file, if it would change what is in force.
     pub(super) fn candidate(&self, agency: &AgencyId, file: &Path) -> Result<Option<RevocationList>, String> {
-        let authority = self.authority(agency)?;
+        let authorities = self.authorities(agency)?;
         let in_force = self.roots.list_of(agency);
         let last = match &in_force {
             Some(list) => Some(Arc::clone(list)),
             None => self.copy(agency)?.map(Arc::new),
         };
-        let list = RevocationList::from_pem(&short_text(file)?, authority)
+        let text = short_text(file)?;
+        let list = by_any(authorities, |root| RevocationList::from_pem(&text, root))
             .and_then(|list| Ok((last.map_or(Ok(true), |l| list.follows(&l))?, list)));
         let (newer, list) = list.map_err(|e| format!("{e} (`{}`)", file.display()))?;
         Ok((newer || in_force.is_none()).then_some(list))
@@ -174,7 +178,7 @@ impl Lists {
             Err(e) if e.kind() == ErrorKind::NotFound => return Ok(None),
             Err(e) => return Err(format!("`{}`: {e}", file.display())),
         };
-        let list = RevocationList::from_der(&bytes, self.authority(agency)?);
+        let list = by_any(self.authorities(agency)?, |root| RevocationList::from_der(&bytes, root));
         list.map(Some)
             .map_err(|e| format!("`{}` is damaged: {e}; if it is moved away, any list is taken", file.display()))
     }
@@ -183,10 +187,24 @@ impl Lists {
         self.copies.join(format!("{agency}.der"))
     }
 
-    fn authority(&self, agency: &AgencyId) -> Result<&[u8], String> {
-        let authority = self.authorities.get(agency).map(Vec::as_slice);
-        authority.ok_or_else(|| format!("`{agency}` is not an agency of this federation"))
+    fn authorities(&self, agency: &AgencyId) -> Result<&BTreeSet<Vec<u8>>, String> {
+        self.authorities.get(agency).ok_or_else(|| format!("`{agency}` is not an agency of this federation"))
     }
+}
+
+/// A list that one of an agency's authorities signed.
+fn by_any(
+    roots: &BTreeSet<Vec<u8>>,
+    read: impl Fn(&[u8]) -> Result<RevocationList, IdentityError>,
+) -> Result<RevocationList, IdentityError> {
+    let mut last = Err(IdentityError::List("its agency has no authority"));
+    for root in roots {
+        last = read(root);
+        if last.is_ok() {
+            break;
+        }
+    }
+    last
 }
 
 /// The state of an agency's list, as a start would find it in the file.
@@ -206,18 +224,26 @@ pub fn check_lists(config: &NodeConfig) -> Result<Vec<ListState>, Fault> {
     let genesis = read_genesis(&config.genesis)?.verified()?;
     let charter = config.charter.as_ref().map(|file| read_charter(file)).transpose()?;
     let own = certificate_facts(&read_text(&config.cert)?)?.serial;
-    let charted = charter.iter().flat_map(|c| &c.agencies).map(|(agency, root)| (agency, root.as_slice()));
-    let founded = genesis.founders.iter().map(|d| (&d.agency, d.root.as_slice()));
-    let roots: BTreeMap<&AgencyId, &[u8]> = charted.chain(founded).collect();
+    let mut roots: BTreeMap<&AgencyId, BTreeSet<Vec<u8>>> = BTreeMap::new();
+    for (agency, root) in charter.iter().flat_map(|c| &c.agencies) {
+        roots.entry(agency).or_default().insert(root.clone());
+    }
+    for d in &genesis.founders {
+        roots.entry(&d.agency).or_default().insert(d.root.clone());
+    }
+    // The own one may have been exchanged since.
+    if let Some(own) = roots.get_mut(&config.agency) {
+        own.extend(authorities(&read_text(&config.ca)?)?);
+    }
     let named: BTreeSet<&AgencyId> = roots.keys().copied().chain(config.crl.keys()).collect();
     let state = |agency: &AgencyId| {
-        let root = roots.get(agency).copied();
+        let roots = roots.get(agency);
         let mut state =
-            ListState { agency: agency.clone(), known: root.is_some(), until: Ok(None), revokes_own: false };
-        let (Some(root), Some(file)) = (root, config.crl.get(agency)) else { return state };
+            ListState { agency: agency.clone(), known: roots.is_some(), until: Ok(None), revokes_own: false };
+        let (Some(roots), Some(file)) = (roots, config.crl.get(agency)) else { return state };
         let read = short_text(file)
             .map_err(|why| Fault::usage("BAD_CRL", why))
-            .and_then(|text| Ok(RevocationList::from_pem(&text, root)?));
+            .and_then(|text| Ok(by_any(roots, |root| RevocationList::from_pem(&text, root))?));
         state.revokes_own = *agency == config.agency && read.as_ref().is_ok_and(|l| l.revokes(&own));
         state.until = read.map(|l| Some(l.next_update()));
         state
@@ -267,7 +293,7 @@ mod tests {
         fn lists(&self) -> Lists {
             let roots = TrustRoots::new();
             roots.set(self.agency.clone(), self.ca.certificate_der()).unwrap();
-            let authorities = [(self.agency.clone(), self.ca.certificate_der().to_vec())].into();
+            let authorities = [(self.agency.clone(), [self.ca.certificate_der().to_vec()].into())].into();
             Lists { authorities, roots, copies: self.dir.path().join("data/crl") }
         }
 
@@ -345,7 +371,8 @@ mod tests {
         let rules: Vec<_> = lists.begin(&p.agency, &p.file(), NOW).iter().map(|t| t.rule).collect();
         assert_eq!((rules, p.check(&lists, "4a02")), (vec!["crl-refused", "no-crl"], Err(Distrust::NoList)));
         assert!(!lists.knows(&p.agency));
-        let admitted = [(&p.agency, p.ca.certificate_der())];
+        let roots = BTreeSet::from([p.ca.certificate_der().to_vec()]);
+        let admitted = [(&p.agency, &roots)];
         assert_eq!(lists.learn(admitted.into_iter()), BTreeSet::from([p.agency.clone()]));
         assert!(lists.knows(&p.agency) && lists.learn(admitted.into_iter()).is_empty(), "once");
         assert_eq!(lists.read(&p.agency, &p.file(), NOW).unwrap().rule, "crl-accepted");

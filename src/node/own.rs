@@ -7,10 +7,11 @@ use crate::domain::fault::Fault;
 use crate::domain::ids::NodeId;
 use crate::domain::label::Grade;
 use crate::domain::time::{Entropy, Millis};
-use crate::identity::{Directory, Person, SpiffeName, certificate_facts, is_dev};
+use crate::identity::{Directory, Person, SpiffeName, authority_of, certificate_facts, is_dev};
 use crate::ledger::{Genesis, State, node_id};
 use crate::seal::KeyRing;
 use crate::search::Indexes;
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 /// The key ring, opened with the passphrase that the configuration names.
@@ -59,9 +60,10 @@ pub(super) fn check_own(config: &NodeConfig, genesis: &Genesis, ring: &KeyRing) 
     if facts.spiffe != Some(name) {
         return wrong("`cert` is of another node, agency or federation");
     }
+    // Whether the federation takes this authority is the ledger's to say: it may be another one than that of the genesis by now.
     let ca = certificate_facts(&read_text(&config.ca)?)?;
-    if own.is_some_and(|d| d.root != ca.der) {
-        return wrong("`ca` is not the authority that the genesis names");
+    if authority_of(&ca.der)? != (config.agency.clone(), genesis.federation.clone()) {
+        return wrong("`ca` is not an authority of this agency in this federation");
     }
     if !config.dev && (is_dev(&ca.der) || genesis.founders.iter().any(|d| is_dev(&d.root))) {
         return wrong("the genesis names a development authority, which only `hufu demo` may use");
@@ -79,6 +81,16 @@ pub(super) fn check_known(state: &State, node: NodeId, ring: &KeyRing) -> Result
         return Err(Fault::usage("BAD_CONFIG", "the ledger holds another key for this node"));
     }
     Ok(())
+}
+
+/// The own authority must be one of those that the ledger, or a charter ahead of it, names for this agency.
+pub(super) fn check_authority(named: &BTreeSet<Vec<u8>>, ca: &[u8]) -> Result<(), Fault> {
+    if named.contains(ca) {
+        return Ok(());
+    }
+    let why = "`ca` is none of the authorities that the ledger, as far as it is known here, names for this agency";
+    Err(Fault::usage("BAD_CONFIG", why)
+        .hint("`hufu federation show` tells which; a node that was away needs a `charter`"))
 }
 
 /// Enters the first people of the agency into an empty directory.

@@ -109,7 +109,7 @@ impl Peers {
 
     /// A node's connections, unless its agency is trusted no more: what is open towards it is not used either.
     fn links(&self, node: NodeId) -> Option<Links> {
-        self.all().get(&node).filter(|l| self.roots.root_for(&l.agency).is_some()).cloned()
+        self.all().get(&node).filter(|l| self.roots.trusts(&l.agency)).cloned()
     }
 
     fn bulk(&self, node: NodeId) -> Option<Channel> {
@@ -150,7 +150,7 @@ fn vault_on(channel: Channel) -> peer::vault_client::VaultClient<Channel> {
 fn pushing(channel: &Channel, agency: &AgencyId, roots: &TrustRoots) -> pushes::Line {
     let (channel, agency, roots) = (channel.clone(), agency.clone(), roots.clone());
     Arc::new(move |objects| {
-        let trusted = roots.root_for(&agency).is_some();
+        let trusted = roots.trusts(&agency);
         Box::pin(push_over(trusted.then(|| channel.clone()), objects))
     })
 }

@@ -113,7 +113,7 @@ impl PostOffice {
     }
 
     fn client(&self, node: NodeId, precedence: Precedence, which: fn(&Links) -> &Channel) -> Result<Client, String> {
-        let links = self.all().get(&(node, precedence)).filter(|l| self.roots.root_for(&l.agency).is_some()).cloned();
+        let links = self.all().get(&(node, precedence)).filter(|l| self.roots.trusts(&l.agency)).cloned();
         let links = links.ok_or_else(|| "it is not in this node's configuration, or suspended".to_owned())?;
         let most = 2 * LETTER_BYTES;
         let client = Client::new(which(&links).clone());

@@ -5,7 +5,7 @@
 //! - What is taken from one file is taken whole or not at all: everything is read and checked before the first of it counts.
 //! - What cannot be taken leaves in force what was, and is told: in the node's log, and as an event.
 //! - The key ring, the genesis and the authority are read at the start alone. A new certificate is for the same key, and the
-//!   roots of other agencies are the ledger's.
+//!   roots of agencies are the ledger's.
 
 use super::lists::{Lists, Told};
 use crate::audit::{Action as AuditAction, Decision as Verdict};
@@ -140,7 +140,7 @@ impl Reload {
         let mut told = Vec::new();
         // Whoever came meanwhile is known by the ledger; its list may lie there already.
         let state = self.core.state();
-        let came = self.lists.learn(state.agencies().map(|(agency, a)| (agency, a.descriptor.root.as_slice())));
+        let came = self.lists.learn(state.agencies().map(|(agency, a)| (agency, a.roots())));
         if self.watched.is_due(&self.file, asked) {
             told.extend(self.configuration());
         }

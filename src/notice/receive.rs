@@ -8,6 +8,7 @@ use super::letter::{Content, Letter, LetterDigest, LetterHeader, LetterKind};
 use super::office::{Office, Taken, Turn, Word};
 use super::receipt::SignedReceipt;
 use crate::domain::canon::Canon;
+use crate::domain::ids::AgencyId;
 use crate::domain::notice::ReceiptState;
 use crate::domain::time::{Entropy, Millis};
 use crate::ledger::{State, origin_mark};
@@ -83,8 +84,16 @@ impl Office {
         if !self.is_genuine(state, letter) {
             return Err(NoticeError::Rule("no node of its sender signed it"));
         }
-        if state.grade_key(&h.from, h.grade).is_none() {
+        // What is said of a notice from before a ceiling was lowered still comes.
+        let holds = |agency: &AgencyId| match h.kind {
+            LetterKind::Notice => state.grade_key(agency, h.grade).is_some(),
+            _ => state.agency(agency).is_some_and(|a| a.descriptor.grade_keys.len() > h.grade as usize),
+        };
+        if !holds(&h.from) {
             return Err(NoticeError::Rule("its grade is above what its sender may hold"));
+        }
+        if !holds(&h.to) {
+            return Err(NoticeError::Rule("its grade is above what this agency may hold"));
         }
         let sender = origin_mark(&self.identity.federation, &h.from);
         if h.kind != LetterKind::Receipt && h.notice.origin_mark() != sender {

@@ -279,7 +279,7 @@ fn still(state: &State, agreement: Option<&AgreementId>, label: &Label, now: Mil
     let terms = agreement.and_then(|id| state.agreement_now(id, now)).map(|a| &a.terms);
     let Some(terms) = terms else { return BTreeSet::new() };
     let may = |agency: &AgencyId| {
-        let holds = state.agency(agency).is_some_and(|a| a.descriptor.may_hold(label.grade, &label.compartments));
+        let holds = state.agency(agency).is_some_and(|a| a.may_hold(label.grade, &label.compartments));
         holds && terms.parties.contains(agency) && state.stands(agency)
     };
     label.release.iter().filter(|a| may(a)).cloned().chain([label.originator.clone()]).collect()

@@ -6,18 +6,21 @@ use crate::audit::{
 };
 use crate::domain::fault::Fault;
 use crate::domain::ids::AgencyId;
-use crate::domain::label::{Clearance, Label};
+use crate::domain::label::{Clearance, Compartment, Grade, Label};
 use crate::domain::notice::Precedence;
 use crate::domain::reserve::Work;
 use crate::domain::time::Millis;
 use crate::identity::{Person, Subject as CertificateSubject, VerifiedPeer};
 use crate::policy::{Action, Decision, DenyKind, Question, Resource, Subject};
 use crate::seal::digest;
+use std::collections::BTreeSet;
 
 /// Somebody who is known and not suspended, at this call. Only [`Core::caller`] makes one, and [`Core::caller_elsewhere`].
 pub struct Caller {
     person: Person,
     agency: AgencyId,
+    /// What the person's agency may hold, as the ledger has it at this call.
+    bounds: (Grade, BTreeSet<Compartment>),
 }
 
 impl Caller {
@@ -26,12 +29,14 @@ impl Caller {
         &self.person
     }
 
-    /// What the person may hold.
+    /// What the person may see and mark: what they are cleared for, and nothing that the agency's systems may not hold. Where its
+    /// ceiling was lowered, what is held above it is as if it were not there, for everybody.
     pub(super) fn clearance(&self) -> Clearance {
+        let (ceiling, compartments) = &self.bounds;
         Clearance {
             agency: self.agency.clone(),
-            grade: self.person.clearance,
-            compartments: self.person.compartments.clone(),
+            grade: self.person.clearance.min(*ceiling),
+            compartments: self.person.compartments.intersection(compartments).cloned().collect(),
         }
     }
 
@@ -75,7 +80,7 @@ impl Core {
         if person.suspended || person.public_key != peer.public_key() {
             return Err(unknown());
         }
-        Ok(Caller { person: self.with_registered_roles(person), agency: self.agency.clone() })
+        Ok(self.as_caller(person))
     }
 
     /// Who calls at another node of this agency, by that node's word for the handshake: a person whom this directory has with the
@@ -93,18 +98,20 @@ impl Core {
     pub(super) fn caller_now(&self, caller: &Caller) -> Result<Caller, Fault> {
         let now = self.directory.by_name(&caller.person.name).filter(|p| !p.suspended);
         let now = now.filter(|p| p.public_key == caller.person.public_key).ok_or_else(Fault::not_found)?;
-        Ok(Caller { person: self.with_registered_roles(now), agency: self.agency.clone() })
+        Ok(self.as_caller(now))
     }
 
     /// Whoever signs acts does so in a role that two officers registered for the person's key on the ledger (P1). Without
     /// that, what the directory says of such a role counts for nothing: one officer alone writes the directory. An agency
     /// that is suspended keeps its officers: they see who read what, and shut people out.
-    fn with_registered_roles(&self, mut person: Person) -> Person {
+    fn as_caller(&self, mut person: Person) -> Caller {
         let state = self.state();
         let authority = state.registered(&self.agency, person.handle);
         let authority = authority.filter(|a| *a.key.as_bytes() == person.public_key);
         person.roles.retain(|r| !r.has_authority() || authority.is_some_and(|a| a.roles.contains(r)));
-        person
+        let own = state.agency(&self.agency);
+        let bounds = own.map_or((Grade::Internal, BTreeSet::new()), |a| (a.ceiling(), a.compartments().clone()));
+        Caller { person, agency: self.agency.clone(), bounds }
     }
 
     /// The policies' answer. Nothing is logged yet.
@@ -116,7 +123,7 @@ impl Core {
         purpose: &str,
         covers: bool,
     ) -> Decision {
-        if action.reads_records() && self.withholds(&resource) {
+        if action.reads_records() && self.doubts(&resource) {
             return Decision::Deny { rule: "ledger-diverged".into(), kind: DenyKind::Hidden };
         }
         self.policy.decide(&self.question(caller, action, resource, purpose, covers))
@@ -124,8 +131,17 @@ impl Core {
 
     /// A node whose state is not the majority's knows neither who may read nor under what (P7): what is above internal goes
     /// to nobody, person or node. Notices go on.
-    pub fn withholds(&self, resource: &Resource) -> bool {
+    fn doubts(&self, resource: &Resource) -> bool {
         self.cluster.has_diverged() && resource.is_above_internal()
+    }
+
+    /// Whether this node serves a record to no other node either: it does not know whether it may, or its agency's ceiling was
+    /// lowered below it. Others hold it too.
+    pub fn withholds(&self, resource: &Resource) -> bool {
+        let Resource::Record { label, .. } = resource else { return false };
+        let state = self.state();
+        let holds = state.agency(&self.agency).is_some_and(|a| a.may_hold(label.grade, &label.compartments));
+        !holds || self.doubts(resource)
     }
 
     /// What the policies are asked.
@@ -149,8 +165,7 @@ impl Core {
 
     /// A person as the door would see them, for an explanation. Nobody acts as this caller.
     pub(super) fn person_as_caller(&self, name: &str) -> Option<Caller> {
-        let person = self.with_registered_roles(self.directory.by_name(name)?);
-        Some(Caller { person, agency: self.agency.clone() })
+        Some(self.as_caller(self.directory.by_name(name)?))
     }
 
     /// Decides an act that touches no content, logs it as one event, and answers the refusal if it is one.
@@ -333,4 +348,45 @@ pub(super) fn label_id(label: &Label) -> [u8; 16] {
     let mut id = [0; 16];
     id.iter_mut().zip(digest("hufu.audit.label", &[&label.class_id()])).for_each(|(a, b)| *a = b);
     id
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "test")]
+mod tests {
+    use super::*;
+    use crate::domain::ids::Handle;
+    use crate::service::reach::tests::label;
+    use std::slice;
+
+    /// Nobody is cleared above what the agency's systems may hold, and everybody is again as before when it is raised.
+    #[test]
+    fn a_lowered_ceiling_takes_everybodys_clearance_along() {
+        let named: Compartment = "border-ops".parse().unwrap();
+        let person = Person {
+            name: "analyst".into(),
+            handle: Handle::from_bytes([1; 16]),
+            title: String::new(),
+            unit: String::new(),
+            roles: BTreeSet::new(),
+            clearance: Grade::Secret,
+            compartments: [named.clone()].into(),
+            public_key: [0; 32],
+            serial: String::new(),
+            suspended: false,
+            version: 1,
+            salt: [0; 32],
+        };
+        let caller = |ceiling, compartments: &[Compartment]| Caller {
+            person: person.clone(),
+            agency: "customs".parse().unwrap(),
+            bounds: (ceiling, compartments.iter().cloned().collect()),
+        };
+        let secret = label(Grade::Secret, &["customs"]);
+        let within = Label { compartments: [named.clone()].into(), ..label(Grade::Internal, &["customs"]) };
+        let reads = |caller: &Caller| [&secret, &within].map(|l| l.readable_by(&caller.clearance()).is_ok());
+        assert_eq!(reads(&caller(Grade::TopSecret, slice::from_ref(&named))), [true, true]);
+        assert_eq!(reads(&caller(Grade::Confidential, slice::from_ref(&named))), [false, true]);
+        assert_eq!(reads(&caller(Grade::Secret, &[])), [true, false]);
+        assert_eq!(caller(Grade::Secret, &[]).person().clearance, Grade::Secret, "what the directory says stays");
+    }
 }

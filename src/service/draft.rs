@@ -115,7 +115,7 @@ impl Core {
     /// Whoever is named by hand may hold at least the lowest portion.
     fn check_named(&self, state: &State, ask: &PublishAsk) -> Result<(), Fault> {
         let lowest = ask.portions.iter().map(|p| p.grade).fold(ask.grade, Grade::min);
-        let may_hold = |a: &AgencyId| state.agency(a).is_none_or(|s| s.descriptor.may_hold(lowest, &ask.compartments));
+        let may_hold = |a: &AgencyId| state.agency(a).is_none_or(|s| s.may_hold(lowest, &ask.compartments));
         match ask.release.iter().find(|a| !may_hold(a)) {
             None => Ok(()),
             Some(a) => Err(Fault::refused(
@@ -138,18 +138,18 @@ impl Core {
         let agency = state
             .agency(&self.agency)
             .ok_or_else(|| Fault::internal("INTERNAL", "the own agency is not on the ledger"))?;
-        if !agency.descriptor.may_hold(ask.grade, &ask.compartments) {
-            let up_to = agency.descriptor.ceiling;
+        if !agency.may_hold(ask.grade, &ask.compartments) {
+            let up_to = agency.ceiling();
             return Err(Fault::refused(
                 "ABOVE_CEILING",
                 format!("your agency's systems hold up to {up_to} and only their own compartments"),
             ));
         }
-        let authority = agency.descriptor.tier.marking_authority();
+        let authority = agency.tier().marking_authority();
         if ask.grade > authority {
             return Err(Fault::refused(
                 "MARKING_AUTHORITY",
-                format!("a {} agency marks up to {authority}", agency.descriptor.tier),
+                format!("a {} agency marks up to {authority}", agency.tier()),
             ));
         }
         let terms = self.terms(state, &ask, now)?;
@@ -245,9 +245,8 @@ impl Core {
         let chosen = if ask.release.is_empty() { &parties } else { &ask.release };
         let release: BTreeSet<AgencyId> = chosen.iter().filter(|a| **a != self.agency).cloned().collect();
         // An agency whose systems cannot hold this label, or which is suspended, is left out, though the agreement names it.
-        let may_hold = |a: &AgencyId| {
-            state.stands(a) && state.agency(a).is_some_and(|s| s.descriptor.may_hold(ask.grade, &ask.compartments))
-        };
+        let may_hold =
+            |a: &AgencyId| state.stands(a) && state.agency(a).is_some_and(|s| s.may_hold(ask.grade, &ask.compartments));
         Ok(release.into_iter().filter(may_hold).collect())
     }
 

@@ -1,5 +1,6 @@
 //! Agreements, guides, membership: showing what stands on the ledger and passing on signed acts.
 
+use super::bounds::bounds_words;
 use super::core::Core;
 use super::door::{Act as DoorAct, Caller};
 use super::members::members_words;
@@ -91,6 +92,10 @@ impl Core {
             ),
             Act::Admit(_) | Act::AddNode { .. } | Act::RemoveNode { .. } | Act::Voters(_) => {
                 (Action::FederationChange, AuditAction::Membership, members_words(&act), Resource::None)
+            }
+            Act::Ceiling { .. } | Act::Tier { .. } | Act::TrustRoot { .. } | Act::Suites(_) => {
+                let (name, about) = bounds_words(&act).unwrap_or_default();
+                (Action::FederationChange, AuditAction::Membership, format!("{name} {about}"), Resource::None)
             }
         };
         let door = DoorAct {
@@ -193,6 +198,9 @@ impl Core {
             Act::Admit(_) | Act::AddNode { .. } | Act::RemoveNode { .. } | Act::Voters(_) => {
                 self.check_members(&state, act)
             }
+            Act::Ceiling { .. } | Act::Tier { .. } | Act::TrustRoot { .. } | Act::Suites(_) => {
+                self.check_bounds(&state, act)
+            }
             Act::EndGuide { .. } | Act::Suspend { .. } | Act::Entry { .. } => Ok(()),
         }
     }
@@ -200,11 +208,11 @@ impl Core {
     fn check_guide(&self, g: &crate::domain::agreement::Guide) -> Result<(), Fault> {
         let state = self.state();
         let agency = state.agency(&g.agency).ok_or_else(Fault::not_found)?;
-        let authority = agency.descriptor.tier.marking_authority();
+        let authority = agency.tier().marking_authority();
         if g.grade > authority {
             return Err(Fault::refused(
                 "MARKING_AUTHORITY",
-                format!("a {} agency marks up to {authority}", agency.descriptor.tier),
+                format!("a {} agency marks up to {authority}", agency.tier()),
             ));
         }
         if g.grade == Grade::Internal {

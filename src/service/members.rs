@@ -87,7 +87,7 @@ impl Core {
         if let Err(e) = TrustRoots::new().set(d.agency.clone(), &d.root) {
             return bad(format!("its authority cannot be read: {e}"));
         }
-        let exercise = state.agency(&self.agency).is_some_and(|a| is_dev(&a.descriptor.root));
+        let exercise = state.agency(&self.agency).is_some_and(|a| a.roots().iter().all(|root| is_dev(root)));
         if is_dev(&d.root) && !exercise {
             return bad("its authority is for exercise only, and this federation is not".into());
         }

@@ -14,6 +14,7 @@
 mod amend;
 mod audit;
 mod bell;
+mod bounds;
 mod cluster;
 mod coming;
 mod complaints;
@@ -51,6 +52,7 @@ pub use self::core::Core;
 pub use amend::AmendAsk;
 pub use audit::{ReadLine, SearchQuery, log_name};
 pub use bell::{Bell, DutyChain, Ring};
+pub use bounds::{bounds_words, root_fingerprint};
 pub use cluster::{ClusterView, NodeView, Position, Positions};
 pub use complaints::PeerComplaints;
 pub use disk::DiskRoom;

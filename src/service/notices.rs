@@ -124,7 +124,7 @@ impl Core {
         // What is kept for thirty days is in memory, too.
         self.memory.check(Work::Notice(ask.precedence))?;
         let warning = ask.warning.clone().map(|w| {
-            let of = state.agency(&self.agency).map(|a| (a.descriptor.name.clone(), a.descriptor.tier.to_string()));
+            let of = state.agency(&self.agency).map(|a| (a.descriptor.name.clone(), a.tier().to_string()));
             let (issuer, tier) = of.unwrap_or_default();
             Warning { issuer, tier, ..w }
         });
@@ -184,7 +184,7 @@ impl Core {
         if ask.grade == Grade::Internal {
             return Ok(false);
         }
-        let tier = state.agency(&self.agency).map(|a| a.descriptor.tier);
+        let tier = state.agency(&self.agency).map(|a| a.tier());
         let authority = tier.map_or(Grade::Internal, |t| t.marking_authority());
         if ask.grade > authority {
             return Err(Fault::refused("MARKING_AUTHORITY", format!("your agency marks up to {authority}")));
@@ -417,8 +417,8 @@ fn addressees(state: &State, ask: &NoticeAsk) -> Result<BTreeMap<AgencyId, Addre
         if known.suspended.is_some() {
             return Err(suspended(&agency));
         }
-        if !known.descriptor.may_hold(ask.grade, &BTreeSet::new()) {
-            let ceiling = known.descriptor.ceiling;
+        if !known.may_hold(ask.grade, &BTreeSet::new()) {
+            let ceiling = known.ceiling();
             return Err(Fault::refused("ABOVE_CEILING", format!("`{agency}` may hold nothing above {ceiling}"))
                 .hint(format!("{ceiling} would do, if what you say allows it")));
         }

@@ -83,7 +83,7 @@ impl Core {
 
     async fn enter(&self, new: Entering, csr_pem: &str) -> Result<(Person, String), Fault> {
         let state = self.state();
-        let ceiling = state.agency(&self.agency).map_or(Grade::Internal, |a| a.descriptor.ceiling);
+        let ceiling = state.agency(&self.agency).map_or(Grade::Internal, |a| a.ceiling());
         if new.clearance > ceiling {
             return Err(Fault::refused("ABOVE_CEILING", format!("your agency's ceiling is {ceiling}"))
                 .hint("a clearance above the ceiling could never be used here"));
@@ -159,7 +159,7 @@ impl Core {
                 "suspend the person and enter the same one under another name, e.g. `{name}-2`; two officers sign that"
             )));
         }
-        let ceiling = state.agency(&self.agency).map_or(Grade::Internal, |a| a.descriptor.ceiling);
+        let ceiling = state.agency(&self.agency).map_or(Grade::Internal, |a| a.ceiling());
         if change.clearance.is_some_and(|c| c > ceiling) {
             return Err(Fault::refused("ABOVE_CEILING", format!("your agency's ceiling is {ceiling}"))
                 .hint("a clearance above the ceiling could never be used here"));

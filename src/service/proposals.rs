@@ -312,7 +312,7 @@ fn check_still(state: &State, own: &AgencyId, classes: &[Arc<Facts>], meta: &Met
             if !state.stands(agency) {
                 return Err(suspended(agency));
             }
-            let holds = |a: &AgencyState| a.descriptor.may_hold(label.grade, &label.compartments);
+            let holds = |a: &AgencyState| a.may_hold(label.grade, &label.compartments);
             if !state.agency(agency).is_some_and(holds) {
                 return Err(Fault::refused("ABOVE_CEILING", format!("the systems of `{agency}` may not hold it")));
             }

@@ -113,7 +113,7 @@ fn reaches(state: &State, facts: &Facts, (agency, own): (&AgencyId, &AgencyId), 
     if agency != own && !state.stands(agency) {
         return (false, "agency-suspended");
     }
-    if !state.agency(agency).is_some_and(|a| a.descriptor.may_hold(label.grade, &label.compartments)) {
+    if !state.agency(agency).is_some_and(|a| a.may_hold(label.grade, &label.compartments)) {
         return (false, "ceiling");
     }
     if !facts.covered(state, agency, now) {

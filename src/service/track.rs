@@ -143,7 +143,7 @@ impl Core {
     ) -> Result<Vec<(LetterDigest, Out)>, Fault> {
         let decision = self.decide(caller, Action::NoticeTrack, Resource::None, "", true);
         let sent = self.office.sent_of(notice);
-        let cleared = |o: &Out| caller.person().clearance >= o.letter.header.grade;
+        let cleared = |o: &Out| caller.clearance().grade >= o.letter.header.grade;
         let rule = match decision {
             Decision::Deny { rule, .. } => rule,
             Decision::Allow { .. } if sent.is_empty() => "absent".into(),

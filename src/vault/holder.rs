@@ -430,6 +430,7 @@ impl Vault {
     /// Opens an own object that is to go to the ledger: nobody would take what no agreement covers any more.
     pub(super) fn publishable(&self, state: &State, object: &SealedObject) -> Result<rules::Opened, VaultError> {
         let opened = rules::open(&self.keys, state, object)?;
+        rules::check_ceiling(&self.keys, state, &opened.body.label)?;
         let at = rules::At { index: u64::MAX, time: state.time() };
         rules::check_agreement(state, &opened.body.label, opened.body.agreement.as_ref(), at)?;
         Ok(opened)

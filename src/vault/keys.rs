@@ -98,22 +98,24 @@ impl Keys {
     ) -> Result<Arc<(AudienceObject, AudienceKey)>, VaultError> {
         let epoch = now.0 / EPOCH_MS;
         let name = (grade, compartments.clone(), agencies.clone(), epoch);
+        // Before one that was made earlier is used again: a ceiling may have been lowered since.
+        let members: Vec<_> = agencies
+            .iter()
+            .map(|a| {
+                let may = state.agency(a).is_some_and(|s| s.may_hold(grade, compartments));
+                let key = state
+                    .grade_key(a, grade)
+                    .filter(|_| may)
+                    .ok_or(VaultError::Rule("an agency may not hold this label"))?;
+                Ok((a.clone(), key))
+            })
+            .collect::<Result<_, VaultError>>()?;
         let mut known = self.audiences.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(found) = known.get(&name) {
             return Ok(Arc::clone(found));
         }
         known.retain(|k, _| k.3 == epoch);
-        let members: Vec<_> = agencies
-            .iter()
-            .map(|a| {
-                let may = state.agency(a).is_some_and(|s| s.descriptor.may_hold(grade, compartments));
-                let key = state
-                    .grade_key(a, grade)
-                    .filter(|_| may)
-                    .ok_or(VaultError::Rule("an agency may not hold this label"))?;
-                Ok((a.clone(), key.clone()))
-            })
-            .collect::<Result<_, VaultError>>()?;
+        let members: Vec<_> = members.into_iter().map(|(a, key)| (a, key.clone())).collect();
         let scope = AudienceScope {
             origin: self.agency.clone(),
             node: self.node,

@@ -49,7 +49,7 @@ impl Vault {
         Outgoing { parts: object.parts(), content, head }
     }
 
-    /// Audience and parts of an own version that may go to the ledger, whether it has got there or not.
+    /// Audience and parts of an own version that may go to the ledger, whether it has got there or not: those who may hold it now.
     ///
     /// # Errors
     /// When its object does not verify.
@@ -62,7 +62,9 @@ impl Vault {
         let entry = self.intake.entries(record, version).into_iter().next();
         let Some(entry) = entry.filter(|_| self.may_go(record, version)) else { return Ok(None) };
         let object = self.intake.load(&entry)?;
-        let audience = self.facts(state, &entry)?.label.audience();
+        let facts = self.facts(state, &entry)?;
+        let mut audience = facts.label.audience();
+        audience.retain(|a| may_hold(state, a, &facts.label));
         Ok(Some((audience, self.sent(&object))))
     }
 
@@ -117,7 +119,7 @@ impl Vault {
         Ok(None)
     }
 
-    /// The versions that a token names, are committed, name the puller's agency and leave this node.
+    /// The versions that a token names, are committed, name the puller's agency, which may hold them, and leave this node.
     pub(super) fn named(
         &self,
         state: &State,
@@ -128,7 +130,8 @@ impl Vault {
         let entitled = |(record, version): (RecordId, u32)| {
             let card = self.card(state, &record, version).ok().flatten()?;
             let label = &card.facts.label;
-            (label.audience().contains(puller) && leaves(label)).then_some((record, version))
+            let entitled = label.audience().contains(puller) && may_hold(state, puller, label);
+            (entitled && leaves(label)).then_some((record, version))
         };
         let within = self.named_within(state, puller, token);
         self.intake.by_check(&pull_check(token)).into_iter().chain(within).filter_map(entitled).collect()
@@ -158,4 +161,9 @@ impl Vault {
             self.sync.lock().unwrap_or_else(PoisonError::into_inner).spoilt.push(key);
         }
     }
+}
+
+/// Whether an agency's systems may hold what has this label, by the ledger's word of now.
+fn may_hold(state: &State, agency: &AgencyId, label: &Label) -> bool {
+    state.agency(agency).is_some_and(|a| a.may_hold(label.grade, &label.compartments))
 }

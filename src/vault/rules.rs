@@ -3,6 +3,7 @@
 use super::error::VaultError;
 use super::keys::Keys;
 use super::object::SealedObject;
+use super::sync::committed;
 use crate::domain::agreement::Terms;
 use crate::domain::ids::AgreementId;
 use crate::domain::label::Label;
@@ -29,8 +30,8 @@ impl Opened {
     }
 }
 
-/// Signatures by role, one origin for all parts, entitlement of this agency, label within the ceiling, and
-/// that every key opens what it should (P15). Whether an agreement covers it is [`check_agreement`].
+/// Signatures by role, one origin for all parts, entitlement of this agency, a key for the grade, and that every key opens what
+/// it should (P15). Whether an agreement covers it is [`check_agreement`], and whether it may be here now [`check_ceiling`].
 pub(super) fn open(keys: &Keys, state: &State, object: &SealedObject) -> Result<Opened, VaultError> {
     let rule = VaultError::Rule;
     let header = object.envelope.header();
@@ -71,11 +72,12 @@ pub(super) fn open(keys: &Keys, state: &State, object: &SealedObject) -> Result<
     if body.pull_checks.len() + 1 != body.agencies.len() || !body.agencies.iter().all(|a| state.agency(a).is_some()) {
         return Err(rule("its agencies are not those of the ledger"));
     }
-    let own = state.agency(keys.agency()).ok_or(rule("the own agency is not on the ledger"))?;
-    if body.label.grade > keys.ceiling() || !own.descriptor.may_hold(body.label.grade, &body.label.compartments) {
-        return Err(rule("the label is above what this agency's systems may hold"));
+    if body.label.grade > keys.ceiling() {
+        return Err(rule("the grade is above this node's ceiling"));
     }
-    let tier = state.agency(&header.originator).map(|a| a.descriptor.tier.marking_authority());
+    // What was committed under another tier was marked rightly then.
+    let at = committed(state, &header.id, header.version).map_or(u64::MAX, |c| c.index);
+    let tier = state.agency(&header.originator).map(|a| a.tier_at(at).marking_authority());
     if tier.is_none_or(|t| body.label.grade > t) {
         return Err(rule("the label is above the originator's marking authority"));
     }
@@ -97,6 +99,16 @@ pub(super) fn open(keys: &Keys, state: &State, object: &SealedObject) -> Result<
         object.envelope.check_key(portion, &opened.data_key(object, portion)?)?;
     }
     Ok(opened)
+}
+
+/// Whether this agency's systems may take in what has this label, by the ceiling of now. What they held before a ceiling was
+/// lowered stays held, and nobody reads it: it is not the object that is wrong.
+pub(super) fn check_ceiling(keys: &Keys, state: &State, label: &Label) -> Result<(), VaultError> {
+    let own = state.agency(keys.agency()).ok_or(VaultError::Rule("the own agency is not on the ledger"))?;
+    match own.may_hold(label.grade, &label.compartments) {
+        true => Ok(()),
+        false => Err(VaultError::Rule("the label is above what this agency's systems may hold")),
+    }
 }
 
 /// When a version came on the ledger, or the position now if it has not.

@@ -398,6 +398,7 @@ impl Vault {
             return Ok(None);
         }
         let opened = rules::open(&self.keys, state, object)?;
+        rules::check_ceiling(&self.keys, state, &opened.body.label)?;
         let (label, agreement) = (&opened.body.label, opened.body.agreement.as_ref());
         let waits = match committed(state, &header.id, header.version) {
             Some(c) => {

@@ -3,6 +3,7 @@
 
 mod amends;
 mod bad_days;
+mod bounds;
 mod contract;
 mod copies;
 mod demo;

@@ -21,19 +21,19 @@ fn event(demo: &Demo, officer: &str, agency: &str, rule: &str) -> Option<Value> 
     log.lines.into_iter().filter(|l| l["rule"] == rule).max_by_key(|l| l["seq"].as_u64())
 }
 
-fn told(demo: &Demo, officer: &str, agency: &str, rule: &str) -> Value {
+pub fn told(demo: &Demo, officer: &str, agency: &str, rule: &str) -> Value {
     until(rule, SOON, || event(demo, officer, agency, rule))
 }
 
-fn at(event: &Value) -> Millis {
+pub fn at(event: &Value) -> Millis {
     Millis::parse(event["at"].as_str().unwrap()).unwrap()
 }
 
-fn agency(args: &[&str]) -> Ran {
+pub fn agency(args: &[&str]) -> Ran {
     ran(hufu().args(["--json", "agency"]).args(args).output().unwrap())
 }
 
-fn in_time(since: Millis, done: Millis) {
+pub fn in_time(since: Millis, done: Millis) {
     let took = done.0.saturating_sub(since.0);
     assert!(took <= CUT_MS, "it took {took} ms");
 }
