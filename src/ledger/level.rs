@@ -8,6 +8,7 @@
 //! - 2: what widens takes force when it is certified ([`super::widening`], P7), and agencies have budgets ([`super::budget`],
 //!   P8).
 //! - 3: a batch is known by its number and its content (P3), and the voters change by one agency's seat at a time (P6).
+//! - 4: what was superseded ninety days ago folds ([`super::fold`], P8).
 //!
 //! Which commands and acts there are is a rule too: one of a later level is refused by its number before it is read, so
 //! a program that knows it and one that does not answer the same.
@@ -20,7 +21,7 @@ use super::batch::{CommandReply, Refusal};
 use super::state::{LedgerError, State};
 
 /// The highest level that this program knows.
-pub const LEVEL: u16 = 3;
+pub const LEVEL: u16 = 4;
 /// What counts for whoever reported nothing.
 pub(super) const FIRST: u16 = 1;
 /// From here on what widens waits for a certificate (P7).
@@ -31,6 +32,8 @@ pub(super) const BUDGETS: u16 = 2;
 pub(super) const CONTENT: u16 = 3;
 /// From here on one agency's seat among the voters changes at a time (P6).
 pub(super) const ONE_SEAT: u16 = 3;
+/// From here on what was superseded long ago folds (P8).
+pub(super) const FOLDING: u16 = 4;
 
 /// The level, and who knows which.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -24,8 +24,10 @@ use super::whole::Proposal;
 use super::widening::Waiting;
 
 const STATE: &str = "hufu.state";
-/// Of a state at a level whose stored replies are of a batch's content.
-const VERSION: u16 = 5;
+/// Of a state of which something folded.
+const VERSION: u16 = 6;
+/// Of one at a level whose stored replies are of a batch's content.
+const CONTENTS: u16 = 5;
 /// Of one with a level of rules above the first, or reports of what nodes know.
 const LEVELLED: u16 = 4;
 /// Of one whose members are no longer those of the genesis.
@@ -342,7 +344,7 @@ impl State {
         self.registered(agency, handle).filter(|_| self.stands(agency))
     }
 
-    /// Committed versions of a record.
+    /// Committed versions of a record, but for those that folded.
     pub fn record(&self, id: &RecordId) -> Option<&RecordEntry> {
         self.records.of(id)
     }
@@ -363,7 +365,8 @@ impl State {
     /// Canonical bytes of the whole state, for snapshots.
     pub fn encode(&self) -> Vec<u8> {
         let version = match (self.levels.is_first(), self.members.is_as_founded()) {
-            _ if self.level() >= CONTENT => VERSION,
+            _ if self.records.has_folded() => VERSION,
+            _ if self.level() >= CONTENT => CONTENTS,
             (false, _) => LEVELLED,
             (true, false) => CHANGED,
             (true, true) => FOUNDED,
@@ -372,6 +375,9 @@ impl State {
         self.write_settled(&mut w);
         self.write_moving(&mut w);
         w.value(&self.records);
+        if version >= VERSION {
+            self.records.write_folded(&mut w);
+        }
         w.finish()
     }
 
@@ -399,8 +405,8 @@ impl State {
     pub fn decode(bytes: &[u8]) -> Result<State, LedgerError> {
         // Version 1 knew no standing, no entries, no proposals and nothing given up.
         let open = |version| Reader::new(bytes, STATE, version).map(|r| (r, version));
-        let known = open(VERSION).or_else(|_| open(LEVELLED)).or_else(|_| open(CHANGED));
-        let known = known.or_else(|_| open(FOUNDED)).or_else(|_| open(1));
+        let known = open(VERSION).or_else(|_| open(CONTENTS)).or_else(|_| open(LEVELLED));
+        let known = known.or_else(|_| open(CHANGED)).or_else(|_| open(FOUNDED)).or_else(|_| open(1));
         let (mut r, version) = known.map_err(|e| later_form(bytes).unwrap_or(e.into()))?;
         let first = version == 1;
         let federation = r.value()?;
@@ -433,12 +439,15 @@ impl State {
         let time = r.value()?;
         let spent: Vec<(AgencyId, Spent)> =
             if version >= LEVELLED { r.list(limits::AGENCIES, |r| Ok((r.value()?, r.value()?)))? } else { Vec::new() };
-        if version >= VERSION {
+        if version >= CONTENTS {
             for (id, content) in r.list(1 << 16, |r| Ok((NodeId::read(r)?, r.option(|r| r.array())?)))? {
                 nodes.get_mut(&id).ok_or(CanonError::Invalid("a batch of no node"))?.content = content;
             }
         }
-        let records = r.value()?;
+        let mut records: Records = r.value()?;
+        if version >= VERSION {
+            records.read_folded(&mut r)?;
+        }
         r.finish()?;
         let mut state = State {
             federation,
