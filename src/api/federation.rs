@@ -23,6 +23,7 @@ impl v1::federation_server::Federation for People {
             .agencies()
             .map(|(id, a)| {
                 let d = &a.descriptor;
+                let (folded, folded_root) = state.folded(id);
                 let nodes: Vec<_> = state.nodes().filter(|(_, n)| n.agency == *id).collect();
                 v1::Agency {
                     agency: id.to_string(),
@@ -33,6 +34,8 @@ impl v1::federation_server::Federation for People {
                     nodes: nodes.iter().map(|(_, n)| n.local.clone()).collect(),
                     suspended: a.suspended.is_some(),
                     standing: a.standing,
+                    folded,
+                    folded_root: folded_root.to_vec(),
                 }
             })
             .collect();

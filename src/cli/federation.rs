@@ -116,7 +116,8 @@ pub(super) fn run(command: Command, g: &Globals, out: &Out) -> Result<ExitCode, 
                 .agencies
                 .iter()
                 .map(|a| json!({"agency": a.agency, "name": a.name, "tier": a.tier, "ceiling": a.ceiling, "voter": a.voter, "nodes": a.nodes,
-                    "state": if a.suspended { "suspended" } else { "in-force" }}))
+                    "state": if a.suspended { "suspended" } else { "in-force" }, "folded": a.folded,
+                    "folded_root": HEXLOWER.encode(&a.folded_root)}))
                 .collect();
             let waiting: Vec<_> = r
                 .proposals

@@ -84,6 +84,11 @@ impl State {
         }
     }
 
+    /// How many versions folded, of all origins together.
+    pub fn folded_in_all(&self) -> u64 {
+        self.records.folded().map(|folded| folded.count).fold(0, u64::saturating_add)
+    }
+
     /// What folded of an origin's records: its tree's leaves by name, in their order.
     pub fn folded_names(&self, origin: &AgencyId) -> Vec<(RecordId, u32)> {
         let (mark, (count, _)) = (origin_mark(&self.federation, origin), self.folded(origin));

@@ -128,6 +128,10 @@ impl Records {
         self.folded.get(&origin_mark)
     }
 
+    pub(super) fn folded(&self) -> impl Iterator<Item = &Folded> {
+        self.folded.values()
+    }
+
     pub(super) fn has_folded(&self) -> bool {
         !self.folded.is_empty()
     }

@@ -1,6 +1,7 @@
 //! Two agencies' vaults over one ledger: what the receiver refuses (column R of `docs/rules.md`), and what a failing
 //! disk leaves.
 
+mod folding;
 mod large;
 mod proposals;
 mod pulling;
