@@ -82,7 +82,7 @@ fn what_folded_is_shown_to_nobody() {
 
 /// Whoever still has what folded can prove it: its commitments make the root that the ledger has.
 #[test]
-fn r_holders_make_the_root_anew() {
+fn holders_make_the_root_anew() {
     let mut a = amended();
     a.fold();
     let (count, root) = a.t.state.folded(&a.t.police.id);
