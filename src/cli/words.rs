@@ -68,6 +68,9 @@ pub(super) const LONGEST_SENTENCE: usize = 1_000;
 /// Sentences of this program and its nodes. `{}` stands for what differs, and `{+}` where that is in Chinese too.
 pub(super) const SENTENCES: &str = "
     no marking guide covers it: it waits for a classifier to approve it, and nobody else sees it => 没有适用的定密细目：等待定密责任人审批，其他人看不到
+    version {} was superseded over ninety days ago => 第 {} 版九十日前已被更正取代
+    it was superseded over ninety days ago => 九十日前已被更正取代
+    `hufu record history` shows what the ledger has => 账本现有版本见 `hufu record history`
     it was proposed, and turned down or taken back => 该情报曾提请审批，已被退回或撤回
     you wrote it yourself, and the same person is not two => 这是您自己承办的，同一人不能充当两人
     its {} portion is published, and would stay as it was => 其中{+}部分已发布，更正不能将其略去
