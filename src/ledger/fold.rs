@@ -8,8 +8,8 @@
 //!   an origin had folded makes its tree anew, and proves each of them against the root with the proofs of that RFC.
 //! - What folded of a record lies below what is kept. Its newest version is superseded by none and stays, and so does the
 //!   number that the next one is held against.
-//! - A batch whose clock counts folds what is due by then, at most [`limits::FOLDS_OF_COMMAND`] for each of its commands: more than it
-//!   can bring, so that what is due never piles up, and work in proportion to its own.
+//! - A batch whose clock counts folds what is due by then, at most [`limits::FOLDS_OF_COMMAND`] for each of its commands: more
+//!   than it can bring, so that what is due never piles up, and work in proportion to its own.
 
 use crate::audit::{Hash, empty_root, leaf_hash, node_hash};
 use crate::domain::canon::{Canon, CanonError, Reader, Writer};
