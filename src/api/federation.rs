@@ -24,6 +24,7 @@ impl v1::federation_server::Federation for People {
         let agencies = state
             .agencies()
             .map(|(id, a)| {
+                let (folded, folded_root) = state.folded(id);
                 let nodes: Vec<_> = state.nodes().filter(|(_, n)| n.agency == *id).collect();
                 v1::Agency {
                     agency: id.to_string(),
@@ -37,6 +38,8 @@ impl v1::federation_server::Federation for People {
                     compartments: a.compartments().iter().map(ToString::to_string).collect(),
                     roots: a.roots().iter().map(|root| root_fingerprint(root)).collect(),
                     bounds_version: a.bounds_version(),
+                    folded,
+                    folded_root: folded_root.to_vec(),
                 }
             })
             .collect();

@@ -197,12 +197,11 @@ impl v1::records_server::Records for People {
         let (label, lines) = self.core.history(&caller, record, &purpose).await.map_err(refuse)?;
         let versions = lines
             .into_iter()
-            .map(|l| v1::HistoryVersion {
-                version: l.version,
-                index: l.index,
-                at: l.at.0,
-                label: label.marking(),
-                commitment: l.commitment.to_vec(),
+            .map(|l| {
+                let (index, at, commitment) =
+                    l.kept.as_ref().map_or((0, 0, Vec::new()), |k| (k.index, k.at.0, k.commitment.to_vec()));
+                let folded = l.kept.is_none();
+                v1::HistoryVersion { version: l.version, index, at, label: label.marking(), commitment, folded }
             })
             .collect();
         Ok(Response::new(v1::HistoryReply { versions, ledger_index: self.core.cluster.applied() }))

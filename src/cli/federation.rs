@@ -138,7 +138,8 @@ pub(super) fn run(command: Command, g: &Globals, out: &Out) -> Result<ExitCode, 
                 .agencies
                 .iter()
                 .map(|a| json!({"agency": a.agency, "name": a.name, "tier": a.tier, "ceiling": a.ceiling, "voter": a.voter, "nodes": a.nodes,
-                    "state": if a.suspended { "suspended" } else { "in-force" }, "compartments": a.compartments, "roots": a.roots}))
+                    "state": if a.suspended { "suspended" } else { "in-force" }, "compartments": a.compartments, "roots": a.roots,
+                    "folded": a.folded, "folded_root": HEXLOWER.encode(&a.folded_root)}))
                 .collect();
             let suites: Vec<_> =
                 r.suites.iter().map(|s| json!({"suite": s.id, "name": s.name, "state": s.state})).collect();

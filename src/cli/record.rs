@@ -15,7 +15,7 @@ use crate::ledger::Act;
 use crate::node::SystemEntropy;
 use crate::wire::pb::v1;
 use data_encoding::HEXLOWER;
-use serde_json::json;
+use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -250,10 +250,14 @@ pub(super) fn run(command: Command, g: &Globals, out: &Out) -> Result<ExitCode, 
                 let rows: Vec<_> = r
                     .versions
                     .iter()
-                    .map(|v| json!({"version": v.version, "index": v.index, "at": Millis(v.at).to_rfc3339(), "label": v.label,
-                        "commitment": HEXLOWER.encode(&v.commitment), "ledger_index": r.ledger_index}))
+                    .map(|v| {
+                        let kept = |value: Value| if v.folded { Value::Null } else { value };
+                        json!({"version": v.version, "index": kept(v.index.into()), "at": kept(Millis(v.at).to_rfc3339().into()),
+                            "label": v.label, "commitment": kept(HEXLOWER.encode(&v.commitment).into()),
+                            "state": if v.folded { "folded" } else { "committed" }, "ledger_index": r.ledger_index})
+                    })
                     .collect();
-                out.table(&["version", "index", "at", "label"], &rows);
+                out.table(&["version", "index", "at", "label", "state"], &rows);
                 Ok(ExitCode::SUCCESS)
             }
             Command::Abandon { id, version } => {

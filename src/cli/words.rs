@@ -19,7 +19,7 @@ pub(super) const WORDS: &str = "
     inspector 监督员 operator 运维员
     report 报告 lead 线索 person 人员 item 物品 fund 资金 place 场所 event 事件 case 案件
     admit 接纳 remove-node 移除节点 voters 表决节点 admitted 已接纳 removed 已移除
-    suspend 停权 reinstate 复权 suspended 已停权 lost 已灭失 committed 已提交 proposed 待定密审批 rejected 已退回 accepted 已受理 draft 待签署 in-force 有效 ended 已终止 done 完成 pending 待会签 waiting-for-certificate 等待认证 register 登记 add-node 增加节点
+    suspend 停权 reinstate 复权 suspended 已停权 lost 已灭失 committed 已提交 folded 已归并 proposed 待定密审批 rejected 已退回 accepted 已受理 draft 待签署 in-force 有效 ended 已终止 done 完成 pending 待会签 waiting-for-certificate 等待认证 register 登记 add-node 增加节点
     preferred 首选 decrypt-only 仅可解密 forbidden 已禁用
     imported 新导入 updated 已更新 unchanged 未变
     cancelled 已撤回 unknown 未知 expired 已过期 marking-confirmed 定密已确认 undelivered 未按时送达
@@ -47,7 +47,7 @@ pub(super) const REASONS: &str = "
     BAD_OBJECT STIX对象无效 BAD_REASON 原因无效（1至200字） BAD_REQUEST 证书申请无效 BAD_SOURCE 来源无效 BAD_SUBJECT 主题无效 BAD_TERMS 协议条款无效 BAD_TITLE 标题无效
     BAD_TLS 证书与密钥不符 BAD_WARNING 预警无效 BODY_TOO_LARGE 内容过大 BUDGET 本机构本分钟的账本配额已用完 CERTIFICATE 证书出错
     COMPARTMENT_NOT_HELD 您不在该专项知悉范围内 CONFLICT 与他人的操作冲突 DATA_IN_USE 数据目录正被另一节点使用
-    DEADLINE 超过等待时限 DISK_FULL 节点磁盘将满 DIR_NOT_EMPTY 目录不为空 EXISTS 已存在 EXPIRED 已过期 FLASH_QUOTA 特提通报过于频繁
+    DEADLINE 超过等待时限 DISK_FULL 节点磁盘将满 DIR_NOT_EMPTY 目录不为空 EXISTS 已存在 EXPIRED 已过期 FOLDED 该版本早已被更正取代并归并 FLASH_QUOTA 特提通报过于频繁
     FOREIGN_DATA 数据目录属于其他节点或联盟 FOREIGN_ORIGINATOR 只有原发机构的人员可以标密 INTEGRITY 完整性校验失败
     INTERNAL 程序内部错误 INVALID 输入无效 IN_PROGRESS 同一操作正在进行 JOURNAL_FAILED 节点无法写盘 MEMORY_FULL 节点内存已达上限
     LEDGER_HALTED 账本停写 MARKING_AUTHORITY 超出本机构定密权限 MIXED_CHANGE 不能同时收紧和放宽 NODE_UNREACHABLE 节点无应答 NOT_READY 节点未就绪 NOT_ALLOWED 不允许此操作
@@ -69,6 +69,9 @@ pub(super) const LONGEST_SENTENCE: usize = 1_000;
 /// Sentences of this program and its nodes. `{}` stands for what differs, and `{+}` where that is in Chinese too.
 pub(super) const SENTENCES: &str = "
     no marking guide covers it: it waits for a classifier to approve it, and nobody else sees it => 没有适用的定密细目：等待定密责任人审批，其他人看不到
+    version {} was superseded over ninety days ago => 第 {} 版九十日前已被更正取代
+    it was superseded over ninety days ago => 九十日前已被更正取代
+    `hufu record history` shows what the ledger has => 账本现有版本见 `hufu record history`
     it was proposed, and turned down or taken back => 该情报曾提请审批，已被退回或撤回
     you wrote it yourself, and the same person is not two => 这是您自己承办的，同一人不能充当两人
     its {} portion is published, and would stay as it was => 其中{+}部分已发布，更正不能将其略去

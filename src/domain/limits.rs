@@ -70,6 +70,10 @@ pub const RETIRED: usize = AGENCIES * AGENCY_NUMBERS;
 pub const VOTERS: usize = 9;
 /// Versions that were given up, of all agencies together.
 pub const LOST: usize = 1 << 20;
+/// How long after it was superseded a version folds into its origin's root, in ms of ledger time (P8): 90 days.
+pub const FOLDED_AFTER_MS: u64 = 90 * 24 * 3_600_000;
+/// Versions that fold at most for each command of a batch: a command supersedes one at most.
+pub const FOLDS_OF_COMMAND: usize = 2;
 /// Largest sum of the STIX files of one import, in bytes.
 pub const STIX_BYTES: usize = 128 << 20;
 /// Most STIX objects of one import, relationships included.

@@ -57,6 +57,7 @@ impl State {
             self.report_time(&agency, batch.time);
             // A batch without commands takes an entry's place and a signature's time all the same.
             let commands = batch.commands.len().max(usize::from(self.level() >= CONTENT));
+            self.fold(commands);
             match self.spend(&agency, commands, bytes.len()) {
                 Err(why) => refuse(why),
                 Ok(()) => {

@@ -174,6 +174,13 @@ pub(crate) fn suspended(state: &State, agency: &AgencyId) -> State {
     state
 }
 
+/// The state when so much of the ledger's time went by.
+pub(crate) fn later(state: &State, ms: u64) -> State {
+    let mut state = state.clone();
+    state.time = state.time.plus_ms(ms);
+    state
+}
+
 /// The state in which a node is removed.
 pub(crate) fn removed(state: &State, node: NodeId) -> State {
     let mut state = state.clone();

@@ -11,6 +11,7 @@
 //! - Nodes publish, anchor and introduce; acts of authority carry persons' signatures (P1).
 //! - What widens takes force at the entry that brings a certificate for it, what narrows at once (P7).
 //! - No agency puts more on the ledger than its budget of a minute (P8).
+//! - What was superseded ninety days ago leaves the state for a root of its origin's (P8).
 //! - Rules have levels: a log is read by the rules of its time, on every node alike (P5).
 //! - A suspended agency's nodes and officers count for nothing (P2).
 //! - Ceiling, tier and roots of an agency are those that officers of t others signed last; what was committed keeps its marking.
@@ -32,6 +33,9 @@ mod command;
 #[cfg(test)]
 #[allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "test")]
 pub(crate) mod fixture;
+mod fold;
+#[cfg(test)]
+mod fold_tests;
 mod form;
 mod genesis;
 mod level;
@@ -56,6 +60,7 @@ pub use batch::{BatchReply, CommandReply, Refusal, SignedBatch};
 pub use budget::Worth;
 pub use charter::Charter;
 pub use command::Command;
+pub use fold::folded_leaf;
 pub use genesis::{Authority, Descriptor, Genesis, NodeEntry, Place, SignedGenesis, node_id, origin_mark};
 pub use level::LEVEL;
 pub use members::Retired;

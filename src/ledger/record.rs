@@ -2,11 +2,14 @@
 
 use crate::domain::canon::{Canon, CanonError, Reader, Writer};
 use crate::domain::ids::{NodeId, RecordId};
+use crate::domain::limits;
 use crate::domain::time::Millis;
 use crate::seal::digest;
+use imbl::{OrdMap, Vector};
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::batch::Refusal;
-use imbl::{OrdMap, Vector};
+use super::fold::Folded;
 
 const BUCKETS: usize = 256;
 /// More than one commitment adds, as long as its audience is not large.
@@ -60,7 +63,7 @@ impl Canon for VersionEntry {
     }
 }
 
-/// All versions of one record, lowest first.
+/// The versions of one record that are kept, lowest first; its newest always is.
 pub type RecordEntry = Vec<VersionEntry>;
 
 #[derive(Clone, Default)]
@@ -91,11 +94,16 @@ pub(super) struct Records {
     feed: Vector<(RecordId, u32)>,
     /// Hash chain over the feed.
     chain: [u8; 32],
+    /// Versions that were superseded and have not folded, the first one first. It follows from the feed.
+    superseded: Vector<(RecordId, u32)>,
+    /// What folded, by the mark of its origin.
+    folded: OrdMap<[u8; 4], Folded>,
 }
 
 impl Default for Records {
     fn default() -> Self {
-        Records { buckets: (0..BUCKETS).map(|_| Bucket::default()).collect(), feed: Vector::new(), chain: [0; 32] }
+        let buckets = (0..BUCKETS).map(|_| Bucket::default()).collect();
+        Records { buckets, feed: Vector::new(), chain: [0; 32], superseded: Vector::new(), folded: OrdMap::new() }
     }
 }
 
@@ -104,8 +112,28 @@ impl Records {
         self.buckets.get(slot(id)).and_then(|b| b.records.get(id))
     }
 
+    fn has(&self, id: &RecordId, version: u32) -> bool {
+        self.of(id).is_some_and(|versions| versions.iter().any(|v| v.version == version))
+    }
+
     pub(super) fn feed(&self) -> &Vector<(RecordId, u32)> {
         &self.feed
+    }
+
+    pub(super) fn superseded(&self) -> &Vector<(RecordId, u32)> {
+        &self.superseded
+    }
+
+    pub(super) fn folded_of(&self, origin_mark: [u8; 4]) -> Option<&Folded> {
+        self.folded.get(&origin_mark)
+    }
+
+    pub(super) fn folded(&self) -> impl Iterator<Item = &Folded> {
+        self.folded.values()
+    }
+
+    pub(super) fn has_folded(&self) -> bool {
+        !self.folded.is_empty()
     }
 
     /// Adds a version whose number the caller checked. A record that is full takes no more.
@@ -114,6 +142,9 @@ impl Records {
             return Err(Refusal::Invalid);
         }
         self.name((id, entry.version));
+        if let Some(before) = entry.version.checked_sub(1).filter(|before| *before > 0) {
+            self.superseded.push_back((id, before));
+        }
         self.change(id, |versions| versions.push(entry));
         Ok(())
     }
@@ -143,6 +174,50 @@ impl Records {
         Ok(())
     }
 
+    /// Folds what is due at a time, at most so many; what it was.
+    pub(super) fn fold(&mut self, now: Millis, most: usize) -> Vec<(RecordId, u32)> {
+        let (mut folded, mut moved) = (Vec::new(), BTreeSet::new());
+        while folded.len() < most {
+            let Some(&(id, version)) = self.superseded.front() else { break };
+            let since = self.superseded_since(&id, version);
+            if since.is_none_or(|since| since.plus_ms(limits::FOLDED_AFTER_MS) > now) {
+                break;
+            }
+            let versions = self.buckets.get_mut(slot(&id)).and_then(|b| b.records.get_mut(&id));
+            let Some(versions) = versions else { break };
+            let Some(at) = versions.iter().position(|v| v.version == version) else { break };
+            self.folded.entry(id.origin_mark()).or_default().add(&id, &versions.remove(at));
+            self.superseded.pop_front();
+            moved.insert(slot(&id));
+            folded.push((id, version));
+        }
+        for slot in moved {
+            if let Some(bucket) = self.buckets.get_mut(slot) {
+                bucket.redigest();
+            }
+        }
+        folded
+    }
+
+    /// Since when a kept version counts no more: the commitment of the next one. Were records purged, the time of that would
+    /// be said here as well.
+    fn superseded_since(&self, id: &RecordId, version: u32) -> Option<Millis> {
+        let next = version.checked_add(1)?;
+        self.of(id)?.iter().find(|v| v.version == next).map(|v| v.time)
+    }
+
+    /// What folded, behind the rest: a state of which nothing did is written and digested as before there was folding.
+    pub(super) fn write_folded(&self, w: &mut Writer) {
+        w.list(self.folded.iter(), |w, (origin_mark, folded)| {
+            w.array(origin_mark).value(folded);
+        });
+    }
+
+    pub(super) fn read_folded(&mut self, r: &mut Reader<'_>) -> Result<(), CanonError> {
+        self.folded = r.list(limits::AGENCIES, |r| Ok((r.array::<4>()?, r.value::<Folded>()?)))?.into_iter().collect();
+        Ok(())
+    }
+
     fn name(&mut self, named: (RecordId, u32)) {
         self.chain = chained(&self.chain, &named);
         self.feed.push_back(named);
@@ -153,6 +228,9 @@ impl Records {
         w.u64(self.feed.len() as u64).array(&self.chain);
         for bucket in &self.buckets {
             w.array(&bucket.digest);
+        }
+        if self.has_folded() {
+            self.write_folded(&mut w);
         }
         digest("hufu.ledger.records", &[&w.finish()])
     }
@@ -167,6 +245,18 @@ impl Records {
 
 fn chained(chain: &[u8; 32], (id, version): &(RecordId, u32)) -> [u8; 32] {
     digest("hufu.ledger.feed", &[chain, id.as_bytes(), &version.to_be_bytes()])
+}
+
+/// What the commitments of a feed superseded, in their order. What it names again was granted to somebody else.
+pub(super) fn superseded_by(feed: &Vector<(RecordId, u32)>) -> impl Iterator<Item = (RecordId, u32)> {
+    let mut newest: BTreeMap<RecordId, u32> = BTreeMap::new();
+    feed.iter().filter_map(move |(id, version)| {
+        let before = version.checked_sub(1).filter(|before| *before > 0)?;
+        let known = newest.entry(*id).or_default();
+        let is_new = *known < *version;
+        *known = (*known).max(*version);
+        is_new.then_some((*id, before))
+    })
 }
 
 fn slot(id: &RecordId) -> usize {
@@ -199,6 +289,9 @@ impl Canon for Records {
             }
             buckets.push_back(bucket);
         }
-        Ok(Records { buckets, feed, chain })
+        let mut records = Records { buckets, feed, chain, ..Records::default() };
+        let waits = superseded_by(&records.feed).filter(|(id, v)| records.has(id, *v)).collect();
+        records.superseded = waits;
+        Ok(records)
     }
 }

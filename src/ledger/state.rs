@@ -26,7 +26,7 @@ use super::whole::Proposal;
 use super::widening::Waiting;
 
 const STATE: &str = "hufu.state";
-/// Of one in which something happened that only level 4 has.
+/// Of one in which something happened that only level 4 has: bounds or suites changed, or something folded.
 const VERSION: u16 = 6;
 /// Of a state at a level whose stored replies are of a batch's content.
 const REPLIES: u16 = 5;
@@ -350,7 +350,7 @@ impl State {
         self.registered(agency, handle).filter(|_| self.stands(agency))
     }
 
-    /// Committed versions of a record.
+    /// Committed versions of a record, but for those that folded.
     pub fn record(&self, id: &RecordId) -> Option<&RecordEntry> {
         self.records.of(id)
     }
@@ -371,16 +371,19 @@ impl State {
     /// Canonical bytes of the whole state, for snapshots.
     pub fn encode(&self) -> Vec<u8> {
         let version = match (self.levels.is_first(), self.members.is_as_founded()) {
-            _ if self.tells_more() => VERSION,
+            _ if self.tells_more() || self.records.has_folded() => VERSION,
             _ if self.level() >= CONTENT => REPLIES,
             (false, _) => LEVELLED,
             (true, false) => CHANGED,
             (true, true) => FOUNDED,
         };
         let mut w = Writer::new(STATE, version);
-        self.write_settled(&mut w);
+        self.write_settled(&mut w, version >= VERSION);
         self.write_moving(&mut w);
         w.value(&self.records);
+        if version >= VERSION {
+            self.records.write_folded(&mut w);
+        }
         w.finish()
     }
 
@@ -452,7 +455,10 @@ impl State {
                 nodes.get_mut(&id).ok_or(CanonError::Invalid("a batch of no node"))?.content = content;
             }
         }
-        let records = r.value()?;
+        let mut records: Records = r.value()?;
+        if version >= VERSION {
+            records.read_folded(&mut r)?;
+        }
         r.finish()?;
         let mut state = State {
             federation,
@@ -482,11 +488,12 @@ impl State {
     /// Recomputes the digest of what changes seldom.
     pub(super) fn settle(&mut self) {
         let mut w = Writer::bare();
-        self.write_settled(&mut w);
+        self.write_settled(&mut w, self.tells_more());
         self.settled = digest("hufu.ledger.settled", &[&w.finish()]);
     }
 
-    fn write_settled(&self, w: &mut Writer) {
+    /// `more`: with what only version 6 tells of it.
+    fn write_settled(&self, w: &mut Writer, more: bool) {
         w.value(&self.federation).u16(self.threshold);
         write_set(w, &self.voters);
         w.list(self.agencies.iter(), |w, (_, a)| write_agency(w, a));
@@ -514,14 +521,13 @@ impl State {
         if levelled {
             w.value(&self.levels).list(self.waiting.iter(), |w, x| x.write(w));
         }
-        if self.tells_more() {
+        if more {
             write_bounds(w, &self.agencies);
             w.value(&self.suites);
         }
     }
 
-    /// Whether there is something that only version 6 tells. Without it a state is written as before, and has the digest of
-    /// before.
+    /// Whether there is something settled that only version 6 tells. Without it that part has the digest of before.
     fn tells_more(&self) -> bool {
         self.suites != Suites::founded() || self.agencies.values().any(|a| !a.bounds.is_as_admitted())
     }

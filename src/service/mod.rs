@@ -71,7 +71,7 @@ pub use publish::{Patience, PortionAsk, PublishAsk, Published, Recommits, Wait};
 pub use pushes::Pushes;
 pub use reach::{Reach, ReachLine};
 pub use reading::Reading;
-pub use records::{HistoryLine, Listed, Opened};
+pub use records::{HistoryLine, Listed, OnLedger, Opened};
 pub use reports::PeerReports;
 pub use search::{Found, Hit, Indexing, SearchAsk};
 pub use settings::{InForce, Settings};

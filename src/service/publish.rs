@@ -360,6 +360,7 @@ impl Core {
         patience: &Patience,
         peers: &Arc<dyn PeerVault>,
     ) -> Result<Published, Fault> {
+        self.check_kept(&record, version)?;
         let lower = self.vault.lower(&self.state(), &record, version)?;
         let parts: Vec<_> = lower.into_iter().chain([(record, version)]).collect();
         let (mut holders, mut pushes, mut index) = (Holders::default(), JoinSet::new(), 0);
@@ -433,6 +434,7 @@ impl Core {
         if let Some(index) = self.committed_at(&record, version) {
             return Ok(index);
         }
+        self.check_kept(&record, version)?;
         let command = self.vault.recommit(&state, &record, version, self.clock.now(), &mut RandomOf(self))?;
         let command = command.ok_or_else(|| gone(&record))?;
         match self.committer.submit(command, timeout).await? {

@@ -74,6 +74,12 @@ pub struct Listed {
 pub struct HistoryLine {
     /// Version.
     pub version: u32,
+    /// What the ledger has of it; none when it folded (P8).
+    pub kept: Option<OnLedger>,
+}
+
+/// What the ledger has of a version.
+pub struct OnLedger {
     /// Ledger index.
     pub index: u64,
     /// Ledger time.
@@ -143,7 +149,8 @@ impl Core {
         };
         let card = find(&record, version);
         let lower = card.iter().flat_map(|c| &c.facts.lower);
-        let lower = lower.map(|(id, version)| (*id, *version, find(id, *version))).collect();
+        // A lower part may have been amended by itself so long ago that its newest version is the one that stands.
+        let lower = lower.map(|(id, version)| (*id, *version, find(id, state.standing_for(id, *version)))).collect();
         (card, lower)
     }
 
@@ -277,10 +284,22 @@ impl Core {
         let _logged = self.log(caller, &act, Stage::Single, &decision).await?;
         let Some(card) = card.as_ref().filter(|_| decision.is_allow()) else { return Err(Fault::not_found()) };
         let versions = state.record(&record).cloned().unwrap_or_default();
-        let line =
-            |v: VersionEntry| HistoryLine { version: v.version, index: v.index, at: v.time, commitment: v.commitment };
-        let lines = versions.into_iter().map(line).collect();
+        let folded = (1..versions.first().map_or(1, |v| v.version)).map(|version| HistoryLine { version, kept: None });
+        let line = |v: &VersionEntry| {
+            let kept = Some(OnLedger { index: v.index, at: v.time, commitment: v.commitment });
+            HistoryLine { version: v.version, kept }
+        };
+        let lines = folded.chain(versions.iter().map(line)).collect();
         Ok((card.facts.label.clone(), lines))
+    }
+
+    /// Refuses what would be told of a version that folded: its index is known to nobody any more.
+    pub(super) fn check_kept(&self, record: &RecordId, version: u32) -> Result<(), Fault> {
+        if !self.state().is_folded(record, version) {
+            return Ok(());
+        }
+        Err(Fault::conflict("FOLDED", format!("version {version} was superseded over ninety days ago"))
+            .hint("`hufu record history` shows what the ledger has"))
     }
 
     /// The card of a held version. A damaged object has none: nobody has shown yet that reading would be allowed,

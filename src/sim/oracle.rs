@@ -66,6 +66,8 @@ pub(super) struct Met {
     pub(super) removals: u64,
     /// Notices that were deleted because their time was over.
     pub(super) deletions: u64,
+    /// Versions that folded because they were superseded long ago.
+    pub(super) folds: u64,
 }
 
 impl Oracle {
@@ -130,6 +132,10 @@ impl Oracle {
 
     pub(super) fn note_deletions(&mut self, notices: usize) {
         self.met.deletions += notices as u64;
+    }
+
+    pub(super) fn note_folds(&mut self, versions: u64) {
+        self.met.folds += versions;
     }
 
     pub(super) fn note_a_removal(&mut self) {
@@ -207,7 +213,9 @@ impl World {
                             |s: &&Site| s.is_member() && audience.contains(&s.member.id) && (!own(s) || published(s));
                         w.sites.iter().filter(entitled).all(|s| {
                             let Some(core) = s.up().map(|up| &up.core) else { return false };
-                            core.vault.card(&core.state(), record, *version).is_ok_and(|card| card.is_some())
+                            let state = core.state();
+                            let held = core.vault.card(&state, record, *version).is_ok_and(|card| card.is_some());
+                            held || state.is_folded(record, *version)
                         })
                     })
                     .map_err(|why| format!("{why}\n{}", self.where_it_is(record, *version)))?;
@@ -357,7 +365,8 @@ impl World {
             for up in self.ups().filter(|up| index.is_some_and(|i| up.core.cluster.applied() >= i)) {
                 let state = up.core.state();
                 let committed = state.record(record).and_then(|all| all.iter().find(|v| v.version == *version));
-                if committed.map(|c| c.index) != *index {
+                // What folded has no index any more; all have the same of it, or their digests would differ.
+                if committed.map(|c| c.index) != *index && !state.is_folded(record, *version) {
                     return Err(format!(
                         "{record} was committed at {index:?}, and at {:?} for {}",
                         committed.map(|c| c.index),

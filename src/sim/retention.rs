@@ -1,4 +1,5 @@
-//! Old times: two agencies send each other notices, months go by, and what is old is deleted.
+//! Old times: two agencies send each other notices and correct what they published, months go by, and what is old is deleted
+//! or folds.
 //!
 //! A month can go by in a moment only before the third voter has ever reported a time: afterwards the ledger follows no clock
 //! that is far ahead (P4). So the third joins when this is over.
@@ -13,6 +14,8 @@ const MONTH_MS: u64 = 31 * DAY_MS;
 const DAY_MS: u64 = 24 * 3_600_000;
 /// How often the nodes are started until each has deleted what is old: it looks at a start, and then for ten minutes not.
 const STARTS: u64 = 10;
+/// How often both publish and correct until something is superseded.
+const TRIES: u64 = 20;
 /// Starts that may be cut short.
 const UNQUIET: u64 = 3;
 
@@ -37,6 +40,7 @@ impl World {
         })?;
         let begins: Vec<u64> = pair.iter().map(|n| self.first_frame(*n)).collect();
         let first = self.exchange(&pair)?;
+        self.correct(&pair)?;
         self.let_pass(MONTH_MS, &pair)?;
         self.until_deleted(&pair, |w| first.iter().all(|notice| !w.is_in_a_book(notice)))?;
         // What was written this month before the nodes looked lies with what is old. A day that begins apart from it makes both
@@ -48,10 +52,30 @@ impl World {
         let trimmed = |w: &World| pair.iter().zip(&begins).all(|(n, begin)| w.first_frame(*n) > *begin);
         self.until_deleted(&pair, trimmed)?;
         self.oracle.note_deletions(first.len());
+        // Three months and some days since the first corrections.
+        self.let_pass(MONTH_MS, &pair)?;
+        let folded = |w: &World| w.members().map(|up| up.core.state().folded_in_all()).min().unwrap_or(0);
+        self.until("what was corrected folded", |w| folded(w) > 0)?;
+        let folds = folded(self);
+        self.oracle.note_folds(folds);
         self.deleted = first;
         self.sites[third].part = Part::Member(0);
         self.agreed = agreements().to_vec();
         Ok(())
+    }
+
+    /// Each publishes and corrects, until something is superseded on the ledger.
+    fn correct(&mut self, pair: &[usize]) -> Result<(), String> {
+        for _ in 0..TRIES {
+            pair.iter().for_each(|n| self.publish(*n));
+            self.run(1_000);
+            pair.iter().for_each(|n| self.amend(*n));
+            self.run(1_000);
+            if self.members().all(|up| !up.core.state().superseded().is_empty()) {
+                return Ok(());
+            }
+        }
+        Err("nothing was corrected in old times".to_owned())
     }
 
     /// Each sends a notice or two, and they arrive. Nobody asks for them at the end.

@@ -69,24 +69,28 @@ fn nothing_acknowledged_is_lost_whatever_happens() {
         (None, None) => (1..=SEEDS).collect(),
     };
     let all = seeds.len() as u64;
-    let (mut failed, mut fed, mut left, mut deleted) = (Vec::new(), 0, 0, 0);
+    let (mut failed, mut fed, mut left, mut deleted, mut folded) = (Vec::new(), 0, 0, 0, 0);
     for seed in seeds {
         let Run { trace, met, verdict } = run(seed);
         fed += u64::from(met.snapshots > 0);
         left += u64::from(met.removals > 0);
         deleted += u64::from(met.deletions > 0);
+        folded += u64::from(met.folds > 0);
         if let Err(why) = verdict {
             eprintln!("seed {seed}: {why}\n{}", end_of(&trace));
             failed.push((seed, why));
         }
     }
     assert!(failed.is_empty(), "run one again with HUFU_SIM_SEED: {failed:#?}");
-    eprintln!("of {all} seeds {fed} had a snapshot streamed, {left} a node removed, {deleted} old notices deleted");
+    eprintln!(
+        "of {all} seeds {fed} had a snapshot streamed, {left} a node removed, {deleted} old notices deleted, {folded} old versions folded"
+    );
     // What no seed meets is not tested, whatever this document says.
     if all >= SEEDS {
         assert!(fed * 6 >= all, "a snapshot was streamed and installed in {fed} of {all} seeds");
         assert!(left * 6 >= all, "a node came and another went in {left} of {all} seeds");
         assert!(deleted * 12 >= all, "notices were deleted in {deleted} of {all} seeds");
+        assert!(folded * 12 >= all, "versions folded in {folded} of {all} seeds");
     }
 }
 

@@ -107,7 +107,7 @@ impl World {
     }
 
     /// An author corrects what was published here.
-    fn amend(&mut self, n: usize) {
+    pub(super) fn amend(&mut self, n: usize) {
         let own = self.oracle.published_by(n);
         if own.is_empty() {
             return;

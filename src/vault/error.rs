@@ -56,6 +56,9 @@ pub enum VaultError {
     /// Somebody else decided on the proposal before.
     #[error("it was decided already")]
     Decided,
+    /// It was superseded so long ago that the ledger has no commitment of it any more (P8).
+    #[error("it was superseded over ninety days ago")]
+    Folded,
     /// A rule of the receiving node (R in the table of rules) refuses the object.
     #[error("refused: {0}")]
     Rule(&'static str),
@@ -90,6 +93,7 @@ impl From<VaultError> for Fault {
                 "read it in pieces, as `hufu record open` does; an amendment gives its text anew, with --body-file",
             ),
             VaultError::Rule(_) => Fault::refused("NOT_ALLOWED", e.to_string()),
+            VaultError::Folded => Fault::conflict("FOLDED", e.to_string()),
             VaultError::Decided => Fault::conflict("REJECTED", e.to_string()).hint("somebody was first; look again"),
             VaultError::Busy => Fault::overloaded("too many records wait for the node's disk"),
             VaultError::Crowded => Fault::unavailable("TOO_MANY", e.to_string()).hint("see `hufu record proposals`"),

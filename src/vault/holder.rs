@@ -412,7 +412,6 @@ impl Vault {
     /// does not go there.
     pub fn uncommitted(&self, state: &State) -> Vec<(RecordId, u32)> {
         let own = |r: &RecordId| state.origin_of(r) == Some(self.keys.agency());
-        let committed = |r: &RecordId, v: u32| state.record(r).is_some_and(|e| e.iter().any(|x| x.version == v));
         let mut unsettled = self.unsettled.lock().unwrap_or_else(PoisonError::into_inner);
         let (arrived, cursor) = self.intake.arrived_since(unsettled.cursor);
         unsettled.cursor = cursor;
@@ -420,7 +419,7 @@ impl Vault {
         let mut waits = Vec::new();
         unsettled.records.retain(|record| {
             let mut versions = self.intake.versions(record);
-            versions.retain(|v| !committed(record, *v));
+            versions.retain(|v| !state.was_committed(record, *v));
             waits.extend(versions.iter().filter(|v| self.may_go(record, **v)).map(|v| (*record, *v)));
             !versions.is_empty()
         });

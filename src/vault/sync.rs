@@ -13,6 +13,7 @@ use crate::domain::label::Label;
 use crate::domain::time::Millis;
 use crate::ledger::{State, VersionEntry};
 use crate::seal::{TaggedVersion, month_of};
+use imbl::Vector;
 use std::collections::{BTreeMap, BTreeSet};
 use std::future::Future;
 use std::pin::Pin;
@@ -85,6 +86,8 @@ pub struct Owed {
 #[derive(Default)]
 pub(super) struct SyncState {
     cursor: usize,
+    /// At the last scan: how many versions had folded, and which were superseded and had not.
+    pub(super) folded: (u64, Vector<(RecordId, u32)>),
     /// (origin -> number held).
     held: BTreeMap<AgencyId, u64>,
     pub(super) wanted: BTreeMap<(RecordId, u32), Wanted>,
@@ -129,6 +132,7 @@ impl Vault {
             }
         }
         let mut sync = self.sync.lock().unwrap_or_else(PoisonError::into_inner);
+        self.let_go_of_folded(state, &mut sync);
         let late = self.arrived_late(state, &mut sync);
         let feed = state.feed();
         // A part of the vector: passing over what was seen would cost more with every record.
@@ -160,7 +164,7 @@ impl Vault {
             .map(|(k, w)| (*k, w.origin.clone()))
             .collect();
         for waiting in sync.aside.values_mut() {
-            waiting.retain(|(r, v), _| committed(state, r, *v).is_none());
+            waiting.retain(|(r, v), _| !state.was_committed(r, *v));
         }
         for (key, origin) in arrived {
             sync.wanted.remove(&key);
@@ -183,7 +187,7 @@ impl Vault {
             sync.looked = Some(self.intake.arrived_since(usize::MAX).1);
             for ((record, version), bytes) in self.intake.sizes() {
                 let origin = state.origin_of(&record).filter(|o| *o != self.keys.agency());
-                let Some(origin) = origin.filter(|_| committed(state, &record, version).is_none()) else { continue };
+                let Some(origin) = origin.filter(|_| !state.was_committed(&record, version)) else { continue };
                 let waiting = sync.aside.entry(origin.clone()).or_default();
                 waiting.entry((record, version)).or_insert(bytes);
             }
@@ -210,6 +214,36 @@ impl Vault {
             }
         }
         self.intake.sweep().await
+    }
+
+    /// What folded since the last scan is owed no more, whether it is here or not. It stays on the disk, and is shown to nobody.
+    fn let_go_of_folded(&self, state: &State, sync: &mut SyncState) {
+        let now = (state.folded_in_all(), state.superseded().clone());
+        let (before, line) = std::mem::replace(&mut sync.folded, now);
+        let gone = usize::try_from(state.folded_in_all().saturating_sub(before)).unwrap_or(usize::MAX);
+        if gone > line.len() {
+            // Some were superseded since the last scan as well: all is counted anew, as after a start.
+            let SyncState { cursor, held, wanted, refused, .. } = sync;
+            *cursor = 0;
+            held.clear();
+            wanted.retain(|key, _| {
+                let is_folded = state.is_folded(&key.0, key.1);
+                if is_folded {
+                    refused.settle(key);
+                }
+                !is_folded
+            });
+            return;
+        }
+        // They fold in this order.
+        for key in line.iter().take(gone) {
+            let was_held = sync.wanted.remove(key).is_none() && !self.intake.entries(&key.0, key.1).is_empty();
+            sync.refused.settle(key);
+            let origin = state.origin_of(&key.0).filter(|origin| was_held && *origin != self.keys.agency());
+            if let Some(held) = origin.and_then(|origin| sync.held.get_mut(origin)) {
+                *held = held.saturating_sub(1);
+            }
+        }
     }
 
     /// Reads a committed object. One whose bytes do not verify, or are gone, is taken out of use, told, and wanted again from
@@ -408,6 +442,7 @@ impl Vault {
                 rules::check_agreement(state, label, agreement, rules::At { index: c.index, time: c.time })?;
                 false
             }
+            None if state.is_folded(&header.id, header.version) => return Err(VaultError::Folded),
             // Its commitment may be on its way, and its agreement too: nothing is held that none covers here already.
             None => {
                 let at = rules::At { index: u64::MAX, time: state.time() };

@@ -2,6 +2,7 @@
 //! disk leaves.
 
 mod bounds;
+mod folding;
 mod large;
 mod proposals;
 mod pulling;

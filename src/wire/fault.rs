@@ -211,6 +211,7 @@ const REASONS: &[&str] = &[
     "VERSION_CONFLICT",
     "EXISTS",
     "EXPIRED",
+    "FOLDED",
     "REFUSED_BY_LEDGER",
     "NUMBER_TAKEN",
     "ONE_SEAT",

@@ -1,0 +1,95 @@
+//! Versions that folded (P8): owed to nobody, shown to nobody, taken from nobody.
+
+use super::*;
+use crate::audit::{Tree, leaf_hash};
+use crate::domain::limits;
+use crate::ledger::fixture::later;
+use crate::ledger::{LEVEL, folded_leaf};
+
+/// Two records of two versions each. Customs holds the first, and was sent nothing of the second.
+struct Amended {
+    t: Two,
+    held: RecordId,
+    missed: RecordId,
+    /// The first version of what customs missed.
+    old: SealedObject,
+}
+
+fn amended() -> Amended {
+    let mut t = two();
+    for (index, party) in (30..).zip([&mut t.police, &mut t.customs]) {
+        party.apply(&mut t.state, index, Command::Supports { level: LEVEL });
+    }
+    let (held, missed) = (record(70), record(71));
+    let mut old = None;
+    for (index, (id, version)) in (40..).zip([(held, 1), (missed, 1), (held, 2), (missed, 2)]) {
+        let prepared = t.seal(Draft { version, ..draft(id, Grade::Secret, &["customs"]) });
+        if id == held {
+            block(t.customs.vault.accept(&t.state, prepared.object, NOW)).unwrap();
+        } else {
+            old.get_or_insert(prepared.object);
+        }
+        t.police.apply(&mut t.state, index, prepared.command);
+    }
+    Amended { t, held, missed, old: old.unwrap() }
+}
+
+impl Amended {
+    /// Ninety days go by, and somebody writes something.
+    fn fold(&mut self) {
+        self.t.state = later(&self.t.state, limits::FOLDED_AFTER_MS);
+        self.t.police.apply(&mut self.t.state, 50, Command::Anchor { checkpoint: [1; 32] });
+        assert!([self.held, self.missed].iter().all(|id| self.t.state.is_folded(id, 1)));
+    }
+
+    /// What customs is owed, holds and misses.
+    fn counts(&self) -> (u64, u64, usize) {
+        let customs = &self.t.customs.vault;
+        customs.scan(&self.t.state, NOW, NOW);
+        let owed = &customs.owed()[&self.t.police.id];
+        (owed.owed, owed.held, owed.missing.len())
+    }
+}
+
+#[test]
+fn what_folded_is_owed_no_more() {
+    let mut a = amended();
+    assert_eq!(a.counts(), (4, 2, 2));
+    a.fold();
+    assert_eq!(a.counts(), (2, 1, 1));
+    // As after a start, or when much was superseded and folded between two looks.
+    a.t.customs.vault.sync.lock().unwrap().folded = Default::default();
+    assert_eq!(a.counts(), (2, 1, 1));
+    assert!(a.t.police.vault.uncommitted(&a.t.state).is_empty(), "it does not go to the ledger once more");
+}
+
+#[test]
+fn what_folded_is_shown_to_nobody() {
+    let mut a = amended();
+    a.counts();
+    let token = a.t.customs.vault.sync.lock().unwrap().wanted[&(a.missed, 1)].token;
+    let serve = |a: &Amended| a.t.police.vault.serve(&a.t.state, &a.t.customs.id, (&token, 0), |_| true).unwrap();
+    let version =
+        |a: &Amended, version| a.t.customs.vault.card(&a.t.state, &a.held, version).unwrap().map(|card| card.version);
+    assert_eq!((serve(&a).is_some(), version(&a, 1), version(&a, 0)), (true, Some(1), Some(2)));
+    a.fold();
+    assert_eq!((serve(&a).is_some(), version(&a, 1), version(&a, 0)), (false, None, Some(2)));
+    // Nor is it taken; its originator is not told that it is bad, since it is not.
+    let taken = block(a.t.customs.vault.accept(&a.t.state, a.old.clone(), NOW));
+    assert!(matches!(taken, Err(VaultError::Folded)), "{taken:?}");
+    assert!(a.t.customs.vault.refusals().is_empty());
+}
+
+/// Whoever still has what folded can prove it: its commitments make the root that the ledger has.
+#[test]
+fn holders_make_the_root_anew() {
+    let mut a = amended();
+    a.fold();
+    let (count, root) = a.t.state.folded(&a.t.police.id);
+    let mut tree = Tree::new();
+    for (record, version) in a.t.state.folded_names(&a.t.police.id) {
+        let entry = a.t.police.vault.intake.entries(&record, version).remove(0);
+        tree.append(leaf_hash(&folded_leaf(&record, version, &entry.commitment, &[entry.grant])));
+    }
+    assert_eq!((count, Some(root)), (2, tree.root(2)));
+}
