@@ -1,22 +1,29 @@
 #!/bin/sh
-# Makes what compose.yaml needs, in deploy/state: `files` before the containers start, `people` once they run. It uses the
-# image, or the program that HUFU names. What `hufu demo` does in one process this does with commands, so it is also an
-# example of them. Keys of all agencies and people lie side by side here: for exercises only.
+# Makes what compose.yaml needs, in deploy/state: `files` before the containers start, `people` once they run. After that
+# `as AGENCY PERSON COMMAND...` runs a command as one of them. It uses the image, or the program that HUFU names. What
+# `hufu demo` does in one process this does with commands, so it is also an example of them. Keys of all agencies and people
+# lie side by side here: for exercises only.
 set -eu
 umask 077
 here=$(cd "$(dirname "$0")" && pwd)
 state=${HUFU_STATE:-$here/state}
+case $state in /*) ;; *) state=$PWD/$state ;; esac
 image=${HUFU_IMAGE:-hufu:local}
+engine=${HUFU_ENGINE:-docker}
 federation=hufu-exercise
 agencies="police state-security customs cyberspace"
+
+# Whoever runs this, as the engine's containers count users: to an engine that runs without root they are its 0.
+owner=$(id -u):$(id -g)
+if "$engine" info 2>/dev/null | grep -Eq '^ *rootless(: true)?$'; then owner=0:0; fi
 
 # The program, in the folder of the state.
 hufu() {
     if [ -n "${HUFU:-}" ]; then
         (cd "$state" && "$HUFU" "$@")
     else
-        docker run --rm --network host --read-only --cap-drop ALL --user "$(id -u):$(id -g)" \
-            --volume "$state:/state" --workdir /state "$image" "$@"
+        "$engine" run --rm --init --network host --read-only --cap-drop ALL --security-opt no-new-privileges \
+            --user "$owner" --volume "$state:/state" --workdir /state "$image" "$@"
     fi
 }
 
@@ -116,13 +123,12 @@ files() {
         config "$agency" >"$own/etc/hufu.toml"
         for officer in officer officer-2; do profile "$agency" "$officer"; done
     done
-    uid=$(id -u) gid=$(id -g)
-    if [ "$uid" = 0 ]; then
-        uid=10001 gid=10001
-        for agency in $agencies; do chown -R "$uid:$gid" "$state/$agency"; done
+    if [ "$(id -u)" = 0 ]; then
+        owner=10001:10001
+        for agency in $agencies; do chown -R "$owner" "$state/$agency"; done
     fi
-    # Compose reads it: nodes run as the owner of their files.
-    printf 'HUFU_UID=%s\nHUFU_GID=%s\n' "$uid" "$gid" >"$state/../.env"
+    # Compose reads it: which exercise there is, and that nodes run as the owner of their files.
+    printf 'COMPOSE_PROJECT_NAME=hufu\nHUFU_STATE=%s\nHUFU_USER=%s\n' "$state" "$owner" >"$here/.env"
 }
 
 # person AGENCY NAME TITLE CLEARANCE ROLES [OPTION...]
@@ -143,7 +149,7 @@ person() {
 people() {
     for agency in $agencies; do
         top=secret
-        ceiling=top-secret
+        ceiling="top-secret"
         case $agency in
         customs) ceiling=secret ;;
         cyberspace) top=confidential ceiling=confidential ;;
@@ -183,8 +189,16 @@ if [ -z "${HUFU:-}" ] && [ "$(id -u)" = 0 ]; then
 fi
 case ${1:-} in
 files | people) "$1" ;;
+as)
+    if [ $# -lt 4 ] || ! [ -e "$state/profiles/$2-$3.toml" ]; then
+        echo "usage: $0 as AGENCY PERSON COMMAND..., of those in $state/profiles" >&2
+        exit 2
+    fi
+    shift
+    as "$@"
+    ;;
 *)
-    echo "usage: $0 files|people" >&2
+    echo "usage: $0 files | people | as AGENCY PERSON COMMAND..." >&2
     exit 2
     ;;
 esac
