@@ -91,7 +91,7 @@ impl Core {
     pub fn caller_elsewhere(&self, name: &str, public_key: &[u8]) -> Result<Caller, Fault> {
         let person = self.directory.by_name(name).filter(|p| !p.suspended && p.public_key == *public_key);
         let person = person.ok_or_else(unknown)?;
-        Ok(Caller { person: self.with_registered_roles(person), agency: self.agency.clone() })
+        Ok(self.as_caller(person))
     }
 
     /// The same person as the directory has them now, for what goes on for a while.
