@@ -176,11 +176,14 @@ fn leaves_have_frozen_bytes() {
 /// before, and whether the node starts anew after it.
 type Step = (bool, Vec<u8>, bool, u64, bool);
 
+/// Versions with their grants, lowest first.
+type Versions = Vec<(u32, Vec<[u8; 32]>)>;
+
 /// Everything that was ever committed.
 #[derive(Default)]
 struct Model {
     now: Millis,
-    kept: BTreeMap<RecordId, Vec<(u32, Vec<[u8; 32]>)>>,
+    kept: BTreeMap<RecordId, Versions>,
     /// What was superseded, and when.
     line: Vec<(Millis, RecordId, u32)>,
     /// Leaves, by the mark of their origin.

@@ -99,7 +99,7 @@ impl Machine {
         let disks = self.disks.lock().unwrap();
         let bodies = disks.iter().find(|(path, _)| path.ends_with("vault/bodies"))?.1;
         let mut names = bodies.list().ok()?;
-        names.retain(|n| bodies.size(n).is_ok_and(|len| len > 0) && n.starts_with("body"));
+        names.retain(|n| bodies.size(n).is_ok_and(|len| len > 0) && n.ends_with(".body"));
         names.sort();
         let name = dice.pick(names.get(..)?.split_first().map(|_| names.as_slice())?).clone();
         bodies.edit(&name, |bytes| {
