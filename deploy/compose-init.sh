@@ -72,6 +72,11 @@ people = "$(of_people "$1"):7000"
 nodes = "$(of_nodes "$1"):7001"
 notices = "$(of_nodes "$1"):7002"
 metrics = "127.0.0.1:7004"
+
+# About 16 MiB each (docs/operations.md): half of what compose.yaml gives a node.
+[load]
+calls = 64
+calls_per_person = 64
 TOML
     for peer in $agencies; do
         [ "$peer" = "$1" ] || cat <<TOML
