@@ -151,7 +151,20 @@ person() {
     profile "$agency" "$name"
 }
 
+# served AGENCY: waits until its node answers and knows a leader; containers that run do not serve yet.
+served() {
+    deadline=$(($(date +%s) + 90))
+    until as "$1" officer --json cluster status 2>/dev/null | grep -q '"leader":"'; do
+        if [ "$(date +%s)" -ge "$deadline" ]; then
+            echo "$1 does not serve: look at its log" >&2
+            exit 5
+        fi
+        sleep 1
+    done
+}
+
 people() {
+    for agency in $agencies; do served "$agency"; done
     for agency in $agencies; do
         top=secret
         ceiling="top-secret"
