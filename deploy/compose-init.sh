@@ -72,6 +72,11 @@ people = "$(of_people "$1"):7000"
 nodes = "$(of_nodes "$1"):7001"
 notices = "$(of_nodes "$1"):7002"
 metrics = "127.0.0.1:7004"
+
+# About 16 MiB each (docs/operations.md): half of what compose.yaml gives a node.
+[load]
+calls = 64
+calls_per_person = 64
 TOML
     for peer in $agencies; do
         [ "$peer" = "$1" ] || cat <<TOML
@@ -146,7 +151,20 @@ person() {
     profile "$agency" "$name"
 }
 
+# served AGENCY: waits until its node answers and knows a leader; containers that run do not serve yet.
+served() {
+    deadline=$(($(date +%s) + 90))
+    until as "$1" officer --json cluster status 2>/dev/null | grep -q '"leader":"'; do
+        if [ "$(date +%s)" -ge "$deadline" ]; then
+            echo "$1 does not serve: look at its log" >&2
+            exit 5
+        fi
+        sleep 1
+    done
+}
+
 people() {
+    for agency in $agencies; do served "$agency"; done
     for agency in $agencies; do
         top=secret
         ceiling="top-secret"
