@@ -307,7 +307,7 @@ impl Vault {
     fn any_token(&self, state: &State, record: &RecordId, committed: &VersionEntry) -> Option<[u8; 32]> {
         let of = TaggedVersion { record: *record, version: committed.version, commitment: committed.commitment };
         let agencies = state.agencies().filter(|(a, _)| *a != self.keys.agency());
-        agencies.flat_map(|(a, _)| months(committed.time).map(move |m| (a, m))).find_map(|(a, m)| {
+        agencies.flat_map(|(a, _)| months(record, committed).into_iter().map(move |m| (a, m))).find_map(|(a, m)| {
             let key = self.keys.tagging_key(state, a, m)?;
             let tag = key.tag(self.keys.federation(), &of);
             committed.tags.contains(&tag).then(|| key.pull_token(self.keys.federation(), &of))
@@ -525,7 +525,7 @@ impl Vault {
     }
 
     /// The pull token, if one of the tags is ours.
-    fn recognise(
+    pub(super) fn recognise(
         &self,
         state: &State,
         origin: &AgencyId,
@@ -533,7 +533,7 @@ impl Vault {
         committed: &VersionEntry,
     ) -> Option<[u8; 32]> {
         let of = TaggedVersion { record: *record, version: committed.version, commitment: committed.commitment };
-        months(committed.time).into_iter().find_map(|m| {
+        months(record, committed).into_iter().find_map(|m| {
             let key = self.keys.recognising_key(state, origin, m)?;
             let tag = key.tag(self.keys.federation(), &of);
             committed.tags.contains(&tag).then(|| key.pull_token(self.keys.federation(), &of))
@@ -570,10 +570,13 @@ fn new_wanted(origin: AgencyId, token: [u8; 32], since: Millis, next: Millis, re
     Wanted { origin, token, since, next, attempts: 0, reason, passed_over: false, lost: false }
 }
 
-/// The month of ledger time and its neighbours: the origin's own month may differ by one.
-fn months(time: Millis) -> [u32; 3] {
-    let month = month_of(time);
-    [month, month.saturating_sub(1), month.saturating_add(1)]
+/// The months whose keys may have tagged a version. That of its commitment and its neighbours, since the origin's clock may
+/// differ; and for a first version that of its id, since it may have waited for a classifier or a leader from then on.
+fn months(record: &RecordId, committed: &VersionEntry) -> Vec<u32> {
+    let month = month_of(committed.time);
+    let begun = Some(month_of(record.created())).filter(|begun| committed.version == 1 && *begun < month);
+    let waited = begun.into_iter().flat_map(|begun| [begun, begun.saturating_add(1)]);
+    [month, month.saturating_sub(1), month.saturating_add(1)].into_iter().chain(waited).collect()
 }
 
 pub(super) fn committed<'a>(state: &'a State, record: &RecordId, version: u32) -> Option<&'a VersionEntry> {

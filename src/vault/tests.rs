@@ -201,6 +201,19 @@ fn a_good_object_is_held_once_committed_and_not_exposed_before() {
     assert!(t.customs.vault.owed()[&t.police.id].missing.is_empty());
 }
 
+/// A proposal that a classifier approved months later, or that waited for a leader: its tags are of the month when it was sealed.
+#[test]
+fn what_waited_for_months_is_recognised() {
+    let t = two();
+    let id = record(14);
+    let prepared = t.seal(draft(id, Grade::Secret, &["customs"]));
+    let (t, _) = t.committed(prepared);
+    let mut late = super::sync::committed(&t.state, &id, 1).unwrap().clone();
+    let token = t.customs.vault.recognise(&t.state, &t.police.id, &id, &late);
+    late.time = NOW.plus_ms(100 * 24 * 3_600_000);
+    assert!(token.is_some() && t.customs.vault.recognise(&t.state, &t.police.id, &id, &late) == token);
+}
+
 /// The next version is pushed before its commitment is applied: it is not there yet, and not forgotten.
 #[test]
 fn a_version_that_comes_before_its_commitment_is_awaited() {
