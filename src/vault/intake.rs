@@ -18,11 +18,10 @@ use super::index::{Index, has_room};
 use super::large::{Apart, Content, LANES, LargeFiles, Spool, Spooled, Whose, remove};
 use super::object::SealedObject;
 use super::proposal::{Proposal, Stand};
-use super::shared::{Kept, name_of, read_from};
+use super::shared::{Kept, SharedAudience, read_from};
 use crate::domain::ids::{Handle, RecordId};
 use crate::domain::time::{Entropy, Millis};
 use crate::journal::{Disk, Host, Journal, JournalOptions, Meter, Recovery, Waiting, Worker, Written};
-use crate::seal::AudienceObject;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
@@ -171,11 +170,13 @@ impl Intake {
 
     /// Takes an object in; durable when it answers. [`VaultError::Busy`] when the disk is far behind: nothing was taken.
     pub async fn take(&self, take: Take) -> Result<(), VaultError> {
-        let shared = take.object.audience.to_bytes();
-        let audience = name_of(&shared);
-        let blob = take.object.to_stored(&audience);
-        let place = self.waiting.take(blob.len().saturating_add(shared.len())).ok_or(VaultError::Busy)?;
-        self.run(|done| Job::Take(Box::new(Queued { take, blob, audience, _place: place }), done)).await
+        let audience = take.object.audience.clone();
+        let blob = take.object.to_stored();
+        let place = self.waiting.take(blob.len().saturating_add(audience.bytes().len())).ok_or(VaultError::Busy)?;
+        self.run(|done| Job::Take(Box::new(Queued { take, blob, _place: place }), done)).await?;
+        // The index reads the object next, and the next object may name it.
+        self.kept.keep(&audience);
+        Ok(())
     }
 
     /// Decides on a proposal, if nobody has; durable when it answers. `parts` are looked at again when it is approved.
@@ -293,17 +294,22 @@ impl Intake {
         }
     }
 
-    /// An audience object that a blob names, from the newest place where it verifies.
-    fn audience(&self, name: &[u8; 32]) -> Result<AudienceObject, VaultError> {
+    /// The audience object of these bytes; one that is kept is not parsed again.
+    pub(super) fn audience_of(&self, bytes: &[u8]) -> Result<SharedAudience, VaultError> {
+        SharedAudience::from_bytes_unless(bytes, |name| self.kept.find(name))
+    }
+
+    /// An audience object that is named, by a blob or a sender, from the newest place where it verifies.
+    pub(super) fn audience(&self, name: &[u8; 32]) -> Result<SharedAudience, VaultError> {
         if let Some(kept) = self.kept.find(name) {
-            return Ok(kept.as_ref().clone());
+            return Ok(kept);
         }
         let places = self.read(|i| i.audiences.of(name).to_vec());
         let mut outcome = Err(VaultError::Cut);
         for place in places.iter().rev() {
             match read_from(self.bodies.as_ref(), name, place) {
                 Ok(object) => {
-                    self.kept.keep(*name, place.length as usize, Arc::new(object.clone()));
+                    self.kept.keep(&object);
                     return Ok(object);
                 }
                 Err(error) if error.is_damage() => {

@@ -59,4 +59,5 @@ pub use proposal::{Approval, Part, Proposal, Proposed, Stand};
 pub use pull::Pulling;
 pub use receive::{Pieces, Turn};
 pub use rules::META_TYPE;
+pub use shared::SharedAudience;
 pub use sync::{Missing, Owed, Parts, PeerVault, PushState};
