@@ -61,8 +61,8 @@ fn vault_of(demo: &Demo, to: &str, caller: &str) -> VaultClient<Channel> {
 fn sealed(demo: &Demo, persona: &str, record: &str) -> Sealed {
     let out = demo.dir().join(format!("sealed-{record}"));
     demo.run(persona, &["record", "export", record, "--sealed", "--out", out.to_str().unwrap()]).ok();
-    let part = |name: &str| std::fs::read(out.join(format!("{record}-1.{name}"))).unwrap();
-    Sealed { envelope: part("envelope"), grant: part("grant"), audience: part("audience") }
+    let part = |name: &str| std::fs::read(out.join(format!("{record}-1.{name}"))).unwrap().into();
+    Sealed { envelope: part("envelope"), grant: part("grant"), audience: part("audience"), ..Sealed::default() }
 }
 
 fn parsed(o: &Sealed) -> SealedObject {
@@ -109,8 +109,9 @@ fn a_bad_object_stops_no_other_of_its_push() {
         state: "held".into(),
         reason: String::new(),
     };
-    let mut flipped = third.clone();
-    *flipped.grant.last_mut().unwrap() ^= 1;
+    let mut grant = third.grant.to_vec();
+    *grant.last_mut().unwrap() ^= 1;
+    let flipped = Sealed { grant: grant.into(), ..third.clone() };
     let mixed = Sealed { envelope: third.envelope.clone(), ..first.clone() };
     let mut cut = third.clone();
     cut.envelope.truncate(100);

@@ -45,6 +45,9 @@ fn an_audience_key_is_stored_once_for_all_records_and_found_again() {
     let later = t.seal(draft(record(64), Grade::Internal, &["customs"])).object;
     block(again.take(take(&later))).unwrap();
     assert_eq!(again.audience_places().len(), 2, "known after a start");
+    let started = over(&frames.after_power_cut(), &bodies.after_power_cut());
+    assert_eq!(started.audience(later.audience.name()).unwrap().bytes(), later.audience.bytes(), "by its name alone");
+    assert!(started.audience(&[1; 32]).is_err());
     lies_whole(&again, &later);
 }
 
