@@ -1,8 +1,8 @@
 //! Signatures that verified before: one batch root or audience key stands behind many objects, and is checked once.
 //!
 //! Whether a signature holds depends on key, domain, bytes and signature alone, so an answer never becomes stale; whether
-//! the key still counts is asked by the caller each time. Only good ones are remembered, by a digest of all four, and only
-//! so many: what is forgotten is checked again.
+//! the key still counts is asked by the caller each time. Only good ones are remembered, by a digest of all four (or of what
+//! is one of bytes and signature already), and only so many: what is forgotten is checked again.
 
 use super::digest::digest;
 use super::error::SealError;

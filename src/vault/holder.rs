@@ -405,8 +405,8 @@ impl Vault {
 
     /// The index entry that matches the ledger's commitments.
     pub(super) fn entry(&self, committed: &VersionEntry, record: &RecordId) -> Option<Entry> {
-        let entries = self.intake.entries(record, committed.version);
-        entries.into_iter().find(|e| e.commitment == committed.commitment && committed.grants.contains(&e.grant))
+        let is = |e: &Entry| e.commitment == committed.commitment && committed.grants.contains(&e.grant);
+        self.intake.find(record, committed.version, is)
     }
 
     /// Objects journaled here whose commitments may not have reached the ledger. What a classifier has not approved

@@ -217,6 +217,19 @@ impl Intake {
         self.read(of).into_iter().filter(|e| !e.damaged).collect()
     }
 
+    /// The first held object of a version of which this is so.
+    pub(super) fn find(&self, record: &RecordId, version: u32, is: impl Fn(&Entry) -> bool) -> Option<Entry> {
+        self.read(|i| i.by_version.get(&(*record, version))?.iter().find(|e| !e.damaged && is(e)).cloned())
+    }
+
+    /// How many held objects of a version there are of which this is so.
+    pub(super) fn count(&self, record: &RecordId, version: u32, is: impl Fn(&Entry) -> bool) -> usize {
+        let all = |i: &Index| {
+            i.by_version.get(&(*record, version)).into_iter().flatten().filter(|e| !e.damaged && is(e)).count()
+        };
+        self.read(all)
+    }
+
     /// Takes a copy out of use whose bytes do not verify. It counts as not held until it is taken in again. True
     /// if it was in use.
     pub(super) fn set_aside(&self, key: (RecordId, u32), entry: &Entry) -> bool {

@@ -100,10 +100,9 @@ impl Outgoing {
 impl Vault {
     /// What is to be sent of an object that was taken in here.
     pub fn sent(&self, object: &SealedObject) -> Outgoing {
-        let header = object.envelope.header();
-        let entries = self.intake.entries(&header.id, header.version);
-        let entry = entries.iter().find(|e| e.header_hash == object.envelope.hash());
-        let content = entry.and_then(|e| self.intake.content(e));
+        let (header, hash) = (object.envelope.header(), object.envelope.hash());
+        let entry = self.intake.find(&header.id, header.version, |e| e.header_hash == hash);
+        let content = entry.and_then(|e| self.intake.content(&e));
         let head = if content.is_some() { object.to_blob() } else { Vec::new() };
         Outgoing { parts: Encoded::of(object), content, head }
     }
