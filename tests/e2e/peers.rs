@@ -10,7 +10,7 @@ use hufu::ledger::{State, node_id};
 use hufu::node::{SystemClock, SystemEntropy};
 use hufu::seal::KeyRing;
 use hufu::store::Materialised;
-use hufu::vault::{Intake, Keys, Outgoing, Parts, PeerVault, Pieces, PushState, SealedObject, Vault};
+use hufu::vault::{AUDIENCE_WANTED, Intake, Keys, Outgoing, Parts, PeerVault, Pieces, PushState, SealedObject, Vault};
 use hufu::wire::pb::peer::vault_client::VaultClient;
 use hufu::wire::pb::peer::{PullRequest, PushRequest, PushResult, Sealed};
 use serde_json::{Value, json};
@@ -158,6 +158,16 @@ fn a_bad_object_stops_no_other_of_its_push() {
     // What was refused stands in nobody's way: a good copy of it is taken.
     assert_eq!(push(vec![third.clone()]), [held(&third)]);
     opens(2);
+
+    // An audience key that came once may be named; one that never came is wanted, and nobody is blamed for it.
+    let named =
+        |name: &[u8]| Sealed { audience: Vec::new().into(), audience_name: name.to_vec().into(), ..first.clone() };
+    let results = push(vec![named(parsed(&first).audience.name()), named(&[1; 32])]);
+    assert_eq!(results[0], held(&first));
+    assert_eq!(results[1].state, AUDIENCE_WANTED, "{results:?}");
+    let events = demo.run("customs-officer", &["audit", "search", "--decision", "deny", "--limit", "2000"]);
+    let refused = events.lines.iter().filter(|e| e["rule"] == "receiver-rules" && e["actor"] == "police");
+    assert_eq!(refused.count(), bad.len(), "what is wanted is no refusal");
 }
 
 type Answer<'a, T> = Pin<Box<dyn Future<Output = Result<T, String>> + Send + 'a>>;
