@@ -14,7 +14,7 @@ use crate::identity::{Subject, VerifiedPeer};
 use crate::ledger::node_id;
 use crate::policy::Resource;
 use crate::service::Core;
-use crate::vault::{Content, HEAD_BYTES, Pieces, SealedObject, Turn, VaultError};
+use crate::vault::{AUDIENCE_WANTED, Arriving, Brought, Content, HEAD_BYTES, Pieces, SealedObject, Turn, VaultError};
 use crate::wire::pb::peer;
 use futures_util::future::join_all;
 use std::future::Future;
@@ -120,7 +120,9 @@ impl peer::vault_server::Vault for NodeServices {
             return Err(refuse(Fault::usage("INVALID", format!("at most {PUSH_MOST} objects a push"))));
         }
         // One bad object never stops the rest, and none waits for another's turn at the disk: they share it.
-        let taking: Vec<_> = objects.iter().map(|o| take(core, &sender, o)).collect();
+        let mut arriving = core.vault.arriving(&sender.agency);
+        let objects: Vec<_> = objects.iter().map(|o| put_together(&mut arriving, o)).collect();
+        let taking: Vec<_> = objects.into_iter().map(|o| take(core, &sender, o)).collect();
         let taken = join_all(taking).await;
         let mut results = Vec::with_capacity(taken.len());
         for outcome in taken {
@@ -201,7 +203,13 @@ impl peer::vault_server::Vault for NodeServices {
             .log_node(AuditAction::SyncPull, &sender.agency, object, Verdict::Allow, "entitled")
             .await
             .map_err(refuse)?;
-        Ok(Response::new(peer::PullReply { object: Some(peer::Sealed { envelope, grant, audience }) }))
+        let object = peer::Sealed {
+            envelope: envelope.into(),
+            grant: grant.into(),
+            audience: audience.into(),
+            ..peer::Sealed::default()
+        };
+        Ok(Response::new(peer::PullReply { object: Some(object) }))
     }
 
     async fn complain(&self, request: Request<peer::ComplainRequest>) -> Result<Response<peer::ComplainReply>, Status> {
@@ -234,27 +242,45 @@ pub(super) fn tell_refused(core: Arc<Core>, agency: AgencyId, rule: &'static str
     });
 }
 
-/// Checks and holds one pushed object; the error is the state and the words for the sender and the log.
-async fn take(core: &Core, sender: &Sender, o: &peer::Sealed) -> Result<Vec<u8>, (&'static str, String)> {
+/// The state and the words for the sender and the log.
+type Refused = (&'static str, String);
+
+/// Parses the next object of a push; answers its bytes as well.
+fn put_together(arriving: &mut Arriving<'_>, o: &peer::Sealed) -> Result<(SealedObject, usize), Refused> {
     let refused = |why: &str| ("refused", why.to_owned());
-    let peer::Sealed { envelope, grant, audience } = o;
-    if envelope.len() + grant.len() + audience.len() > limits::PEER_MESSAGE_BYTES {
+    let peer::Sealed { envelope, grant, audience, audience_name } = o;
+    let bytes = envelope.len() + grant.len() + audience.len();
+    if bytes > limits::PEER_MESSAGE_BYTES {
         return Err(refused("over the size of a message"));
     }
-    let object = SealedObject::from_parts(envelope, grant, audience).map_err(|e| refused(&e.to_string()))?;
+    let brought = match (audience.is_empty(), audience_name.is_empty()) {
+        (false, true) => Brought::Bytes(audience),
+        (true, false) => Brought::Name(audience_name),
+        (true, true) | (false, false) => return Err(refused("it brings or names one audience key")),
+    };
+    let object = arriving.object(envelope, grant, &brought).map_err(|e| {
+        let wanted = matches!(e, VaultError::AudienceWanted);
+        (if wanted { AUDIENCE_WANTED } else { "refused" }, e.to_string())
+    })?;
+    Ok((object, bytes))
+}
+
+/// Checks and holds one pushed object.
+async fn take(
+    core: &Core,
+    sender: &Sender,
+    pushed: Result<(SealedObject, usize), Refused>,
+) -> Result<Vec<u8>, Refused> {
+    let (object, bytes) = pushed?;
     may_come(core, sender, &object)?;
-    room_for(core, &object, envelope.len() + grant.len() + audience.len())?;
+    room_for(core, &object, bytes)?;
     let hash = object.envelope.hash().to_vec();
     core.vault.accept(&core.state(), object, core.clock.now()).await.map_err(state_of)?;
     Ok(hash)
 }
 
 /// The same of an object whose content comes behind it.
-async fn take_large(
-    core: &Core,
-    sender: &Sender,
-    stream: Streaming<peer::Piece>,
-) -> Result<Vec<u8>, (&'static str, String)> {
+async fn take_large(core: &Core, sender: &Sender, stream: Streaming<peer::Piece>) -> Result<Vec<u8>, Refused> {
     let busy = || (LATER, "as many large objects are being taken in as may".to_owned());
     let _turn = core.vault.receiving(&sender.agency).ok_or_else(busy)?;
     let mut pieces = Incoming { stream, ready: Vec::new() };
@@ -269,7 +295,7 @@ async fn take_large(
 }
 
 /// What is known of an object before the vault looks at it.
-fn may_come(core: &Core, sender: &Sender, object: &SealedObject) -> Result<(), (&'static str, String)> {
+fn may_come(core: &Core, sender: &Sender, object: &SealedObject) -> Result<(), Refused> {
     if object.envelope.header().originator != sender.agency {
         return Err(("refused", "it is not the sender's own".to_owned()));
     }
@@ -283,7 +309,7 @@ fn may_come(core: &Core, sender: &Sender, object: &SealedObject) -> Result<(), (
 
 /// Memory for an object's place in the index, and room on the disk for its bytes. What is here already is held, however full
 /// they are; anything else its originator brings again, or this node pulls it.
-fn room_for(core: &Core, object: &SealedObject, bytes: usize) -> Result<(), (&'static str, String)> {
+fn room_for(core: &Core, object: &SealedObject, bytes: usize) -> Result<(), Refused> {
     if core.vault.has(object) {
         return Ok(());
     }
@@ -292,8 +318,7 @@ fn room_for(core: &Core, object: &SealedObject, bytes: usize) -> Result<(), (&'s
     room.map_err(|full| (LATER, full.message))
 }
 
-/// The state and the words for the sender and the log.
-fn state_of(e: VaultError) -> (&'static str, String) {
+fn state_of(e: VaultError) -> Refused {
     let state = match e {
         VaultError::NotYet(_) | VaultError::Busy | VaultError::Transfer(_) => LATER,
         _ if e.blames_object() => "unopenable",
@@ -303,16 +328,12 @@ fn state_of(e: VaultError) -> (&'static str, String) {
 }
 
 /// The answer to a pushed object; one that is refused for good is an event.
-async fn answered(
-    core: &Core,
-    sender: &Sender,
-    taken: Result<Vec<u8>, (&'static str, String)>,
-) -> Result<peer::PushResult, Status> {
+async fn answered(core: &Core, sender: &Sender, taken: Result<Vec<u8>, Refused>) -> Result<peer::PushResult, Status> {
     let (state, reason) = match taken {
         Ok(header_hash) => return Ok(peer::PushResult { header_hash, state: "held".into(), reason: String::new() }),
         Err(refused) => refused,
     };
-    if state != LATER {
+    if state != LATER && state != AUDIENCE_WANTED {
         let object = Object::Text(format!("push: {reason}").chars().take(200).collect());
         core.log_refusal(AuditAction::Quarantine, &sender.agency, object, "receiver-rules").await.map_err(refuse)?;
     }

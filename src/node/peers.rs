@@ -237,7 +237,9 @@ impl PeerVault for Peers {
             match asked.await.map_err(|_| "no answer in time".to_owned())? {
                 Err(status) if status.code() == Code::NotFound => Ok(None),
                 Err(status) => Err(fault_of(&status).message),
-                Ok(reply) => Ok(reply.into_inner().object.map(|o| (o.envelope, o.grant, o.audience))),
+                Ok(reply) => {
+                    Ok(reply.into_inner().object.map(|o| (o.envelope.into(), o.grant.into(), o.audience.into())))
+                }
             }
         })
     }

@@ -2,12 +2,16 @@
 //!
 //! There is no timer. An object goes at once, unless as many calls as may be are under way; then it goes with all that came
 //! meanwhile. One that could not be pushed in time is pulled by its receiver later.
+//!
+//! An audience object goes once in a call, and not at all to a node that acknowledged it: it is named. A node that does not find
+//! it says so of each object that named it, and these go once more, at once, with its bytes.
 
-use crate::vault::{Parts, PushState};
+use crate::vault::{AUDIENCE_WANTED, Acknowledged, Encoded, PushState};
 use crate::wire::pb::peer;
+use std::collections::BTreeSet;
 use std::future::Future;
 use std::pin::Pin;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::sync::{Semaphore, mpsc, oneshot};
 use tokio::time::{Instant, timeout, timeout_at};
@@ -16,7 +20,8 @@ use tokio::time::{Instant, timeout, timeout_at};
 const UNDER_WAY: usize = 2;
 /// Most objects of one call: what a receiver takes.
 const OBJECTS: usize = 64;
-/// Most bytes of several objects: a small one does not wait for many large ones. One alone may be larger.
+/// Most bytes of several objects, as if each had its audience object with it: a small one does not wait for many large ones. One
+/// alone may be larger.
 const BYTES: usize = 1 << 20;
 /// Objects that wait; who brings more waits before.
 const WAITING: usize = 1024;
@@ -30,14 +35,33 @@ type Answering = Pin<Box<dyn Future<Output = Results> + Send>>;
 pub(super) type Line = Arc<dyn Fn(Vec<peer::Sealed>) -> Answering + Send + Sync>;
 
 struct Job {
-    parts: Parts,
+    parts: Encoded,
     answer: oneshot::Sender<Result<PushState, String>>,
 }
 
-impl Job {
-    fn bytes(&self) -> usize {
-        let (envelope, grant, audience) = &self.parts;
-        envelope.len().saturating_add(grant.len()).saturating_add(audience.len())
+/// What the node acknowledged.
+#[derive(Clone, Default)]
+struct Known(Arc<Mutex<Acknowledged>>);
+
+impl Known {
+    fn lock(&self) -> MutexGuard<'_, Acknowledged> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What is sent of some objects. With `bytes` nothing that was acknowledged is relied on.
+    fn written(&self, jobs: &[Job], bytes: bool) -> Vec<peer::Sealed> {
+        let known = self.lock();
+        let mut carried = BTreeSet::new();
+        let written = |job: &Job| {
+            let Encoded { envelope, grant, audience, audience_name } = job.parts.clone();
+            let named = (!bytes && known.has(&audience_name)) || !carried.insert(audience_name);
+            let (audience, audience_name) = match named {
+                true => (Default::default(), audience_name.to_vec().into()),
+                false => (audience, Default::default()),
+            };
+            peer::Sealed { envelope, grant, audience, audience_name }
+        };
+        jobs.iter().map(written).collect()
     }
 }
 
@@ -56,7 +80,7 @@ impl Pushes {
     }
 
     /// Hands one object over and waits for its own answer.
-    pub(super) async fn push(&self, parts: Parts) -> Result<PushState, String> {
+    pub(super) async fn push(&self, parts: Encoded) -> Result<PushState, String> {
         let (answer, outcome) = oneshot::channel();
         let stopping = || "this node is stopping".to_owned();
         let asked = async {
@@ -69,6 +93,7 @@ impl Pushes {
 
 async fn carry(line: Line, mut queue: mpsc::Receiver<Job>) {
     let places = Arc::new(Semaphore::new(UNDER_WAY));
+    let known = Known::default();
     let mut left = None;
     loop {
         let first = match left.take() {
@@ -80,9 +105,9 @@ async fn carry(line: Line, mut queue: mpsc::Receiver<Job>) {
         };
         let Ok(place) = Arc::clone(&places).acquire_owned().await else { return };
         let jobs = gather(first, &mut queue, &mut left);
-        let line = Arc::clone(&line);
+        let (line, known) = (Arc::clone(&line), known.clone());
         tokio::spawn(async move {
-            call(&line, jobs).await;
+            call(&line, &known, jobs).await;
             drop(place);
         });
     }
@@ -90,11 +115,11 @@ async fn carry(line: Line, mut queue: mpsc::Receiver<Job>) {
 
 /// What waits and goes together; `left` is the first that does not.
 fn gather(first: Job, queue: &mut mpsc::Receiver<Job>, left: &mut Option<Job>) -> Vec<Job> {
-    let mut bytes = first.bytes();
+    let mut bytes = first.parts.bytes();
     let mut jobs = vec![first];
     while jobs.len() < OBJECTS {
         let Ok(job) = queue.try_recv() else { break };
-        bytes = bytes.saturating_add(job.bytes());
+        bytes = bytes.saturating_add(job.parts.bytes());
         if bytes > BYTES {
             *left = Some(job);
             break;
@@ -104,32 +129,50 @@ fn gather(first: Job, queue: &mut mpsc::Receiver<Job>, left: &mut Option<Job>) -
     jobs
 }
 
-async fn call(line: &Line, jobs: Vec<Job>) {
-    // Who gave up is not waited for.
-    let jobs = jobs.into_iter().filter(|j| !j.answer.is_closed());
-    let (objects, answers): (Vec<_>, Vec<_>) = jobs
-        .map(|Job { parts: (envelope, grant, audience), answer }| (peer::Sealed { envelope, grant, audience }, answer))
-        .unzip();
-    if objects.is_empty() {
-        return;
+async fn call(line: &Line, known: &Known, jobs: Vec<Job>) {
+    let wanted = attempt(line, known, jobs, false).await;
+    for job in attempt(line, known, wanted, true).await {
+        let _gone = job.answer.send(Err("it does not find an audience key that came with it".to_owned()));
     }
+}
+
+/// One call; answers those objects of which the node wants the audience objects, and which have no answer yet.
+async fn attempt(line: &Line, known: &Known, mut jobs: Vec<Job>, bytes: bool) -> Vec<Job> {
+    // Who gave up is not waited for.
+    jobs.retain(|j| !j.answer.is_closed());
+    if jobs.is_empty() {
+        return jobs;
+    }
+    let objects = known.written(&jobs, bytes);
     let results = match timeout(TRANSFER, line(objects)).await {
         Err(_) => Err("no answer in time".to_owned()),
-        Ok(Ok(results)) if results.len() != answers.len() => Err("it answered another number of objects".to_owned()),
+        Ok(Ok(results)) if results.len() != jobs.len() => Err("it answered another number of objects".to_owned()),
         Ok(results) => results,
     };
-    match results {
-        Ok(results) => {
-            for (answer, result) in answers.into_iter().zip(results) {
-                let _gone = answer.send(Ok(state(result)));
-            }
-        }
+    let results = match results {
+        Ok(results) => results,
         Err(why) => {
-            for answer in answers {
-                let _gone = answer.send(Err(why.clone()));
+            for job in jobs {
+                let _gone = job.answer.send(Err(why.clone()));
             }
+            return Vec::new();
         }
+    };
+    let mut wanted = Vec::new();
+    for (job, result) in jobs.into_iter().zip(results) {
+        let name = job.parts.audience_name;
+        if result.state == AUDIENCE_WANTED {
+            known.lock().forget(&name);
+            wanted.push(job);
+            continue;
+        }
+        let state = state(result);
+        if state == PushState::Held {
+            known.lock().note(name);
+        }
+        let _gone = job.answer.send(Ok(state));
     }
+    wanted
 }
 
 /// What a node answered to one object.
@@ -145,7 +188,6 @@ pub(super) fn state(result: peer::PushResult) -> PushState {
 #[allow(clippy::unwrap_used, reason = "test")]
 mod tests {
     use super::*;
-    use std::sync::Mutex;
     use tokio::sync::Notify;
 
     /// A node that answers when it is let, notes how many objects each call had, and holds those whose envelope is even.
@@ -162,7 +204,7 @@ mod tests {
     fn answer(o: &peer::Sealed) -> peer::PushResult {
         let held = o.envelope.first().is_some_and(|n| n % 2 == 0);
         let state = if held { "held" } else { "unopenable" };
-        peer::PushResult { header_hash: Vec::new(), state: state.into(), reason: format!("{:?}", o.envelope) }
+        peer::PushResult { header_hash: Vec::new(), state: state.into(), reason: format!("{:?}", o.envelope.to_vec()) }
     }
 
     fn line(far: &Arc<Far>) -> Line {
@@ -178,22 +220,36 @@ mod tests {
     }
 
     async fn broken(objects: Vec<peer::Sealed>) -> Results {
-        if objects.iter().any(|o| o.envelope == [1]) { Ok(Vec::new()) } else { Err("the line is down".to_owned()) }
+        if objects.iter().any(|o| o.envelope.first() == Some(&1)) {
+            Ok(Vec::new())
+        } else {
+            Err("the line is down".to_owned())
+        }
     }
 
-    fn parts(n: u8, bytes: usize) -> Parts {
-        (vec![n], vec![0; bytes], Vec::new())
+    fn parts(n: u8, bytes: usize) -> Encoded {
+        under(0, n, bytes)
+    }
+
+    /// With one of several audience objects.
+    fn under(audience: u8, n: u8, bytes: usize) -> Encoded {
+        Encoded {
+            envelope: vec![n].into(),
+            grant: vec![0; bytes].into(),
+            audience: vec![audience; 3].into(),
+            audience_name: [audience; 32],
+        }
     }
 
     type Pushed = tokio::task::JoinHandle<Result<PushState, String>>;
 
-    fn push(pushes: &Arc<Pushes>, parts: Parts) -> Pushed {
+    fn push(pushes: &Arc<Pushes>, parts: Encoded) -> Pushed {
         let pushes = Arc::clone(pushes);
         tokio::spawn(async move { pushes.push(parts).await })
     }
 
     /// As many calls as may be are under way and not answered, and behind them all of these wait.
-    async fn waiting(far: &Arc<Far>, behind: Vec<Parts>) -> (Vec<Pushed>, Vec<Pushed>) {
+    async fn waiting(far: &Arc<Far>, behind: Vec<Encoded>) -> (Vec<Pushed>, Vec<Pushed>) {
         let pushes = Arc::new(Pushes::over(line(far)));
         let mut first = Vec::new();
         for _ in 0..UNDER_WAY {
@@ -241,5 +297,120 @@ mod tests {
         let pushes = Pushes::over(Arc::new(|objects| Box::pin(broken(objects))));
         assert_eq!(pushes.push(parts(0, 1)).await, Err("the line is down".to_owned()));
         assert_eq!(pushes.push(parts(1, 1)).await, Err("it answered another number of objects".to_owned()));
+    }
+
+    /// A node that finds audience objects by their names, and what each object of each call brought: the bytes, or the name.
+    #[derive(Default)]
+    struct Finds {
+        here: Mutex<BTreeSet<u8>>,
+        calls: Mutex<Vec<Vec<&'static str>>>,
+    }
+
+    impl Finds {
+        fn line(self: &Arc<Self>) -> Line {
+            let far = Arc::clone(self);
+            Arc::new(move |objects: Vec<peer::Sealed>| -> Answering {
+                let answers = far.answers(&objects);
+                Box::pin(async move { Ok::<_, String>(answers) })
+            })
+        }
+
+        /// In their order; one whose envelope is 9 is refused with what it brought.
+        fn answers(&self, objects: &[peer::Sealed]) -> Vec<peer::PushResult> {
+            let (mut brought, mut answers) = (Vec::new(), Vec::new());
+            let mut here = self.here.lock().unwrap();
+            for o in objects {
+                let refused = o.envelope.first() == Some(&9);
+                let found = match (o.audience.first(), o.audience_name.first()) {
+                    (Some(bytes), None) => {
+                        brought.push("bytes");
+                        refused || here.insert(*bytes) || here.contains(bytes)
+                    }
+                    (None, Some(name)) => {
+                        brought.push("name");
+                        here.contains(name)
+                    }
+                    both => unreachable!("{both:?}"),
+                };
+                let state = match (found, refused) {
+                    (false, _) => AUDIENCE_WANTED,
+                    (true, true) => "refused",
+                    (true, false) => "held",
+                };
+                answers.push(peer::PushResult { header_hash: Vec::new(), state: state.into(), reason: String::new() });
+            }
+            self.calls.lock().unwrap().push(brought);
+            answers
+        }
+
+        fn calls(&self) -> Vec<Vec<&'static str>> {
+            std::mem::take(&mut self.calls.lock().unwrap())
+        }
+    }
+
+    fn jobs(all: Vec<Encoded>) -> (Vec<Job>, Vec<oneshot::Receiver<Result<PushState, String>>>) {
+        let job = |parts| {
+            let (answer, outcome) = oneshot::channel();
+            (Job { parts, answer }, outcome)
+        };
+        all.into_iter().map(job).unzip()
+    }
+
+    async fn called_with(far: &Arc<Finds>, known: &Known, all: Vec<Encoded>) -> Vec<Result<PushState, String>> {
+        let (jobs, outcomes) = jobs(all);
+        call(&far.line(), known, jobs).await;
+        let mut states = Vec::new();
+        for outcome in outcomes {
+            states.push(outcome.await.unwrap());
+        }
+        states
+    }
+
+    #[tokio::test]
+    async fn an_audience_object_goes_once_and_again_to_who_does_not_find_it() {
+        let (far, known) = (Arc::new(Finds::default()), Known::default());
+        let held = || Ok::<_, String>(PushState::Held);
+        let two_audiences = || vec![under(1, 0, 1), under(1, 1, 1), under(2, 2, 1), under(1, 3, 1)];
+        assert_eq!(called_with(&far, &known, two_audiences()).await, [held(), held(), held(), held()]);
+        assert_eq!(far.calls(), [["bytes", "name", "bytes", "name"]], "the first of each brings it");
+        assert_eq!(called_with(&far, &known, two_audiences()).await, [held(), held(), held(), held()]);
+        assert_eq!(far.calls(), [["name"; 4]], "acknowledged before");
+        // It was started again over a store that lost one of them.
+        far.here.lock().unwrap().remove(&1);
+        assert_eq!(called_with(&far, &known, two_audiences()).await, [held(), held(), held(), held()]);
+        assert_eq!(
+            far.calls(),
+            [vec!["name"; 4], vec!["bytes", "name", "name"]],
+            "those that want it go again at once"
+        );
+        assert_eq!(called_with(&far, &known, vec![under(1, 4, 1)]).await, [held()]);
+        assert_eq!(far.calls(), [["name"]]);
+    }
+
+    #[tokio::test]
+    async fn only_what_is_held_counts_as_acknowledged_and_nothing_goes_a_third_time() {
+        let (far, known) = (Arc::new(Finds::default()), Known::default());
+        let refused = || Ok::<_, String>(PushState::Refused(String::new()));
+        for _ in 0..2 {
+            assert_eq!(called_with(&far, &known, vec![under(1, 9, 1)]).await, [refused()]);
+            assert_eq!(far.calls(), [["bytes"]]);
+        }
+        // What the first one brought was not kept: the others name it in vain, and one of them brings it.
+        let states = called_with(&far, &known, vec![under(1, 9, 1), under(1, 0, 1), under(1, 2, 1)]).await;
+        assert_eq!(states, [refused(), Ok(PushState::Held), Ok(PushState::Held)]);
+        assert_eq!(far.calls(), [vec!["bytes", "name", "name"], vec!["bytes", "name"]]);
+
+        let wants = |objects: Vec<peer::Sealed>| -> Answering {
+            let wanted =
+                |_| peer::PushResult { header_hash: Vec::new(), state: AUDIENCE_WANTED.into(), reason: String::new() };
+            let answers: Vec<peer::PushResult> = objects.iter().map(wanted).collect();
+            Box::pin(async move { Ok::<_, String>(answers) })
+        };
+        let (stubborn, outcomes) = jobs(vec![under(1, 0, 1)]);
+        let line: Line = Arc::new(wants);
+        call(&line, &known, stubborn).await;
+        for outcome in outcomes {
+            assert!(outcome.await.unwrap().is_err());
+        }
     }
 }

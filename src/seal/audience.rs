@@ -170,10 +170,10 @@ impl AudienceObject {
         key.verify(NAME, &self.body(), &self.signature).map_err(|_| SealError::Signature { what: "audience key" })
     }
 
-    /// The same; a signature that verified before is not checked again.
-    pub fn verify_once(&self, key: &PublicKey, seen: &Verified) -> Result<(), SealError> {
-        let verified = seen.verify(key, NAME, &self.body(), &self.signature);
-        verified.map_err(|_| SealError::Signature { what: "audience key" })
+    /// The same; a signature that verified before is not checked again. `name` is a digest of all bytes of this object
+    /// ([`AudienceObject::to_bytes`]), which the caller has already.
+    pub fn verify_once(&self, key: &PublicKey, name: &[u8; 32], seen: &Verified) -> Result<(), SealError> {
+        seen.verify_named(key, NAME, name, || self.verify(key))
     }
 
     /// Opens an agency's copy and checks it against the id.
@@ -277,6 +277,25 @@ mod tests {
         let mut lower = read;
         lower.scope.grade = Grade::Internal;
         assert!(lower.open_copy(&agency("customs"), &customs).is_err(), "a copy is bound to its scope");
+    }
+
+    /// Under another name, or with another key, a signature is checked for itself.
+    #[test]
+    fn a_named_signature_is_checked_once() {
+        let (object, _, public, _, _) = made(&mut Counter::new());
+        let other = SigningKey::from_seed(&[6; 32]).unwrap().public();
+        let mut forged = object.clone();
+        forged.scope.epoch += 1;
+        let seen = Verified::default();
+        for _ in 0..3 {
+            object.verify_once(&public, &[1; 32], &seen).unwrap();
+        }
+        assert_eq!(seen.checked(), 1);
+        for _ in 0..2 {
+            assert!(object.verify_once(&other, &[1; 32], &seen).is_err());
+            assert!(forged.verify_once(&public, &[2; 32], &seen).is_err(), "what did not verify is not remembered");
+        }
+        assert_eq!(seen.checked(), 5);
     }
 
     #[test]

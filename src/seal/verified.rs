@@ -1,8 +1,8 @@
 //! Signatures that verified before: one batch root or audience key stands behind many objects, and is checked once.
 //!
 //! Whether a signature holds depends on key, domain, bytes and signature alone, so an answer never becomes stale; whether
-//! the key still counts is asked by the caller each time. Only good ones are remembered, by a digest of all four, and only
-//! so many: what is forgotten is checked again.
+//! the key still counts is asked by the caller each time. Only good ones are remembered, by a digest of all four (or of what
+//! is one of bytes and signature already), and only so many: what is forgotten is checked again.
 
 use super::digest::digest;
 use super::error::SealError;
@@ -35,12 +35,29 @@ impl Verified {
     /// [`PublicKey::verify`], unless the same verified lately.
     pub fn verify(&self, key: &PublicKey, domain: &str, bytes: &[u8], signature: &Signature) -> Result<(), SealError> {
         let name = digest("hufu.verified", &[key.as_bytes(), domain.as_bytes(), bytes, signature.as_bytes()]);
+        self.once(name, || key.verify(domain, bytes, signature))
+    }
+
+    /// The same of what has a digest already, of bytes and signature: neither is made and hashed again. `check` verifies what
+    /// `named` is the digest of.
+    pub(super) fn verify_named(
+        &self,
+        key: &PublicKey,
+        domain: &str,
+        named: &[u8; 32],
+        check: impl FnOnce() -> Result<(), SealError>,
+    ) -> Result<(), SealError> {
+        let name = digest("hufu.verified-named", &[key.as_bytes(), domain.as_bytes(), named]);
+        self.once(name, check)
+    }
+
+    fn once(&self, name: [u8; 32], check: impl FnOnce() -> Result<(), SealError>) -> Result<(), SealError> {
         if self.known().get(&name).is_some() {
             return Ok(());
         }
         #[cfg(test)]
         self.checked.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
-        key.verify(domain, bytes, signature)?;
+        check()?;
         self.known().put(name, ());
         Ok(())
     }

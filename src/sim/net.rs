@@ -15,7 +15,7 @@ use crate::service::{
     Asked, PeerComplaints, PeerNotices, PeerPeople, PeerPost, PeerReports, PeopleTold, Position, Positions, Posted,
     Reply,
 };
-use crate::vault::{Outgoing, Parts, PeerVault, Pieces, PushState};
+use crate::vault::{AUDIENCE_WANTED, Acknowledged, Encoded, Outgoing, Parts, PeerVault, Pieces, PushState};
 use crate::wire::fault_of;
 use crate::wire::pb::peer::{
     self, access_server::Access, agency_server::Agency as _, consensus_server::Consensus,
@@ -87,6 +87,9 @@ struct Lines {
     trace: Vec<String>,
     /// Pieces of snapshots that arrived since somebody looked: (from, to).
     pieces: Vec<(NodeId, NodeId)>,
+    /// Audience objects that a node knows from another: (from, to). They are remembered over a stop of either, so that some are
+    /// named in vain.
+    acknowledged: BTreeMap<(NodeId, NodeId), Acknowledged>,
     /// Objects that were handed to a node: (record and version, node, when).
     handed: Vec<((RecordId, u32), NodeId, u64)>,
 }
@@ -266,6 +269,26 @@ impl Link {
         asked.err().map(|status| fault_of(&status).reason)
     }
 
+    /// Pushes an object with its audience object, or with the name of that.
+    async fn push_once(&self, node: NodeId, of: &Encoded, named: bool) -> Result<peer::PushResult, String> {
+        let Encoded { envelope, grant, audience, audience_name } = of.clone();
+        let mut object = peer::Sealed { envelope, grant, ..peer::Sealed::default() };
+        if named {
+            object.audience_name = audience_name.to_vec().into();
+        } else {
+            object.audience = audience;
+        }
+        let request = self.request(peer::PushRequest { objects: vec![object] }, Protocol::Calls);
+        let serve = |s: Served| async move { s.nodes.push(request).await };
+        let reply = self.within(TRANSFER, self.net.ask(self.own.node, node, "push", serve)).await?;
+        said(reply)?.results.into_iter().next().ok_or_else(|| "an empty answer".to_owned())
+    }
+
+    /// What one node knows of this one's audience objects.
+    fn acknowledged<T>(&self, node: NodeId, of: impl FnOnce(&mut Acknowledged) -> T) -> T {
+        of(self.net.lines().acknowledged.entry((self.own.node, node)).or_default())
+    }
+
     async fn within<R>(&self, limit: Duration, asked: impl Future<Output = Option<R>>) -> Result<R, String> {
         match timeout(limit, asked).await {
             Ok(Some(reply)) => Ok(reply),
@@ -322,16 +345,21 @@ impl Positions for Link {
 
 impl PeerVault for Link {
     fn push<'a>(&'a self, node: NodeId, object: &'a Outgoing) -> Boxed<'a, Result<PushState, String>> {
-        let (envelope, grant, audience) = object.parts.clone();
-        self.net.hand(node, &envelope);
-        let message = peer::PushRequest { objects: vec![peer::Sealed { envelope, grant, audience }] };
-        let request = self.request(message, Protocol::Calls);
+        let parts = &object.parts;
+        self.net.hand(node, &parts.envelope);
         Box::pin(async move {
-            let serve = |s: Served| async move { s.nodes.push(request).await };
-            let reply = self.within(TRANSFER, self.net.ask(self.own.node, node, "push", serve)).await?;
-            let result = said(reply)?.results.into_iter().next().ok_or("an empty answer")?;
+            let name = parts.audience_name;
+            let named = self.acknowledged(node, |known| known.has(&name));
+            let mut result = self.push_once(node, parts, named).await?;
+            if result.state == AUDIENCE_WANTED {
+                self.acknowledged(node, |known| known.forget(&name));
+                result = self.push_once(node, parts, false).await?;
+            }
             Ok(match result.state.as_str() {
-                "held" => PushState::Held,
+                "held" => {
+                    self.acknowledged(node, |known| known.note(name));
+                    PushState::Held
+                }
                 "unopenable" => PushState::Unopenable(result.reason),
                 _ => PushState::Refused(result.reason),
             })
@@ -351,7 +379,7 @@ impl PeerVault for Link {
             };
             match self.within(TRANSFER, self.net.ask(own, node, "pull", serve)).await? {
                 Err(status) if status.code() == Code::NotFound => Ok(None),
-                reply => Ok(said(reply)?.object.map(|o| (o.envelope, o.grant, o.audience))),
+                reply => Ok(said(reply)?.object.map(|o| (o.envelope.into(), o.grant.into(), o.audience.into()))),
             }
         })
     }

@@ -8,6 +8,7 @@ use super::intake::{Entry, Source, Take};
 use super::large::{LargeFiles, Spooled, remove};
 use super::object::SealedObject;
 use super::proposal::{Proposal, Stand};
+use super::shared::SharedAudience;
 use crate::domain::ids::RecordId;
 use crate::journal::{Disk, Journal, Place as Waits};
 use std::collections::BTreeMap;
@@ -20,9 +21,14 @@ use tokio::sync::oneshot;
 pub(super) struct Queued {
     pub(super) take: Take,
     pub(super) blob: Vec<u8>,
-    /// Digest of its audience object, which the blob names.
-    pub(super) audience: [u8; 32],
     pub(super) _place: Waits,
+}
+
+impl Queued {
+    /// What it needs beside its blob.
+    fn audience(&self) -> &SharedAudience {
+        &self.take.object.audience
+    }
 }
 
 /// What the intake's worker is to do.
@@ -203,12 +209,12 @@ impl Clerk {
         let segment = self.writer.turn()?;
         let audiences = self.wanted(&queued, segment);
         // What is named lies before what names it, here and in the journal.
-        let named = audiences.iter().map(|(_, bytes)| bytes.as_slice());
+        let named = audiences.iter().map(|audience| audience.bytes().as_ref());
         let blobs: Vec<&[u8]> = named.chain(queued.iter().map(|q| q.blob.as_slice())).collect();
         let keys: Vec<&[u8; 32]> = queued.iter().filter_map(|q| q.take.apart.as_ref()).map(Spooled::key).collect();
         let (mut named, slots) = self.writer.write(&blobs, &keys, &mut self.entropy)?;
         let places = named.split_off(audiences.len());
-        let named: Vec<([u8; 32], Place)> = audiences.into_iter().map(|(digest, _)| digest).zip(named).collect();
+        let named: Vec<([u8; 32], Place)> = audiences.iter().map(|audience| *audience.name()).zip(named).collect();
         let mut slots = slots.into_iter();
         let mut entries = Vec::with_capacity(queued.len());
         for (t, place) in queued.iter_mut().map(|q| &mut q.take).zip(places) {
@@ -249,11 +255,12 @@ impl Clerk {
     }
 
     /// The audience objects of what is to be written that are to be written with it.
-    fn wanted(&self, queued: &[Queued], segment: u32) -> Vec<([u8; 32], Vec<u8>)> {
+    fn wanted(&self, queued: &[Queued], segment: u32) -> Vec<SharedAudience> {
         let index = self.index.read().unwrap_or_else(PoisonError::into_inner);
-        let wanted: BTreeMap<[u8; 32], &Queued> =
-            queued.iter().filter(|q| index.audiences.wants(&q.audience, segment)).map(|q| (q.audience, q)).collect();
-        wanted.into_iter().map(|(digest, q)| (digest, q.take.object.audience.to_bytes())).collect()
+        let all = queued.iter().map(Queued::audience);
+        let wanted: BTreeMap<&[u8; 32], &SharedAudience> =
+            all.filter(|a| index.audiences.wants(a.name(), segment)).map(|a| (a.name(), a)).collect();
+        wanted.into_values().cloned().collect()
     }
 
     /// Whether a good copy of an object is here.

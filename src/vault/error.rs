@@ -47,6 +47,9 @@ pub enum VaultError {
     /// Content that came in pieces was cut off on its way; nothing of it was kept.
     #[error("its content did not come whole: {0}")]
     Transfer(String),
+    /// An object names an audience object that is not here: its sender is to send the bytes.
+    #[error("its audience key is named and is not here")]
+    AudienceWanted,
     /// More waits for the disk than may.
     #[error("too much waits for the disk")]
     Busy,
@@ -67,7 +70,14 @@ pub enum VaultError {
 impl VaultError {
     /// Whether it tells of the stored bytes, not of a disk that may answer the next time.
     pub(super) fn is_damage(&self) -> bool {
-        !matches!(self, VaultError::Io { .. } | VaultError::NotYet(_) | VaultError::Transfer(_) | VaultError::Whole)
+        !matches!(
+            self,
+            VaultError::Io { .. }
+                | VaultError::NotYet(_)
+                | VaultError::Transfer(_)
+                | VaultError::AudienceWanted
+                | VaultError::Whole
+        )
     }
 
     /// Whether it tells of the object, and not of this node or its disk: then its originator is told (P15).
@@ -97,7 +107,9 @@ impl From<VaultError> for Fault {
             VaultError::Decided => Fault::conflict("REJECTED", e.to_string()).hint("somebody was first; look again"),
             VaultError::Busy => Fault::overloaded("too many records wait for the node's disk"),
             VaultError::Crowded => Fault::unavailable("TOO_MANY", e.to_string()).hint("see `hufu record proposals`"),
-            VaultError::NotYet(_) | VaultError::Transfer(_) => Fault::unavailable("NOT_FRESH", e.to_string()),
+            VaultError::NotYet(_) | VaultError::Transfer(_) | VaultError::AudienceWanted => {
+                Fault::unavailable("NOT_FRESH", e.to_string())
+            }
             VaultError::Receipt => Fault::internal("INTERNAL", e.to_string()),
             VaultError::Seal(_) | VaultError::Canon(_) | VaultError::Cut => {
                 Fault::integrity("UNOPENABLE", e.to_string())

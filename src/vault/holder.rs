@@ -9,6 +9,7 @@ use super::object::SealedObject;
 use super::proposal::Proposal;
 use super::receive::{Pieces, Turns};
 use super::rules;
+use super::shared::SharedAudience;
 use super::signing::Signing;
 use super::sync::{Parts, SyncState};
 use crate::domain::canon::Canon;
@@ -20,8 +21,8 @@ use crate::domain::time::{Entropy, Millis};
 use crate::journal::Written;
 use crate::ledger::{Command, State, VersionEntry};
 use crate::seal::{
-    AudienceObject, DataKey, EnvelopeDraft, EnvelopeIds, EnvelopeSealer, GrantBody, GrantDraft, PortionPlain,
-    TaggedVersion, month_of, padded_tags, pull_check,
+    DataKey, EnvelopeDraft, EnvelopeIds, EnvelopeSealer, GrantBody, GrantDraft, PortionPlain, TaggedVersion, month_of,
+    padded_tags, pull_check,
 };
 use std::collections::BTreeSet;
 use std::sync::{Mutex, PoisonError};
@@ -153,7 +154,7 @@ struct Sealed {
 struct Unsigned {
     envelope: EnvelopeDraft,
     grant: GrantDraft,
-    audience: AudienceObject,
+    audience: SharedAudience,
     command: Command,
     pull_checks: PullChecks,
     /// Its ciphertexts, if they lie apart.
@@ -317,7 +318,7 @@ impl Vault {
         let (keys, Sealed { envelope, keys: data_keys, spool }) = (&self.keys, sealed);
         let agencies = d.label.audience();
         let audience = keys.audience(state, d.label.grade, &d.label.compartments, &agencies, now, entropy)?;
-        let (audience_object, audience_key) = audience.as_ref();
+        let (audience, audience_key) = audience.as_ref();
         let wrapped = data_keys
             .iter()
             .zip(0u16..)
@@ -347,7 +348,7 @@ impl Vault {
             grant: grant.commitment(),
             tags: padded_tags(&tags, entropy),
         };
-        Ok(Unsigned { envelope, grant, audience: audience_object.clone(), command, pull_checks, spool })
+        Ok(Unsigned { envelope, grant, audience: audience.clone(), command, pull_checks, spool })
     }
 
     /// A tag and a pull check for each agency but the own.
@@ -404,8 +405,8 @@ impl Vault {
 
     /// The index entry that matches the ledger's commitments.
     pub(super) fn entry(&self, committed: &VersionEntry, record: &RecordId) -> Option<Entry> {
-        let entries = self.intake.entries(record, committed.version);
-        entries.into_iter().find(|e| e.commitment == committed.commitment && committed.grants.contains(&e.grant))
+        let is = |e: &Entry| e.commitment == committed.commitment && committed.grants.contains(&e.grant);
+        self.intake.find(record, committed.version, is)
     }
 
     /// Objects journaled here whose commitments may not have reached the ledger. What a classifier has not approved

@@ -18,11 +18,10 @@ use super::index::{Index, has_room};
 use super::large::{Apart, Content, LANES, LargeFiles, Spool, Spooled, Whose, remove};
 use super::object::SealedObject;
 use super::proposal::{Proposal, Stand};
-use super::shared::{Kept, name_of, read_from};
+use super::shared::{Kept, SharedAudience, read_from};
 use crate::domain::ids::{Handle, RecordId};
 use crate::domain::time::{Entropy, Millis};
 use crate::journal::{Disk, Host, Journal, JournalOptions, Meter, Recovery, Waiting, Worker, Written};
-use crate::seal::AudienceObject;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
@@ -171,11 +170,13 @@ impl Intake {
 
     /// Takes an object in; durable when it answers. [`VaultError::Busy`] when the disk is far behind: nothing was taken.
     pub async fn take(&self, take: Take) -> Result<(), VaultError> {
-        let shared = take.object.audience.to_bytes();
-        let audience = name_of(&shared);
-        let blob = take.object.to_stored(&audience);
-        let place = self.waiting.take(blob.len().saturating_add(shared.len())).ok_or(VaultError::Busy)?;
-        self.run(|done| Job::Take(Box::new(Queued { take, blob, audience, _place: place }), done)).await
+        let audience = take.object.audience.clone();
+        let blob = take.object.to_stored();
+        let place = self.waiting.take(blob.len().saturating_add(audience.bytes().len())).ok_or(VaultError::Busy)?;
+        self.run(|done| Job::Take(Box::new(Queued { take, blob, _place: place }), done)).await?;
+        // The index reads the object next, and the next object may name it.
+        self.kept.keep(&audience);
+        Ok(())
     }
 
     /// Decides on a proposal, if nobody has; durable when it answers. `parts` are looked at again when it is approved.
@@ -214,6 +215,19 @@ impl Intake {
     pub fn entries(&self, record: &RecordId, version: u32) -> Vec<Entry> {
         let of = |i: &Index| i.by_version.get(&(*record, version)).cloned().unwrap_or_default();
         self.read(of).into_iter().filter(|e| !e.damaged).collect()
+    }
+
+    /// The first held object of a version of which this is so.
+    pub(super) fn find(&self, record: &RecordId, version: u32, is: impl Fn(&Entry) -> bool) -> Option<Entry> {
+        self.read(|i| i.by_version.get(&(*record, version))?.iter().find(|e| !e.damaged && is(e)).cloned())
+    }
+
+    /// How many held objects of a version there are of which this is so.
+    pub(super) fn count(&self, record: &RecordId, version: u32, is: impl Fn(&Entry) -> bool) -> usize {
+        let all = |i: &Index| {
+            i.by_version.get(&(*record, version)).into_iter().flatten().filter(|e| !e.damaged && is(e)).count()
+        };
+        self.read(all)
     }
 
     /// Takes a copy out of use whose bytes do not verify. It counts as not held until it is taken in again. True
@@ -293,17 +307,22 @@ impl Intake {
         }
     }
 
-    /// An audience object that a blob names, from the newest place where it verifies.
-    fn audience(&self, name: &[u8; 32]) -> Result<AudienceObject, VaultError> {
+    /// The audience object of these bytes; one that is kept is not parsed again.
+    pub(super) fn audience_of(&self, bytes: &[u8]) -> Result<SharedAudience, VaultError> {
+        SharedAudience::from_bytes_unless(bytes, |name| self.kept.find(name))
+    }
+
+    /// An audience object that is named, by a blob or a sender, from the newest place where it verifies.
+    pub(super) fn audience(&self, name: &[u8; 32]) -> Result<SharedAudience, VaultError> {
         if let Some(kept) = self.kept.find(name) {
-            return Ok(kept.as_ref().clone());
+            return Ok(kept);
         }
         let places = self.read(|i| i.audiences.of(name).to_vec());
         let mut outcome = Err(VaultError::Cut);
         for place in places.iter().rev() {
             match read_from(self.bodies.as_ref(), name, place) {
                 Ok(object) => {
-                    self.kept.keep(*name, place.length as usize, Arc::new(object.clone()));
+                    self.kept.keep(&object);
                     return Ok(object);
                 }
                 Err(error) if error.is_damage() => {

@@ -1,6 +1,7 @@
 //! The keys of one node: its ring, its pair keys for tags, and audience keys in use.
 
 use super::error::VaultError;
+use super::shared::SharedAudience;
 use crate::domain::ids::{AgencyId, FederationId, NodeId};
 use crate::domain::label::{Compartment, Grade};
 use crate::domain::time::{Entropy, Millis};
@@ -31,8 +32,8 @@ pub struct Keys {
     node: NodeId,
     ring: KeyRing,
     signer: SigningKey,
-    audiences: Mutex<BTreeMap<AudienceName, Arc<(AudienceObject, AudienceKey)>>>,
-    /// Opened audience keys by the digest of the whole object: another copy is opened for itself.
+    audiences: Mutex<BTreeMap<AudienceName, Arc<(SharedAudience, AudienceKey)>>>,
+    /// Opened audience keys by the name of the whole object: another copy is opened for itself.
     opened: Mutex<BTreeMap<[u8; 32], Arc<AudienceKey>>>,
     /// Pair keys introduced to this agency: (origin, month of introduction) -> (digest of the sealed key, key).
     introduced: Mutex<BTreeMap<(AgencyId, u32), Introduced>>,
@@ -95,7 +96,7 @@ impl Keys {
         agencies: &BTreeSet<AgencyId>,
         now: Millis,
         entropy: &mut dyn Entropy,
-    ) -> Result<Arc<(AudienceObject, AudienceKey)>, VaultError> {
+    ) -> Result<Arc<(SharedAudience, AudienceKey)>, VaultError> {
         let epoch = now.0 / EPOCH_MS;
         let name = (grade, compartments.clone(), agencies.clone(), epoch);
         // Before one that was made earlier is used again: a ceiling may have been lowered since.
@@ -123,15 +124,16 @@ impl Keys {
             compartments: compartments.clone(),
             epoch: now.0,
         };
-        let made = Arc::new(AudienceObject::create(scope, &members, &self.signer, entropy)?);
+        let (object, key) = AudienceObject::create(scope, &members, &self.signer, entropy)?;
+        let made = Arc::new((SharedAudience::of(object), key));
         make_room(&mut known, AUDIENCES);
         known.insert(name, Arc::clone(&made));
         Ok(made)
     }
 
     /// Opens this agency's copy of an audience key.
-    pub(super) fn open_audience(&self, object: &AudienceObject) -> Result<Arc<AudienceKey>, VaultError> {
-        let id = sha256(&[&object.to_bytes()]);
+    pub(super) fn open_audience(&self, object: &SharedAudience) -> Result<Arc<AudienceKey>, VaultError> {
+        let id = *object.name();
         let opened = || self.opened.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(known) = opened().get(&id) {
             return Ok(Arc::clone(known));

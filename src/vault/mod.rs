@@ -19,6 +19,7 @@
 //! - A bad object is set aside with its reason, never stops the others, and its originator is told by a signed
 //!   complaint (P15).
 
+mod arriving;
 mod card;
 mod clerk;
 mod complaint;
@@ -45,6 +46,7 @@ mod within;
 #[allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, reason = "test")]
 mod tests;
 
+pub use arriving::{Arriving, Brought};
 pub use card::{Card, Facts, is_covered};
 pub use complaint::{Complained, Complaint, Complaints, Refusal};
 pub use disclose::{Disclosed, DisclosedPortion, Disclosing, Piece};
@@ -54,9 +56,10 @@ pub use intake::{Entry, Intake, Take};
 pub use keys::Keys;
 pub use large::{Content, ContentReader, Spooled};
 pub use object::{HEAD_BYTES, SealedObject};
-pub use outgoing::Outgoing;
+pub use outgoing::{AUDIENCE_WANTED, Acknowledged, Encoded, Outgoing};
 pub use proposal::{Approval, Part, Proposal, Proposed, Stand};
 pub use pull::Pulling;
 pub use receive::{Pieces, Turn};
 pub use rules::META_TYPE;
+pub use shared::SharedAudience;
 pub use sync::{Missing, Owed, Parts, PeerVault, PushState};

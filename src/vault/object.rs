@@ -2,17 +2,16 @@
 //! elsewhere.
 
 use super::error::VaultError;
+use super::shared::{AUDIENCE_BYTES, SharedAudience};
 use super::sync::Parts;
 use crate::domain::canon::{Reader, Writer};
-use crate::seal::{AudienceObject, ENVELOPE_BYTES, Envelope, GRANT_BYTES, SealedGrant};
+use crate::seal::{ENVELOPE_BYTES, Envelope, GRANT_BYTES, SealedGrant};
 
 const BLOB: &str = "hufu.vault.object";
 /// The three parts whole: what stands before content that comes in pieces, and every blob of earlier versions of the program.
 const WHOLE: u16 = 1;
 /// Of a stored blob: names the audience object, and leaves out of the grant what follows from its envelope.
 const NAMED: u16 = 2;
-/// Most bytes of an audience object.
-const AUDIENCE_BYTES: usize = 1 << 20;
 /// What header, proof and lengths add at most, in bytes.
 const AROUND: usize = 64 << 10;
 /// Most bytes of an object whose content comes in pieces behind it.
@@ -26,28 +25,34 @@ pub struct SealedObject {
     /// Entitlement.
     pub grant: SealedGrant,
     /// The key of the audience, sealed to each agency.
-    pub audience: AudienceObject,
+    pub audience: SharedAudience,
 }
 
 impl SealedObject {
     /// Parses the parts as they travel.
     pub fn from_parts(envelope: &[u8], grant: &[u8], audience: &[u8]) -> Result<SealedObject, VaultError> {
-        if envelope.len() > ENVELOPE_BYTES + AROUND
-            || grant.len() > GRANT_BYTES + 1024
-            || audience.len() > AUDIENCE_BYTES
-        {
+        SealedObject::assemble(envelope, grant, || SharedAudience::from_bytes(audience))
+    }
+
+    /// The same with an audience object that was found otherwise.
+    pub(super) fn assemble(
+        envelope: &[u8],
+        grant: &[u8],
+        audience: impl FnOnce() -> Result<SharedAudience, VaultError>,
+    ) -> Result<SealedObject, VaultError> {
+        if envelope.len() > ENVELOPE_BYTES + AROUND || grant.len() > GRANT_BYTES + 1024 {
             return Err(VaultError::TooLarge);
         }
         Ok(SealedObject {
             envelope: Envelope::from_bytes(envelope)?,
             grant: SealedGrant::from_bytes(grant)?,
-            audience: AudienceObject::from_bytes(audience)?,
+            audience: audience()?,
         })
     }
 
     /// The three parts as they travel.
     pub(super) fn parts(&self) -> Parts {
-        (self.envelope.to_bytes(), self.grant.to_bytes(), self.audience.to_bytes())
+        (self.envelope.to_bytes(), self.grant.to_bytes(), self.audience.bytes().to_vec())
     }
 
     /// Parses what stands before content that comes in pieces; [`Outgoing::head`](super::Outgoing::head) wrote it.
@@ -64,7 +69,7 @@ impl SealedObject {
         Writer::new(BLOB, WHOLE)
             .bytes(&self.envelope.to_bytes())
             .bytes(&self.grant.to_bytes())
-            .bytes(&self.audience.to_bytes())
+            .bytes(self.audience.bytes())
             .finish()
     }
 
@@ -77,20 +82,20 @@ impl SealedObject {
 
     /// The bytes of one stored blob: everything but the audience object, which it names ([`super::shared`]). Parts that were
     /// put together again are those that were taken in, byte for byte.
-    pub(super) fn to_stored(&self, audience: &[u8; 32]) -> Vec<u8> {
+    pub(super) fn to_stored(&self) -> Vec<u8> {
         let mut w = Writer::new(BLOB, NAMED);
         w.bytes(&self.envelope.to_bytes());
         match self.grant.to_bytes_beside(&self.envelope) {
             Some(short) => w.flag(true).bytes(&short),
             None => w.flag(false).bytes(&self.grant.to_bytes()),
         };
-        w.array(audience).finish()
+        w.array(self.audience.name()).finish()
     }
 
     /// Reads a stored blob of any version; `shared` finds the audience object that it names.
     pub(super) fn from_stored(
         bytes: &[u8],
-        shared: impl FnOnce(&[u8; 32]) -> Result<AudienceObject, VaultError>,
+        shared: impl FnOnce(&[u8; 32]) -> Result<SharedAudience, VaultError>,
     ) -> Result<SealedObject, VaultError> {
         let Ok(mut r) = Reader::new(bytes, BLOB, NAMED) else { return SealedObject::from_blob(bytes) };
         let envelope = Envelope::from_bytes(r.bytes(ENVELOPE_BYTES + AROUND)?)?;

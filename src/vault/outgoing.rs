@@ -11,14 +11,74 @@ use crate::domain::label::Label;
 use crate::domain::limits;
 use crate::ledger::State;
 use crate::seal::pull_check;
+use prost::bytes::Bytes;
 use std::collections::BTreeSet;
 use std::sync::PoisonError;
+
+/// The state by which a receiver asks for the bytes of an audience object that was named to it.
+pub const AUDIENCE_WANTED: &str = "audience-wanted";
+/// Names that are remembered of one node: audiences of some days.
+const ACKNOWLEDGED: usize = 256;
+
+/// The three parts of an object as they are sent, made once for all its receivers; clones are the same bytes.
+#[derive(Clone)]
+pub struct Encoded {
+    /// Content.
+    pub envelope: Bytes,
+    /// Entitlement.
+    pub grant: Bytes,
+    /// The key of the audience, sealed to each agency.
+    pub audience: Bytes,
+    /// The digest of its bytes, which may be sent in their place.
+    pub audience_name: [u8; 32],
+}
+
+impl Encoded {
+    fn of(object: &SealedObject) -> Encoded {
+        Encoded {
+            envelope: object.envelope.to_bytes().into(),
+            grant: object.grant.to_bytes().into(),
+            audience: object.audience.bytes().clone(),
+            audience_name: *object.audience.name(),
+        }
+    }
+
+    /// Bytes of all three.
+    pub fn bytes(&self) -> usize {
+        self.envelope.len().saturating_add(self.grant.len()).saturating_add(self.audience.len())
+    }
+}
+
+/// Names of audience objects that one node has held with an object since this node's start. A guess by which bytes are spared:
+/// whoever has forgotten one asks for it again.
+#[derive(Debug, Default)]
+pub struct Acknowledged(BTreeSet<[u8; 32]>);
+
+impl Acknowledged {
+    /// Whether it may be named to that node.
+    pub fn has(&self, name: &[u8; 32]) -> bool {
+        self.0.contains(name)
+    }
+
+    /// An object with it is held there. When there is no room, all others are forgotten, which go with their bytes once more.
+    pub fn note(&mut self, name: [u8; 32]) {
+        if self.0.len() >= ACKNOWLEDGED && !self.0.contains(&name) {
+            self.0.clear();
+        }
+        self.0.insert(name);
+    }
+
+    /// That node wants it.
+    pub fn forget(&mut self, name: &[u8; 32]) {
+        self.0.remove(name);
+    }
+}
 
 /// A sealed object to be sent.
 #[derive(Clone)]
 pub struct Outgoing {
     /// The three parts.
-    pub parts: Parts,
+    pub parts: Encoded,
     /// Its content, when it is not in the envelope.
     pub content: Option<Content>,
     head: Vec<u8>,
@@ -27,9 +87,8 @@ pub struct Outgoing {
 impl Outgoing {
     /// About what it takes in memory while it is sent: content that lies apart is read piece by piece.
     pub fn bytes_in_memory(&self) -> usize {
-        let (envelope, grant, audience) = &self.parts;
         let piece = if self.content.is_some() { limits::PIECE_BYTES } else { 0 };
-        [envelope.len(), grant.len(), audience.len(), self.head.len(), piece].into_iter().fold(0, usize::saturating_add)
+        self.parts.bytes().saturating_add(self.head.len()).saturating_add(piece)
     }
 
     /// What stands before content that is sent in pieces; empty when the content is in the envelope.
@@ -41,12 +100,11 @@ impl Outgoing {
 impl Vault {
     /// What is to be sent of an object that was taken in here.
     pub fn sent(&self, object: &SealedObject) -> Outgoing {
-        let header = object.envelope.header();
-        let entries = self.intake.entries(&header.id, header.version);
-        let entry = entries.iter().find(|e| e.header_hash == object.envelope.hash());
-        let content = entry.and_then(|e| self.intake.content(e));
+        let (header, hash) = (object.envelope.header(), object.envelope.hash());
+        let entry = self.intake.find(&header.id, header.version, |e| e.header_hash == hash);
+        let content = entry.and_then(|e| self.intake.content(&e));
         let head = if content.is_some() { object.to_blob() } else { Vec::new() };
-        Outgoing { parts: object.parts(), content, head }
+        Outgoing { parts: Encoded::of(object), content, head }
     }
 
     /// Audience and parts of an own version that may go to the ledger, whether it has got there or not: those who may hold it now.
@@ -166,4 +224,27 @@ impl Vault {
 /// Whether an agency's systems may hold what has this label, by the ledger's word of now.
 fn may_hold(state: &State, agency: &AgencyId, label: &Label) -> bool {
     state.agency(agency).is_some_and(|a| a.may_hold(label.grade, &label.compartments))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_remembered_of_a_node_is_bounded_and_may_be_forgotten() {
+        let name = |n: usize| {
+            let mut name = [0; 32];
+            name.iter_mut().zip(n.to_be_bytes()).for_each(|(to, byte)| *to = byte);
+            name
+        };
+        let mut known = Acknowledged::default();
+        for n in 0..3 * ACKNOWLEDGED {
+            assert!(!known.has(&name(n)));
+            known.note(name(n));
+            known.note(name(n));
+            assert!(known.has(&name(n)) && known.0.len() <= ACKNOWLEDGED, "{n}");
+        }
+        known.forget(&name(3 * ACKNOWLEDGED - 1));
+        assert!(!known.has(&name(3 * ACKNOWLEDGED - 1)) && known.has(&name(3 * ACKNOWLEDGED - 2)));
+    }
 }

@@ -50,7 +50,7 @@ pub(super) fn open(keys: &Keys, state: &State, object: &SealedObject) -> Result<
         }
     }
     object.grant.verify_once(&node_key(state, object.grant.node())?, keys.verified())?;
-    object.audience.verify_once(&node_key(state, scope.node)?, keys.verified())?;
+    object.audience.verify_once(&node_key(state, scope.node)?, object.audience.name(), keys.verified())?;
     let audience = keys.open_audience(&object.audience)?;
     let body = object.grant.open(&audience)?;
     if body.envelope != header.id || body.version != header.version || body.header_hash != object.envelope.hash() {

@@ -19,18 +19,82 @@ use super::error::VaultError;
 use super::files::{Place, read};
 use crate::journal::Disk;
 use crate::seal::{AudienceObject, digest};
+use prost::bytes::Bytes;
 use std::collections::BTreeMap;
+use std::ops::Deref;
 use std::sync::{Arc, Mutex, PoisonError};
 
 /// Places of one audience object in one segment.
 const COPIES: usize = 2;
 /// Parsed ones that are kept in memory, and their bytes.
-const KEPT: usize = 64;
+const KEPT: usize = 256;
 const KEPT_BYTES: usize = 4 << 20;
+/// Most bytes of one.
+pub(super) const AUDIENCE_BYTES: usize = 1 << 20;
 
 /// By what a blob names an audience object.
 pub(super) fn name_of(bytes: &[u8]) -> [u8; 32] {
     digest("hufu.vault.audience", &[bytes])
+}
+
+/// An audience object with its bytes and its name, each made once for all objects that need it; clones are the same one.
+#[derive(Debug, Clone)]
+pub struct SharedAudience(Arc<Whole>);
+
+#[derive(Debug)]
+struct Whole {
+    object: AudienceObject,
+    bytes: Bytes,
+    name: [u8; 32],
+}
+
+impl SharedAudience {
+    /// Of one that was made here.
+    pub(super) fn of(object: AudienceObject) -> SharedAudience {
+        let bytes = Bytes::from(object.to_bytes());
+        let name = name_of(&bytes);
+        SharedAudience(Arc::new(Whole { object, bytes, name }))
+    }
+
+    /// Parses; says nothing about the signature.
+    pub(super) fn from_bytes(bytes: &[u8]) -> Result<SharedAudience, VaultError> {
+        SharedAudience::from_bytes_unless(bytes, |_| None)
+    }
+
+    /// The same, unless it is known by its name.
+    pub(super) fn from_bytes_unless(
+        bytes: &[u8],
+        known: impl FnOnce(&[u8; 32]) -> Option<SharedAudience>,
+    ) -> Result<SharedAudience, VaultError> {
+        if bytes.len() > AUDIENCE_BYTES {
+            return Err(VaultError::TooLarge);
+        }
+        let name = name_of(bytes);
+        known(&name).map_or_else(|| SharedAudience::parse(name, bytes), Ok)
+    }
+
+    fn parse(name: [u8; 32], bytes: &[u8]) -> Result<SharedAudience, VaultError> {
+        let object = AudienceObject::from_bytes(bytes)?;
+        Ok(SharedAudience(Arc::new(Whole { object, bytes: Bytes::copy_from_slice(bytes), name })))
+    }
+
+    /// The digest of its bytes, by which it is named.
+    pub fn name(&self) -> &[u8; 32] {
+        &self.0.name
+    }
+
+    /// Its bytes, as they came or were made.
+    pub fn bytes(&self) -> &Bytes {
+        &self.0.bytes
+    }
+}
+
+impl Deref for SharedAudience {
+    type Target = AudienceObject;
+
+    fn deref(&self) -> &AudienceObject {
+        &self.0.object
+    }
 }
 
 /// Where they lie.
@@ -70,33 +134,34 @@ impl Places {
 }
 
 /// Reads one from a place.
-pub(super) fn read_from(disk: &dyn Disk, name: &[u8; 32], place: &Place) -> Result<AudienceObject, VaultError> {
+pub(super) fn read_from(disk: &dyn Disk, name: &[u8; 32], place: &Place) -> Result<SharedAudience, VaultError> {
     let bytes = read(disk, place)?;
     if name_of(&bytes) == *name {
-        Ok(AudienceObject::from_bytes(&bytes)?)
+        SharedAudience::parse(*name, &bytes)
     } else {
         Err(VaultError::Rule("another audience key lies in its place"))
     }
 }
 
-type Weighed = (usize, Arc<AudienceObject>);
-
-/// Those read lately, each with its bytes; clones are the same.
+/// Those taken in and read lately; clones are the same.
 #[derive(Clone, Default)]
-pub(super) struct Kept(Arc<Mutex<BTreeMap<[u8; 32], Weighed>>>);
+pub(super) struct Kept(Arc<Mutex<BTreeMap<[u8; 32], SharedAudience>>>);
 
 impl Kept {
-    pub(super) fn find(&self, name: &[u8; 32]) -> Option<Arc<AudienceObject>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).get(name).map(|(_, object)| Arc::clone(object))
+    pub(super) fn find(&self, name: &[u8; 32]) -> Option<SharedAudience> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).get(name).cloned()
     }
 
-    /// Keeps one of so many bytes; when there is no room, all others go, which are read again when they are asked for.
-    pub(super) fn keep(&self, name: [u8; 32], bytes: usize, object: Arc<AudienceObject>) {
+    /// Keeps one; when there is no room, all others go, which are read again when they are asked for.
+    pub(super) fn keep(&self, audience: &SharedAudience) {
         let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let held = kept.values().map(|(bytes, _)| *bytes).fold(bytes, usize::saturating_add);
+        if kept.contains_key(audience.name()) {
+            return;
+        }
+        let held = kept.values().map(|a| a.bytes().len()).fold(audience.bytes().len(), usize::saturating_add);
         if kept.len() >= KEPT || held > KEPT_BYTES {
             kept.clear();
         }
-        kept.insert(name, (bytes, object));
+        kept.insert(*audience.name(), audience.clone());
     }
 }

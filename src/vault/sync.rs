@@ -237,7 +237,7 @@ impl Vault {
         }
         // They fold in this order.
         for key in line.iter().take(gone) {
-            let was_held = sync.wanted.remove(key).is_none() && !self.intake.entries(&key.0, key.1).is_empty();
+            let was_held = sync.wanted.remove(key).is_none() && self.intake.count(&key.0, key.1, |_| true) > 0;
             sync.refused.settle(key);
             let origin = state.origin_of(&key.0).filter(|origin| was_held && *origin != self.keys.agency());
             if let Some(held) = origin.and_then(|origin| sync.held.get_mut(origin)) {
@@ -413,8 +413,8 @@ impl Vault {
     /// Whether this very object is here.
     pub fn has(&self, object: &SealedObject) -> bool {
         let header = object.envelope.header();
-        let same = |e: &Entry| e.commitment == object.envelope.commitment() && e.grant == object.grant.commitment();
-        self.intake.entries(&header.id, header.version).iter().any(same)
+        let (envelope, grant) = (object.envelope.commitment(), object.grant.commitment());
+        self.intake.count(&header.id, header.version, |e| e.commitment == envelope && e.grant == grant) > 0
     }
 
     /// What needs no content to be checked; None when the object is here already.
@@ -467,7 +467,7 @@ impl Vault {
         let waiting = sync.aside.entry(origin.clone()).or_default();
         // One that is written meanwhile counts as both rather than as none.
         let taking = sync.taking.get(&key).copied().unwrap_or(0);
-        let copies = self.intake.entries(&key.0, key.1).len();
+        let copies = self.intake.count(&key.0, key.1, |_| true);
         let copies = copies.saturating_add(taking);
         // What was not taken in the end counts no more as soon as another copy comes.
         let own = bytes.saturating_mul(copies as u64 + 1);

@@ -10,7 +10,7 @@ use hufu::ledger::{State, node_id};
 use hufu::node::{SystemClock, SystemEntropy};
 use hufu::seal::KeyRing;
 use hufu::store::Materialised;
-use hufu::vault::{Intake, Keys, Outgoing, Parts, PeerVault, Pieces, PushState, SealedObject, Vault};
+use hufu::vault::{AUDIENCE_WANTED, Intake, Keys, Outgoing, Parts, PeerVault, Pieces, PushState, SealedObject, Vault};
 use hufu::wire::pb::peer::vault_client::VaultClient;
 use hufu::wire::pb::peer::{PullRequest, PushRequest, PushResult, Sealed};
 use serde_json::{Value, json};
@@ -61,8 +61,8 @@ fn vault_of(demo: &Demo, to: &str, caller: &str) -> VaultClient<Channel> {
 fn sealed(demo: &Demo, persona: &str, record: &str) -> Sealed {
     let out = demo.dir().join(format!("sealed-{record}"));
     demo.run(persona, &["record", "export", record, "--sealed", "--out", out.to_str().unwrap()]).ok();
-    let part = |name: &str| std::fs::read(out.join(format!("{record}-1.{name}"))).unwrap();
-    Sealed { envelope: part("envelope"), grant: part("grant"), audience: part("audience") }
+    let part = |name: &str| std::fs::read(out.join(format!("{record}-1.{name}"))).unwrap().into();
+    Sealed { envelope: part("envelope"), grant: part("grant"), audience: part("audience"), ..Sealed::default() }
 }
 
 fn parsed(o: &Sealed) -> SealedObject {
@@ -109,8 +109,9 @@ fn a_bad_object_stops_no_other_of_its_push() {
         state: "held".into(),
         reason: String::new(),
     };
-    let mut flipped = third.clone();
-    *flipped.grant.last_mut().unwrap() ^= 1;
+    let mut grant = third.grant.to_vec();
+    *grant.last_mut().unwrap() ^= 1;
+    let flipped = Sealed { grant: grant.into(), ..third.clone() };
     let mixed = Sealed { envelope: third.envelope.clone(), ..first.clone() };
     let mut cut = third.clone();
     cut.envelope.truncate(100);
@@ -157,6 +158,16 @@ fn a_bad_object_stops_no_other_of_its_push() {
     // What was refused stands in nobody's way: a good copy of it is taken.
     assert_eq!(push(vec![third.clone()]), [held(&third)]);
     opens(2);
+
+    // An audience key that came once may be named; one that never came is wanted, and nobody is blamed for it.
+    let named =
+        |name: &[u8]| Sealed { audience: Vec::new().into(), audience_name: name.to_vec().into(), ..first.clone() };
+    let results = push(vec![named(parsed(&first).audience.name()), named(&[1; 32])]);
+    assert_eq!(results[0], held(&first));
+    assert_eq!(results[1].state, AUDIENCE_WANTED, "{results:?}");
+    let events = demo.run("customs-officer", &["audit", "search", "--decision", "deny", "--limit", "2000"]);
+    let refused = events.lines.iter().filter(|e| e["rule"] == "receiver-rules" && e["actor"] == "police");
+    assert_eq!(refused.count(), bad.len(), "what is wanted is no refusal");
 }
 
 type Answer<'a, T> = Pin<Box<dyn Future<Output = Result<T, String>> + Send + 'a>>;

@@ -88,3 +88,74 @@ fn r_copies_that_come_at_once_are_bounded() {
     assert!(answers.iter().all(|a| matches!(a, Ok(()) | Err(VaultError::NotYet(_)))));
     assert_eq!(t.customs.vault.intake.entries(&id, 1).len(), taken);
 }
+
+fn named(push: &mut Arriving<'_>, object: &SealedObject, name: &[u8]) -> Result<SealedObject, VaultError> {
+    let (envelope, grant, _) = object.parts();
+    push.object(&envelope, &grant, &Brought::Name(name))
+}
+
+fn brought(push: &mut Arriving<'_>, object: &SealedObject) -> SealedObject {
+    let (envelope, grant, audience) = object.parts();
+    push.object(&envelope, &grant, &Brought::Bytes(&audience)).unwrap()
+}
+
+/// What is wanted comes with its bytes; the next of the push names it, and so does a later push once one was taken.
+#[test]
+fn r_an_audience_object_is_named_by_whoever_brought_it() {
+    let t = two();
+    let (vault, police) = (&t.customs.vault, &t.police.id);
+    let objects: Vec<SealedObject> =
+        (90..93).map(|n| t.seal(draft(record(n), Grade::Secret, &["customs"])).object).collect();
+    let name = *objects[0].audience.name();
+    let mut push = vault.arriving(police);
+    assert!(matches!(named(&mut push, &objects[0], &name), Err(VaultError::AudienceWanted)));
+    let taken = [brought(&mut push, &objects[0]), named(&mut push, &objects[1], &name).unwrap()];
+    assert!(matches!(named(&mut vault.arriving(police), &objects[2], &name), Err(VaultError::AudienceWanted)));
+    for object in taken {
+        block(vault.accept(&t.state, object, NOW)).unwrap();
+    }
+    let last = named(&mut vault.arriving(police), &objects[2], &name).unwrap();
+    block(vault.accept(&t.state, last, NOW)).unwrap();
+    for object in &objects {
+        let header = object.envelope.header();
+        let entry = vault.intake.entries(&header.id, header.version).remove(0);
+        assert_eq!(vault.intake.load(&entry).unwrap().parts(), object.parts());
+    }
+}
+
+/// A name leads to what has that digest and nothing else, and the object is checked with it like any other.
+#[test]
+fn r_a_name_that_lies_is_refused() {
+    let t = two();
+    let (vault, police) = (&t.customs.vault, &t.police.id);
+    let secret = t.seal(draft(record(94), Grade::Secret, &["customs"])).object;
+    let internal = t.seal(draft(record(95), Grade::Internal, &["customs"])).object;
+    block(vault.accept(&t.state, internal.clone(), NOW)).unwrap();
+    let mut push = vault.arriving(police);
+    let lies = named(&mut push, &secret, internal.audience.name()).unwrap();
+    let refused = block(vault.accept(&t.state, lies, NOW)).unwrap_err();
+    assert!(refused.blames_object(), "{refused}");
+    assert!(!vault.has(&secret));
+    let other = named(&mut push, &secret, &[1; 32]);
+    assert!(matches!(other, Err(VaultError::AudienceWanted)), "nothing has this digest");
+    assert!(matches!(named(&mut push, &secret, &[1; 31]), Err(VaultError::Rule(_))));
+    let foreign = named(&mut vault.arriving(&t.customs.id), &internal, internal.audience.name());
+    assert!(matches!(foreign, Err(VaultError::AudienceWanted)), "another's is as if it were not here");
+    // It stands in the way of nothing.
+    let whole = brought(&mut push, &secret);
+    block(vault.accept(&t.state, whole, NOW)).unwrap();
+}
+
+/// What came with an object that was refused is not kept for the next push.
+#[test]
+fn r_an_audience_object_of_a_refused_object_is_forgotten() {
+    let t = two();
+    let (vault, police) = (&t.customs.vault, &t.police.id);
+    let good = t.seal(draft(record(96), Grade::Secret, &["customs"])).object;
+    let other = t.seal(draft(record(97), Grade::Secret, &["customs"])).object;
+    let mixed = SealedObject { grant: other.grant.clone(), ..good.clone() };
+    let bad = brought(&mut vault.arriving(police), &mixed);
+    assert!(block(vault.accept(&t.state, bad, NOW)).is_err());
+    let named = named(&mut vault.arriving(police), &other, other.audience.name());
+    assert!(matches!(named, Err(VaultError::AudienceWanted)));
+}
