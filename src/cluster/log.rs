@@ -253,8 +253,9 @@ impl LogStore {
         loop {
             self.moved.notified().await;
             tokio::time::sleep(COMMITTED_WITHIN).await;
-            let frame = self.live().unwritten.take();
-            if let Some(frame) = frame {
+            // Submitted before the lock is let go: behind it may be no later position, since the last one counts.
+            let mut live = self.live();
+            if let Some(frame) = live.unwritten.take() {
                 self.journal.submit(vec![frame.encode()], Box::new(|_| {}));
             }
         }
