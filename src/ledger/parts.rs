@@ -41,7 +41,7 @@ pub struct Changes {
 
 impl Changes {
     /// What differs between two values that are cut from the part `first` on.
-    fn compare(&mut self, name: &[u8], first: u32, (old, new): (&[u8], &[u8])) {
+    fn compare(&mut self, name: &[u8], first: u32, old: &[u8], new: &[u8]) {
         let (mut old, mut new) = (old.chunks(PART_BYTES), new.chunks(PART_BYTES));
         for n in first.. {
             let key = || Writer::bare().array(name).u32(n).finish();
@@ -59,7 +59,7 @@ impl Changes {
         let full = if now.continues(before) { before.feed().len() / FEED_ENTRIES } else { 0 };
         let rest = |feed: &Vector<(RecordId, u32)>| feed_bytes(&feed.skip(full.saturating_mul(FEED_ENTRIES)));
         let first = u32::try_from(full).unwrap_or(u32::MAX);
-        self.compare(&[FEED], first, (&rest(before.feed()), &rest(now.feed())));
+        self.compare(&[FEED], first, &rest(before.feed()), &rest(now.feed()));
     }
 
     fn compare_versions(&mut self, before: &Records, now: &Records) {
@@ -74,7 +74,7 @@ impl Changes {
             for (version, (old, new)) in pairs.into_iter().filter(|(_, (old, new))| old != new) {
                 let name = Writer::bare().u8(KEPT).value(&record).u32(version).finish();
                 let bytes = |v: Option<&VersionEntry>| v.map(Canon::to_canon).unwrap_or_default();
-                self.compare(&name, 0, (&bytes(old), &bytes(new)));
+                self.compare(&name, 0, &bytes(old), &bytes(new));
             }
         }
     }
@@ -88,7 +88,7 @@ impl State {
         let mut changes = Changes::default();
         let digest = Writer::new(FORMAT, VERSION).array(&self.digest()).finish();
         changes.put.push((vec![DIGEST], digest));
-        changes.compare(&[HEAD], 0, (&before.map(State::head).unwrap_or_default(), &self.head()));
+        changes.compare(&[HEAD], 0, &before.map(State::head).unwrap_or_default(), &self.head());
         changes.compare_feeds(records, &self.records);
         changes.compare_versions(records, &self.records);
         changes
