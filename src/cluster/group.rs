@@ -4,6 +4,7 @@ use super::batcher::{Batcher, Origin};
 use super::begun::{Begun, LOG_LOST};
 use super::certificate::{Certificate, Certifier, step_back};
 use super::codec;
+use super::cutting::cut_by_bytes;
 use super::door::{Door, DoorError};
 use super::elections::{Elections, Grant, Mandate, read_grants};
 use super::error::ClusterError;
@@ -204,6 +205,7 @@ impl Cluster {
         certifying.spawn(log.clone().keep_committed());
         certifying.spawn(Arc::clone(&certifier).renew_snapshots(raft.clone()));
         certifying.spawn(Arc::clone(&certifier).certify_snapshots(raft.clone()));
+        certifying.spawn(cut_by_bytes(raft.clone(), log.gauge(), o.cuts.bytes));
         let certifying = tokio::sync::Mutex::new(certifying);
         let turn = Turn::default();
         let batcher = Batcher::start(o.node, raft.clone(), log.gauge(), Arc::clone(&o.calls), Arc::clone(&turn));

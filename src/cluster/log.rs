@@ -30,6 +30,9 @@ const SEND_BYTES: usize = 512 << 10;
 /// Most entries that lie here before a leader takes nothing new: five times what comes between two snapshots. Only without
 /// a certificate for its snapshots a log is not cut, and who withholds those could as well acknowledge no entries.
 const MOST: usize = 100_000;
+/// The same of their bytes, which are in memory as well.
+const MOST_BYTES: u64 = 5 * CUT_BYTES;
+const CUT_BYTES: u64 = 64 << 20;
 
 /// A committed position waits so long for entries to ride with.
 const COMMITTED_WITHIN: Duration = Duration::from_millis(50);
@@ -39,6 +42,9 @@ const COMMITTED_WITHIN: Duration = Duration::from_millis(50);
 pub struct Cuts {
     /// Entries after a snapshot at which the next one is made.
     pub every: u64,
+    /// Bytes of applied entries after a snapshot at which the next one is made, if that is sooner. Those before it that stay
+    /// have at most a quarter of that.
+    pub bytes: u64,
     /// Entries before a snapshot that stay for who lags a little.
     pub kept: u64,
     /// Most bytes of one piece of a snapshot on its way to another node.
@@ -47,7 +53,7 @@ pub struct Cuts {
 
 impl Default for Cuts {
     fn default() -> Cuts {
-        Cuts { every: 20_000, kept: 2_000, piece_bytes: 1 << 20 }
+        Cuts { every: 20_000, bytes: CUT_BYTES, kept: 2_000, piece_bytes: 1 << 20 }
     }
 }
 
@@ -104,13 +110,24 @@ impl Frame {
     }
 }
 
+/// A live entry.
+struct Held {
+    entry: LogEntry,
+    /// The frame that holds it, once it is durable.
+    seq: Option<u64>,
+    /// Bytes of all entries up to this one, since the log was opened.
+    end: u64,
+}
+
 #[derive(Default)]
 struct Live {
     vote: Option<Vote>,
     committed: Option<LogId>,
     purged: Option<LogId>,
-    /// Index -> entry and, once durable, the frame that holds it.
-    entries: BTreeMap<u64, (LogEntry, Option<u64>)>,
+    /// By index.
+    entries: BTreeMap<u64, Held>,
+    /// Where the bytes of those that were purged end.
+    gone: u64,
     /// How many of them are too many.
     most: usize,
     /// A committed position that no frame has yet.
@@ -122,7 +139,7 @@ impl Live {
         match frame {
             Frame::Vote(v) => self.vote = Some(v),
             Frame::Entry(e) => {
-                self.entries.insert(e.log_id.index, (e, Some(seq)));
+                self.put(e, Some(seq));
             }
             Frame::Truncate(index) => {
                 self.entries.split_off(&index);
@@ -133,10 +150,36 @@ impl Live {
     }
 
     fn last(&self) -> Option<LogId> {
-        self.entries.last_key_value().map(|(_, (e, _))| e.log_id).or(self.purged)
+        self.entries.last_key_value().map(|(_, held)| held.entry.log_id).or(self.purged)
+    }
+
+    fn put(&mut self, entry: LogEntry, seq: Option<u64>) {
+        let index = entry.log_id.index;
+        let before = index.checked_sub(1).map_or(self.gone, |before| self.end_at(before));
+        let end = before.saturating_add(size(&entry) as u64);
+        self.entries.insert(index, Held { entry, seq, end });
+    }
+
+    /// Where the bytes up to an index end.
+    fn end_at(&self, index: u64) -> u64 {
+        self.entries.range(..=index).next_back().map_or(self.gone, |(_, held)| held.end)
+    }
+
+    /// Bytes of the entries behind one, or of all, up to another.
+    fn bytes(&self, behind: Option<u64>, upto: u64) -> u64 {
+        self.end_at(upto).saturating_sub(behind.map_or(self.gone, |index| self.end_at(index)))
+    }
+
+    /// Up to where entries may go, so that those that stay up to `upto` have at most `most` bytes; none if they do.
+    fn surplus(&self, upto: u64, most: u64) -> Option<u64> {
+        let end = self.end_at(upto);
+        let stays = |from: u64| end.saturating_sub(from) <= most;
+        let first = self.entries.range(..=upto).find(|(_, held)| stays(held.end));
+        first.map(|(index, _)| *index).filter(|_| !stays(self.gone))
     }
 
     fn purge(&mut self, id: LogId) {
+        self.gone = self.end_at(id.index);
         self.entries = self.entries.split_off(&id.index.saturating_add(1));
         self.purged = Some(id);
     }
@@ -155,7 +198,17 @@ impl Gauge {
     /// Whether nothing new should be put there before it is cut.
     pub(super) fn is_full(&self) -> bool {
         let live = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        live.entries.len() >= live.most
+        live.entries.len() >= live.most || live.bytes(None, u64::MAX) >= MOST_BYTES
+    }
+
+    /// Bytes of the entries behind an index, or of all, up to another.
+    pub(super) fn bytes(&self, behind: Option<u64>, upto: u64) -> u64 {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).bytes(behind, upto)
+    }
+
+    /// Up to where entries may go, so that those that stay up to `upto` have at most `most` bytes; none if they do.
+    pub(super) fn surplus(&self, upto: u64, most: u64) -> Option<u64> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).surplus(upto, most)
     }
 }
 
@@ -203,13 +256,13 @@ impl LogStore {
 
     /// Id of the entry at an index, if it is live.
     pub(super) fn id_at(&self, index: u64) -> Option<LogId> {
-        self.live().entries.get(&index).map(|(e, _)| e.log_id)
+        self.live().entries.get(&index).map(|held| held.entry.log_id)
     }
 
     /// The live entries from `first` to `last`; none when one of them is missing.
     pub(super) fn run(&self, first: u64, last: u64) -> Option<Vec<LogEntry>> {
         let live = self.live();
-        (first..=last).map(|index| live.entries.get(&index).map(|(e, _)| e.clone())).collect()
+        (first..=last).map(|index| live.entries.get(&index).map(|held| held.entry.clone())).collect()
     }
 
     /// Whether anything was ever written here.
@@ -233,7 +286,7 @@ impl LogStore {
         let live = self.live();
         live.entries
             .get(&id.index)
-            .map(|(e, _)| e.log_id)
+            .map(|held| held.entry.log_id)
             .or(live.purged.filter(|p| p.index >= id.index))
             .is_some_and(|known| known.index > id.index || known == *id)
     }
@@ -286,7 +339,7 @@ impl RaftLogReader<TypeConfig> for LogStore {
         &mut self,
         range: RB,
     ) -> Result<Vec<LogEntry>, StorageError> {
-        Ok(self.live().entries.range(range).map(|(_, (e, _))| e.clone()).collect())
+        Ok(self.live().entries.range(range).map(|(_, held)| held.entry.clone()).collect())
     }
 
     /// Bounded in bytes; at least one entry, as the contract asks.
@@ -297,7 +350,7 @@ impl RaftLogReader<TypeConfig> for LogStore {
         let live = self.live();
         let mut bytes = 0usize;
         let mut taken = Vec::new();
-        for (e, _) in live.entries.range(start..end).map(|(_, held)| held) {
+        for e in live.entries.range(start..end).map(|(_, held)| &held.entry) {
             bytes = bytes.saturating_add(size(e));
             if bytes > SEND_BYTES && !taken.is_empty() {
                 break;
@@ -356,7 +409,7 @@ impl RaftLogStorage<TypeConfig> for LogStore {
             for e in entries {
                 indices.push(e.log_id.index);
                 frames.push(Frame::Entry(e.clone()).encode());
-                live.entries.insert(e.log_id.index, (e, None));
+                live.put(e, None);
             }
             // Behind the entries, whose frames are counted from the first.
             frames.extend(live.unwritten.take().map(|frame| frame.encode()));
@@ -369,8 +422,8 @@ impl RaftLogStorage<TypeConfig> for LogStore {
                     {
                         let mut live = live.lock().unwrap_or_else(PoisonError::into_inner);
                         for (seq, index) in (first..).zip(&indices) {
-                            if let Some((_, at)) = live.entries.get_mut(index) {
-                                *at = Some(seq);
+                            if let Some(held) = live.entries.get_mut(index) {
+                                held.seq = Some(seq);
                             }
                         }
                     }
@@ -401,7 +454,7 @@ impl RaftLogStorage<TypeConfig> for LogStore {
         let keep = {
             let mut live = self.live();
             live.purge(log_id);
-            let oldest = live.entries.values().filter_map(|(_, seq)| *seq).min();
+            let oldest = live.entries.values().filter_map(|held| held.seq).min();
             oldest.unwrap_or(first).min(first)
         };
         self.journal.trim_front(keep).map_err(|e| failed(ErrorVerb::Delete, &e))

@@ -10,7 +10,7 @@ use super::certificate::{Certifier, Leave};
 use super::evidence::Evidence;
 use super::group::Materialise;
 use super::log::LogStore;
-use super::saver::{Incidents, Moment, Saver};
+use super::saver::{Incidents, Kept, Moment, Saver};
 use super::snapshot::{SnapshotFile, decode_snapshot, encode_snapshot};
 use super::types::{EntryReply, LogEntry, LogId, Membership, SnapshotMeta, StorageError, StoredMembership, TypeConfig};
 use crate::domain::ids::NodeId;
@@ -118,13 +118,9 @@ impl Machine {
             machine.take_over(&meta, &state)?;
             machine.file.found(meta.last_log_id, &machine.state).map_err(read)?;
         }
-        if let Some((meta, state)) =
-            saved.filter(|(m, _)| m.last_log_id > machine.applied && m.last_log_id.is_some_and(|l| log.agrees(&l)))
-        {
-            // The store is a cache: what does not decode is told and left.
-            if let Err(e) = machine.take_over(&meta, &state) {
-                machine.saver.refuse(e.to_string());
-            }
+        let newer = |(m, _): &Kept| m.last_log_id > machine.applied && m.last_log_id.is_some_and(|l| log.agrees(&l));
+        if let Some((meta, state)) = saved.filter(newer) {
+            machine.become_state(&meta, state);
         }
         Ok((machine, published))
     }

@@ -20,7 +20,8 @@
 //!
 //! - A snapshot counts only with a certificate of the majority for its very state, and a node whose state is not the
 //!   certified one writes nothing more ([`certificate`], P7).
-//! - A voter's log is cut only up to a snapshot whose certificate is durable beside it ([`snapshot`], [`machine`]).
+//! - A voter's log is cut only up to a snapshot whose certificate is durable beside it ([`snapshot`], [`machine`]); by its
+//!   entries, and by their bytes ([`cutting`]).
 //! - What waits on the ledger for a certificate gets one from whoever leads, or from anybody else ([`certifying`]).
 //! - How old the applied state may be is known by the signed word of a majority of the voters ([`freshness`], P9).
 //! - Two words of one voter on one index that differ are kept as evidence against it ([`heard`]).
@@ -37,6 +38,7 @@ mod certificate;
 mod certifying;
 mod codec;
 mod committer;
+mod cutting;
 mod door;
 mod elections;
 mod error;

@@ -93,6 +93,36 @@ async fn what_is_read_for_one_message_is_bounded() {
     assert!(log.limited_get_log_entries(5, 5).await.unwrap().is_empty());
 }
 
+/// Bytes are counted as entries come, are cut off at either end, and are read again.
+#[tokio::test]
+async fn the_log_knows_its_bytes() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut log = reopen(&dir).await;
+    let sized = |i, bytes| LogEntry {
+        log_id: id(1, i),
+        payload: EntryPayload::Normal(Entry { batches: vec![vec![0; bytes]] }),
+    };
+    assert_eq!((log.gauge().bytes(None, u64::MAX), log.gauge().surplus(9, 0)), (0, None));
+    append(&mut log, (0..10).map(|i| sized(i, 936)).collect()).await;
+    let known = |log: &LogStore| (log.gauge().bytes(None, u64::MAX), log.gauge().bytes(Some(3), 8));
+    assert_eq!(known(&log), (10_000, 5_000));
+    assert_eq!(log.gauge().surplus(7, 3_000), Some(4), "5, 6 and 7 stay");
+    assert_eq!((log.gauge().surplus(7, 8_000), log.gauge().surplus(7, 0)), (None, Some(7)));
+    log.truncate(id(1, 8)).await.unwrap();
+    append(&mut log, vec![sized(8, 1_936)]).await;
+    assert_eq!(known(&log), (10_000, 6_000));
+    log.purge(id(1, 2)).await.unwrap();
+    assert_eq!(known(&log), (7_000, 6_000));
+    assert_eq!((log.gauge().surplus(7, 5_000), log.gauge().surplus(7, 4_000)), (None, Some(3)));
+    drop(log);
+    let mut log = reopen(&dir).await;
+    assert_eq!(known(&log), (7_000, 6_000));
+    log.purge(id(1, 8)).await.unwrap();
+    assert_eq!((known(&log), log.gauge().surplus(8, 0)), ((0, 0), None));
+    append(&mut log, vec![sized(9, 936)]).await;
+    assert_eq!(log.gauge().bytes(Some(8), 9), 1_000);
+}
+
 #[tokio::test]
 async fn an_older_snapshot_never_takes_the_place_of_a_newer_one() {
     let dir = tempfile::tempdir().unwrap();

@@ -44,6 +44,9 @@ mod level_tests;
 mod members;
 #[cfg(test)]
 mod members_tests;
+mod parts;
+#[cfg(test)]
+mod parts_tests;
 mod record;
 mod state;
 mod suites;
@@ -64,6 +67,7 @@ pub use fold::folded_leaf;
 pub use genesis::{Authority, Descriptor, Genesis, NodeEntry, Place, SignedGenesis, node_id, origin_mark};
 pub use level::LEVEL;
 pub use members::Retired;
+pub use parts::{Changes, Part};
 pub use record::{RecordEntry, VersionEntry};
 pub use state::{AgencyState, AgreementState, GuideState, LedgerError, NodeState, State};
 pub use suites::{SuiteState, Suites};

@@ -5,6 +5,7 @@ use crate::domain::ids::{NodeId, RecordId};
 use crate::domain::limits;
 use crate::domain::time::Millis;
 use crate::seal::digest;
+use imbl::ordmap::DiffItem;
 use imbl::{OrdMap, Vector};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -206,6 +207,68 @@ impl Records {
         self.of(id)?.iter().find(|v| v.version == next).map(|v| v.time)
     }
 
+    /// Only what folded: what the rest leaves behind when it is written apart.
+    pub(super) fn apart(&self) -> Records {
+        Records { folded: self.folded.clone(), ..Records::default() }
+    }
+
+    /// Those of before, as [`Records::apart`] left them, with the rest. Versions come lowest first.
+    pub(super) fn joined(
+        self,
+        feed: Vector<(RecordId, u32)>,
+        versions: impl IntoIterator<Item = (RecordId, VersionEntry)>,
+    ) -> Records {
+        let mut records: BTreeMap<RecordId, RecordEntry> = BTreeMap::new();
+        for (id, version) in versions {
+            records.entry(id).or_default().push(version);
+        }
+        let mut buckets: Vec<Bucket> = (0..BUCKETS).map(|_| Bucket::default()).collect();
+        for (id, entry) in records {
+            if let Some(bucket) = buckets.get_mut(slot(&id)) {
+                bucket.records.insert(id, entry);
+            }
+        }
+        Records { folded: self.folded, ..Records::of_buckets(buckets, feed) }
+    }
+
+    /// Whether the feed is an earlier one, as it was or grown: only such a one has its hash chain.
+    pub(super) fn continues(&self, before: &Records) -> bool {
+        let known = before.feed.len();
+        let came = self.feed.skip(known);
+        known <= self.feed.len() && came.iter().fold(before.chain, |chain, named| chained(&chain, named)) == self.chain
+    }
+
+    /// The records of which not the same versions are kept as before: those of then, and those of now.
+    pub(super) fn moved_since<'a>(
+        &'a self,
+        before: &'a Records,
+    ) -> impl Iterator<Item = (RecordId, &'a [VersionEntry], &'a [VersionEntry])> {
+        let pairs = before.buckets.iter().zip(self.buckets.iter()).filter(|(old, new)| old.digest != new.digest);
+        pairs.flat_map(|(old, new)| old.records.diff(&new.records)).map(|item| {
+            let none: &'a [VersionEntry] = &[];
+            match item {
+                DiffItem::Add(id, new) => (*id, none, new.as_slice()),
+                DiffItem::Update { old: (_, old), new: (id, new) } => (*id, old.as_slice(), new.as_slice()),
+                DiffItem::Remove(id, old) => (*id, old.as_slice(), none),
+            }
+        })
+    }
+
+    /// The records of these buckets in this order; none of them folded.
+    fn of_buckets(buckets: Vec<Bucket>, feed: Vector<(RecordId, u32)>) -> Records {
+        let chain = feed.iter().fold([0; 32], |chain, named| chained(&chain, named));
+        let digested = buckets.into_iter().map(|mut bucket| {
+            if !bucket.records.is_empty() {
+                bucket.redigest();
+            }
+            bucket
+        });
+        let mut records = Records { buckets: digested.collect(), feed, chain, ..Records::default() };
+        let waits = superseded_by(&records.feed).filter(|(id, v)| records.has(id, *v)).collect();
+        records.superseded = waits;
+        records
+    }
+
     /// What folded, behind the rest: a state of which nothing did is written and digested as before there was folding.
     pub(super) fn write_folded(&self, w: &mut Writer) {
         w.list(self.folded.iter(), |w, (origin_mark, folded)| {
@@ -278,20 +341,12 @@ impl Canon for Records {
     }
     fn read(r: &mut Reader<'_>) -> Result<Self, CanonError> {
         let feed: Vector<_> = r.list(usize::MAX, |r| Ok((r.value()?, r.u32()?)))?.into_iter().collect();
-        let chain = feed.iter().fold([0; 32], |chain, named| chained(&chain, named));
-        let mut buckets = Vector::new();
+        let mut buckets = Vec::with_capacity(BUCKETS);
         for _ in 0..BUCKETS {
             let entries =
                 r.list(usize::MAX, |r| Ok((r.value::<RecordId>()?, r.list(VERSIONS, VersionEntry::read)?)))?;
-            let mut bucket = Bucket { records: entries.into_iter().collect(), ..Bucket::default() };
-            if !bucket.records.is_empty() {
-                bucket.redigest();
-            }
-            buckets.push_back(bucket);
+            buckets.push(Bucket { records: entries.into_iter().collect(), ..Bucket::default() });
         }
-        let mut records = Records { buckets, feed, chain, ..Records::default() };
-        let waits = superseded_by(&records.feed).filter(|(id, v)| records.has(id, *v)).collect();
-        records.superseded = waits;
-        Ok(records)
+        Ok(Records::of_buckets(buckets, feed))
     }
 }

@@ -116,7 +116,12 @@ impl World {
         let sites = members.into_iter().map(|m| Site::new(m, &dice, Part::Member(0))).collect();
         let net = Net::new(&dice);
         // In three of four federations far more often than anywhere: who was away lacks what the others cut.
-        let often = Cuts { every: 3 + dice.below(8), kept: dice.below(4), piece_bytes: 400 + dice.below(8_000) };
+        let often = Cuts {
+            every: 3 + dice.below(8),
+            kept: dice.below(4),
+            piece_bytes: 400 + dice.below(8_000),
+            ..Cuts::default()
+        };
         let cuts = if seed.is_multiple_of(4) { Cuts::default() } else { often };
         World {
             net,

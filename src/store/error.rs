@@ -24,8 +24,8 @@ pub enum StoreError {
     /// The database answered, but not with what was saved.
     #[error("the stored state is damaged: {0}")]
     Damaged(&'static str),
-    /// The state is over the 4 GiB that the format takes.
-    #[error("the state is too large to be stored")]
+    /// A part is over the 4 KiB that the database keeps among others.
+    #[error("a part of the state is too large to be stored")]
     TooLarge,
 }
 

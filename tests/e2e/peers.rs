@@ -9,7 +9,7 @@ use hufu::identity::{Credentials, Dialer, Line, Protocol, TrustRoots, certificat
 use hufu::ledger::{State, node_id};
 use hufu::node::{SystemClock, SystemEntropy};
 use hufu::seal::KeyRing;
-use hufu::store::Materialised;
+use hufu::store::{Materialised, Stored};
 use hufu::vault::{AUDIENCE_WANTED, Intake, Keys, Outgoing, Parts, PeerVault, Pieces, PushState, SealedObject, Vault};
 use hufu::wire::pb::peer::vault_client::VaultClient;
 use hufu::wire::pb::peer::{PullRequest, PushRequest, PushResult, Sealed};
@@ -202,8 +202,8 @@ pub fn stored_state(demo: &Demo, agency: &str) -> Option<State> {
         std::fs::write(to, content(&file)).unwrap();
     }
     let (store, _) = Materialised::open_or_rebuild(&copy).ok()?;
-    let (_, state) = store.load().ok()??;
-    State::decode(&state).ok()
+    let Stored::Parts { parts, .. } = store.load().ok()?? else { return None };
+    State::from_parts(parts).ok()
 }
 
 /// The token by which an agency's node asks for the only record that it is owed by police.

@@ -75,7 +75,19 @@ const QUICK: Timings = Timings { heartbeat_ms: 50, election_min_ms: 200, electio
 const NEVER: Timings = Timings { heartbeat_ms: 1_000, election_min_ms: 600_000, election_max_ms: 700_000 };
 
 pub(super) async fn start(f: &Federation, agency: &Agency, seed: u8, nodes: &Nodes, dir: &TempDir) -> Arc<Cluster> {
-    start_with(f, agency, (seed, QUICK), nodes, dir, None).await
+    start_with(f, agency, (seed, QUICK, Cuts::default()), nodes, dir, None).await
+}
+
+/// One that cuts its log at so many bytes.
+pub(super) async fn start_cutting(
+    f: &Federation,
+    (agency, seed): (&Agency, u8),
+    nodes: &Nodes,
+    dir: &TempDir,
+    bytes: u64,
+) -> Arc<Cluster> {
+    let cuts = Cuts { bytes, ..Cuts::default() };
+    start_with(f, agency, (seed, QUICK, cuts), nodes, dir, None).await
 }
 
 /// One that has a charter.
@@ -86,7 +98,7 @@ pub(super) async fn start_told(
     dir: &TempDir,
     charter: Option<Charter>,
 ) -> Arc<Cluster> {
-    start_with(f, agency, (seed, QUICK), nodes, dir, charter).await
+    start_with(f, agency, (seed, QUICK, Cuts::default()), nodes, dir, charter).await
 }
 
 /// Where a node keeps its ledger.
@@ -96,13 +108,13 @@ pub(super) fn folder(dir: &TempDir, agency: &Agency) -> std::path::PathBuf {
 
 /// A node that follows whoever leads.
 pub(super) async fn follow(f: &Federation, agency: &Agency, seed: u8, nodes: &Nodes, dir: &TempDir) -> Arc<Cluster> {
-    start_with(f, agency, (seed, NEVER), nodes, dir, None).await
+    start_with(f, agency, (seed, NEVER, Cuts::default()), nodes, dir, None).await
 }
 
 async fn start_with(
     f: &Federation,
     agency: &Agency,
-    (seed, timings): (u8, Timings),
+    (seed, timings, cuts): (u8, Timings, Cuts),
     nodes: &Nodes,
     dir: &TempDir,
     charter: Option<Charter>,
@@ -114,7 +126,7 @@ async fn start_with(
         dir: folder(dir, agency),
         genesis: f.genesis.clone(),
         timings,
-        cuts: Cuts::default(),
+        cuts,
         peers: [&f.police, &f.customs, &f.third].map(|a| a.node).into(),
         calls: Arc::new(Wire { from: agency.node, nodes: Arc::clone(nodes) }),
         key: SigningKey::from_seed(&[seed; 32]).unwrap(),

@@ -1,7 +1,7 @@
 //! Several nodes of one federation in one process: elections, certificates, snapshots.
 
 use super::bad_voter::terms;
-use super::harness::{Nodes, cut_log, folder, follow, leader, start, until};
+use super::harness::{Nodes, cut_log, folder, follow, leader, start, start_cutting, until};
 use super::*;
 use crate::cluster::Committer;
 use crate::cluster::Incarnation;
@@ -234,6 +234,35 @@ async fn without_a_certificate_the_log_is_kept_and_bounded() {
     until("it makes one by itself", || at().is_some()).await;
     leads.raft.trigger().purge_log(at().unwrap()).await.unwrap();
     assert_eq!(proposing.await.unwrap().unwrap().refused, None);
+    drop(leads);
+    for node in [police, customs] {
+        node.shutdown().await;
+    }
+}
+
+/// Few large entries: every node makes a certified snapshot and cuts its log long before it has the entries at which openraft
+/// does.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_log_of_large_entries_is_cut_by_their_bytes() {
+    let (f, dir, nodes) = (federation(), tempfile::tempdir().unwrap(), Nodes::default());
+    let police = start_cutting(&f, (&f.police, 100), &nodes, &dir, 40_000).await;
+    let customs = start_cutting(&f, (&f.customs, 20), &nodes, &dir, 40_000).await;
+    let leads = leader(&[&police, &customs]).await;
+    let agency = if leads.node() == f.police.node { &f.police } else { &f.customs };
+    // Refused one by one, and in the log all the same.
+    let record = crate::domain::ids::RecordId::from_bytes([1; 16]);
+    let grant = |n| Command::Grant { record, version: 1, grant: [n; 32], tags: vec![[n; 16]; 600] };
+    for n in 1..=12u8 {
+        let batch = fixture::batch(&f, agency, (1, u64::from(n)), vec![grant(n)]);
+        leads.propose(batch, Instant::now() + Duration::from_secs(10)).await.unwrap();
+    }
+    for node in [&police, &customs] {
+        let purged = || node.raft.metrics().borrow().purged.is_some();
+        let light = || node.log.gauge().bytes(None, u64::MAX) < 60_000;
+        until("its log is cut", || purged() && light()).await;
+        let of = folder(&dir, if node.node() == f.police.node { &f.police } else { &f.customs });
+        assert!(of.join("snapshot").exists() && of.join("snapshot.certificates").exists());
+    }
     drop(leads);
     for node in [police, customs] {
         node.shutdown().await;
