@@ -3,12 +3,12 @@
 
 use super::notices;
 use crate::domain::fault::{Fault, FaultKind};
-use crate::domain::ids::NoticeId;
 use crate::service::{Caller, Core};
 use crate::wire::pb::v1;
 use prost::Message;
 use std::cmp::Reverse;
 use std::collections::BTreeSet;
+use std::future::Future;
 
 /// Calls, as `hufu.peer.v1.PersonAsks` numbers them.
 pub(super) const INBOX: u32 = 1;
@@ -29,36 +29,55 @@ pub(super) async fn here(core: &Core, caller: &Caller, call: u32, request: &[u8]
     })
 }
 
-/// The answer of the notice's home; none when it is to be answered here: it is here, or nowhere.
+/// One answer: this node's when `here` says that it has what is asked about and the person may see it; else that of the other
+/// node of the agency that has it. When none has, this node's again: the one place where a denial and an absence are told
+/// apart is its log. To the person both come after the same questions to the same nodes, and so they do while one is away.
 ///
 /// # Errors
-/// The home's; [`FaultKind::Unavailable`] when a node that may have it does not answer.
-pub(super) async fn elsewhere<R: Message + Default>(
+/// As either node has it; [`FaultKind::Unavailable`] when a node that may have it does not answer.
+pub(super) async fn answered<R: Message + Default>(
     core: &Core,
     caller: &Caller,
-    notice: &str,
+    here: bool,
     (call, request): (u32, &impl Message),
-) -> Result<Option<R>, Fault> {
-    let id: NoticeId = notice.parse()?;
-    if core.is_home_of(&id) {
-        return Ok(None);
+    own: impl Future<Output = Result<R, Fault>>,
+) -> Result<R, Fault> {
+    if here {
+        return own.await;
     }
     let mut away = None;
     for (node, local) in core.siblings() {
         match core.ask_elsewhere(caller, node, call, request.encode_to_vec()).await {
-            Ok(reply) => return read(&reply).map(Some),
+            Ok(reply) => return read(&reply),
             Err(fault) if fault.kind == FaultKind::NotFound => {}
             Err(fault) if is_away(&fault) => away = Some(local),
             Err(fault) => return Err(fault),
         }
     }
-    match away {
-        None => Ok(None),
-        Some(local) => {
-            let why = format!("node `{local}` of your agency may have this notice, and does not answer");
+    last_word(own.await, away)
+}
+
+/// What is said when no other node has it. Nothing is absent while a node of the agency may have it.
+fn last_word<R>(own: Result<R, Fault>, away: Option<String>) -> Result<R, Fault> {
+    match (own, away) {
+        (Err(fault), Some(local)) if fault.kind == FaultKind::NotFound => {
+            let why = format!("node `{local}` of your agency may have it, and does not answer");
             Err(Fault::unavailable("NODE_UNREACHABLE", why).hint("try again when it is back"))
         }
+        (own, _) => own,
     }
+}
+
+/// The same for a notice that came in.
+pub(super) async fn of_notice<R: Message + Default>(
+    core: &Core,
+    caller: &Caller,
+    notice: &str,
+    asked: (u32, &impl Message),
+    own: impl Future<Output = Result<R, Fault>>,
+) -> Result<R, Fault> {
+    let here = core.shows(caller, &notice.parse()?);
+    answered(core, caller, here, asked, own).await
 }
 
 /// Adds what the other nodes of the agency have for somebody to what this one has, newest first, and names those that do not
@@ -116,6 +135,18 @@ mod tests {
         assert_eq!(seen, [("n-c", "delivered"), ("n-b", "delivered"), ("n-a", "presented")]);
         add(&mut reply, vec![notice("n-d", 9, "delivered")], 2);
         assert_eq!(reply.notices.iter().map(|n| n.notice.as_str()).collect::<Vec<_>>(), ["n-d", "n-c"]);
+    }
+
+    /// While a node is away, "not here" is no answer; what was found or refused here is.
+    #[test]
+    fn nothing_is_absent_while_a_node_may_have_it() {
+        let said = |own: Result<(), Fault>, away: Option<&str>| {
+            last_word(own, away.map(str::to_owned)).map_err(|fault| fault.reason)
+        };
+        assert_eq!(said(Err(Fault::not_found()), None), Err(Fault::not_found().reason));
+        assert_eq!(said(Err(Fault::not_found()), Some("2")), Err("NODE_UNREACHABLE"));
+        assert_eq!(said(Err(Fault::conflict("ALREADY_SEEN", "x")), Some("2")), Err("ALREADY_SEEN"));
+        assert_eq!(said(Ok(()), Some("2")), Ok(()));
     }
 
     #[test]

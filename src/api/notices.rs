@@ -61,11 +61,9 @@ impl v1::notices_server::Notices for People {
     async fn show(&self, request: Request<v1::NoticeRequest>) -> Result<Response<v1::Notice>, Status> {
         let caller = self.caller(&request)?;
         let request = request.into_inner();
-        let there = homes::elsewhere(&self.core, &caller, &request.notice, (homes::SHOW, &request));
-        match there.await.map_err(refuse)? {
-            Some(shown) => Ok(Response::new(shown)),
-            None => show(&self.core, &caller, &request).await.map(Response::new).map_err(refuse),
-        }
+        let own = show(&self.core, &caller, &request);
+        let answered = homes::of_notice(&self.core, &caller, &request.notice, (homes::SHOW, &request), own);
+        answered.await.map(Response::new).map_err(refuse)
     }
 
     async fn presented(
@@ -74,31 +72,25 @@ impl v1::notices_server::Notices for People {
     ) -> Result<Response<v1::NoticeDone>, Status> {
         let caller = self.caller(&request)?;
         let request = request.into_inner();
-        let there = homes::elsewhere(&self.core, &caller, &request.notice, (homes::PRESENTED, &request));
-        match there.await.map_err(refuse)? {
-            Some(done) => Ok(Response::new(done)),
-            None => presented(&self.core, &caller, &request).await.map(Response::new).map_err(refuse),
-        }
+        let own = presented(&self.core, &caller, &request);
+        let answered = homes::of_notice(&self.core, &caller, &request.notice, (homes::PRESENTED, &request), own);
+        answered.await.map(Response::new).map_err(refuse)
     }
 
     async fn words(&self, request: Request<v1::NoticeSayRequest>) -> Result<Response<v1::NoticeWords>, Status> {
         let caller = self.caller(&request)?;
         let request = request.into_inner();
-        let there = homes::elsewhere(&self.core, &caller, &request.notice, (homes::WORDS, &request));
-        match there.await.map_err(refuse)? {
-            Some(words) => Ok(Response::new(words)),
-            None => words(&self.core, &caller, request).await.map(Response::new).map_err(refuse),
-        }
+        let own = words(&self.core, &caller, request.clone());
+        let answered = homes::of_notice(&self.core, &caller, &request.notice, (homes::WORDS, &request), own);
+        answered.await.map(Response::new).map_err(refuse)
     }
 
     async fn say(&self, request: Request<v1::NoticeSayRequest>) -> Result<Response<v1::NoticeDone>, Status> {
         let caller = self.caller(&request)?;
         let request = request.into_inner();
-        let there = homes::elsewhere(&self.core, &caller, &request.notice, (homes::SAY, &request));
-        match there.await.map_err(refuse)? {
-            Some(done) => Ok(Response::new(done)),
-            None => say(&self.core, &caller, request).await.map(Response::new).map_err(refuse),
-        }
+        let own = say(&self.core, &caller, request.clone());
+        let answered = homes::of_notice(&self.core, &caller, &request.notice, (homes::SAY, &request), own);
+        answered.await.map(Response::new).map_err(refuse)
     }
 
     async fn track(&self, request: Request<v1::NoticeTrackRequest>) -> Result<Response<v1::NoticeTrackReply>, Status> {

@@ -4,7 +4,7 @@
 use super::core::Core;
 use super::door::Caller;
 use crate::domain::fault::Fault;
-use crate::domain::ids::{NodeId, NoticeId};
+use crate::domain::ids::NodeId;
 use std::future::Future;
 use std::pin::Pin;
 
@@ -35,11 +35,6 @@ impl Core {
         let state = self.state();
         let others = state.nodes().filter(|(id, n)| n.agency == self.agency && **id != self.node);
         others.map(|(id, n)| (*id, n.local.clone())).collect()
-    }
-
-    /// Whether this node took a notice in.
-    pub fn is_home_of(&self, notice: &NoticeId) -> bool {
-        self.office.read(|b| b.received_of(notice).is_some())
     }
 
     /// Asks another node of this agency for somebody.

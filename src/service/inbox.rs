@@ -124,6 +124,14 @@ impl Core {
         }
     }
 
+    /// Whether a notice is here for this person to see. To whoever may not see it, nothing that follows from this may tell
+    /// that it is here and not at another node of the agency.
+    pub fn shows(&self, caller: &Caller, notice: &NoticeId) -> bool {
+        let entry = self.office.read(|b| b.received_of(notice).map(|(_, i)| i.clone()));
+        let entry = entry.filter(|i| i.state() != ReceiptState::Withdrawn);
+        entry.is_some_and(|i| self.notice_may(caller, Action::NoticeRead, &i).is_allow())
+    }
+
     /// Denied and absent look alike to whoever is denied; the log knows which it was. Answers the fault.
     async fn notice_denied(&self, caller: &Caller, notice: &NoticeId, action: Action) -> Result<Fault, Fault> {
         let entry = self.office.read(|b| b.received_of(notice).map(|(_, i)| i.clone()));
