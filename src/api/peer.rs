@@ -52,7 +52,7 @@ pub struct NodeServices {
 
 /// Who called, as the ledger knows it.
 pub(super) struct Sender {
-    node: NodeId,
+    pub(super) node: NodeId,
     pub(super) agency: AgencyId,
 }
 
