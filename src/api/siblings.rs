@@ -1,6 +1,6 @@
 //! `hufu.peer.v1.Agency`: what the nodes of one agency tell one another and nobody else.
 
-use super::peer::NodeServices;
+use super::peer::{NodeServices, tell_refused};
 use super::{homes, refuse};
 use crate::audit::{Action as AuditAction, Object};
 use crate::domain::fault::Fault;
@@ -21,8 +21,15 @@ impl peer::agency_server::Agency for NodeServices {
     async fn notices(&self, request: Request<peer::PersonAsks>) -> Result<Response<peer::PersonAnswered>, Status> {
         let (core, via) = self.for_sibling(&request, "notices").await?;
         let peer::PersonAsks { name, public_key, call, request } = request.into_inner();
-        let caller = core.caller_elsewhere(&name, &public_key, &via).map_err(refuse)?;
-        let reply = homes::here(core, &caller, call, &request).await.map_err(refuse)?;
+        let caller = match core.caller_elsewhere(&name, &public_key, &via) {
+            Ok(caller) => caller,
+            Err(fault) => {
+                // As for a handshake: who is asked for in vain is told, folded where that is often.
+                tell_refused(Arc::clone(core), core.agency.clone(), "unknown-person");
+                return Err(refuse(fault));
+            }
+        };
+        let reply = homes::here(core, self.peers()?, &caller, (call, &request)).await.map_err(refuse)?;
         Ok(Response::new(peer::PersonAnswered { reply }))
     }
 }

@@ -338,9 +338,9 @@ impl PeerNotices for Peers {
         Box::pin(async move {
             let away = |why: String| Fault::unavailable("NODE_UNREACHABLE", why);
             let mut client = agency_on(channel.ok_or_else(|| away(not_there()))?);
-            let Asked { name, public_key, call, request } = asked;
+            let Asked { name, public_key, call, request, patience } = asked;
             let asks = peer::PersonAsks { name, public_key: public_key.to_vec(), call, request };
-            let answered = tokio::time::timeout(FOR_PERSON, client.notices(asks)).await;
+            let answered = tokio::time::timeout(FOR_PERSON + patience, client.notices(asks)).await;
             let reply = answered.map_err(|_| away("no answer in time".to_owned()))?;
             Ok(reply.map_err(|s| fault_of(&s))?.into_inner().reply)
         })

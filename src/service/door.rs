@@ -97,7 +97,10 @@ impl Core {
     }
 
     /// The same person as the directory has them now, for what goes on for a while.
-    pub(super) fn caller_now(&self, caller: &Caller) -> Result<Caller, Fault> {
+    ///
+    /// # Errors
+    /// Somebody whose access was taken away, or whose key is another one.
+    pub fn caller_now(&self, caller: &Caller) -> Result<Caller, Fault> {
         let now = self.directory.by_name(&caller.person.name).filter(|p| !p.suspended);
         let now = now.filter(|p| p.public_key == caller.person.public_key).ok_or_else(Fault::not_found)?;
         Ok(Caller { via: caller.via.clone(), ..self.as_caller(now) })

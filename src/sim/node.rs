@@ -203,7 +203,7 @@ impl Member {
             authority: None,
         };
         let core = rooms::core(&config, &ground, own, registers, cluster, plugs).await?;
-        gate.open(Arc::clone(&core));
+        gate.open(Arc::clone(&core), Arc::clone(&link) as Arc<dyn crate::vault::PeerVault>);
         let (stop, stopped) = watch::channel(false);
         drop(rooms::rounds(&core, &link, &stopped));
         let post_out: Arc<dyn PeerPost> = Arc::clone(&link) as Arc<dyn PeerPost>;
