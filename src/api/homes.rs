@@ -144,17 +144,19 @@ pub(super) async fn answered<R: Message + Default>(
         match ask(core, caller, node, (call, request)).await {
             Ok(reply) => return Ok(reply),
             Err(fault) if fault.kind == FaultKind::NotFound => {}
-            Err(fault) if is_away(&fault) => away = Some(local),
+            Err(fault) if is_away(&fault) => away = Some((local, fault)),
             Err(fault) => return Err(fault),
         }
     }
     last_word(own.await, away)
 }
 
-/// What is said when no other node has it. Nothing is absent while a node of the agency may have it.
-fn last_word<R>(own: Result<R, Fault>, away: Option<String>) -> Result<R, Fault> {
+/// What is said when no other node has it. Nothing is absent while a node of the agency may have it. Why one that answers does
+/// nothing, such as a full disk, is told as it says it.
+fn last_word<R>(own: Result<R, Fault>, away: Option<(String, Fault)>) -> Result<R, Fault> {
     match (own, away) {
-        (Err(fault), Some(local)) if fault.kind == FaultKind::NotFound => {
+        (Err(own), Some((_, fault))) if own.kind == FaultKind::NotFound && !is_silence(&fault) => Err(fault),
+        (Err(own), Some((local, _))) if own.kind == FaultKind::NotFound => {
             let why = format!("node `{local}` of your agency may have it, and does not answer");
             Err(Fault::unavailable("NODE_UNREACHABLE", why).hint("try again when it is back"))
         }
@@ -212,6 +214,11 @@ fn is_away(fault: &Fault) -> bool {
     matches!(fault.kind, FaultKind::Unavailable | FaultKind::Internal) || fault.reason == "UNKNOWN_PERSON"
 }
 
+/// Whether that says nothing that a person could act on.
+fn is_silence(fault: &Fault) -> bool {
+    fault.kind != FaultKind::Unavailable || ["NODE_UNREACHABLE", "NOT_FRESH"].contains(&fault.reason)
+}
+
 fn read<T: Message + Default>(bytes: &[u8]) -> Result<T, Fault> {
     T::decode(bytes).map_err(|_| Fault::usage("INVALID", "what another node sent does not read"))
 }
@@ -250,13 +257,18 @@ mod tests {
     /// While a node is away, "not here" is no answer; what was found or refused here is.
     #[test]
     fn nothing_is_absent_while_a_node_may_have_it() {
-        let said = |own: Result<(), Fault>, away: Option<&str>| {
-            last_word(own, away.map(str::to_owned)).map_err(|fault| fault.reason)
+        let said = |own: Result<(), Fault>, away: Option<Fault>| {
+            last_word(own, away.map(|fault| ("2".to_owned(), fault))).map_err(|fault| fault.reason)
         };
+        let silent = || Some(Fault::unavailable("NODE_UNREACHABLE", "x"));
         assert_eq!(said(Err(Fault::not_found()), None), Err(Fault::not_found().reason));
-        assert_eq!(said(Err(Fault::not_found()), Some("2")), Err("NODE_UNREACHABLE"));
-        assert_eq!(said(Err(Fault::conflict("ALREADY_SEEN", "x")), Some("2")), Err("ALREADY_SEEN"));
-        assert_eq!(said(Ok(()), Some("2")), Ok(()));
+        for away in [silent(), Some(Fault::internal("INTERNAL", "x")), Some(Fault::refused("UNKNOWN_PERSON", "x"))] {
+            assert_eq!(said(Err(Fault::not_found()), away), Err("NODE_UNREACHABLE"));
+        }
+        let full = Some(Fault::unavailable("DISK_FULL", "x"));
+        assert_eq!(said(Err(Fault::not_found()), full), Err("DISK_FULL"));
+        assert_eq!(said(Err(Fault::conflict("ALREADY_SEEN", "x")), silent()), Err("ALREADY_SEEN"));
+        assert_eq!(said(Ok(()), silent()), Ok(()));
     }
 
     #[test]
