@@ -1,14 +1,18 @@
-//! Calls about notices that another node of the agency took in: they go to it, and its answer comes back. What it decides and
-//! discloses is in its audit log. Who may not see a notice learns as little from either node.
+//! Calls about what another node of the agency took in, sent, or has proposed: they go to it, and its answer comes back. What
+//! it decides and discloses is in its audit log. Who may not see something learns as little from either node.
 
-use super::notices;
+use super::{notices, once, proposals, watch};
 use crate::domain::fault::{Fault, FaultKind};
-use crate::domain::ids::NoticeId;
+use crate::domain::ids::NodeId;
 use crate::service::{Caller, Core};
+use crate::vault::PeerVault;
 use crate::wire::pb::v1;
+use futures_util::future::join_all;
 use prost::Message;
 use std::cmp::Reverse;
 use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::Duration;
 
 /// Calls, as `hufu.peer.v1.PersonAsks` numbers them.
 pub(super) const INBOX: u32 = 1;
@@ -16,49 +20,172 @@ pub(super) const SHOW: u32 = 2;
 pub(super) const PRESENTED: u32 = 3;
 pub(super) const WORDS: u32 = 4;
 pub(super) const SAY: u32 = 5;
+pub(super) const TRACK: u32 = 6;
+pub(super) const CANCEL: u32 = 7;
+pub(super) const RECALL: u32 = 8;
+pub(super) const CONFIRM: u32 = 9;
+pub(super) const NEWS: u32 = 10;
+pub(super) const PROPOSALS: u32 = 11;
+pub(super) const APPROVE: u32 = 12;
+pub(super) const REJECT: u32 = 13;
+pub(super) const REQUESTED: u32 = 14;
+pub(super) const AGAIN: u32 = 15;
+
+/// Longest that a node waits for a state on behalf of another one, and that it takes to publish for it: with what an answer
+/// takes, less than any call between nodes may last.
+pub(super) const TRACK_MOST: Duration = Duration::from_secs(10);
+pub(super) const PUBLISH_MOST: Duration = Duration::from_secs(20);
+
+/// How long the other node may take for a call, besides what an answer takes at once.
+fn patience(call: u32) -> Duration {
+    match call {
+        TRACK => TRACK_MOST,
+        APPROVE | AGAIN => PUBLISH_MOST,
+        _ => Duration::ZERO,
+    }
+}
 
 /// Answers a call that came by another node of the agency. What is not here is looked for nowhere else: one hop.
-pub(super) async fn here(core: &Core, caller: &Caller, call: u32, request: &[u8]) -> Result<Vec<u8>, Fault> {
+pub(super) async fn here(
+    core: &Core,
+    peers: &Arc<dyn PeerVault>,
+    caller: &Caller,
+    (call, request): (u32, &[u8]),
+) -> Result<Vec<u8>, Fault> {
+    let peers = || Arc::clone(peers);
     Ok(match call {
         INBOX => notices::inbox(core, caller, &read(request)?).await?.encode_to_vec(),
         SHOW => notices::show(core, caller, &read(request)?).await?.encode_to_vec(),
         PRESENTED => notices::presented(core, caller, &read(request)?).await?.encode_to_vec(),
         WORDS => notices::words(core, caller, read(request)?).await?.encode_to_vec(),
         SAY => notices::say(core, caller, read(request)?).await?.encode_to_vec(),
+        TRACK => notices::track(core, caller, read(request)?, TRACK_MOST).await?.encode_to_vec(),
+        CANCEL => notices::cancel(core, caller, read(request)?).await?.encode_to_vec(),
+        RECALL => notices::recall(core, caller, read(request)?).await?.encode_to_vec(),
+        CONFIRM => notices::confirm(core, caller, read(request)?).await?.encode_to_vec(),
+        NEWS => watch::news(core, caller, &read(request)?).await?.encode_to_vec(),
+        PROPOSALS => proposals::list(core, caller, read(request)?).await?.encode_to_vec(),
+        APPROVE => proposals::approve(core, caller, within(read(request)?), peers()).await?.encode_to_vec(),
+        REJECT => proposals::reject(core, caller, read(request)?).await?.encode_to_vec(),
+        REQUESTED => once::requested(core, caller, read(request)?)?.encode_to_vec(),
+        AGAIN => once::again(core, caller, read(request)?, peers()).await?.encode_to_vec(),
         _ => return Err(Fault::usage("INVALID", "this node knows no such call")),
     })
 }
 
-/// The answer of the notice's home; none when it is to be answered here: it is here, or nowhere.
+/// An approval with no more patience than another node has for it; what waits longer goes on by itself.
+fn within(request: v1::ApproveRequest) -> v1::ApproveRequest {
+    let (wait_ms, timeout_ms) = bounded(request.wait_ms, request.timeout_ms);
+    v1::ApproveRequest { wait_ms, timeout_ms, ..request }
+}
+
+/// How long to wait for holders and for a leader, in milliseconds: together no longer than another node waits for it.
+pub(super) fn bounded(wait_ms: u32, timeout_ms: u32) -> (u32, u32) {
+    const WAIT_MS: u32 = 5_000;
+    const TIMEOUT_MS: u32 = 12_000;
+    (wait_ms.min(WAIT_MS), if timeout_ms == 0 { TIMEOUT_MS } else { timeout_ms.min(TIMEOUT_MS) })
+}
+
+/// Asks one other node for somebody.
 ///
 /// # Errors
-/// The home's; [`FaultKind::Unavailable`] when a node that may have it does not answer.
-pub(super) async fn elsewhere<R: Message + Default>(
+/// That node's, or that it does not answer.
+pub(super) async fn ask<R: Message + Default>(
     core: &Core,
     caller: &Caller,
-    notice: &str,
+    node: NodeId,
     (call, request): (u32, &impl Message),
-) -> Result<Option<R>, Fault> {
-    let id: NoticeId = notice.parse()?;
-    if core.is_home_of(&id) {
-        return Ok(None);
+) -> Result<R, Fault> {
+    read(&core.ask_elsewhere(caller, node, (call, request.encode_to_vec()), patience(call)).await?)
+}
+
+/// Asks all other nodes at once; with their answers the names of those that gave none.
+pub(super) async fn ask_all<R: Message + Default>(
+    core: &Core,
+    caller: &Caller,
+    (call, request): (u32, &impl Message),
+) -> (Vec<R>, Vec<String>) {
+    let bytes = request.encode_to_vec();
+    let asked = core.siblings().into_iter().map(|(node, local)| {
+        let answered = core.ask_elsewhere(caller, node, (call, bytes.clone()), patience(call));
+        async move { (local, answered.await) }
+    });
+    let (mut replies, mut away) = (Vec::new(), Vec::new());
+    for (local, answered) in join_all(asked.collect::<Vec<_>>()).await {
+        match answered.and_then(|bytes| read(&bytes)) {
+            Ok(reply) => replies.push(reply),
+            Err(fault) => {
+                tracing::warn!(node = %local, call, reason = fault.reason, "another node of this agency lists nothing");
+                away.push(format!("{}/{local}", core.agency));
+            }
+        }
+    }
+    (replies, away)
+}
+
+/// One answer: this node's when `here` says that it has what is asked about and the person may see it; else that of the other
+/// node of the agency that has it. When none has, this node's again: the one place where a denial and an absence are told
+/// apart is its log. To the person both come after the same questions to the same nodes, and so they do while one is away.
+///
+/// # Errors
+/// As either node has it; [`FaultKind::Unavailable`] when a node that may have it does not answer.
+pub(super) async fn answered<R: Message + Default>(
+    core: &Core,
+    caller: &Caller,
+    here: bool,
+    (call, request): (u32, &impl Message),
+    own: impl Future<Output = Result<R, Fault>>,
+) -> Result<R, Fault> {
+    if here {
+        return own.await;
     }
     let mut away = None;
     for (node, local) in core.siblings() {
-        match core.ask_elsewhere(caller, node, call, request.encode_to_vec()).await {
-            Ok(reply) => return read(&reply).map(Some),
+        match ask(core, caller, node, (call, request)).await {
+            Ok(reply) => return Ok(reply),
             Err(fault) if fault.kind == FaultKind::NotFound => {}
-            Err(fault) if is_away(&fault) => away = Some(local),
+            Err(fault) if is_away(&fault) => away = Some((local, fault)),
             Err(fault) => return Err(fault),
         }
     }
-    match away {
-        None => Ok(None),
-        Some(local) => {
-            let why = format!("node `{local}` of your agency may have this notice, and does not answer");
+    last_word(own.await, away)
+}
+
+/// What is said when no other node has it. Nothing is absent while a node of the agency may have it. Why one that answers does
+/// nothing, such as a full disk, is told as it says it.
+fn last_word<R>(own: Result<R, Fault>, away: Option<(String, Fault)>) -> Result<R, Fault> {
+    match (own, away) {
+        (Err(own), Some((_, fault))) if own.kind == FaultKind::NotFound && !is_silence(&fault) => Err(fault),
+        (Err(own), Some((local, _))) if own.kind == FaultKind::NotFound => {
+            let why = format!("node `{local}` of your agency may have it, and does not answer");
             Err(Fault::unavailable("NODE_UNREACHABLE", why).hint("try again when it is back"))
         }
+        (own, _) => own,
     }
+}
+
+/// The same for a notice that came in.
+pub(super) async fn of_notice<R: Message + Default>(
+    core: &Core,
+    caller: &Caller,
+    notice: &str,
+    asked: (u32, &impl Message),
+    own: impl Future<Output = Result<R, Fault>>,
+) -> Result<R, Fault> {
+    let here = core.shows(caller, &notice.parse()?);
+    answered(core, caller, here, asked, own).await
+}
+
+/// The same for a notice that was sent.
+pub(super) async fn of_own<R: Message + Default>(
+    core: &Core,
+    caller: &Caller,
+    notice: &str,
+    asked: (u32, &impl Message),
+    own: impl Future<Output = Result<R, Fault>>,
+) -> Result<R, Fault> {
+    let here = core.follows(caller, &notice.parse()?);
+    answered(core, caller, here, asked, own).await
 }
 
 /// Adds what the other nodes of the agency have for somebody to what this one has, newest first, and names those that do not
@@ -69,16 +196,9 @@ pub(super) async fn add_inboxes(
     request: &v1::NoticeInboxRequest,
     reply: &mut v1::NoticeInboxReply,
 ) {
-    for (node, local) in core.siblings() {
-        let answered = core.ask_elsewhere(caller, node, INBOX, request.encode_to_vec()).await;
-        match answered.and_then(|bytes| read::<v1::NoticeInboxReply>(&bytes)) {
-            Ok(theirs) => add(reply, theirs.notices, request.limit),
-            Err(fault) => {
-                tracing::warn!(node = %local, reason = fault.reason, "another node of this agency shows no notices");
-                reply.away.push(format!("{}/{local}", core.agency));
-            }
-        }
-    }
+    let (theirs, away) = ask_all::<v1::NoticeInboxReply>(core, caller, (INBOX, request)).await;
+    theirs.into_iter().for_each(|their| add(reply, their.notices, request.limit));
+    reply.away.extend(away);
 }
 
 fn add(reply: &mut v1::NoticeInboxReply, theirs: Vec<v1::Notice>, limit: u32) {
@@ -94,6 +214,11 @@ fn is_away(fault: &Fault) -> bool {
     matches!(fault.kind, FaultKind::Unavailable | FaultKind::Internal) || fault.reason == "UNKNOWN_PERSON"
 }
 
+/// Whether that says nothing that a person could act on.
+fn is_silence(fault: &Fault) -> bool {
+    fault.kind != FaultKind::Unavailable || ["NODE_UNREACHABLE", "NOT_FRESH"].contains(&fault.reason)
+}
+
 fn read<T: Message + Default>(bytes: &[u8]) -> Result<T, Fault> {
     T::decode(bytes).map_err(|_| Fault::usage("INVALID", "what another node sent does not read"))
 }
@@ -107,6 +232,17 @@ mod tests {
         v1::Notice { notice: id.into(), at, state: state.into(), ..v1::Notice::default() }
     }
 
+    /// What another node waits for ends before whoever asked it gives up.
+    #[test]
+    fn nobody_publishes_for_another_node_longer_than_it_waits() {
+        for asked in [(0, 0), (u32::MAX, u32::MAX)] {
+            let (wait_ms, timeout_ms) = bounded(asked.0, asked.1);
+            assert!(u128::from(wait_ms) + u128::from(timeout_ms) < PUBLISH_MOST.as_millis());
+            assert!(timeout_ms > 0, "0 would be the default");
+        }
+        assert_eq!(bounded(7, 9), (7, 9));
+    }
+
     #[test]
     fn two_inboxes_are_one_newest_first_and_nothing_twice() {
         let notices = vec![notice("n-c", 5, "delivered"), notice("n-a", 1, "presented")];
@@ -116,6 +252,23 @@ mod tests {
         assert_eq!(seen, [("n-c", "delivered"), ("n-b", "delivered"), ("n-a", "presented")]);
         add(&mut reply, vec![notice("n-d", 9, "delivered")], 2);
         assert_eq!(reply.notices.iter().map(|n| n.notice.as_str()).collect::<Vec<_>>(), ["n-d", "n-c"]);
+    }
+
+    /// While a node is away, "not here" is no answer; what was found or refused here is.
+    #[test]
+    fn nothing_is_absent_while_a_node_may_have_it() {
+        let said = |own: Result<(), Fault>, away: Option<Fault>| {
+            last_word(own, away.map(|fault| ("2".to_owned(), fault))).map_err(|fault| fault.reason)
+        };
+        let silent = || Some(Fault::unavailable("NODE_UNREACHABLE", "x"));
+        assert_eq!(said(Err(Fault::not_found()), None), Err(Fault::not_found().reason));
+        for away in [silent(), Some(Fault::internal("INTERNAL", "x")), Some(Fault::refused("UNKNOWN_PERSON", "x"))] {
+            assert_eq!(said(Err(Fault::not_found()), away), Err("NODE_UNREACHABLE"));
+        }
+        let full = Some(Fault::unavailable("DISK_FULL", "x"));
+        assert_eq!(said(Err(Fault::not_found()), full), Err("DISK_FULL"));
+        assert_eq!(said(Err(Fault::conflict("ALREADY_SEEN", "x")), silent()), Err("ALREADY_SEEN"));
+        assert_eq!(said(Ok(()), silent()), Ok(()));
     }
 
     #[test]

@@ -13,14 +13,17 @@ mod federation;
 mod homes;
 mod many;
 mod notices;
+mod once;
 mod peer;
 mod persons;
 mod pieces;
 mod policy;
 mod post;
+mod proposals;
 mod records;
 mod siblings;
 mod tally;
+mod watch;
 
 pub use admitted::{Admitted, Calls, Places, Until};
 pub use apart::Apart;

@@ -11,6 +11,7 @@ use crate::service::{Awaited, Caller, Core, Lead, NoticeAsk, NoticeLine, Tracked
 use crate::wire::pb::v1;
 use std::time::Duration;
 use tokio::sync::mpsc;
+use tokio::time::Instant;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status};
 
@@ -18,10 +19,6 @@ use tonic::{Request, Response, Status};
 const INBOX_MOST: u32 = 500;
 /// Notices that a slow terminal may lag behind; the rest waits in the book.
 const AHEAD: usize = 16;
-/// A terminal that takes nothing for this long is not there.
-const SLOW: Duration = Duration::from_secs(30);
-/// Who watches is looked up again at the latest after this long.
-const LOOK_AGAIN: Duration = Duration::from_secs(1);
 /// Longest wait of one call, under the limit that every call has; who waits longer asks again.
 const TRACK_MOST: Duration = Duration::from_secs(25);
 
@@ -43,7 +40,7 @@ impl v1::notices_server::Notices for People {
         let (lines, stream) = mpsc::channel(AHEAD);
         let people = self.clone();
         self.urgent.spawn(async move {
-            if let Err(status) = people.stream(&request, &lines).await {
+            if let Err(status) = people.follow(&request, &lines).await {
                 let _ = lines.send(Err(status)).await;
             }
         });
@@ -61,11 +58,9 @@ impl v1::notices_server::Notices for People {
     async fn show(&self, request: Request<v1::NoticeRequest>) -> Result<Response<v1::Notice>, Status> {
         let caller = self.caller(&request)?;
         let request = request.into_inner();
-        let there = homes::elsewhere(&self.core, &caller, &request.notice, (homes::SHOW, &request));
-        match there.await.map_err(refuse)? {
-            Some(shown) => Ok(Response::new(shown)),
-            None => show(&self.core, &caller, &request).await.map(Response::new).map_err(refuse),
-        }
+        let own = show(&self.core, &caller, &request);
+        let answered = homes::of_notice(&self.core, &caller, &request.notice, (homes::SHOW, &request), own);
+        answered.await.map(Response::new).map_err(refuse)
     }
 
     async fn presented(
@@ -74,117 +69,71 @@ impl v1::notices_server::Notices for People {
     ) -> Result<Response<v1::NoticeDone>, Status> {
         let caller = self.caller(&request)?;
         let request = request.into_inner();
-        let there = homes::elsewhere(&self.core, &caller, &request.notice, (homes::PRESENTED, &request));
-        match there.await.map_err(refuse)? {
-            Some(done) => Ok(Response::new(done)),
-            None => presented(&self.core, &caller, &request).await.map(Response::new).map_err(refuse),
-        }
+        let own = presented(&self.core, &caller, &request);
+        let answered = homes::of_notice(&self.core, &caller, &request.notice, (homes::PRESENTED, &request), own);
+        answered.await.map(Response::new).map_err(refuse)
     }
 
     async fn words(&self, request: Request<v1::NoticeSayRequest>) -> Result<Response<v1::NoticeWords>, Status> {
         let caller = self.caller(&request)?;
         let request = request.into_inner();
-        let there = homes::elsewhere(&self.core, &caller, &request.notice, (homes::WORDS, &request));
-        match there.await.map_err(refuse)? {
-            Some(words) => Ok(Response::new(words)),
-            None => words(&self.core, &caller, request).await.map(Response::new).map_err(refuse),
-        }
+        let own = words(&self.core, &caller, request.clone());
+        let answered = homes::of_notice(&self.core, &caller, &request.notice, (homes::WORDS, &request), own);
+        answered.await.map(Response::new).map_err(refuse)
     }
 
     async fn say(&self, request: Request<v1::NoticeSayRequest>) -> Result<Response<v1::NoticeDone>, Status> {
         let caller = self.caller(&request)?;
         let request = request.into_inner();
-        let there = homes::elsewhere(&self.core, &caller, &request.notice, (homes::SAY, &request));
-        match there.await.map_err(refuse)? {
-            Some(done) => Ok(Response::new(done)),
-            None => say(&self.core, &caller, request).await.map(Response::new).map_err(refuse),
-        }
+        let own = say(&self.core, &caller, request.clone());
+        let answered = homes::of_notice(&self.core, &caller, &request.notice, (homes::SAY, &request), own);
+        answered.await.map(Response::new).map_err(refuse)
     }
 
     async fn track(&self, request: Request<v1::NoticeTrackRequest>) -> Result<Response<v1::NoticeTrackReply>, Status> {
-        let caller = self.caller(&request)?;
         let peer = request.extensions().get::<VerifiedPeer>().cloned();
-        let v1::NoticeTrackRequest { notice, wait, timeout_ms } = request.into_inner();
-        let notice = notice.parse().map_err(refuse)?;
-        let wait: Option<ReceiptState> = decode::optional(&wait).map_err(refuse)?;
-        let limit = Duration::from_millis(u64::from(timeout_ms)).min(TRACK_MOST);
-        let deadline = tokio::time::Instant::now() + limit;
-        let (mut changes, mut people) = (self.core.office.changes(), self.core.directory.changes());
-        self.core.notice_follow(&caller, &notice).await.map_err(refuse)?;
+        let mut asked = request.into_inner();
+        let notice = asked.notice.parse().map_err(refuse)?;
+        let deadline = Instant::now() + Duration::from_millis(u64::from(asked.timeout_ms)).min(TRACK_MOST);
         loop {
-            changes.mark_unchanged();
-            // Who they are is asked again each time: somebody suspended meanwhile learns nothing more.
             let caller = self.known(&peer)?;
-            let tracked = self.core.notice_track(&caller, &notice).await.map_err(refuse)?;
-            let awaited = wait.map_or(Awaited::Reached, |w| tracked.awaited(w));
-            let news = async {
-                tokio::select! {
-                    _ = changes.changed() => {}
-                    _ = people.changed() => {}
-                }
-            };
-            if awaited != Awaited::Open || tokio::time::timeout_at(deadline, news).await.is_err() {
-                return Ok(Response::new(track(tracked, awaited)));
+            let left = deadline.saturating_duration_since(Instant::now());
+            asked.timeout_ms = u32::try_from(left.as_millis()).unwrap_or(u32::MAX);
+            let here = self.core.follows(&caller, &notice);
+            let own = track(&self.core, &caller, asked.clone(), TRACK_MOST);
+            let answered = homes::answered(&self.core, &caller, here, (homes::TRACK, &asked), own).await;
+            // Somebody suspended meanwhile learns nothing more, from wherever it came.
+            self.known(&peer)?;
+            let reply: v1::NoticeTrackReply = answered.map_err(refuse)?;
+            // Another node waits no longer than its calls may last, and is asked again.
+            if reply.reached || reply.ended || here || Instant::now() >= deadline {
+                return Ok(Response::new(reply));
             }
         }
     }
 
     async fn cancel(&self, request: Request<v1::NoticeCancelRequest>) -> Result<Response<v1::NoticeDone>, Status> {
         let caller = self.caller(&request)?;
-        let v1::NoticeCancelRequest { notice, reason } = request.into_inner();
-        let notice = notice.parse().map_err(refuse)?;
-        self.core.notice_cancel(&caller, &notice, &reason).await.map(done).map_err(refuse)
+        let request = request.into_inner();
+        let own = cancel(&self.core, &caller, request.clone());
+        let answered = homes::of_own(&self.core, &caller, &request.notice, (homes::CANCEL, &request), own);
+        answered.await.map(Response::new).map_err(refuse)
     }
 
     async fn recall(&self, request: Request<v1::NoticeRecallRequest>) -> Result<Response<v1::NoticeDone>, Status> {
         let caller = self.caller(&request)?;
-        let v1::NoticeRecallRequest { notice, reason } = request.into_inner();
-        let notice = notice.parse().map_err(refuse)?;
-        self.core.notice_recall(&caller, &notice, &reason).await.map(done).map_err(refuse)
+        let request = request.into_inner();
+        let own = recall(&self.core, &caller, request.clone());
+        let answered = homes::of_own(&self.core, &caller, &request.notice, (homes::RECALL, &request), own);
+        answered.await.map(Response::new).map_err(refuse)
     }
 
     async fn confirm(&self, request: Request<v1::NoticeRequest>) -> Result<Response<v1::NoticeDone>, Status> {
         let caller = self.caller(&request)?;
-        let notice = request.into_inner().notice.parse().map_err(refuse)?;
-        self.core.notice_confirm(&caller, &notice).await.map(done).map_err(refuse)
-    }
-}
-
-impl People {
-    async fn stream(
-        &self,
-        request: &Request<v1::NoticeWatchRequest>,
-        lines: &mpsc::Sender<Result<v1::Notice, Status>>,
-    ) -> Result<(), Status> {
-        let _watching = self.core.watching.begin(&self.caller(request)?).map_err(refuse)?;
-        let mut changes = self.core.office.changes();
-        changes.mark_unchanged();
-        let mut people = self.core.directory.changes();
-        let (mut letters, mut next) = self.core.notices_unseen(&self.caller(request)?);
-        loop {
-            for letter in letters {
-                let caller = self.caller(request)?;
-                let Some(shown) = self.core.notice_shown(&caller, letter).await.map_err(refuse)? else { continue };
-                match tokio::time::timeout(SLOW, lines.send(Ok(line(shown)))).await {
-                    Ok(Ok(())) => {}
-                    // Gone, or it takes nothing: what it did not confirm is sent again to the next watch.
-                    Ok(Err(_)) | Err(_) => return Ok(()),
-                }
-            }
-            tokio::select! {
-                changed = changes.changed() => if changed.is_err() { return Ok(()) },
-                () = lines.closed() => return Ok(()),
-                // Somebody suspended meanwhile is sent away, also when nothing comes in.
-                changed = people.changed() => {
-                    if changed.is_err() {
-                        return Ok(());
-                    }
-                    self.caller(request)?;
-                }
-                () = tokio::time::sleep(LOOK_AGAIN) => { self.caller(request)?; }
-            }
-            (letters, next) = self.core.notices_since(&self.caller(request)?, next);
-        }
+        let request = request.into_inner();
+        let own = confirm(&self.core, &caller, request.clone());
+        let answered = homes::of_own(&self.core, &caller, &request.notice, (homes::CONFIRM, &request), own);
+        answered.await.map(Response::new).map_err(refuse)
     }
 }
 
@@ -238,9 +187,63 @@ pub(super) async fn say(core: &Core, caller: &Caller, request: v1::NoticeSayRequ
     Ok(v1::NoticeDone { refused: Vec::new() })
 }
 
+/// What became of a notice that this node sent, once it is as far as is asked or its time is over; `most` bounds the wait.
+pub(super) async fn track(
+    core: &Core,
+    caller: &Caller,
+    request: v1::NoticeTrackRequest,
+    most: Duration,
+) -> Result<v1::NoticeTrackReply, Fault> {
+    let v1::NoticeTrackRequest { notice, wait, timeout_ms } = request;
+    let notice = notice.parse()?;
+    let wait: Option<ReceiptState> = decode::optional(&wait)?;
+    let deadline = Instant::now() + Duration::from_millis(u64::from(timeout_ms)).min(most);
+    let (mut changes, mut people) = (core.office.changes(), core.directory.changes());
+    core.notice_follow(caller, &notice).await?;
+    loop {
+        changes.mark_unchanged();
+        // Who they are is asked again each time: somebody suspended meanwhile learns nothing more.
+        let caller = core.caller_now(caller)?;
+        let tracked = core.notice_track(&caller, &notice).await?;
+        let awaited = wait.map_or(Awaited::Reached, |w| tracked.awaited(w));
+        let news = async {
+            tokio::select! {
+                _ = changes.changed() => {}
+                _ = people.changed() => {}
+            }
+        };
+        if awaited != Awaited::Open || tokio::time::timeout_at(deadline, news).await.is_err() {
+            return Ok(track_reply(tracked, awaited));
+        }
+    }
+}
+
+pub(super) async fn cancel(
+    core: &Core,
+    caller: &Caller,
+    request: v1::NoticeCancelRequest,
+) -> Result<v1::NoticeDone, Fault> {
+    let v1::NoticeCancelRequest { notice, reason } = request;
+    core.notice_cancel(caller, &notice.parse()?, &reason).await.map(done)
+}
+
+pub(super) async fn recall(
+    core: &Core,
+    caller: &Caller,
+    request: v1::NoticeRecallRequest,
+) -> Result<v1::NoticeDone, Fault> {
+    let v1::NoticeRecallRequest { notice, reason } = request;
+    core.notice_recall(caller, &notice.parse()?, &reason).await.map(done)
+}
+
+pub(super) async fn confirm(core: &Core, caller: &Caller, request: v1::NoticeRequest) -> Result<v1::NoticeDone, Fault> {
+    let v1::NoticeRequest { notice } = request;
+    core.notice_confirm(caller, &notice.parse()?).await.map(done)
+}
+
 /// It is done, except towards whom there was no room for a letter.
-fn done(refused: Vec<AgencyId>) -> Response<v1::NoticeDone> {
-    Response::new(v1::NoticeDone { refused: refused.iter().map(ToString::to_string).collect() })
+fn done(refused: Vec<AgencyId>) -> v1::NoticeDone {
+    v1::NoticeDone { refused: refused.iter().map(ToString::to_string).collect() }
 }
 
 fn ask(request: v1::NoticeSendRequest) -> Result<NoticeAsk, Fault> {
@@ -293,7 +296,7 @@ fn said(answer: &str, text: String) -> Result<Option<(Answer, String)>, Fault> {
     Ok(decode::optional::<Answer>(answer)?.map(|a| (a, text)))
 }
 
-fn line(l: NoticeLine) -> v1::Notice {
+pub(super) fn line(l: NoticeLine) -> v1::Notice {
     let h = l.header;
     v1::Notice {
         notice: h.notice.to_string(),
@@ -320,7 +323,7 @@ fn line(l: NoticeLine) -> v1::Notice {
     }
 }
 
-fn track(t: Tracked, awaited: Awaited) -> v1::NoticeTrackReply {
+fn track_reply(t: Tracked, awaited: Awaited) -> v1::NoticeTrackReply {
     let steps = t.lines.into_iter().map(|l| {
         let (answer, text) = l.answer.map(|(a, text)| (a.to_string(), text)).unwrap_or_default();
         let (agency, by) = (l.agency.to_string(), l.by.unwrap_or_default());

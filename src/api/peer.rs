@@ -14,7 +14,9 @@ use crate::identity::{Subject, VerifiedPeer};
 use crate::ledger::node_id;
 use crate::policy::Resource;
 use crate::service::Core;
-use crate::vault::{AUDIENCE_WANTED, Arriving, Brought, Content, HEAD_BYTES, Pieces, SealedObject, Turn, VaultError};
+use crate::vault::{
+    AUDIENCE_WANTED, Arriving, Brought, Content, HEAD_BYTES, PeerVault, Pieces, SealedObject, Turn, VaultError,
+};
 use crate::wire::pb::peer;
 use futures_util::future::join_all;
 use std::future::Future;
@@ -34,12 +36,13 @@ const PIECE: Duration = Duration::from_secs(10);
 
 /// Opens when the node is assembled; until then nodes are asked to wait.
 #[derive(Clone, Default)]
-pub struct NodeGate(Arc<OnceLock<Arc<Core>>>);
+pub struct NodeGate(Arc<OnceLock<(Arc<Core>, Arc<dyn PeerVault>)>>);
 
 impl NodeGate {
-    /// Lets calls through to `core`. A second opening changes nothing.
-    pub fn open(&self, core: Arc<Core>) {
-        let _ = self.0.set(core);
+    /// Lets calls through to `core`; `peers` is where it pushes what other nodes of its agency ask it to publish. A second
+    /// opening changes nothing.
+    pub fn open(&self, core: Arc<Core>, peers: Arc<dyn PeerVault>) {
+        let _ = self.0.set((core, peers));
     }
 }
 
@@ -52,7 +55,7 @@ pub struct NodeServices {
 
 /// Who called, as the ledger knows it.
 pub(super) struct Sender {
-    node: NodeId,
+    pub(super) node: NodeId,
     pub(super) agency: AgencyId,
 }
 
@@ -63,14 +66,23 @@ impl NodeServices {
     }
 
     pub(super) fn core(&self) -> Result<&Arc<Core>, Status> {
+        self.opened().map(|(core, _)| core)
+    }
+
+    /// Where publishes are pushed to.
+    pub(super) fn peers(&self) -> Result<&Arc<dyn PeerVault>, Status> {
+        self.opened().map(|(_, peers)| peers)
+    }
+
+    fn opened(&self) -> Result<&(Arc<Core>, Arc<dyn PeerVault>), Status> {
         self.gate.0.get().ok_or_else(|| refuse(Fault::unavailable("NOT_FRESH", "this node is starting")))
     }
 
     pub(super) fn sender<T>(&self, request: &Request<T>) -> Result<Sender, Status> {
         self.known(request).inspect_err(|_| {
             let agency = request.extensions().get::<VerifiedPeer>().map(|p| p.agency().clone());
-            if let (Some(agency), Some(core)) = (agency, self.gate.0.get().cloned()) {
-                tell_refused(core, agency, "unknown-node");
+            if let (Some(agency), Some((core, _))) = (agency, self.gate.0.get()) {
+                tell_refused(Arc::clone(core), agency, "unknown-node");
             }
         })
     }

@@ -1,14 +1,14 @@
 //! `hufu.v1.Records`.
 
 use super::pieces::{self, Body, Given};
-use super::{People, decode, many, refuse};
+use super::{People, decode, many, once, proposals, refuse};
 use crate::domain::fault::Fault;
 use crate::domain::label::Period;
 use crate::domain::limits;
 use crate::domain::time::Millis;
 use crate::identity::VerifiedPeer;
 use crate::service::{
-    AmendAsk, Caller, Opened, Patience, PortionAsk, ProposalsAsk, PublishAsk, Published, SealedCopy, SearchAsk, Wait,
+    AmendAsk, Caller, Core, Once, Opened, Patience, PortionAsk, PublishAsk, Published, SealedCopy, SearchAsk, Wait,
 };
 use crate::vault::DisclosedPortion;
 use crate::wire::failure_of;
@@ -19,7 +19,7 @@ use std::time::Duration;
 use tonic::{Request, Response, Status, Streaming};
 
 /// Most lines of one list.
-const LIST_MOST: u32 = 500;
+pub(super) const LIST_MOST: u32 = 500;
 
 #[tonic::async_trait]
 impl v1::records_server::Records for People {
@@ -49,16 +49,21 @@ impl v1::records_server::Records for People {
         let mut body = Body(request.into_inner());
         let (mut ask, bytes) = body.first().await.map_err(refuse)?;
         let (source, content) = (std::mem::take(&mut ask.source), std::mem::take(&mut ask.content));
+        let repeated = once::repeated(&ask);
         let ask = PublishAsk { coming: bytes, ..self::ask(ask).map_err(refuse)? };
         let peers = Arc::clone(&self.peers);
-        let (result, p) = if source.is_empty() {
-            ("", self.core.publish_coming(&caller, ask, &mut body, peers).await.map_err(refuse)?)
+        let reply = if source.is_empty() {
+            let known = once::elsewhere(&self.core, &caller, repeated);
+            match self.core.publish_coming(&caller, ask, &mut body, peers, known).await.map_err(refuse)? {
+                Once::Here(p) => published(&self.core, p, ""),
+                Once::Elsewhere(reply) => reply,
+            }
         } else {
             let of = (source.as_str(), content.as_slice());
             let (imported, p) = self.core.import_coming(&caller, of, ask, &mut body, peers).await.map_err(refuse)?;
-            (imported.as_str(), p)
+            published(&self.core, p, imported.as_str())
         };
-        Ok(Response::new(self.published(p, result)))
+        Ok(Response::new(reply))
     }
 
     async fn amend(&self, request: Request<v1::AmendRequest>) -> Result<Response<v1::PublishReply>, Status> {
@@ -66,7 +71,7 @@ impl v1::records_server::Records for People {
         let ask = amend_ask(request.into_inner()).map_err(refuse)?;
         let peers = std::sync::Arc::clone(&self.peers);
         let p = self.core.amend(&caller, ask, peers).await.map_err(refuse)?;
-        Ok(Response::new(self.published(p, "")))
+        Ok(Response::new(published(&self.core, p, "")))
     }
 
     async fn amend_large(
@@ -79,48 +84,26 @@ impl v1::records_server::Records for People {
         let ask = AmendAsk { coming: bytes, ..amend_ask(ask).map_err(refuse)? };
         let peers = Arc::clone(&self.peers);
         let p = self.core.amend_coming(&caller, ask, &mut body, peers).await.map_err(refuse)?;
-        Ok(Response::new(self.published(p, "")))
+        Ok(Response::new(published(&self.core, p, "")))
     }
 
     async fn proposals(&self, request: Request<v1::ProposalsRequest>) -> Result<Response<v1::ProposalsReply>, Status> {
         let caller = self.caller(&request)?;
-        let v1::ProposalsRequest { purpose, record, limit, after } = request.into_inner();
-        let (only, after) = (decode::optional(&record).map_err(refuse)?, decode::optional(&after).map_err(refuse)?);
-        let ask = ProposalsAsk { purpose, only, limit: limit.clamp(1, LIST_MOST) as usize, after };
-        let lines = self.core.proposals(&caller, ask).await.map_err(refuse)?;
-        let part = |(record, version, commitment): crate::vault::Part| v1::ProposedPart {
-            record: record.to_string(),
-            version,
-            commitment: commitment.to_vec(),
-        };
-        let proposals = lines.into_iter().map(|l| v1::ProposedRecord {
-            record: l.record.to_string(),
-            version: l.version,
-            title: l.title,
-            label: l.label.marking(),
-            author: l.author,
-            at: l.at.0,
-            parts: l.parts.into_iter().map(part).collect(),
-        });
-        Ok(Response::new(v1::ProposalsReply { proposals: proposals.collect() }))
+        let listed = proposals::list_all(&self.core, &caller, request.into_inner());
+        listed.await.map(Response::new).map_err(refuse)
     }
 
     async fn approve(&self, request: Request<v1::ApproveRequest>) -> Result<Response<v1::PublishReply>, Status> {
         let caller = self.caller(&request)?;
-        let v1::ApproveRequest { record, approval, wait, wait_ms, timeout_ms, purpose } = request.into_inner();
-        let record = record.parse().map_err(refuse)?;
-        let patience = patience(&wait, wait_ms, timeout_ms).map_err(refuse)?;
-        let peers = std::sync::Arc::clone(&self.peers);
-        let p = self.core.approve(&caller, record, (&approval, &purpose), &patience, peers).await.map_err(refuse)?;
-        Ok(Response::new(self.published(p, "")))
+        let peers = Arc::clone(&self.peers);
+        let approved = proposals::approve_at_home(&self.core, &caller, request.into_inner(), peers);
+        approved.await.map(Response::new).map_err(refuse)
     }
 
     async fn reject(&self, request: Request<v1::RejectRequest>) -> Result<Response<v1::RejectReply>, Status> {
         let caller = self.caller(&request)?;
-        let v1::RejectRequest { record, reason } = request.into_inner();
-        let record = record.parse().map_err(refuse)?;
-        let version = self.core.reject(&caller, record, &reason).await.map_err(refuse)?;
-        Ok(Response::new(v1::RejectReply { version }))
+        let rejected = proposals::reject_at_home(&self.core, &caller, request.into_inner());
+        rejected.await.map(Response::new).map_err(refuse)
     }
 
     async fn open(&self, request: Request<v1::OpenRequest>) -> Result<Response<v1::OpenReply>, Status> {
@@ -270,15 +253,18 @@ impl People {
     /// Publishes, or imports what names a source.
     async fn publish_one(&self, caller: &Caller, mut request: v1::PublishRequest) -> Result<v1::PublishReply, Fault> {
         let (source, content) = (std::mem::take(&mut request.source), std::mem::take(&mut request.content));
+        let repeated = once::repeated(&request);
         let ask = ask(request)?;
-        let peers = std::sync::Arc::clone(&self.peers);
-        let (result, p) = if source.is_empty() {
-            ("", self.core.publish(caller, ask, peers).await?)
-        } else {
+        let peers = Arc::clone(&self.peers);
+        if !source.is_empty() {
             let (imported, p) = self.core.import(caller, (&source, &content), ask, peers).await?;
-            (imported.as_str(), p)
-        };
-        Ok(self.published(p, result))
+            return Ok(published(&self.core, p, imported.as_str()));
+        }
+        let known = once::elsewhere(&self.core, caller, repeated);
+        Ok(match self.core.publish_unless(caller, ask, peers, known).await? {
+            Once::Here(p) => published(&self.core, p, ""),
+            Once::Elsewhere(reply) => reply,
+        })
     }
 
     /// One of many on a stream. Who asks is looked up for each: somebody suspended meanwhile publishes no more.
@@ -308,31 +294,32 @@ impl People {
         let (ledger, genesis) = (Some(ledger), self.core.genesis.clone());
         v1::ExportReply { record, version, envelope, grant, audience, ledger, genesis, ledger_index }
     }
+}
 
-    fn published(&self, p: Published, result: &str) -> v1::PublishReply {
-        let state = match (p.proposed, p.index) {
-            (true, _) => "proposed",
-            (false, Some(_)) => "committed",
-            (false, None) => "accepted",
-        };
-        let portions = self.core.portions_of(&p).into_iter();
-        let portions = portions.map(|(record, version, grade)| v1::PublishedPortion {
-            record: record.to_string(),
-            version,
-            grade: grade.to_string(),
-        });
-        v1::PublishReply {
-            portions: portions.collect(),
-            record: p.record.to_string(),
-            version: p.version,
-            state: state.into(),
-            index: p.index.unwrap_or_default(),
-            held_by: p.held_by.iter().map(ToString::to_string).collect(),
-            owed: p.owed.iter().map(ToString::to_string).collect(),
-            warning: p.warning.unwrap_or_default(),
-            result: result.to_owned(),
-            incomplete: p.incomplete,
-        }
+/// What became of a publish; `result` is what an import did.
+pub(super) fn published(core: &Core, p: Published, result: &str) -> v1::PublishReply {
+    let state = match (p.proposed, p.index) {
+        (true, _) => "proposed",
+        (false, Some(_)) => "committed",
+        (false, None) => "accepted",
+    };
+    let portions = core.portions_of(&p).into_iter();
+    let portions = portions.map(|(record, version, grade)| v1::PublishedPortion {
+        record: record.to_string(),
+        version,
+        grade: grade.to_string(),
+    });
+    v1::PublishReply {
+        portions: portions.collect(),
+        record: p.record.to_string(),
+        version: p.version,
+        state: state.into(),
+        index: p.index.unwrap_or_default(),
+        held_by: p.held_by.iter().map(ToString::to_string).collect(),
+        owed: p.owed.iter().map(ToString::to_string).collect(),
+        warning: p.warning.unwrap_or_default(),
+        result: result.to_owned(),
+        incomplete: p.incomplete,
     }
 }
 
@@ -370,11 +357,11 @@ fn portion_asks(portions: Vec<v1::NewPortion>) -> Result<Vec<PortionAsk>, Fault>
     portions.into_iter().map(|p| Ok(PortionAsk { grade: p.grade.parse()?, text: p.text })).collect()
 }
 
-fn request_key(id: Vec<u8>) -> Result<[u8; 16], Fault> {
+pub(super) fn request_key(id: Vec<u8>) -> Result<[u8; 16], Fault> {
     id.try_into().map_err(|_| Fault::usage("INVALID", "a request id has 16 bytes"))
 }
 
-fn patience(wait: &str, wait_ms: u32, timeout_ms: u32) -> Result<Patience, Fault> {
+pub(super) fn patience(wait: &str, wait_ms: u32, timeout_ms: u32) -> Result<Patience, Fault> {
     let wait = match wait {
         "none" => Wait::None,
         "" | "one" => Wait::One,
@@ -410,6 +397,7 @@ fn ask(r: v1::PublishRequest) -> Result<PublishAsk, Fault> {
         request_id,
         source: _,
         content: _,
+        repeats: _,
     } = r;
     let period = match (period_years, until, condition.is_empty()) {
         (0, 0, true) => None,

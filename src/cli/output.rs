@@ -178,10 +178,8 @@ impl Out {
     /// Nodes that did not answer, on stderr: nobody takes a part of the agency's notices for all of them.
     pub(super) fn away(&self, nodes: &[String]) {
         if !nodes.is_empty() {
-            let told = self.say(
-                "以下节点未应答，其收到的通报不在此列",
-                "these nodes do not answer; what they took in is not listed",
-            );
+            let told = self
+                .say("以下节点未应答，其处的内容不在此列", "these nodes do not answer; what lies there is not listed");
             eprintln!("{told}: {}", shown(&nodes.join(", ")));
         }
     }

@@ -19,8 +19,9 @@ pub(super) async fn list(
     out: &Out,
 ) -> Result<ExitCode, Fault> {
     let after = after.map(|a| a.to_string()).unwrap_or_default();
-    let rows: Vec<_> = waiting(client, v1::ProposalsRequest { purpose, record: String::new(), limit, after })
-        .await?
+    let found = waiting(client, v1::ProposalsRequest { purpose, record: String::new(), limit, after }).await?;
+    let rows: Vec<_> = found
+        .proposals
         .iter()
         .map(|p| {
             json!({"record": p.record, "version": p.version, "title": p.title, "label": p.label, "author": p.author,
@@ -28,6 +29,7 @@ pub(super) async fn list(
         })
         .collect();
     out.table(&["record", "label", "author", "at", "title"], &rows);
+    out.away(&found.away);
     Ok(ExitCode::SUCCESS)
 }
 
@@ -42,7 +44,7 @@ pub(super) async fn approve(
     let ask = v1::ProposalsRequest { purpose: purpose.clone(), record: id.to_string(), limit: 1, after: String::new() };
     let signer = Signer::of(client).await?;
     // Of what waits no more nothing is signed: the node says what became of it.
-    let found = waiting(client, ask).await?.into_iter().next();
+    let found = waiting(client, ask).await?.proposals.into_iter().next();
     let parts = found.into_iter().flat_map(|f| f.parts).map(part).collect::<Result<Vec<_>, _>>()?;
     let request = v1::ApproveRequest {
         record: id.to_string(),
@@ -65,8 +67,8 @@ pub(super) async fn reject(client: &Client, id: RecordId, reason: String, out: &
     Ok(ExitCode::SUCCESS)
 }
 
-async fn waiting(client: &Client, ask: v1::ProposalsRequest) -> Result<Vec<v1::ProposedRecord>, Fault> {
-    Ok(client.records().proposals(ask).await.map_err(fault)?.into_inner().proposals)
+async fn waiting(client: &Client, ask: v1::ProposalsRequest) -> Result<v1::ProposalsReply, Fault> {
+    Ok(client.records().proposals(ask).await.map_err(fault)?.into_inner())
 }
 
 fn part(p: v1::ProposedPart) -> Result<Part, Fault> {

@@ -211,6 +211,10 @@ pub(super) struct Publish {
     /// How long to wait for copies, in seconds, at most 60.
     #[arg(long, value_name = "SECONDS", default_value_t = 2, value_parser = clap::value_parser!(u32).range(..=60))]
     wait_seconds: u32,
+    /// Id of a publish without a clear answer, 32 hex digits: the same again is published once, also at another node of the
+    /// agency.
+    #[arg(long, value_name = "HEX")]
+    request_id: Option<String>,
 }
 
 pub(super) fn run(command: Command, g: &Globals, out: &Out) -> Result<ExitCode, Fault> {
@@ -309,14 +313,29 @@ async fn publish(client: &Client, p: Publish, out: &Out) -> Result<ExitCode, Fau
         wait: p.wait,
         wait_ms: p.wait_seconds.saturating_mul(1000),
         timeout_ms: client.timeout_ms(),
-        request_id: request_id(),
+        request_id: p.request_id.as_deref().map_or_else(|| Ok(request_id()), given_id)?,
+        repeats: p.request_id.is_some(),
         ..p.marking.request()
     };
-    let r = match (large, &p.body_file) {
-        (Some(bytes), Some(file)) => super::large::publish(client, request, (file.as_path(), bytes)).await?,
-        _ => client.records().publish(request).await.map_err(fault)?.into_inner(),
+    let id = HEXLOWER.encode(&request.request_id);
+    let answered = match (large, &p.body_file) {
+        (Some(bytes), Some(file)) => super::large::publish(client, request, (file.as_path(), bytes)).await,
+        _ => client.records().publish(request).await.map(|r| r.into_inner()).map_err(fault),
     };
-    Ok(published(&r, out))
+    Ok(published(&answered.map_err(|f| unclear(f, &id))?, out))
+}
+
+/// A node that does not answer may have published: whoever asks again says that it is the same.
+fn unclear(fault: Fault, id: &str) -> Fault {
+    if fault.reason != "NODE_UNREACHABLE" {
+        return fault;
+    }
+    fault.hint(format!("it may be published; ask again, at any node of your agency, with --request-id {id}"))
+}
+
+fn given_id(hex: &str) -> Result<Vec<u8>, Fault> {
+    let id = HEXLOWER.decode(hex.to_ascii_lowercase().as_bytes()).ok().filter(|id| id.len() == 16);
+    id.ok_or_else(|| Fault::usage("INVALID", "a request id has 32 hex digits"))
 }
 
 /// Shows what became of a publish or an approval.
@@ -452,6 +471,17 @@ async fn open(client: &Client, id: RecordId, version: u32, purpose: String, out:
 #[allow(clippy::unwrap_used, reason = "test")]
 mod tests {
     use super::*;
+
+    /// Whoever has no clear answer is told how to ask again; any other failure is told as it is.
+    #[test]
+    fn an_unclear_answer_names_the_request() {
+        let id = "0A".repeat(16);
+        assert_eq!(given_id(&id).unwrap(), [10; 16]);
+        assert!(["", "0a", "zz", &"0a".repeat(17)].iter().all(|bad| given_id(bad).is_err()));
+        let hint = |reason| unclear(Fault::unavailable(reason, "x"), &id).hint;
+        assert!(hint("NODE_UNREACHABLE").is_some_and(|h| h.ends_with(&format!("--request-id {id}"))));
+        assert_eq!(hint("OVERLOADED"), None);
+    }
 
     #[test]
     fn a_bad_text_is_named_with_the_place_of_its_first_bad_byte() {

@@ -323,6 +323,7 @@ pub(super) const SENTENCES: &str = "
     this node does not know you, or your access was taken away => 本节点不认识您，或您的权限已被收回
     ask your agency's security officer => 请联系本机构保密员
     the node does not answer => 节点无应答
+    node `{}` of your agency may have it, and does not answer => 本机构节点 `{}` 可能存有，但无应答
     {} ({}) needs a classification period => {}须有保密期限
     add --period YEARS, --until DATE or --condition TEXT, or an agreement with a default => 请加 --period 年数、--until 日期或 --condition 条件，或用带默认期限的协议
     the period is over the {} years that {} ({}) may last => 保密期限超过 {} 年（{}的法定上限）

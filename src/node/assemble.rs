@@ -38,6 +38,7 @@ use crate::ledger::{AgencyState, Charter, Genesis, node_id};
 use crate::seal::KeyRing;
 use crate::search::Indexes;
 use crate::service::{Core, DiskRoom, PeerPost};
+use crate::vault::PeerVault;
 use crate::wire::pb::{peer, v1};
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -155,7 +156,7 @@ async fn serve(file: &Path, config: NodeConfig, urgent: Handle) -> Result<(), Fa
     let known = std::mem::take(&mut trust.told);
     let (core, rung) =
         open_rooms(&site, (genesis, registers, indexes.await.map_err(read)??), &cluster, &lines.peers, known).await?;
-    nodes.gate.open(Arc::clone(&core));
+    nodes.gate.open(Arc::clone(&core), Arc::clone(&lines.peers) as Arc<dyn PeerVault>);
     let mut tasks = Tasks::start(&site, &core, &lines, rung);
 
     let (people, people_tls) = listen_to_people(&site, &trust.roots).await?;

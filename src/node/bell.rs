@@ -71,9 +71,12 @@ fn queues(way: Arc<Way>, rung: &mpsc::Sender<Rung>) -> Queues {
         let (way, rung) = (Arc::clone(&way), rung.clone());
         tokio::spawn(async move {
             while let Some(job) = queue.recv().await {
-                if way.ring(&job.ring).await && job.left.fetch_sub(1, Ordering::AcqRel) == 1 {
+                if way.ring(&job.ring).await
+                    && job.left.fetch_sub(1, Ordering::AcqRel) == 1
+                    && let Some(of) = job.ring.of
+                {
                     // A disk that is behind holds up who rings, and the rings that wait are bounded.
-                    let _ = rung.send(job.ring.of).await;
+                    let _ = rung.send(of).await;
                 }
             }
         });
@@ -144,7 +147,7 @@ mod tests {
 
     fn ring(n: u8) -> Ring {
         let (agency, precedence, grade) = ("customs".parse().unwrap(), Precedence::Flash, Grade::Secret);
-        let (notice, of) = (NoticeId::from_bytes([n; 16]), ([n; 32], None));
+        let (notice, of) = (NoticeId::from_bytes([n; 16]), Some(([n; 32], None)));
         Ring { event: "received", notice, agency, precedence, grade, exercise: false, call: Vec::new(), of }
     }
 

@@ -22,7 +22,7 @@ use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
 use std::time::Duration;
-use tokio::sync::Semaphore;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::Instant;
 use tonic::transport::Channel;
 use tonic::{Code, Request, Streaming};
@@ -36,6 +36,8 @@ const BULK: Line = Line { patience: Some(Duration::from_secs(6)), ..CONSENSUS };
 const ASK: Duration = Duration::from_secs(1);
 /// A person waits for it.
 const FOR_PERSON: Duration = Duration::from_secs(5);
+/// Calls to one node that may wait there: a connection carries 64, and what goes at once needs some of them.
+const WAITING: usize = 16;
 /// An answer between nodes of one agency: an inbox is longer than what other messages take.
 pub(super) const AGENCY_BYTES: usize = 2 * limits::PEER_MESSAGE_BYTES;
 const TRANSFER: Duration = Duration::from_secs(10);
@@ -64,6 +66,7 @@ struct Links {
     bulk: Channel,
     pushes: Pushes,
     large: Arc<Semaphore>,
+    waiting: Arc<Semaphore>,
 }
 
 impl Peers {
@@ -131,8 +134,8 @@ impl Links {
         let dial = |line| dialer.channel(address, agency, node, line);
         let (consensus, bulk) = (dial(CONSENSUS)?, dial(BULK)?);
         let pushes = Pushes::over(pushing(&bulk, agency, roots));
-        let large = Arc::new(Semaphore::new(LARGE_UNDER_WAY));
-        Ok(Links { agency: agency.clone(), consensus, bulk, pushes, large })
+        let (large, waiting) = (Arc::new(Semaphore::new(LARGE_UNDER_WAY)), Arc::new(Semaphore::new(WAITING)));
+        Ok(Links { agency: agency.clone(), consensus, bulk, pushes, large, waiting })
     }
 }
 
@@ -334,15 +337,23 @@ fn agency_on(channel: Channel) -> peer::agency_client::AgencyClient<Channel> {
     peer::agency_client::AgencyClient::new(channel).max_decoding_message_size(AGENCY_BYTES)
 }
 
+/// A turn to wait at another node.
+async fn turn(waiting: Arc<Semaphore>) -> Result<OwnedSemaphorePermit, Fault> {
+    let turn = tokio::time::timeout(FOR_PERSON, waiting.acquire_owned()).await.ok().and_then(Result::ok);
+    turn.ok_or_else(|| Fault::overloaded("as many wait for another node of your agency as may"))
+}
+
 impl PeerNotices for Peers {
     fn notices(&self, node: NodeId, asked: Asked) -> Reply<'_> {
-        let channel = self.bulk(node);
+        let links = self.links(node);
         Box::pin(async move {
             let away = |why: String| Fault::unavailable("NODE_UNREACHABLE", why);
-            let mut client = agency_on(channel.ok_or_else(|| away(not_there()))?);
-            let Asked { name, public_key, call, request } = asked;
+            let Links { bulk, waiting, .. } = links.ok_or_else(|| away(not_there()))?;
+            let mut client = agency_on(bulk);
+            let Asked { name, public_key, call, request, patience } = asked;
             let asks = peer::PersonAsks { name, public_key: public_key.to_vec(), call, request };
-            let answered = tokio::time::timeout(FOR_PERSON, client.notices(asks)).await;
+            let _turn = if patience.is_zero() { None } else { Some(turn(waiting).await?) };
+            let answered = tokio::time::timeout(FOR_PERSON + patience, client.notices(asks)).await;
             let reply = answered.map_err(|_| away("no answer in time".to_owned()))?;
             Ok(reply.map_err(|s| fault_of(&s))?.into_inner().reply)
         })
@@ -366,6 +377,17 @@ impl PeerPeople for Peers {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// Whoever waits for a node that is asked by many is told so in time.
+    #[tokio::test(start_paused = true)]
+    async fn a_turn_to_wait_is_not_waited_for_without_end() {
+        let waiting = Arc::new(Semaphore::new(1));
+        let first = turn(Arc::clone(&waiting)).await;
+        assert!(first.is_ok());
+        assert_eq!(turn(Arc::clone(&waiting)).await.err().map(|fault| fault.reason), Some("OVERLOADED"));
+        drop(first);
+        assert!(turn(waiting).await.is_ok());
+    }
 
     /// Less than a call on them waits for, so that the next one finds another connection.
     #[test]

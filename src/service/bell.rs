@@ -22,8 +22,9 @@ pub struct Ring {
     pub exercise: bool,
     /// Whom to call, as the configuration names them.
     pub call: Vec<String>,
-    /// What the book is told when it was taken: which letter, and for which step; none for its arrival.
-    pub of: (LetterDigest, Option<Step>),
+    /// What the book is told when it was taken: which letter, and for which step; none for its arrival. Nothing of a notice
+    /// that another node has.
+    pub of: Option<(LetterDigest, Option<Step>)>,
 }
 
 /// Takes rings without waiting; `node` plugs command and webhook in.

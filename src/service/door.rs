@@ -21,6 +21,8 @@ pub struct Caller {
     agency: AgencyId,
     /// What the person's agency may hold, as the ledger has it at this call.
     bounds: (Grade, BTreeSet<Compartment>),
+    /// The node of the agency whose word it is that this person calls; none for a handshake with this one.
+    via: Option<String>,
 }
 
 impl Caller {
@@ -84,21 +86,24 @@ impl Core {
     }
 
     /// Who calls at another node of this agency, by that node's word for the handshake: a person whom this directory has with the
-    /// same key. It is asked about notices alone; what people say of one carries their own signature all the same.
+    /// same key. What is signed by people carries their own signature all the same, and each event names that node.
     ///
     /// # Errors
     /// As [`Core::caller`].
-    pub fn caller_elsewhere(&self, name: &str, public_key: &[u8]) -> Result<Caller, Fault> {
+    pub fn caller_elsewhere(&self, name: &str, public_key: &[u8], via: &str) -> Result<Caller, Fault> {
         let person = self.directory.by_name(name).filter(|p| !p.suspended && p.public_key == *public_key);
         let person = person.ok_or_else(unknown)?;
-        Ok(self.as_caller(person))
+        Ok(Caller { via: Some(via.to_owned()), ..self.as_caller(person) })
     }
 
     /// The same person as the directory has them now, for what goes on for a while.
-    pub(super) fn caller_now(&self, caller: &Caller) -> Result<Caller, Fault> {
+    ///
+    /// # Errors
+    /// Somebody whose access was taken away, or whose key is another one.
+    pub fn caller_now(&self, caller: &Caller) -> Result<Caller, Fault> {
         let now = self.directory.by_name(&caller.person.name).filter(|p| !p.suspended);
         let now = now.filter(|p| p.public_key == caller.person.public_key).ok_or_else(Fault::not_found)?;
-        Ok(self.as_caller(now))
+        Ok(Caller { via: caller.via.clone(), ..self.as_caller(now) })
     }
 
     /// Whoever signs acts does so in a role that two officers registered for the person's key on the ledger (P1). Without
@@ -111,7 +116,7 @@ impl Core {
         person.roles.retain(|r| !r.has_authority() || authority.is_some_and(|a| a.roles.contains(r)));
         let own = state.agency(&self.agency);
         let bounds = own.map_or((Grade::Internal, BTreeSet::new()), |a| (a.ceiling(), a.compartments().clone()));
-        Caller { person, agency: self.agency.clone(), bounds }
+        Caller { person, agency: self.agency.clone(), bounds, via: None }
     }
 
     /// The policies' answer. Nothing is logged yet.
@@ -239,7 +244,7 @@ impl Core {
             object: act.object.clone(),
             label: act.label.map(label_id),
             decision: if allow { Verdict::Allow } else { Verdict::Deny },
-            rule: decision.rule().chars().take(120).collect(),
+            rule: rule_of(decision.rule(), caller.via.as_deref()),
             purpose: act.purpose.chars().take(crate::domain::limits::PURPOSE_CHARS).collect(),
             policy_set: self.policy.set().hash(),
             ledger_index: self.cluster.applied(),
@@ -319,6 +324,13 @@ impl Core {
     }
 }
 
+/// What an event says of the decision. Of somebody whom another node of the agency vouches for, it names that node first: what
+/// a node makes up in people's names can be told from what they did.
+fn rule_of(rule: &str, via: Option<&str>) -> String {
+    let vouched = via.map(|node| format!("by node {node}: ")).unwrap_or_default();
+    vouched.chars().chain(rule.chars()).take(120).collect()
+}
+
 fn unknown() -> Fault {
     Fault::refused("UNKNOWN_PERSON", "this node does not know you, or your access was taken away")
         .hint("ask your agency's security officer")
@@ -358,6 +370,15 @@ mod tests {
     use crate::service::reach::tests::label;
     use std::slice;
 
+    /// However long the rule is, whose word it was that the person called is told.
+    #[test]
+    fn an_event_names_the_node_that_vouched_for_a_person() {
+        assert_eq!(rule_of("lattice:grade", None), "lattice:grade");
+        assert_eq!(rule_of("lattice:grade", Some("2")), "by node 2: lattice:grade");
+        let long = rule_of(&"x".repeat(500), Some("2"));
+        assert!(long.starts_with("by node 2: x") && long.chars().count() == 120, "{long}");
+    }
+
     /// Nobody is cleared above what the agency's systems may hold, and everybody is again as before when it is raised.
     #[test]
     fn a_lowered_ceiling_takes_everybodys_clearance_along() {
@@ -380,6 +401,7 @@ mod tests {
             person: person.clone(),
             agency: "customs".parse().unwrap(),
             bounds: (ceiling, compartments.iter().cloned().collect()),
+            via: None,
         };
         let secret = label(Grade::Secret, &["customs"]);
         let within = Label { compartments: [named.clone()].into(), ..label(Grade::Internal, &["customs"]) };

@@ -1,12 +1,14 @@
-//! What another node of the agency answers this node's people: notices have a home (`homes`), and its people sit at any
-//! node. The home decides, discloses and writes its own audit log, for the person; here it is only passed through.
+//! What another node of the agency answers this node's people: notices have a home (`homes`), what was sent or proposed lies
+//! where that was done, and the agency's people sit at any node. The node that has it decides, discloses and writes its own
+//! audit log, for the person; here it is only passed through.
 
 use super::core::Core;
 use super::door::Caller;
 use crate::domain::fault::Fault;
-use crate::domain::ids::{NodeId, NoticeId};
+use crate::domain::ids::NodeId;
 use std::future::Future;
 use std::pin::Pin;
+use std::time::Duration;
 
 /// What a person asks: which call, and its request and reply in bytes that `api` reads.
 pub struct Asked {
@@ -18,6 +20,8 @@ pub struct Asked {
     pub call: u32,
     /// Its request.
     pub request: Vec<u8>,
+    /// How long the other node may take for it, besides what an answer takes at once.
+    pub patience: Duration,
 }
 
 /// A reply, or why there is none.
@@ -37,11 +41,6 @@ impl Core {
         others.map(|(id, n)| (*id, n.local.clone())).collect()
     }
 
-    /// Whether this node took a notice in.
-    pub fn is_home_of(&self, notice: &NoticeId) -> bool {
-        self.office.read(|b| b.received_of(notice).is_some())
-    }
-
     /// Asks another node of this agency for somebody.
     ///
     /// # Errors
@@ -50,11 +49,11 @@ impl Core {
         &self,
         caller: &Caller,
         node: NodeId,
-        call: u32,
-        request: Vec<u8>,
+        (call, request): (u32, Vec<u8>),
+        patience: Duration,
     ) -> Result<Vec<u8>, Fault> {
         let person = caller.person();
         let (name, public_key) = (person.name.clone(), person.public_key);
-        self.elsewhere.notices(node, Asked { name, public_key, call, request }).await
+        self.elsewhere.notices(node, Asked { name, public_key, call, request, patience }).await
     }
 }

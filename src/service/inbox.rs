@@ -1,5 +1,6 @@
 //! Notices for people who get them: read, acknowledge, answer.
 
+use super::bell::Ring;
 use super::core::Core;
 use super::door::{Act, Caller};
 use super::notices::notice_label;
@@ -7,9 +8,9 @@ use super::publish::RandomOf;
 use super::track::Lead;
 use crate::audit::{Action as AuditAction, Object, Stage};
 use crate::domain::fault::Fault;
-use crate::domain::ids::NoticeId;
+use crate::domain::ids::{AgencyId, NoticeId};
 use crate::domain::label::{Grade, Label};
-use crate::domain::notice::{ANSWER_CHARS, Answer, ReceiptState, Warning};
+use crate::domain::notice::{ANSWER_CHARS, Answer, Precedence, ReceiptState, Warning};
 use crate::domain::time::Millis;
 use crate::notice::{By, Content, In, LetterDigest, LetterHeader, Recall, Warned, Word, person_bytes};
 use crate::policy::{Action, Decision, DenyKind, Resource};
@@ -42,9 +43,16 @@ pub struct NoticeLine {
 /// Streams of one person at a time: terminals, and what a lost connection left.
 const WATCHES: usize = 8;
 
+/// Notices of other nodes of which it is remembered that people here were called for them.
+const RUNG: usize = 10_000;
+
 /// Who watches for notices; each stream costs an event for each notice.
 #[derive(Default)]
-pub struct Watching(Mutex<BTreeMap<String, usize>>);
+pub struct Watching {
+    streams: Mutex<BTreeMap<String, usize>>,
+    /// Notices of the agency's other nodes that were rung for here. Lost at a stop: their home rings for them by itself.
+    rung: Mutex<BTreeSet<NoticeId>>,
+}
 
 /// A stream of somebody; ends when dropped.
 pub struct Watch<'a>(&'a Watching, String);
@@ -56,7 +64,7 @@ impl Watching {
     /// When the person has too many.
     pub fn begin(&self, caller: &Caller) -> Result<Watch<'_>, Fault> {
         let name = caller.person().name.clone();
-        let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut all = self.streams.lock().unwrap_or_else(PoisonError::into_inner);
         let watches = all.entry(name.clone()).or_default();
         if *watches >= WATCHES {
             return Err(Fault::unavailable("OVERLOADED", format!("you watch {WATCHES} times already"))
@@ -65,11 +73,20 @@ impl Watching {
         *watches += 1;
         Ok(Watch(self, name))
     }
+
+    /// Whether a notice of another node is rung for here for the first time.
+    fn first_ring(&self, notice: NoticeId) -> bool {
+        let mut rung = self.rung.lock().unwrap_or_else(PoisonError::into_inner);
+        if rung.len() >= RUNG {
+            rung.pop_first();
+        }
+        rung.insert(notice)
+    }
 }
 
 impl Drop for Watch<'_> {
     fn drop(&mut self) {
-        let mut all = self.0.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut all = self.0.streams.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(watches) = all.get_mut(&self.1) {
             *watches = watches.saturating_sub(1);
             if *watches == 0 {
@@ -122,6 +139,14 @@ impl Core {
             Some(line) => Ok(line),
             None => Err(self.notice_denied(caller, notice, Action::NoticeRead).await?),
         }
+    }
+
+    /// Whether a notice is here for this person to see. To whoever may not see it, nothing that follows from this may tell
+    /// that it is here and not at another node of the agency.
+    pub fn shows(&self, caller: &Caller, notice: &NoticeId) -> bool {
+        let entry = self.office.read(|b| b.received_of(notice).map(|(_, i)| i.clone()));
+        let entry = entry.filter(|i| i.state() != ReceiptState::Withdrawn);
+        entry.is_some_and(|i| self.notice_may(caller, Action::NoticeRead, &i).is_allow())
     }
 
     /// Denied and absent look alike to whoever is denied; the log knows which it was. Answers the fault.
@@ -217,6 +242,28 @@ impl Core {
         })
     }
 
+    /// Which notice a letter is, if this person may see it, and whether it was recalled; nothing of what it says.
+    pub fn notice_news(&self, caller: &Caller, letter: &LetterDigest) -> Option<(NoticeId, bool)> {
+        let entry = self.office.read(|b| b.entry(letter).cloned())?;
+        let shown = entry.state() != ReceiptState::Withdrawn;
+        let seen = shown && self.notice_may(caller, Action::NoticeRead, &entry).is_allow();
+        seen.then(|| (entry.header.notice, entry.recall.is_some()))
+    }
+
+    /// Calls people here for a notice that another node of the agency took in while somebody watched at this one; once,
+    /// however many watch. Who is called when nobody acknowledges is its home's matter.
+    pub fn ring_elsewhere(
+        &self,
+        notice: NoticeId,
+        agency: AgencyId,
+        (precedence, grade, exercise): (Precedence, Grade, bool),
+    ) {
+        if self.watching.first_ring(notice) {
+            let (event, call, of) = ("received", Vec::new(), None);
+            self.bell.ring(Ring { event, notice, agency, precedence, grade, exercise, call, of });
+        }
+    }
+
     /// A person's terminal displays a notice, or that it was recalled.
     pub async fn notice_presented(&self, caller: &Caller, notice: &NoticeId, recall: bool) -> Result<(), Fault> {
         let (letter, entry) = self.notice_for(caller, notice, Action::NoticeRead).await?;
@@ -306,4 +353,17 @@ fn bare(recall: &Recall) -> Option<Warning> {
 fn notice_of(entry: &In) -> Label {
     let h = &entry.header;
     notice_label(&h.from, h.grade, [h.to.clone()].into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Several who watch at one node hear one bell.
+    #[test]
+    fn a_notice_of_another_node_is_rung_for_once() {
+        let watching = Watching::default();
+        let notice = |n| NoticeId::from_bytes([n; 16]);
+        assert_eq!([1, 1, 2].map(|n| watching.first_ring(notice(n))), [true, false, true]);
+    }
 }

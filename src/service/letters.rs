@@ -308,5 +308,5 @@ fn ring(
     of: (LetterDigest, Option<Step>),
 ) -> Ring {
     let (notice, precedence, grade, exercise) = (h.notice, h.precedence, h.grade, h.exercise);
-    Ring { event, notice, agency: agency.clone(), precedence, grade, exercise, call, of }
+    Ring { event, notice, agency: agency.clone(), precedence, grade, exercise, call, of: Some(of) }
 }

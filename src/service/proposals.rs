@@ -167,6 +167,12 @@ impl Core {
         Ok(found.version)
     }
 
+    /// Whether a record was proposed here and concerns this person. To anybody else nothing that follows from this may tell
+    /// that it is here and not at another node of the agency.
+    pub fn has_proposed(&self, caller: &Caller, record: &RecordId) -> bool {
+        self.proposed_to(caller, &self.state(), record).is_some()
+    }
+
     /// Lets somebody decide: the intent is durable before, and the outcome is told of every envelope after.
     async fn decided(
         &self,

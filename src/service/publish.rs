@@ -6,6 +6,7 @@ use super::core::Core;
 use super::door::{Act, Caller};
 use super::draft::Drafts;
 use super::holders::Holders;
+use super::once::Once;
 use super::pushes::Pushes;
 use crate::audit::{Action as AuditAction, Object, Stage};
 use crate::cluster::refused;
@@ -20,8 +21,9 @@ use crate::domain::time::Millis;
 use crate::ledger::{CommandReply, State};
 use crate::policy::{Action, Decision, DenyKind, Resource};
 use crate::seal::digest;
-use crate::vault::{Coming, Outgoing, PeerVault, Pieces, Prepared, PushState, Stand};
+use crate::vault::{Coming, Outgoing, PeerVault, Pieces, Prepared, PushState};
 use std::collections::BTreeSet;
+use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::task::{JoinError, JoinSet};
@@ -175,50 +177,52 @@ impl Core {
         ask: PublishAsk,
         peers: Arc<dyn PeerVault>,
     ) -> Result<Published, Fault> {
-        self.publish_once(caller, ask, None, peers).await
+        let nowhere = async { Ok(None::<Infallible>) };
+        match self.publish_once(caller, ask, None, peers, nowhere).await? {
+            Once::Here(published) => Ok(published),
+            Once::Elsewhere(never) => match never {},
+        }
     }
 
     /// Publishes a record whose body comes in pieces. None is read before everything that is said of it was checked and its
-    /// intent is durable; it is sealed as it comes, and a body that does not come whole leaves nothing.
+    /// intent is durable; it is sealed as it comes, and a body that does not come whole leaves nothing. `known` is as in
+    /// [`Core::publish_unless`].
     ///
     /// # Errors
-    /// As [`Core::publish`], and what is wrong with the body.
-    pub async fn publish_coming(
+    /// As [`Core::publish_unless`], and what is wrong with the body.
+    pub async fn publish_coming<T>(
         &self,
         caller: &Caller,
         ask: PublishAsk,
         pieces: &mut dyn Pieces,
         peers: Arc<dyn PeerVault>,
-    ) -> Result<Published, Fault> {
+        known: impl Future<Output = Result<Option<T>, Fault>>,
+    ) -> Result<Once<T>, Fault> {
         let bytes = ask.coming;
         let mut passing = Passing::new(pieces, bytes);
         let coming = Coming { bytes, pieces: &mut passing };
-        let done = self.publish_once(caller, ask, Some(coming), peers).await;
+        let done = self.publish_once(caller, ask, Some(coming), peers, known).await;
         done.map_err(|fault| passing.wrong().unwrap_or(fault))
     }
 
-    async fn publish_once(
+    pub(super) async fn publish_once<T>(
         &self,
         caller: &Caller,
         ask: PublishAsk,
         coming: Option<Coming<'_>>,
         peers: Arc<dyn PeerVault>,
-    ) -> Result<Published, Fault> {
+        known: impl Future<Output = Result<Option<T>, Fault>>,
+    ) -> Result<Once<T>, Fault> {
         let request = self.request_key(caller, &ask.request_id);
         let _turn = self.in_progress.begin(request)?;
-        if let Some((record, version)) = self.vault.by_request(&request) {
-            return match self.vault.proposal(&record, version).map(|p| p.stand) {
-                Some(Stand::Waiting) => Ok(self.proposed_answer(record, version)?),
-                Some(Stand::Rejected) => {
-                    Err(Fault::conflict("REJECTED", "it was proposed, and turned down or taken back"))
-                }
-                Some(Stand::Approved(_) | Stand::PartOf(..)) | None => {
-                    self.answer_again(record, version, &ask.patience, &peers).await
-                }
-            };
+        if let Some(published) = self.answered_before(&request, &ask.patience, &peers).await? {
+            return Ok(Once::Here(published));
+        }
+        if let Some(elsewhere) = known.await? {
+            return Ok(Once::Elsewhere(elsewhere));
         }
         let target = Target { record: self.new_record(), version: 1, request, content: None, amends: None };
-        self.publish_as(caller, ask, coming, target, peers).await
+        self.publish_as(caller, ask, coming, target, peers).await.map(Once::Here)
     }
 
     /// Publishes as this version of this record. A disk that is nearly full refuses it before anything is written; room is
@@ -387,7 +391,7 @@ impl Core {
     }
 
     /// The same request again while a classifier has not decided.
-    fn proposed_answer(&self, record: RecordId, version: u32) -> Result<Published, Fault> {
+    pub(super) fn proposed_answer(&self, record: RecordId, version: u32) -> Result<Published, Fault> {
         let found = self.vault.proposed(&self.state(), &record)?.ok_or_else(|| gone(&record))?;
         let mut holders = Holders::default();
         for class in &found.classes {
@@ -458,7 +462,7 @@ impl Core {
             .unwrap_or_default()
     }
 
-    fn request_key(&self, caller: &Caller, id: &[u8; 16]) -> [u8; 32] {
+    pub(super) fn request_key(&self, caller: &Caller, id: &[u8; 16]) -> [u8; 32] {
         digest("hufu.publish-request", &[caller.person().name.as_bytes(), id])
     }
 }

@@ -13,12 +13,18 @@ use crate::domain::ids::NodeId;
 use crate::domain::limits;
 use crate::domain::reserve::Work;
 use crate::identity::{IdentityError, Person};
+use futures_util::future::join_all;
 use std::collections::BTreeMap;
 use std::future::Future;
 use std::pin::Pin;
+use std::time::Duration;
+use tokio::time::timeout;
 
 /// Bytes of the entries of one answer.
 const PAGE_BYTES: usize = limits::PEER_MESSAGE_BYTES / 2;
+
+/// All pages of one directory come within this.
+const WHOLE: Duration = Duration::from_secs(3);
 
 /// Version of another node's directory, and some of its entries, in frames. Errors are in words.
 pub type PeopleTold<'a> = Pin<Box<dyn Future<Output = Result<(u64, Vec<Vec<u8>>), String>> + Send + 'a>>;
@@ -37,6 +43,16 @@ pub struct Offers {
     by_name: BTreeMap<(NodeId, String), Person>,
     /// Index of the ledger and version of the own directory against which all of it was held.
     looked: Option<(u64, u64)>,
+}
+
+impl Offers {
+    /// All of a node's directory at a version, in the place of what it had before.
+    fn note(&mut self, node: NodeId, version: u64, entries: BTreeMap<String, Person>) {
+        self.by_name.retain(|(of, _), _| *of != node);
+        self.by_name.extend(entries.into_iter().map(|(name, person)| ((node, name), person)));
+        self.seen.insert(node, version);
+        self.looked = None;
+    }
 }
 
 /// What becomes of another node's version of an entry.
@@ -72,9 +88,18 @@ impl Core {
         let others: BTreeMap<NodeId, String> = self.siblings().into_iter().collect();
         offers.seen.retain(|node, _| others.contains_key(node));
         offers.by_name.retain(|(node, _), _| others.contains_key(node));
-        for (node, local) in &others {
-            if let Err(why) = ask(offers, peers, *node).await {
-                tracing::debug!(node = %local, %why, "another node of this agency does not say what changed of its people");
+        // All at once: who is suspended at one is not kept waiting by another that says nothing.
+        let asked = others.iter().map(|(node, local)| {
+            let seen = offers.seen.get(node).copied().unwrap_or(0);
+            async move { (*node, local, ask(peers, *node, seen).await) }
+        });
+        for (node, local, told) in join_all(asked.collect::<Vec<_>>()).await {
+            match told {
+                Ok(Some((version, entries))) => offers.note(node, version, entries),
+                Ok(None) => {}
+                Err(why) => {
+                    tracing::debug!(node = %local, %why, "another node of this agency does not say what changed of its people");
+                }
             }
         }
         // The index before the state: what is applied meanwhile is looked at again.
@@ -89,11 +114,16 @@ impl Core {
             let here = self.directory.by_name(&name);
             let on_ledger = own.and_then(|a| a.entries.get(&theirs.handle)).copied();
             let offer = weigh(here.as_ref(), &theirs, on_ledger);
+            let local = others.get(&node).map(String::as_str).unwrap_or_default();
             let again = match offer {
-                Offer::Leave => continue,
+                Offer::Leave => {
+                    if here.is_some_and(|h| h.handle != theirs.handle) {
+                        tracing::error!(node = local, "one name is two persons' at two nodes of this agency");
+                    }
+                    continue;
+                }
                 Offer::Wait => true,
                 Offer::Take | Offer::Suspend => {
-                    let local = others.get(&node).map(String::as_str).unwrap_or_default();
                     self.take_over(&offer, here.as_ref(), &theirs, local).await.unwrap_or_else(|error| {
                         tracing::error!(node = local, %error, "an entry of another node of this agency was not taken over");
                         true
@@ -142,21 +172,23 @@ impl Core {
     }
 }
 
-/// Asks one node for its entries, if its directory changed.
-async fn ask(offers: &mut Offers, peers: &dyn PeerPeople, node: NodeId) -> Result<(), String> {
-    let seen = offers.seen.get(&node).copied().unwrap_or(0);
+/// A version of a node's directory, and its entries by name.
+type Told = (u64, BTreeMap<String, Person>);
+
+/// Asks one node for its entries, unless its directory is still at the version that was seen. All of them come in time, or
+/// nothing of it counts.
+async fn ask(peers: &dyn PeerPeople, node: NodeId, seen: u64) -> Result<Option<Told>, String> {
+    timeout(WHOLE, pages(peers, node, seen)).await.map_err(|_| "not all of it in time".to_owned())?
+}
+
+async fn pages(peers: &dyn PeerPeople, node: NodeId, seen: u64) -> Result<Option<Told>, String> {
     let (mut newest, mut after, mut all) = (None, String::new(), BTreeMap::new());
     loop {
         let (version, entries) = peers.people(node, seen, after.clone()).await?;
+        // What changes between two pages is asked for again: its version is a later one.
         let newest = *newest.get_or_insert(version);
         if entries.is_empty() {
-            if newest != seen {
-                offers.by_name.retain(|(of, _), _| *of != node);
-                offers.by_name.append(&mut all);
-                offers.seen.insert(node, newest);
-                offers.looked = None;
-            }
-            return Ok(());
+            return Ok((newest != seen).then_some((newest, all)));
         }
         for entry in entries {
             let person = Person::from_frame(&entry).map_err(|e| e.to_string())?;
@@ -164,7 +196,7 @@ async fn ask(offers: &mut Offers, peers: &dyn PeerPeople, node: NodeId) -> Resul
                 return Err("its entries are too many, or in no order".to_owned());
             }
             after.clone_from(&person.name);
-            all.insert((node, person.name.clone()), person);
+            all.insert(person.name.clone(), person);
         }
     }
 }
@@ -283,16 +315,31 @@ mod tests {
         let people = ["a", "b", "c", "d", "e"].map(|n| person(n, 1)).to_vec();
         let (node, mut offers) = (NodeId(7), Offers::default());
         let peer = Node(5, people, Mutex::default());
-        ask(&mut offers, &peer, node).await.unwrap();
+        let (version, all) = ask(&peer, node, 0).await.unwrap().unwrap();
+        offers.note(node, version, all);
         assert_eq!((offers.by_name.len(), offers.seen.get(&node)), (5, Some(&5)));
         assert_eq!(*peer.2.lock().unwrap(), 4);
-        ask(&mut offers, &peer, node).await.unwrap();
-        assert_eq!((offers.by_name.len(), *peer.2.lock().unwrap()), (5, 5), "nothing new");
-        let fewer = Node(6, vec![person("f", 1)], Mutex::default());
-        ask(&mut offers, &fewer, node).await.unwrap();
+        assert!(ask(&peer, node, 5).await.unwrap().is_none(), "nothing new");
+        assert_eq!(*peer.2.lock().unwrap(), 5);
+        let (version, all) = ask(&Node(6, vec![person("f", 1)], Mutex::default()), node, 5).await.unwrap().unwrap();
+        offers.note(node, version, all);
         assert_eq!(offers.by_name.keys().map(|(_, name)| name.as_str()).collect::<Vec<_>>(), ["f"]);
         let disorder = Node(7, vec![person("b", 1), person("a", 1)], Mutex::default());
-        assert!(ask(&mut offers, &disorder, node).await.is_err());
+        assert!(ask(&disorder, node, 6).await.is_err());
         assert_eq!((offers.by_name.len(), offers.seen.get(&node)), (1, Some(&6)), "nothing of it counts");
+    }
+
+    /// A node that never answers.
+    struct Silent;
+
+    impl PeerPeople for Silent {
+        fn people(&self, _: NodeId, _: u64, _: String) -> PeopleTold<'_> {
+            Box::pin(std::future::pending())
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn nobody_waits_for_ever_for_a_node_that_says_nothing() {
+        assert!(ask(&Silent, NodeId(7), 0).await.is_err());
     }
 }

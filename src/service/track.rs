@@ -135,6 +135,17 @@ impl Core {
         Ok(self.office.read(|b| tracked(b, &sent)))
     }
 
+    /// Whether this node sent a notice and somebody may follow it up. To whoever may not, nothing that follows from this may
+    /// tell that it is here and not at another node of the agency.
+    pub fn follows(&self, caller: &Caller, notice: &NoticeId) -> bool {
+        let most = caller.clearance().grade;
+        let here = self.office.read(|b| {
+            let sent = b.sent_of(notice);
+            !sent.is_empty() && sent.iter().all(|(_, o)| most >= o.letter.header.grade)
+        });
+        here && self.decide(caller, Action::NoticeTrack, Resource::None, "", true).is_allow()
+    }
+
     /// The letters of a notice that this agency sent. Denied and absent look alike, and both are events.
     pub(super) async fn notice_own(
         &self,

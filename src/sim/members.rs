@@ -155,6 +155,18 @@ impl World {
         }
     }
 
+    /// Lets the second node of customs in, and leaves it at that. For a seed that has one.
+    pub(super) fn let_a_second_node_in(&mut self) -> Result<(), String> {
+        self.plan_a_change();
+        let comes = self.change.as_ref().map(|c| c.comes).ok_or("this seed has no change of who takes part")?;
+        self.until("a second node that knows itself", |w| {
+            let site = &w.sites[comes];
+            site.is_member() && site.up().is_some_and(|up| up.core.state().node(site.member.node).is_some())
+        })?;
+        self.change = None;
+        Ok(())
+    }
+
     /// Goes on with the change of who takes part, if there is one.
     pub(super) fn change_members(&mut self) {
         let Some(mut change) = self.change.take() else { return };

@@ -18,7 +18,8 @@
 //! - what waits for a second person is where it was proposed, and nowhere else; what was turned down is published nowhere;
 //! - every disclosure has its entry in the audit log, and its originator is told of it;
 //! - every head that an audit log ever had is consistent with each later one;
-//! - a notice is delivered once to each agency, or its sender knows that it was not; a recall leaves nothing of it;
+//! - a notice is delivered once to each agency, or its sender knows that it was not; a recall leaves nothing of it; what its
+//!   addressee says of it is one chain of receipts;
 //! - whoever was removed does not come back, nobody listens to it, and it is sent nothing that came later;
 //! - once faults stop, what is owed arrives; all know one leader soon, whatever terms they bring, and it stays.
 //!
@@ -32,6 +33,7 @@ mod net;
 mod node;
 mod oracle;
 mod retention;
+mod siblings;
 mod tests;
 mod trouble;
 mod work;

@@ -426,13 +426,14 @@ impl PeerPeople for Link {
 
 impl PeerNotices for Link {
     fn notices(&self, node: NodeId, asked: Asked) -> Reply<'_> {
-        let Asked { name, public_key, call, request } = asked;
+        let Asked { name, public_key, call, request, patience } = asked;
         let asks = peer::PersonAsks { name, public_key: public_key.to_vec(), call, request };
         let request = self.request(asks, Protocol::Calls);
         Box::pin(async move {
             let away = |why: String| Fault::unavailable("NODE_UNREACHABLE", why);
             let serve = |s: Served| async move { s.nodes.notices(request).await };
-            let reply = self.within(ASK, self.net.ask(self.own.node, node, "notices", serve)).await.map_err(away)?;
+            let asked = self.net.ask(self.own.node, node, "notices", serve);
+            let reply = self.within(ASK + patience, asked).await.map_err(away)?;
             reply.map(|r| r.into_inner().reply).map_err(|s| fault_of(&s))
         })
     }

@@ -3,7 +3,7 @@
 use super::dice::Dice;
 use super::host::{LEDGER, Machine};
 use super::net::{Card, Link, Net, Served};
-use crate::api::{NodeGate, NodeServices, PostServices};
+use crate::api::{NodeGate, NodeServices, People, PostServices};
 use crate::cluster::{Cluster, ClusterOptions, Cuts, Materialise, Timings};
 use crate::config::NodeConfig;
 use crate::domain::canon::Canon;
@@ -18,6 +18,7 @@ use crate::node::rooms::{self, Ground, Own, Plugs, Registers};
 use crate::seal::{Counter, KeyRing, SealError, SigningKey, digest};
 use crate::search::Indexes;
 use crate::service::{Bell, Caller, Core, PeerPost, Ring};
+use crate::vault::PeerVault;
 use std::sync::Arc;
 use tokio::runtime::Handle;
 use tokio::sync::watch;
@@ -72,6 +73,8 @@ pub(super) struct Start<'a> {
 /// A node that runs.
 pub(super) struct Up {
     pub(super) core: Arc<Core>,
+    /// What its people are served by.
+    pub(super) people: People,
     pub(super) link: Arc<Link>,
     /// Keeps the rounds going.
     _stop: watch::Sender<bool>,
@@ -139,14 +142,24 @@ impl Member {
         toml::from_str(&format!("agency = '{id}'\nnode = '{local}'\ndata = '/data'\n{nowhere}{listen}")).unwrap()
     }
 
+    /// What the person who acts for this agency signs with.
+    pub(super) fn person_signer(&self) -> SigningKey {
+        SigningKey::from_seed(&digest("test.person", &[self.id.as_str().as_bytes()])).unwrap()
+    }
+
     fn person_key(&self) -> [u8; 32] {
-        digest("test.person", &[self.id.as_str().as_bytes()])
+        *self.person_signer().public().as_bytes()
+    }
+
+    /// The handshake of the person who acts for this agency.
+    pub(super) fn peer(&self) -> VerifiedPeer {
+        let name = SpiffeName::person(&self.id, &self.federation, PERSON).unwrap();
+        VerifiedPeer::for_test(name, "2", self.person_key())
     }
 
     /// The person who acts for this agency.
     pub(super) fn caller(&self, core: &Core) -> Result<Caller, Fault> {
-        let name = SpiffeName::person(&self.id, &self.federation, PERSON)?;
-        core.caller(&VerifiedPeer::for_test(name, "2", self.person_key()))
+        core.caller(&self.peer())
     }
 
     /// Its second person, who decides on what the first one proposes, with the key that signs that.
@@ -203,13 +216,15 @@ impl Member {
             authority: None,
         };
         let core = rooms::core(&config, &ground, own, registers, cluster, plugs).await?;
-        gate.open(Arc::clone(&core));
+        gate.open(Arc::clone(&core), Arc::clone(&link) as Arc<dyn PeerVault>);
         let (stop, stopped) = watch::channel(false);
         drop(rooms::rounds(&core, &link, &stopped));
         let post_out: Arc<dyn PeerPost> = Arc::clone(&link) as Arc<dyn PeerPost>;
         drop(rooms::couriers(&Handle::current(), &core, &post_out, &stopped));
         let served = Served { handle: Handle::current(), nodes, post };
-        Ok((Up { core, link, _stop: stop }, served))
+        let pushes = Arc::clone(&link) as Arc<dyn PeerVault>;
+        let people = People::new(Arc::clone(&core), pushes, Handle::current());
+        Ok((Up { core, people, link, _stop: stop }, served))
     }
 
     fn people(&self) -> [Person; 2] {

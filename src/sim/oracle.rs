@@ -245,6 +245,7 @@ impl World {
         self.until("originators told who read", |w| w.is_told_who_read(&claims))?;
         self.ask()?;
         self.whoever_was_removed_stays_so()?;
+        self.chains_are_single()?;
         self.each_notice_once(&claims)
     }
 
@@ -442,6 +443,35 @@ impl World {
             let told = |up: &Up| up.core.reports.of(record).iter().filter(|e| e.agency == **agency).count();
             origin.up().is_some_and(|up| told(up) >= *times)
         })
+    }
+
+    /// What each node that has a notice says of it is one chain of receipts (P24), and says nothing twice, whichever of its
+    /// agency's nodes the people sit at.
+    pub(super) fn chains_are_single(&self) -> Result<(), String> {
+        for site in &self.sites {
+            let Some(up) = site.up() else { continue };
+            let entries = up.core.office.read(|b| {
+                let (letters, _) = b.arrived_since(0);
+                letters.iter().filter_map(|l| b.entry(l).cloned()).collect::<Vec<_>>()
+            });
+            for entry in entries {
+                let (mut before, mut said) = (None, BTreeSet::new());
+                for r in &entry.receipts {
+                    let by = r.receipt.by.as_ref().map(|b| b.name.clone());
+                    let answer = r.receipt.answer.as_ref().map(|(a, text)| (a.to_string(), text.clone()));
+                    let twice = !said.insert((r.receipt.state, by, answer));
+                    if r.receipt.previous != before || r.receipt.node != site.member.node || twice {
+                        let (id, local) = (&site.member.id, site.member.local);
+                        return Err(format!(
+                            "{} has more than one chain of receipts at {id}/{local}",
+                            entry.header.notice
+                        ));
+                    }
+                    before = Some(r.digest());
+                }
+            }
+        }
+        Ok(())
     }
 
     fn each_notice_once(&self, claims: &[Claim]) -> Result<(), String> {

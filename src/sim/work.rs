@@ -2,6 +2,7 @@
 //! with its answer, if one came.
 
 use super::oracle::Claim;
+use super::siblings::Reader;
 use super::world::World;
 use crate::domain::canon::Canon;
 use crate::domain::fault::Fault;
@@ -11,6 +12,7 @@ use crate::domain::notice::Precedence;
 use crate::domain::record::Kind;
 use crate::service::{AmendAsk, NoticeAsk, Patience, ProposalsAsk, PublishAsk, Published, Wait};
 use crate::vault::Approval;
+use crate::wire::fault_of;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
@@ -25,7 +27,7 @@ impl World {
         }
         let n = *self.dice.pick(&up);
         // Third only reads: its bodies may be damaged, and are then fetched again. So does an agency's second node: what it
-        // published would be gone with it.
+        // published would be gone with it. Its people read what the first took in, too.
         let (first, third) = (self.sites[n].member.local == "1", self.sites[n].member.id.as_str() == "third");
         match self.dice.below(16) {
             0..=4 if first && !third => self.publish(n),
@@ -33,6 +35,7 @@ impl World {
             9 if first => self.take_back(n),
             10 | 11 if first && !third => self.amend(n),
             12 | 13 if first && !third => self.decide(n),
+            0..=9 if !first => self.read_notices(n),
             _ => self.open(n),
         }
     }
@@ -242,6 +245,25 @@ impl World {
             }
         };
         self.spawn(n, done);
+    }
+
+    /// A person at a node reads what any node of the agency took in: it is displayed, and acknowledged.
+    fn read_notices(&mut self, n: usize) {
+        let site = &self.sites[n];
+        let (reader, net) = (Reader::at(site), self.net.clone());
+        self.spawn(n, async move {
+            let listed = match reader.inbox().await {
+                Ok(listed) => listed,
+                Err(status) => return net.tell(format_args!("no notices: {}", fault_of(&status).reason)),
+            };
+            net.tell(format_args!("{} notices, {} nodes away", listed.notices.len(), listed.away.len()));
+            for notice in listed.notices.into_iter().filter(|n| n.state == "delivered").map(|n| n.notice) {
+                match reader.acknowledges(&notice).await {
+                    Ok(()) => net.tell(format_args!("acknowledged {notice}")),
+                    Err(status) => net.tell(format_args!("not acknowledged: {}", fault_of(&status).reason)),
+                }
+            }
+        });
     }
 
     pub(super) fn send(&mut self, n: usize) {

@@ -1,7 +1,7 @@
 //! A fifth agency comes, votes, and one that voted goes, while somebody publishes all the time (P2, P6).
 
 use super::demo::{Demo, Node, hufu, ran, until};
-use super::notices::{id, send, states, track};
+use super::notices::{Watch, id, send, states, track};
 use serde_json::Value;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -206,7 +206,7 @@ fn leadership_is_handed_over(demo: &Demo) {
 
 /// Both nodes know the same people, and hold what the agency keeps to itself.
 fn both_nodes_are_one_agency(demo: &Demo, second: &str) {
-    for persona in ["officer", "analyst"] {
+    for persona in ["officer", "analyst", "duty", "chief"] {
         let profiles = demo.dir().join("profiles");
         let mut profile: toml::Table = read(&profiles.join(format!("customs-{persona}.toml"))).parse().unwrap();
         profile.insert("endpoint".into(), toml::Value::String(format!("https://{second}")));
@@ -229,10 +229,36 @@ fn both_nodes_are_one_agency(demo: &Demo, second: &str) {
         (demo.open("customs-2-analyst", &kept).code == 0).then_some(())
     });
     assert_eq!(demo.open("police-analyst", &kept).code, 4, "and nowhere else");
+    // A publish whose answer was lost is repeated at the other node, and is one record.
+    let once = "0a".repeat(16);
+    let repeated = [&publish[..], &["--request-id", &once]].concat();
+    let record = demo.run("customs-analyst", &repeated).ok()["record"].clone();
+    assert_eq!(demo.run("customs-2-analyst", &repeated).ok()["record"], record);
     demo.run("customs-officer", &["person", "suspend", "analyst"]).ok();
     until("who is suspended at the first is suspended at the second", SOON, || {
         (demo.open("customs-2-analyst", &kept).code == 3).then_some(())
     });
+}
+
+/// Whoever watches at either node is shown a notice that lies at one of them, and its sender hears once that it was displayed.
+/// What was sent at one node is followed up and taken back at the other.
+fn duty_is_done_at_either_node(demo: &Demo) {
+    let watches = ["customs-duty", "customs-2-chief"].map(|persona| Watch::start(demo, persona));
+    let notice = id(&send(demo, "police-duty", "customs", "flash", "secret", "演练：两处值班"));
+    for watch in &watches {
+        assert_eq!(watch.next()["notice"], notice.as_str());
+    }
+    let presented = track(demo, "police-duty", &notice, "presented", "20");
+    assert_eq!(states(&presented).iter().filter(|(state, _)| state == "presented").count(), 1);
+    let sent = id(&send(demo, "customs-duty", "police", "flash", "secret", "演练：由另一节点跟进"));
+    track(demo, "customs-2-duty", &sent, "delivered", "20").ok();
+    let recall = ["notice", "recall", &sent, "--reason", "演练：误发"];
+    assert_eq!(demo.run("customs-2-duty", &recall).ok()["state"], "recalling");
+    track(demo, "customs-2-duty", &sent, "recalled", "20").ok();
+    // The node that sent it knows who acted, and through which other node.
+    let log = demo.run("customs-officer", &["audit", "search", "--limit", "500"]);
+    let by_node_2 = |e: &&Value| e["rule"].as_str().is_some_and(|r| r.starts_with("by node 2: "));
+    assert!(log.lines.iter().any(|e| by_node_2(&e) && e["actor"] == "customs/duty"), "{:?}", log.lines.last());
 }
 
 /// The second node took a notice in while the first was away. Whoever sits at the first lists and acknowledges it there, and it
@@ -309,6 +335,7 @@ fn a_node_is_replaced_by_another_of_its_agency() {
     let swapped = (Some("learner".to_owned()), Some("voter".to_owned()));
     until("the second has the seat", SOON, || (roles()? == swapped).then_some(()));
     both_nodes_are_one_agency(&demo, &at(0));
+    duty_is_done_at_either_node(&demo);
     a_notice_is_taken_back_where_it_is(&demo);
     together(&demo, &others, &["cluster", "remove-node", "customs/1"]);
     until("the first is gone", SOON, || (roles()? == (None, swapped.1.clone())).then_some(()));

@@ -1,0 +1,77 @@
+//! The same request again: at this node it gets its first answer, and at another node of the agency it is looked for before
+//! anything is published (P22).
+
+use super::core::Core;
+use super::door::Caller;
+use super::publish::{Patience, PublishAsk, Published};
+use crate::domain::fault::Fault;
+use crate::vault::{PeerVault, Stand};
+use std::sync::Arc;
+
+/// Where a request was published.
+pub enum Once<T> {
+    /// At this node.
+    Here(Published),
+    /// At another one of the agency, with what that one says of it.
+    Elsewhere(T),
+}
+
+impl Core {
+    /// Publishes a record, unless it is `known` elsewhere. That is asked while the same request waits here, so that of two nodes
+    /// that ask each other neither publishes.
+    ///
+    /// # Errors
+    /// As [`Core::publish`], and what is said elsewhere.
+    pub async fn publish_unless<T>(
+        &self,
+        caller: &Caller,
+        ask: PublishAsk,
+        peers: Arc<dyn PeerVault>,
+        known: impl Future<Output = Result<Option<T>, Fault>>,
+    ) -> Result<Once<T>, Fault> {
+        self.publish_once(caller, ask, None, peers, known).await
+    }
+
+    /// Whether a request of somebody's was journaled here.
+    ///
+    /// # Errors
+    /// A conflict while it is being worked on.
+    pub fn was_requested(&self, caller: &Caller, id: &[u8; 16]) -> Result<bool, Fault> {
+        let request = self.request_key(caller, id);
+        let _turn = self.in_progress.begin(request)?;
+        Ok(self.vault.by_request(&request).is_some())
+    }
+
+    /// What became of a request that was journaled here.
+    ///
+    /// # Errors
+    /// As [`Core::publish`]; not found when it was not.
+    pub async fn publish_again(
+        &self,
+        caller: &Caller,
+        id: &[u8; 16],
+        patience: &Patience,
+        peers: Arc<dyn PeerVault>,
+    ) -> Result<Published, Fault> {
+        let request = self.request_key(caller, id);
+        let _turn = self.in_progress.begin(request)?;
+        self.answered_before(&request, patience, &peers).await?.ok_or_else(Fault::not_found)
+    }
+
+    /// What became of a request, if it was journaled here.
+    pub(super) async fn answered_before(
+        &self,
+        request: &[u8; 32],
+        patience: &Patience,
+        peers: &Arc<dyn PeerVault>,
+    ) -> Result<Option<Published>, Fault> {
+        let Some((record, version)) = self.vault.by_request(request) else { return Ok(None) };
+        match self.vault.proposal(&record, version).map(|p| p.stand) {
+            Some(Stand::Waiting) => self.proposed_answer(record, version).map(Some),
+            Some(Stand::Rejected) => Err(Fault::conflict("REJECTED", "it was proposed, and turned down or taken back")),
+            Some(Stand::Approved(_) | Stand::PartOf(..)) | None => {
+                self.answer_again(record, version, patience, peers).await.map(Some)
+            }
+        }
+    }
+}

@@ -1,0 +1,351 @@
+//! Two nodes of one agency, in calm: what comes to either is at one of them, and its people sit at any.
+
+use super::node::{PERSON, Up};
+use super::world::{Site, World};
+use crate::api::People;
+use crate::domain::ids::{NodeId, NoticeId};
+use crate::domain::label::Grade;
+use crate::domain::notice::{Precedence, ReceiptState};
+use crate::identity::{Person, VerifiedPeer};
+use crate::notice::sign_as_person;
+use crate::seal::SigningKey;
+use crate::service::NoticeAsk;
+use crate::wire::fault_of;
+use crate::wire::pb::v1;
+use crate::wire::pb::v1::notices_server::Notices as _;
+use crate::wire::pb::v1::records_server::Records as _;
+use std::sync::Arc;
+use tokio::sync::oneshot;
+use tokio_stream::StreamExt;
+use tonic::{Request, Status};
+
+/// Whoever is served by a node, and what they sign with.
+pub(super) struct Reader {
+    people: People,
+    peer: VerifiedPeer,
+    signer: SigningKey,
+}
+
+impl Reader {
+    /// The person of an agency, at a node that runs.
+    pub(super) fn at(site: &Site) -> Reader {
+        let people = site.up().unwrap().people.clone();
+        Reader { people, peer: site.member.peer(), signer: site.member.person_signer() }
+    }
+
+    fn request<T>(&self, message: T) -> Request<T> {
+        let mut request = Request::new(message);
+        request.extensions_mut().insert(self.peer.clone());
+        request
+    }
+
+    pub(super) async fn inbox(&self) -> Result<v1::NoticeInboxReply, Status> {
+        let asked = self.request(v1::NoticeInboxRequest { limit: 50 });
+        Ok(self.people.inbox(asked).await?.into_inner())
+    }
+
+    /// It is displayed, and acknowledged with the person's own signature.
+    pub(super) async fn acknowledges(&self, notice: &str) -> Result<(), Status> {
+        let notice = notice.to_owned();
+        let displayed = v1::NoticePresentedRequest { notice: notice.clone(), recall: false };
+        self.people.presented(self.request(displayed)).await?;
+        let mut ask = v1::NoticeSayRequest { notice, ..v1::NoticeSayRequest::default() };
+        let words = self.people.words(self.request(ask.clone())).await?.into_inner().words;
+        ask.signature = sign_as_person(&words, &self.signer).as_bytes().to_vec();
+        self.people.say(self.request(ask)).await?;
+        Ok(())
+    }
+}
+
+/// A seed in which customs gets a second node.
+const SEED: u64 = 6;
+/// How long an answer may take, in ticks.
+const ANSWERED: u64 = 60_000;
+
+/// Customs has two nodes: `first` is the one before the other in the ledger's order. Police and third have one.
+struct Pair {
+    world: World,
+    police: usize,
+    third: usize,
+    first: usize,
+    second: usize,
+}
+
+impl Pair {
+    fn new() -> Pair {
+        let mut world = World::new(SEED);
+        world.begin().unwrap();
+        world.let_a_second_node_in().unwrap();
+        let of = |id: &str| -> Vec<usize> {
+            (0..world.sites.len()).filter(|n| world.sites[*n].member.id.as_str() == id).collect()
+        };
+        let (police, third, mut both) = (of("police")[0], of("third")[0], of("customs"));
+        both.sort_by_key(|n| world.sites[*n].member.node);
+        let [first, second] = both[..] else { panic!("customs has two nodes") };
+        Pair { world, police, third, first, second }
+    }
+
+    fn node(&self, n: usize) -> NodeId {
+        self.world.sites[n].member.node
+    }
+
+    fn up(&self, n: usize) -> &Up {
+        self.world.sites[n].up().unwrap()
+    }
+
+    fn reader(&self, n: usize) -> Reader {
+        Reader::at(&self.world.sites[n])
+    }
+
+    /// Nothing gets from either to the other.
+    fn cut(&self, a: usize, b: usize) {
+        self.world.net.cut(self.node(a), self.node(b));
+        self.world.net.cut(self.node(b), self.node(a));
+    }
+
+    /// What a node answers, once it does.
+    fn answer<R: Send + 'static>(&mut self, n: usize, act: impl Future<Output = R> + Send + 'static) -> R {
+        let (answer, mut answered) = oneshot::channel();
+        self.world.spawn(n, async move { drop(answer.send(act.await)) });
+        for _ in 0..ANSWERED {
+            if let Ok(reply) = answered.try_recv() {
+                return reply;
+            }
+            self.world.step();
+        }
+        panic!("no answer");
+    }
+
+    /// Sends a flash from one agency's node to another agency.
+    fn send(&mut self, n: usize, to: &str) -> NoticeId {
+        let core = Arc::clone(&self.up(n).core);
+        let caller = self.world.sites[n].member.caller(&core).unwrap();
+        let ask = NoticeAsk {
+            to: vec![to.to_owned()],
+            info: Vec::new(),
+            precedence: Precedence::Flash,
+            grade: Grade::Internal,
+            subject: "演练".into(),
+            body: "正文".into(),
+            attachments: Vec::new(),
+            exercise: true,
+            about: None,
+            lead: false,
+            warning: None,
+        };
+        self.answer(n, async move { core.notice_send(&caller, ask).await }).unwrap().0
+    }
+
+    /// What the sender knows of a notice: each step with the node that signed it.
+    fn steps(&self, n: usize, notice: &NoticeId) -> Vec<(ReceiptState, NodeId)> {
+        steps(&self.world, n, notice)
+    }
+
+    fn until_step(&mut self, n: usize, notice: NoticeId, state: ReceiptState) {
+        let reached = |w: &World| steps(w, n, &notice).iter().any(|(s, _)| *s == state);
+        self.world.until(&format!("{state} known to the sender"), reached).unwrap();
+    }
+
+    fn has(&self, n: usize, notice: &NoticeId) -> bool {
+        self.up(n).core.office.read(|b| b.received_of(notice).is_some())
+    }
+
+    fn person(&self, n: usize) -> Person {
+        self.up(n).core.directory.by_name(PERSON).unwrap()
+    }
+}
+
+fn steps(world: &World, n: usize, notice: &NoticeId) -> Vec<(ReceiptState, NodeId)> {
+    let sent = world.sites[n].up().unwrap().core.office.sent_of(notice);
+    sent.iter().flat_map(|(_, o)| o.receipts.iter().map(|r| (r.receipt.state, r.receipt.node))).collect()
+}
+
+fn reason<R>(answered: Result<R, Status>) -> &'static str {
+    answered.err().map_or("", |status| fault_of(&status).reason)
+}
+
+/// A node that gets a letter hands it to the node before it; whoever sits at either lists, displays and acknowledges it there,
+/// and its sender is told once.
+#[test]
+fn a_notice_has_one_home_and_is_acknowledged_from_anywhere() {
+    let mut pair = Pair::new();
+    let (police, third, first, second) = (pair.police, pair.third, pair.first, pair.second);
+    pair.cut(police, first);
+    pair.cut(third, first);
+    let notice = pair.send(police, "customs");
+    pair.until_step(police, notice, ReceiptState::Delivered);
+    assert!(pair.has(first, &notice) && !pair.has(second, &notice), "it was handed on");
+    pair.world.net.heal();
+
+    let reader = pair.reader(second);
+    let listed = pair.answer(second, async move { reader.inbox().await }).unwrap();
+    assert!(listed.away.is_empty() && listed.notices.iter().any(|n| n.notice == notice.to_string()), "{listed:?}");
+    let reader = pair.reader(second);
+    pair.answer(second, async move { reader.acknowledges(&notice.to_string()).await }).unwrap();
+    pair.until_step(police, notice, ReceiptState::Acknowledged);
+    // Once more, at the other node.
+    let reader = pair.reader(first);
+    pair.answer(first, async move { reader.acknowledges(&notice.to_string()).await }).unwrap();
+    pair.world.run(3_000);
+    let home = pair.node(first);
+    let once = [ReceiptState::Delivered, ReceiptState::Presented, ReceiptState::Acknowledged].map(|s| (s, home));
+    assert_eq!(pair.steps(police, &notice), once);
+    pair.world.chains_are_single().unwrap();
+
+    // While its home is away, nothing is said to be absent.
+    pair.cut(first, second);
+    let reader = pair.reader(second);
+    let ask = reader.request(v1::NoticeRequest { notice: notice.to_string() });
+    let shown = pair.answer(second, async move { reader.people.show(ask).await });
+    assert_eq!(reason(shown), "NODE_UNREACHABLE");
+}
+
+/// The second took it in while the first was away. What takes it back comes to the first, and is handed on.
+#[test]
+fn what_takes_a_notice_back_finds_its_home() {
+    let mut pair = Pair::new();
+    let (police, third, first, second) = (pair.police, pair.third, pair.first, pair.second);
+    for other in [police, third, second] {
+        pair.cut(first, other);
+    }
+    let notice = pair.send(police, "customs");
+    pair.until_step(police, notice, ReceiptState::Delivered);
+    assert!(pair.has(second, &notice) && !pair.has(first, &notice));
+    pair.world.net.heal();
+    let reader = pair.reader(first);
+    let listed = pair.answer(first, async move { reader.inbox().await }).unwrap();
+    assert!(listed.notices.iter().any(|n| n.notice == notice.to_string()), "{listed:?}");
+    pair.cut(police, second);
+    pair.cut(third, second);
+    let core = Arc::clone(&pair.up(police).core);
+    let caller = pair.world.sites[police].member.caller(&core).unwrap();
+    let refused = pair.answer(police, async move { core.notice_recall(&caller, &notice, "误发").await }).unwrap();
+    assert!(refused.is_empty());
+    pair.until_step(police, notice, ReceiptState::Recalled);
+    assert!(pair.steps(police, &notice).iter().all(|(_, node)| *node == pair.node(second)));
+    assert!(!pair.has(first, &notice));
+    pair.world.chains_are_single().unwrap();
+}
+
+/// What a node sent is followed up and taken back by whoever sits at the other one.
+#[test]
+fn what_was_sent_at_one_node_is_followed_and_withdrawn_at_the_other() {
+    let mut pair = Pair::new();
+    let (police, first, second) = (pair.police, pair.first, pair.second);
+    let notice = pair.send(first, "police");
+    pair.until_step(first, notice, ReceiptState::Delivered);
+    let reader = pair.reader(second);
+    let wait = v1::NoticeTrackRequest { notice: notice.to_string(), wait: "delivered".into(), timeout_ms: 5_000 };
+    let ask = reader.request(wait);
+    let tracked = pair.answer(second, async move { reader.people.track(ask).await }).unwrap().into_inner();
+    assert!(tracked.reached && tracked.state == "delivered", "{tracked:?}");
+    let reader = pair.reader(second);
+    let ask = reader.request(v1::NoticeCancelRequest { notice: notice.to_string(), reason: "误发".into() });
+    pair.answer(second, async move { reader.people.cancel(ask).await }).unwrap();
+    pair.until_step(first, notice, ReceiptState::Withdrawn);
+    assert!(pair.up(second).core.office.sent_of(&notice).is_empty() && pair.has(police, &notice));
+    pair.cut(first, second);
+    let reader = pair.reader(second);
+    let ask = reader.request(v1::NoticeCancelRequest { notice: notice.to_string(), reason: "误发".into() });
+    assert_eq!(reason(pair.answer(second, async move { reader.people.cancel(ask).await })), "NODE_UNREACHABLE");
+}
+
+/// Whoever watches at one node is shown what the other takes in meanwhile.
+#[test]
+fn a_watch_shows_what_the_other_node_takes_in() {
+    let mut pair = Pair::new();
+    let (police, third, first, second) = (pair.police, pair.third, pair.first, pair.second);
+    let reader = pair.reader(second);
+    let ask = reader.request(v1::NoticeWatchRequest {});
+    let mut lines = pair.answer(second, async move { reader.people.watch(ask).await }).unwrap().into_inner();
+    pair.world.run(2_000);
+    pair.cut(police, second);
+    pair.cut(third, second);
+    let notice = pair.send(police, "customs");
+    let line = pair.answer(second, async move { lines.next().await }).unwrap().unwrap();
+    assert_eq!((line.notice, line.body), (notice.to_string(), "正文".to_owned()));
+    assert!(pair.has(first, &notice) && !pair.has(second, &notice));
+}
+
+/// A suspension counts at both at once; what gives anybody anything does not without the ledger.
+#[test]
+fn a_suspension_at_one_node_counts_at_both_and_what_one_makes_up_at_none() {
+    let mut pair = Pair::new();
+    let (first, second) = (pair.first, pair.second);
+    let (core, known) = (Arc::clone(&pair.up(first).core), pair.person(first));
+    let moved = Person { unit: "情报处".into(), ..known.clone() };
+    let seen = known.version;
+    pair.answer(first, async move { core.directory.put(moved, seen).await }).unwrap();
+    pair.world.run(3_000);
+    assert_eq!(pair.person(second), known, "the ledger has no such version");
+    let core = Arc::clone(&pair.up(first).core);
+    pair.answer(first, async move { core.directory.suspend(PERSON, [5; 32]).await }).unwrap();
+    let suspended = |w: &World| {
+        let core = &w.sites[second].up().unwrap().core;
+        core.directory.by_name(PERSON).is_some_and(|p| p.suspended)
+    };
+    pair.world.until("a suspension at the other node", suspended).unwrap();
+    assert_eq!(pair.person(second).unit, known.unit, "nothing else of that version");
+    let reader = pair.reader(second);
+    let listed = pair.answer(second, async move { reader.inbox().await });
+    assert_eq!(reason(listed), "UNKNOWN_PERSON");
+}
+
+fn publish(request: u8, grade: &str, repeats: bool) -> v1::PublishRequest {
+    v1::PublishRequest {
+        title: "演练".into(),
+        body: "正文".into(),
+        grade: grade.to_owned(),
+        wait: "none".into(),
+        timeout_ms: 5_000,
+        request_id: vec![request; 16],
+        repeats,
+        ..v1::PublishRequest::default()
+    }
+}
+
+/// A client that had no clear answer from one node asks the other: it gets the first answer, unless the two do not reach each
+/// other.
+#[test]
+fn a_repeated_publish_is_one_record_while_the_nodes_reach_each_other() {
+    let mut pair = Pair::new();
+    let (first, second) = (pair.first, pair.second);
+    let ask = |pair: &mut Pair, n: usize, repeats: bool| {
+        let reader = pair.reader(n);
+        let request = reader.request(publish(7, "internal", repeats));
+        pair.answer(n, async move { reader.people.publish(request).await }).unwrap().into_inner()
+    };
+    let made = ask(&mut pair, first, false);
+    assert_eq!(made.state, "committed", "{made:?}");
+    let again = ask(&mut pair, second, true);
+    assert_eq!((&again.record, again.index), (&made.record, made.index));
+    pair.cut(first, second);
+    let apart = ask(&mut pair, second, true);
+    assert_ne!(apart.record, made.record, "at most once for each node");
+}
+
+/// A proposal is listed at both nodes, and taken back from the other one.
+#[test]
+fn a_proposal_is_decided_where_it_waits() {
+    let mut pair = Pair::new();
+    let (first, second) = (pair.first, pair.second);
+    let reader = pair.reader(first);
+    let request = publish(8, "confidential", false);
+    let request = reader.request(v1::PublishRequest { agreement: "all-2026".into(), ..request });
+    let made = pair.answer(first, async move { reader.people.publish(request).await }).unwrap().into_inner();
+    assert_eq!(made.state, "proposed", "{made:?}");
+    let list = |pair: &mut Pair, n: usize| {
+        let reader = pair.reader(n);
+        let ask = v1::ProposalsRequest { purpose: "演练".into(), limit: 9, ..v1::ProposalsRequest::default() };
+        let ask = reader.request(ask);
+        pair.answer(n, async move { reader.people.proposals(ask).await }).unwrap().into_inner()
+    };
+    let listed = list(&mut pair, second);
+    assert!(listed.away.is_empty() && listed.proposals.iter().any(|p| p.record == made.record), "{listed:?}");
+    let reader = pair.reader(second);
+    let ask = reader.request(v1::RejectRequest { record: made.record.clone(), reason: "演练".into() });
+    pair.answer(second, async move { reader.people.reject(ask).await }).unwrap();
+    assert!(list(&mut pair, first).proposals.is_empty());
+    pair.cut(first, second);
+    assert_eq!(list(&mut pair, second).away, [format!("customs/{}", pair.world.sites[first].member.local)]);
+}
