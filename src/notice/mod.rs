@@ -42,7 +42,7 @@ pub use letter::{Content, LETTER_BYTES, Letter, LetterDigest, LetterHeader, Lett
 pub use office::{Accepted, Draft, Identity, Office, Taken, Word};
 pub use quota::{Allowance, Quota, demoted, flash_allowance, origin_allowance};
 pub use receipt::{By, Receipt, SignedReceipt, person_bytes, sign_as_person};
-pub use receive::is_of_addressee;
+pub use receive::{is_of_addressee, may_go};
 pub use relay::{Passage, Relay, passed_back};
 pub use retain::{KEPT_MS, Retired};
 pub use schedule::{Schedule, Try};

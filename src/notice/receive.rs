@@ -230,6 +230,11 @@ pub fn is_of_addressee(state: &State, receipt: &SignedReceipt) -> bool {
     signer.is_some_and(|(_, key)| receipt.verifies(key))
 }
 
+/// Whether a letter that was accepted may still go to its addressee: a notice waits where a ceiling was lowered since.
+pub fn may_go(state: &State, header: &LetterHeader) -> bool {
+    key_of(state, header.kind, &header.to, header.grade).is_some()
+}
+
 /// The agency's key for a letter of this kind and grade. A notice goes to nobody, and comes from nobody, whose ceiling does not
 /// reach it now; what is said of a notice from before a ceiling was lowered still goes and comes, or nobody could take it back
 /// or say that it was read.

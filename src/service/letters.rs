@@ -9,7 +9,7 @@ use crate::domain::ids::{AgencyId, NodeId};
 use crate::domain::notice::Precedence;
 use crate::notice::{
     Frame, Letter, LetterDigest, LetterHeader, LetterKind, NoticeError, Out, Passage, Relay, SignedReceipt, Step,
-    demoted, disk_work, is_of_addressee, origin_allowance, passed_back,
+    demoted, disk_work, is_of_addressee, may_go, origin_allowance, passed_back,
 };
 use std::collections::BTreeSet;
 use std::future::Future;
@@ -189,8 +189,11 @@ impl Core {
     pub async fn post_letter(&self, letter: LetterDigest, via: Option<NodeId>, post: &dyn PeerPost) {
         let Some(found) = self.office.read(|b| b.out(&letter).map(|o| o.letter.clone())) else { return };
         let h = &found.header;
-        let bytes = found.to_canon();
         let state = self.state();
+        if !may_go(&state, h) {
+            return self.tell_held_back(letter, h).await;
+        }
+        let bytes = found.to_canon();
         let brought = match via {
             Some(via) => post.relay(via, h.precedence, bytes).await,
             None if h.to == self.agency => self.take_letter(&self.agency, &bytes).await.map_err(|f| f.message),
@@ -222,6 +225,21 @@ impl Core {
                 }
             }
             Err(why) => tracing::debug!(notice = %h.notice, to = %h.to, ?via, %why, "a letter did not arrive"),
+        }
+    }
+
+    /// A notice was accepted before its addressee's ceiling was lowered, and goes nowhere while that stands: told once, and its
+    /// sender learns as of any other that it is undelivered.
+    async fn tell_held_back(&self, letter: LetterDigest, h: &LetterHeader) {
+        if !self.logged.first(letter, Fate::Refused) {
+            return;
+        }
+        tracing::warn!(notice = %h.notice, to = %h.to, "a notice is above what its addressee may hold now");
+        let object = Object::Notice(h.notice);
+        let logged = self.log_node(AuditAction::NoticeSend, &h.to, object, Verdict::Deny, "above-ceiling").await;
+        if let Err(error) = logged {
+            self.logged.forget(letter, Fate::Refused);
+            tracing::error!(notice = %h.notice, %error, "a notice that was held back could not be audited");
         }
     }
 

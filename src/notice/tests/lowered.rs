@@ -39,6 +39,11 @@ fn what_follows_a_notice_goes_to_all_its_addressees() {
             assert!(receipts.iter().any(|r| r.receipt.state == ReceiptState::Withdrawn));
         }
     }
+    // The notice itself, which may wait for whoever was away, goes no more until the ceiling is raised.
+    let going = |state: &State, kind| may_go(state, &LetterHeader { kind, ..letter.header.clone() });
+    let all = [LetterKind::Notice, LetterKind::Receipt, LetterKind::Cancel, LetterKind::Recall, LetterKind::Confirm];
+    assert_eq!(all.map(|kind| going(&low, kind)), [false, true, true, true, true]);
+    assert!(all.into_iter().all(|kind| going(&state, kind)));
     let refused = about(LetterKind::Notice, 10).unwrap_err();
     assert_eq!(refused.to_string(), "refused: the addressee has no key for this grade");
 }
