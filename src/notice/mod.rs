@@ -35,7 +35,7 @@ mod schedule;
 mod tests;
 
 pub use book::{Book, End, In, Out, Recall};
-pub use decide::disk_work;
+pub use decide::{disk_work, memory_work};
 pub use error::NoticeError;
 pub use frame::{Frame, Step, Warned};
 pub use letter::{Content, LETTER_BYTES, Letter, LetterDigest, LetterHeader, LetterKind};

@@ -7,9 +7,10 @@ use crate::domain::canon::Canon;
 use crate::domain::fault::Fault;
 use crate::domain::ids::{AgencyId, NodeId};
 use crate::domain::notice::Precedence;
+use crate::domain::reserve::Work;
 use crate::notice::{
     Frame, Letter, LetterDigest, LetterHeader, LetterKind, NoticeError, Out, Passage, Relay, SignedReceipt, Step,
-    demoted, disk_work, is_of_addressee, may_go, origin_allowance, passed_back,
+    demoted, disk_work, is_of_addressee, may_go, memory_work, origin_allowance, passed_back,
 };
 use std::collections::BTreeSet;
 use std::future::Future;
@@ -83,13 +84,20 @@ impl Core {
         };
         let (header, digest) = (letter.header.clone(), letter.digest());
         let (notice, from) = (header.notice, header.from.clone());
+        let state = self.state();
+        let mut counted = None;
         // One that is here already is receipted again; for any other its sender tries again when there is room.
         if !self.office.read(|b| b.entry(&digest).is_some()) {
-            let work = disk_work(header.kind, header.precedence);
-            self.disk.check(work)?;
-            self.memory.check(work)?;
+            self.disk.check(disk_work(header.kind, header.precedence))?;
+            // Urgent notices are taken where there is no memory for others, as far as their origin's share goes. Whose they are is
+            // known first: nobody uses up another's share.
+            let is_short = || self.memory.check(Work::Notice(Precedence::Routine)).is_err();
+            if header.kind == LetterKind::Notice && is_short() && self.office.may_take(&state, &letter).is_ok() {
+                counted = Some(self.counted(&header));
+            }
+            self.memory.check(memory_work(header.kind, header.precedence, counted))?;
         }
-        match self.office.take(&self.state(), letter, self.clock.now()).await {
+        match self.office.take(&state, letter, self.clock.now()).await {
             Ok(taken) => {
                 // A node of this agency brought what it signed: whoever calls can be called.
                 if from == *sender {
@@ -105,7 +113,7 @@ impl Core {
                     LetterKind::Notice | LetterKind::Receipt => "delivered",
                 };
                 if taken.new {
-                    let precedence = self.counted(&header);
+                    let precedence = counted.unwrap_or_else(|| self.counted(&header));
                     let counted = LetterHeader { precedence, ..header.clone() };
                     self.bell.ring(ring("received", &counted, &from, Vec::new(), (digest, None)));
                 }
