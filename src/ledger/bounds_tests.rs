@@ -72,7 +72,7 @@ fn l_a_ceiling_is_lowered_at_first_sight_and_raised_certified() {
 
     let high = ceiling(Grade::Secret, &["border-ops"]);
     assert_eq!((l.both(&high, 2), l.holds(Grade::Secret, &[])), (Waiting, false));
-    assert!(l.s.is_waiting(&high) && !l.s.is_open(&high, 2));
+    assert!(l.s.is_waiting(&high, 2) && !l.s.is_open(&high, 2));
     assert_eq!((l.certify(), l.s.is_open(&high, 2)), (Done, true));
     assert!(l.holds(Grade::Secret, &["border-ops"]) && !l.holds(Grade::Secret, &["other"]));
     assert_eq!(l.act(&customs, 0, &low, 1), CONFLICT, "what was signed of an earlier version is over");
@@ -98,6 +98,21 @@ fn l_what_narrows_meanwhile_ends_what_waits() {
     let brought = certificate(&l.f, (at, l.s.digest_seen(at).unwrap()));
     assert_eq!((l.one(brought), l.s.waiting().count()), (Done, 0));
     assert!(!l.s.is_open(&wider, 1) && l.third().ceiling() == Grade::Internal, "it was signed of another version");
+}
+
+/// What was outdated while it waits may be signed again with the version of now, and then takes force.
+#[test]
+fn l_what_waits_outdated_may_be_signed_anew() {
+    let mut l = Ledger::of(newest());
+    let (wider, lower) = (ceiling(Grade::Secret, &["border-ops"]), ceiling(Grade::Internal, &[]));
+    assert_eq!((l.both(&wider, 1), l.both(&lower, 1)), (Waiting, Done));
+    assert!(l.s.is_waiting(&wider, 1) && !l.s.is_waiting(&wider, 2));
+    let police = founders().0;
+    assert_eq!((l.act(&police, 0, &wider, 1), l.s.waiting().count()), (Waiting, 1), "it waits already");
+    assert_eq!((l.both(&wider, 2), l.s.waiting().count()), (Waiting, 2));
+    assert!(l.s.is_waiting(&wider, 2));
+    assert_eq!((l.certify(), l.s.waiting().count()), (Done, 0));
+    assert!(l.s.is_open(&wider, 2) && l.holds(Grade::Secret, &["border-ops"]) && l.third().bounds_version() == 3);
 }
 
 #[test]
