@@ -1,7 +1,7 @@
 //! Ceiling, tier, roots and suites (P2), named for column L of `docs/rules.md`.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "test")]
 
-use super::fixture::{Agency, certificate, certifying, newest, suspended};
+use super::fixture::{Agency, certificate, certifying, newest, suspended, with_tier};
 use super::tests::{Ledger, signed};
 use super::*;
 use crate::domain::agency::Tier;
@@ -185,13 +185,16 @@ fn l_whoever_is_suspended_has_no_voice_in_anothers_bounds() {
 fn l_changes_of_a_tier_are_bounded() {
     let mut l = Ledger::of(newest());
     // Down and up again, each of which is kept.
-    for n in 0..32 {
-        assert_eq!(l.both(&tier(Tier::City), 2 * n + 1), Done);
-        assert_eq!((l.both(&tier(Tier::Provincial), 2 * n + 2), l.certify()), (Waiting, Done));
+    assert_eq!(l.both(&tier(Tier::City), 1), Done);
+    assert_eq!((l.both(&tier(Tier::Provincial), 2), l.certify()), (Waiting, Done));
+    for n in 3..1_024 {
+        l.s = with_tier(&l.s, &third(), n + 100, if n % 2 == 0 { Tier::National } else { Tier::Provincial });
     }
+    assert_eq!((l.both(&tier(Tier::City), 1_024), l.third().tier_at(1)), (Done, Tier::Provincial));
+    assert!(State::decode(&l.s.encode()).is_ok(), "as many can be read");
     let police = founders().0;
-    assert_eq!(l.act(&police, 0, &tier(Tier::City), 65), INVALID);
-    assert_eq!(l.both(&ceiling(Grade::Internal, &[]), 65), Done, "whatever else is changed");
+    assert_eq!(l.act(&police, 0, &tier(Tier::County), 1_025), INVALID);
+    assert_eq!(l.both(&ceiling(Grade::Internal, &[]), 1_025), Done, "whatever else is changed");
 }
 
 /// Where nothing of this happened a state is written as before, and has the digest of before.
