@@ -161,7 +161,7 @@ fn proposal(p: &Proposal) -> Option<v1::Proposal> {
 
 fn agreement(state: &State, a: &AgreementState, now: Millis) -> v1::Agreement {
     let AgreementState { terms, signatures, in_force, ended } = a;
-    let waits = || state.is_waiting(&Act::Agreement(terms.clone()));
+    let waits = || state.is_waiting(&Act::Agreement(terms.clone()), terms.version.saturating_sub(1));
     let state = match (in_force, ended) {
         (_, Some(_)) => "ended",
         // Nobody had to end it.

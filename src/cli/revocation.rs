@@ -93,10 +93,13 @@ pub(super) fn new_ca(args: &NewCa, out: &Out) -> Result<ExitCode, Fault> {
 /// New certificates for people's keys, in the place of the old ones: all of them, or none when one cannot be issued.
 pub(super) fn renew_person(args: &RenewPerson, out: &Out) -> Result<ExitCode, Fault> {
     let (ca, now) = (authority(&args.dir)?, SystemClock.now());
+    let (known, last) = (authorities(&read_text(&args.dir.join("ca.pem"))?)?, last_list(&args.dir)?);
     let mut renewed = Vec::new();
     for file in &args.certificates {
         let old = certificate_facts(&read_text(file)?)?;
-        let pem = ca.renew_person(&old, now, args.days)?;
+        let pem = ca
+            .renew_person(&old, (&known, last.as_ref()), now, args.days)
+            .map_err(|e| Fault::from(e).hint(format!("`{}` stays as it is, and so do all others", file.display())))?;
         renewed.push((file, old.serial, certificate_facts(&pem)?, pem));
     }
     for (file, replaces, new, pem) in renewed {
@@ -139,15 +142,7 @@ fn authority(dir: &Path) -> Result<Authority, Fault> {
 }
 
 fn write_list(ca: &Authority, args: &List, serials: &[String], out: &Out) -> Result<ExitCode, Fault> {
-    let file = args.dir.join("crl.pem");
-    // A list that is lost begins again with number 1, which no node takes that has seen a later one: what was revoked does
-    // not come back because somebody mislaid a file.
-    let last = match file.exists() {
-        false => None,
-        true => Some(last_list(&args.dir, &read_text(&file)?).map_err(|e| {
-            e.hint("put the newest list back, from a backup or from any node that has it, then repeat")
-        })?),
-    };
+    let (file, last) = (list_file(&args.dir), last_list(&args.dir)?);
     let pem = ca.revoke(last.as_ref(), serials, SystemClock.now(), args.days)?;
     let list = RevocationList::from_pem(&pem, ca.certificate_der())?;
     write_file(&file, pem.as_bytes(), Secrecy::Public)?;
@@ -167,17 +162,31 @@ fn write_list(ca: &Authority, args: &List, serials: &[String], out: &Out) -> Res
     Ok(ExitCode::SUCCESS)
 }
 
-/// The list of before, of whichever authority in ca.pem signed it: the one that took another's place goes on with its list.
-fn last_list(dir: &Path, text: &str) -> Result<RevocationList, Fault> {
+fn list_file(dir: &Path) -> PathBuf {
+    dir.join("crl.pem")
+}
+
+/// The list of before, of whichever authority in ca.pem signed it: the one that took another's place goes on with its list. None
+/// where there never was one.
+fn last_list(dir: &Path) -> Result<Option<RevocationList>, Fault> {
+    let file = list_file(dir);
+    // A list that is lost begins again with number 1, which no node takes that has seen a later one: what was revoked does
+    // not come back because somebody mislaid a file.
+    if !file.exists() {
+        return Ok(None);
+    }
+    let text = read_text(&file)?;
     let known = authorities(&read_text(&dir.join("ca.pem"))?)?;
     let mut read = Err(IdentityError::List("there is no authority"));
     for root in &known {
-        read = RevocationList::from_pem(text, root);
+        read = RevocationList::from_pem(&text, root);
         if read.is_ok() {
             break;
         }
     }
-    Ok(read?)
+    read.map(Some).map_err(|e| {
+        Fault::from(e).hint("put the newest list back, from a backup or from any node that has it, then repeat")
+    })
 }
 
 /// A new certificate for the node's key, in the place of the old one.

@@ -6,7 +6,8 @@
 //! entries of that work. A disk that fills up all the same ends in a failed write, and the journal it hits takes nothing more.
 //!
 //! The same order holds for memory: what every record adds to it for good is refused above a bound, and with it the notices that
-//! can wait. Reading, audit, urgent notices and the ledger go on: they are what the rest of the machine is for.
+//! can wait. Reading, audit, urgent notices and the ledger go on: they are what the rest of the machine is for. How many urgent
+//! ones of one origin that are is bounded by its share (P25); beyond it they ask as those that can wait.
 
 use super::fault::Fault;
 use super::notice::Precedence;

@@ -2,7 +2,7 @@
 
 use super::crl::{NUMBER_BYTES, RevocationList};
 use super::error::IdentityError;
-use super::facts::{DEV_UNIT, Facts, certificate_facts};
+use super::facts::{DEV_UNIT, Facts, authority_of, certificate_facts, certificate_facts_der, is_signed_by};
 use super::name::{SpiffeName, Subject, authority_domain};
 use crate::domain::ids::{AgencyId, FederationId};
 use crate::domain::time::Millis;
@@ -15,6 +15,7 @@ use rcgen::{
 };
 use rustls::crypto::aws_lc_rs::default_provider;
 use rustls::pki_types::CertificateDer;
+use std::collections::BTreeSet;
 use time::OffsetDateTime;
 use zeroize::Zeroizing;
 
@@ -139,8 +140,18 @@ impl Authority {
         self.sign(&request.public_key, &[&expected], name, &usages, now, days)
     }
 
-    /// Issues a person's certificate anew, for the key and the name of an earlier one, whichever authority of the agency signed that.
-    pub fn renew_person(&self, earlier: &Facts, now: Millis, days: u32) -> Result<String, IdentityError> {
+    /// Issues a person's certificate anew, for the key and the name of an earlier one, whichever of `authorities` signed that: those
+    /// of the agency, DER, with its newest list.
+    ///
+    /// # Errors
+    /// Also of a certificate that stands in the list: whoever was shut out is not let in again by its renewal.
+    pub fn renew_person(
+        &self,
+        earlier: &Facts,
+        (authorities, list): (&BTreeSet<Vec<u8>>, Option<&RevocationList>),
+        now: Millis,
+        days: u32,
+    ) -> Result<String, IdentityError> {
         let not_ours = IdentityError::Certificate("it is not that of a person of this agency");
         let Some(Subject::Person(name)) = earlier.spiffe.as_ref().map(SpiffeName::subject) else {
             return Err(not_ours);
@@ -149,8 +160,19 @@ impl Authority {
         if earlier.spiffe.as_ref() != Some(&expected) {
             return Err(not_ours);
         }
+        if !authorities.iter().any(|root| self.is_like(root) && was_signed_by(earlier, root)) {
+            return Err(IdentityError::Certificate("no authority of this agency signed it"));
+        }
+        if list.is_some_and(|list| list.revokes(&earlier.serial)) {
+            return Err(IdentityError::Certificate("it is revoked"));
+        }
         let usages = [ExtendedKeyUsagePurpose::ClientAuth];
         self.sign(&Ed25519Key(earlier.public_key), &[&expected.to_string()], name, &usages, now, days)
+    }
+
+    /// Whether another authority is of the same agency and federation.
+    fn is_like(&self, root: &[u8]) -> bool {
+        authority_of(root).is_ok_and(|(agency, federation)| agency == self.agency && federation == self.federation)
     }
 
     /// Signs the revocation list after `last`: what stands there stays revoked from its time on, and `serials` (hex) are added.
@@ -220,6 +242,10 @@ impl Authority {
         let issuer = Issuer::from_ca_cert_der(&self.certificate_der, &self.key)?;
         Ok(params.signed_by(key, &issuer)?.pem())
     }
+}
+
+fn was_signed_by(certificate: &Facts, root: &[u8]) -> bool {
+    certificate_facts_der(root).is_ok_and(|authority| is_signed_by(&certificate.der, &authority.public_key))
 }
 
 /// A public key of which nothing else is at hand.
@@ -330,13 +356,40 @@ mod tests {
         let (old, next) = (authority("customs", false), authority("customs", false));
         let (csr, _) = person_request("wang", old.agency(), old.federation()).unwrap();
         let before = certificate_facts(&old.issue_person(&csr, "wang", NOW, 30).unwrap()).unwrap();
-        let after = certificate_facts(&next.renew_person(&before, NOW, 30).unwrap()).unwrap();
+        let both: BTreeSet<Vec<u8>> = [&old, &next].map(|ca| ca.certificate_der().to_vec()).into();
+        let after = certificate_facts(&next.renew_person(&before, (&both, None), NOW, 30).unwrap()).unwrap();
         assert_eq!((&after.spiffe, after.public_key), (&before.spiffe, before.public_key));
         assert_ne!(after.serial, before.serial);
-        assert!(authority("police", false).renew_person(&before, NOW, 30).is_err(), "another agency's");
+        let police = authority("police", false);
+        assert!(police.renew_person(&before, (&both, None), NOW, 30).is_err(), "another agency's");
         let key = KeyPair::generate_for(&PKCS_ED25519).unwrap().serialize_pem();
         let node = certificate_facts(&old.issue_node("1", &key, NOW, 30).unwrap()).unwrap();
-        assert!(next.renew_person(&node, NOW, 30).is_err(), "a node's");
+        assert!(next.renew_person(&node, (&both, None), NOW, 30).is_err(), "a node's");
+    }
+
+    #[test]
+    fn what_is_revoked_or_of_nobody_known_is_not_renewed() {
+        let (old, next) = (authority("customs", false), authority("customs", false));
+        let (csr, _) = person_request("wang", old.agency(), old.federation()).unwrap();
+        let before = certificate_facts(&old.issue_person(&csr, "wang", NOW, 30).unwrap()).unwrap();
+        let der = |ca: &Authority| ca.certificate_der().to_vec();
+        let (both, alone) = (BTreeSet::from([der(&old), der(&next)]), BTreeSet::from([der(&next)]));
+        let renewed = |known: &BTreeSet<Vec<u8>>, list: Option<&RevocationList>| {
+            next.renew_person(&before, (known, list), NOW, 30).map_err(|e| e.to_string())
+        };
+        assert!(renewed(&alone, None).unwrap_err().contains("no authority of this agency signed it"));
+        // Whoever says of its authority that it is this agency's must be known as that; and another agency's counts for nothing.
+        let (police, stranger) = (authority("police", false), authority("customs", false));
+        let foreign = BTreeSet::from([der(&police), der(&stranger)]);
+        assert!(renewed(&foreign, None).is_err());
+
+        let list = |serials: &[String]| {
+            let pem = old.revoke(None, serials, NOW, 7).unwrap();
+            RevocationList::from_pem(&pem, old.certificate_der()).unwrap()
+        };
+        assert!(renewed(&both, Some(&list(&[]))).is_ok());
+        let revoked = list(std::slice::from_ref(&before.serial));
+        assert!(renewed(&both, Some(&revoked)).unwrap_err().contains("it is revoked"));
     }
 
     #[test]

@@ -189,7 +189,7 @@ impl State {
             self.settle();
         }
         let deferred = (self.defers() && self.widens(&act)).then(|| act.clone());
-        if deferred.as_ref().is_some_and(|act| self.is_waiting(act)) {
+        if deferred.as_ref().is_some_and(|act| self.is_waiting(act, signed.expected)) {
             return Ok(CommandReply::Waiting);
         }
         if deferred.is_some() && !self.has_room_for_waiting(brought) {

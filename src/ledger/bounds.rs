@@ -26,8 +26,9 @@ use super::state::{AgencyState, State};
 const ROOTS: usize = 2;
 /// Longest root, as in a descriptor.
 const ROOT_BYTES: usize = 8192;
-/// Most changes of one agency's tier, each of which is kept.
-const TIERS: usize = 64;
+/// Most changes of one agency's tier. Each is kept, since none may be left out: a record that was committed under a tier is judged by
+/// it as long as anybody reads it. Each takes officers of t agencies, so that nobody alone comes near; all of them are 9 KB.
+const TIERS: usize = 1_024;
 
 /// As they are now.
 #[derive(Debug, Clone, PartialEq, Eq)]

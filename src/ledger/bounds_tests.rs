@@ -1,7 +1,7 @@
 //! Ceiling, tier, roots and suites (P2), named for column L of `docs/rules.md`.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "test")]
 
-use super::fixture::{Agency, certificate, certifying, newest, suspended};
+use super::fixture::{Agency, certificate, certifying, newest, suspended, with_tier};
 use super::tests::{Ledger, signed};
 use super::*;
 use crate::domain::agency::Tier;
@@ -72,7 +72,7 @@ fn l_a_ceiling_is_lowered_at_first_sight_and_raised_certified() {
 
     let high = ceiling(Grade::Secret, &["border-ops"]);
     assert_eq!((l.both(&high, 2), l.holds(Grade::Secret, &[])), (Waiting, false));
-    assert!(l.s.is_waiting(&high) && !l.s.is_open(&high, 2));
+    assert!(l.s.is_waiting(&high, 2) && !l.s.is_open(&high, 2));
     assert_eq!((l.certify(), l.s.is_open(&high, 2)), (Done, true));
     assert!(l.holds(Grade::Secret, &["border-ops"]) && !l.holds(Grade::Secret, &["other"]));
     assert_eq!(l.act(&customs, 0, &low, 1), CONFLICT, "what was signed of an earlier version is over");
@@ -98,6 +98,21 @@ fn l_what_narrows_meanwhile_ends_what_waits() {
     let brought = certificate(&l.f, (at, l.s.digest_seen(at).unwrap()));
     assert_eq!((l.one(brought), l.s.waiting().count()), (Done, 0));
     assert!(!l.s.is_open(&wider, 1) && l.third().ceiling() == Grade::Internal, "it was signed of another version");
+}
+
+/// What was outdated while it waits may be signed again with the version of now, and then takes force.
+#[test]
+fn l_what_waits_outdated_may_be_signed_anew() {
+    let mut l = Ledger::of(newest());
+    let (wider, lower) = (ceiling(Grade::Secret, &["border-ops"]), ceiling(Grade::Internal, &[]));
+    assert_eq!((l.both(&wider, 1), l.both(&lower, 1)), (Waiting, Done));
+    assert!(l.s.is_waiting(&wider, 1) && !l.s.is_waiting(&wider, 2));
+    let police = founders().0;
+    assert_eq!((l.act(&police, 0, &wider, 1), l.s.waiting().count()), (Waiting, 1), "it waits already");
+    assert_eq!((l.both(&wider, 2), l.s.waiting().count()), (Waiting, 2));
+    assert!(l.s.is_waiting(&wider, 2));
+    assert_eq!((l.certify(), l.s.waiting().count()), (Done, 0));
+    assert!(l.s.is_open(&wider, 2) && l.holds(Grade::Secret, &["border-ops"]) && l.third().bounds_version() == 3);
 }
 
 #[test]
@@ -170,13 +185,16 @@ fn l_whoever_is_suspended_has_no_voice_in_anothers_bounds() {
 fn l_changes_of_a_tier_are_bounded() {
     let mut l = Ledger::of(newest());
     // Down and up again, each of which is kept.
-    for n in 0..32 {
-        assert_eq!(l.both(&tier(Tier::City), 2 * n + 1), Done);
-        assert_eq!((l.both(&tier(Tier::Provincial), 2 * n + 2), l.certify()), (Waiting, Done));
+    assert_eq!(l.both(&tier(Tier::City), 1), Done);
+    assert_eq!((l.both(&tier(Tier::Provincial), 2), l.certify()), (Waiting, Done));
+    for n in 3..1_024 {
+        l.s = with_tier(&l.s, &third(), n + 100, if n % 2 == 0 { Tier::National } else { Tier::Provincial });
     }
+    assert_eq!((l.both(&tier(Tier::City), 1_024), l.third().tier_at(1)), (Done, Tier::Provincial));
+    assert!(State::decode(&l.s.encode()).is_ok(), "as many can be read");
     let police = founders().0;
-    assert_eq!(l.act(&police, 0, &tier(Tier::City), 65), INVALID);
-    assert_eq!(l.both(&ceiling(Grade::Internal, &[]), 65), Done, "whatever else is changed");
+    assert_eq!(l.act(&police, 0, &tier(Tier::County), 1_025), INVALID);
+    assert_eq!(l.both(&ceiling(Grade::Internal, &[]), 1_025), Done, "whatever else is changed");
 }
 
 /// Where nothing of this happened a state is written as before, and has the digest of before.

@@ -63,9 +63,12 @@ impl State {
         self.waiting.iter()
     }
 
-    /// Whether this act is complete and waits for a certificate.
-    pub fn is_waiting(&self, act: &Act) -> bool {
-        self.waiting.iter().any(|w| w.act == *act)
+    /// Whether this act is complete and waits for a certificate. `expected` is the version that its signers saw: what changes bounds
+    /// or suites and was outdated while it waits comes to nothing, and signed anew it is another act.
+    pub fn is_waiting(&self, act: &Act, expected: u32) -> bool {
+        let any_version =
+            !matches!(act, Act::Ceiling { .. } | Act::Tier { .. } | Act::TrustRoot { .. } | Act::Suites(_));
+        self.waiting.iter().any(|w| w.act == *act && (any_version || w.expected == expected))
     }
 
     /// Whether what this act opens is open. `expected` is the version that its signers saw.

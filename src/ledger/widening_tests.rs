@@ -47,7 +47,7 @@ fn l_an_agreement_takes_force_at_the_entry_that_certifies_it() {
     assert_eq!(l.s.certificate_wanted(0), None);
     assert_eq!(l.both(&act, 0), Waiting);
     assert_eq!((l.in_force(), l.s.certificate_wanted(l.at)), (None, Some(2)));
-    assert!(l.s.is_waiting(&act) && !l.s.is_open(&act, 0));
+    assert!(l.s.is_waiting(&act, 0) && !l.s.is_open(&act, 0));
     let customs = certifying().customs;
     assert_eq!(l.act(&customs, 1, &act, 0), Waiting, "the same again waits as well");
     assert_eq!((l.s.waiting().count(), l.s.certificate_wanted(l.at)), (1, Some(2)), "what is remembered is asked for");
@@ -108,7 +108,7 @@ fn l_what_waits_remembers_the_state_that_it_is_certified_in() {
     let of = (2, l.s.digest_seen(2).unwrap());
     let brought = certificate(&l.f, of);
     assert_eq!(l.one(brought), Done);
-    assert!(l.in_force().is_some() && l.s.is_waiting(&add));
+    assert!(l.in_force().is_some() && l.s.is_waiting(&add, 0));
     assert_eq!(l.s.certificate_wanted(l.at), Some(l.at - 1));
     let of = (l.at - 1, l.s.digest_seen(l.at - 1).unwrap());
     let brought = certificate(&l.f, of);

@@ -269,6 +269,7 @@ impl Trust {
         if let Some(named) = charted.or(state.agency(own).map(AgencyState::roots)) {
             check_authority(named, &ca)?;
         }
+        state.agencies().for_each(|(agency, a)| self.lists.remember(agency, &a.descriptor.root));
         let others = self.lists.learn(state.agencies().map(|(agency, a)| (agency, a.roots())));
         let mut waiting = std::mem::take(&mut self.unnamed);
         // A list of an authority that the genesis does not name was none to be read before.

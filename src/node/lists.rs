@@ -5,11 +5,16 @@
 //! that is lost or spoilt later leaves in force what was known. That ends when the list is over: then nobody of the agency is
 //! taken until there is a newer one.
 //!
+//! An agency's authority may be exchanged while its newest list is of the one before. So the authorities that an agency had are
+//! kept beside the copy: by any of them a copy is read, and what it says is what a list of the new one must follow. A list that
+//! comes as a file is taken from an authority of now alone.
+//!
 //! Whose list it must be says the genesis, and of agencies that were admitted later the ledger, or a charter until then. Of
 //! an agency that nobody knows yet no certificate is taken either: its list is read as soon as it is known.
 
 use crate::audit::{Action as AuditAction, Decision as Verdict, Object};
 use crate::config::{NodeConfig, Secrecy, read_charter, read_genesis, read_text, write_file};
+use crate::domain::canon::{CanonError, Reader, Writer};
 use crate::domain::fault::Fault;
 use crate::domain::ids::AgencyId;
 use crate::domain::time::Millis;
@@ -23,6 +28,11 @@ use std::sync::Arc;
 
 /// Longest file of a list: some 50,000 certificates.
 const FILE_BYTES: u64 = 4 << 20;
+/// The authorities beside the copy of a list.
+const ROOTS: &str = "hufu.crl-roots";
+/// Most of them, and the longest.
+const KEPT_ROOTS: usize = 1_024;
+const ROOT_BYTES: usize = 8_192;
 
 /// Something that the node's log and the audit log are told.
 pub(super) struct Told {
@@ -55,6 +65,8 @@ impl Told {
 /// Where lists come from and go to.
 pub(super) struct Lists {
     authorities: BTreeMap<AgencyId, BTreeSet<Vec<u8>>>,
+    /// Authorities that were an agency's before, by which only a copy is read.
+    former: BTreeMap<AgencyId, BTreeSet<Vec<u8>>>,
     roots: TrustRoots,
     copies: PathBuf,
 }
@@ -62,7 +74,12 @@ pub(super) struct Lists {
 impl Lists {
     pub(super) fn new(genesis: &Genesis, data: &Path, roots: TrustRoots) -> Lists {
         let authorities = genesis.founders.iter().map(|d| (d.agency.clone(), [d.root.clone()].into())).collect();
-        Lists { authorities, roots, copies: data.join("crl") }
+        Lists { authorities, former: BTreeMap::new(), roots, copies: data.join("crl") }
+    }
+
+    /// An authority that was an agency's at some time.
+    pub(super) fn remember(&mut self, agency: &AgencyId, root: &[u8]) {
+        self.former.entry(agency.clone()).or_default().insert(root.to_vec());
     }
 
     /// Takes the authorities of agencies up; answers whose authorities were not known before, or are others now.
@@ -73,7 +90,8 @@ impl Lists {
         let mut new = BTreeSet::new();
         for (agency, roots) in agencies {
             if self.authorities.get(agency) != Some(roots) {
-                self.authorities.insert(agency.clone(), roots.clone());
+                let before = self.authorities.insert(agency.clone(), roots.clone()).unwrap_or_default();
+                self.former.entry(agency.clone()).or_default().extend(before);
                 new.insert(agency.clone());
             }
         }
@@ -141,8 +159,10 @@ impl Lists {
             Ok(false) => return None,
             Err(error) => return Some(refused(agency, &error.to_string())),
         }
-        // In force before it is kept: a disk that is full delays no revocation.
-        if let Err(error) = write_file(&self.copy_of(agency), &der, Secrecy::Private) {
+        // In force before it is kept: a disk that is full delays no revocation. The authorities come first: a copy that none of
+        // them signed could not be read.
+        let kept = self.keep_roots(agency).and_then(|()| write_file(&self.copy_of(agency), &der, Secrecy::Private));
+        if let Err(error) = kept {
             tracing::error!(%agency, %error, "a revocation list is in force and could not be kept for the next start");
         }
         let what = format!("revocation list {number} of {agency}: {revoked} revoked, until {}", until.to_rfc3339());
@@ -178,13 +198,47 @@ impl Lists {
             Err(e) if e.kind() == ErrorKind::NotFound => return Ok(None),
             Err(e) => return Err(format!("`{}`: {e}", file.display())),
         };
-        let list = by_any(self.authorities(agency)?, |root| RevocationList::from_der(&bytes, root));
+        self.authorities(agency)?;
+        let list = by_any(&self.ever(agency), |root| RevocationList::from_der(&bytes, root));
         list.map(Some)
             .map_err(|e| format!("`{}` is damaged: {e}; if it is moved away, any list is taken", file.display()))
     }
 
     fn copy_of(&self, agency: &AgencyId) -> PathBuf {
         self.copies.join(format!("{agency}.der"))
+    }
+
+    fn roots_of(&self, agency: &AgencyId) -> PathBuf {
+        self.copies.join(format!("{agency}.roots"))
+    }
+
+    /// Every authority that is known to have been the agency's.
+    fn ever(&self, agency: &AgencyId) -> BTreeSet<Vec<u8>> {
+        let known = [&self.authorities, &self.former].into_iter().filter_map(|of| of.get(agency)).flatten().cloned();
+        known.chain(self.kept_roots(agency)).collect()
+    }
+
+    /// Those beside the copy. Of a file that is damaged there are none: then the copy may be one that nobody signed.
+    fn kept_roots(&self, agency: &AgencyId) -> BTreeSet<Vec<u8>> {
+        let read = |bytes: &[u8]| -> Result<BTreeSet<Vec<u8>>, CanonError> {
+            let mut r = Reader::new(bytes, ROOTS, 1)?;
+            let roots = r.list(KEPT_ROOTS, |r| Ok(r.bytes(ROOT_BYTES)?.to_vec()))?;
+            r.finish()?;
+            Ok(roots.into_iter().collect())
+        };
+        std::fs::read(self.roots_of(agency)).ok().and_then(|bytes| read(&bytes).ok()).unwrap_or_default()
+    }
+
+    fn keep_roots(&self, agency: &AgencyId) -> Result<(), Fault> {
+        let ever = self.ever(agency);
+        if ever == self.kept_roots(agency) {
+            return Ok(());
+        }
+        let mut w = Writer::new(ROOTS, 1);
+        w.list(ever.iter(), |w, root| {
+            w.bytes(root);
+        });
+        write_file(&self.roots_of(agency), &w.finish(), Secrecy::Private)
     }
 
     fn authorities(&self, agency: &AgencyId) -> Result<&BTreeSet<Vec<u8>>, String> {
@@ -294,7 +348,7 @@ mod tests {
             let roots = TrustRoots::new();
             roots.set(self.agency.clone(), self.ca.certificate_der()).unwrap();
             let authorities = [(self.agency.clone(), [self.ca.certificate_der().to_vec()].into())].into();
-            Lists { authorities, roots, copies: self.dir.path().join("data/crl") }
+            Lists { authorities, former: BTreeMap::new(), roots, copies: self.dir.path().join("data/crl") }
         }
 
         /// Puts a list in place of the file.
@@ -361,6 +415,45 @@ mod tests {
         std::fs::write(lists.copy_of(&p.agency), "damaged").unwrap();
         let (lists, rules) = p.begin();
         assert_eq!((rules, p.check(&lists, "4a01")), (vec!["crl-refused"], Err(Distrust::NoList)));
+    }
+
+    /// The newest list may be of the authority before the one of now. After a start that one is not known any more.
+    #[test]
+    fn an_exchanged_authority_goes_on_with_the_list_of_the_one_before() {
+        let mut p = Place::new();
+        let first = p.write(None, &[]);
+        let oldest = std::fs::read(p.file()).unwrap();
+        let second = p.write(Some(&first), &["4a01".into()]);
+        assert_eq!(p.begin().1, ["crl-accepted"]);
+        p.ca = Authority::create(&p.agency, &"hufu".parse().unwrap(), "customs", NOW, false).unwrap();
+
+        // The file is still that of before: what was in force stays, and nothing is taken by it.
+        let (lists, rules) = p.begin();
+        assert_eq!((rules, p.check(&lists, "4a01")), (vec!["crl-accepted", "crl-refused"], Err(Distrust::Revoked)));
+        // An empty list of the new authority would bring back what was revoked, and so would an older one of the old.
+        let lacking = p.ca.revoke(None, &[], NOW, 7).unwrap();
+        for text in [lacking.as_bytes(), oldest.as_slice()] {
+            std::fs::write(p.file(), text).unwrap();
+            let (lists, rules) = p.begin();
+            assert_eq!((rules, p.check(&lists, "4a01")), (vec!["crl-accepted", "crl-refused"], Err(Distrust::Revoked)));
+            assert!(lists.candidate(&p.agency, &p.file()).is_err());
+        }
+        p.write(Some(&second), &["4a02".into()]);
+        let (lists, rules) = p.begin();
+        assert_eq!(rules, ["crl-accepted", "crl-accepted"]);
+        for serial in ["4a01", "4a02"] {
+            assert_eq!(p.check(&lists, serial), Err(Distrust::Revoked));
+        }
+        assert_eq!(p.begin().1, ["crl-accepted"], "the copy is of the new one now");
+
+        // From before authorities were kept beside the copy: whoever knows them tells them.
+        std::fs::remove_file(lists.roots_of(&p.agency)).unwrap();
+        let signed = p.ca.certificate_der().to_vec();
+        p.ca = Authority::create(&p.agency, &"hufu".parse().unwrap(), "customs", NOW, false).unwrap();
+        assert_eq!(p.begin().1, ["crl-refused"], "as if it were damaged");
+        let mut lists = p.lists();
+        lists.remember(&p.agency, &signed);
+        assert!(lists.copy(&p.agency).unwrap().is_some());
     }
 
     #[test]

@@ -41,6 +41,16 @@ pub fn disk_work(kind: LetterKind, precedence: Precedence) -> Work {
     })
 }
 
+/// As what a letter that came in asks for memory; `counted` is what its precedence counts as here (P25). Who sends more of one
+/// than its share is handled as the least urgent: what nobody bounds would fill the memory whatever it is called. Its sender
+/// tries again.
+pub fn memory_work(kind: LetterKind, precedence: Precedence, counted: Option<Precedence>) -> Work {
+    match counted {
+        Some(counted) if counted != precedence => Work::Notice(Precedence::Routine),
+        _ => disk_work(kind, precedence),
+    }
+}
+
 /// What happens to the letters of a node.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Event<'a> {

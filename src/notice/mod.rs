@@ -35,14 +35,14 @@ mod schedule;
 mod tests;
 
 pub use book::{Book, End, In, Out, Recall};
-pub use decide::disk_work;
+pub use decide::{disk_work, memory_work};
 pub use error::NoticeError;
 pub use frame::{Frame, Step, Warned};
 pub use letter::{Content, LETTER_BYTES, Letter, LetterDigest, LetterHeader, LetterKind};
 pub use office::{Accepted, Draft, Identity, Office, Taken, Word};
 pub use quota::{Allowance, Quota, demoted, flash_allowance, origin_allowance};
 pub use receipt::{By, Receipt, SignedReceipt, person_bytes, sign_as_person};
-pub use receive::is_of_addressee;
+pub use receive::{is_of_addressee, may_go};
 pub use relay::{Passage, Relay, passed_back};
 pub use retain::{KEPT_MS, Retired};
 pub use schedule::{Schedule, Try};

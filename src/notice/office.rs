@@ -12,10 +12,12 @@ use super::error::NoticeError;
 use super::frame::{Frame, Step};
 use super::letter::{Content, Letter, LetterDigest, LetterHeader, LetterKind};
 use super::receipt::{By, Receipt, SignedReceipt};
+use super::receive::key_of;
 use super::retain::Days;
 use super::schedule::{Schedule, Try};
 use crate::audit::AuditReceipt;
 use crate::domain::ids::{AgencyId, FederationId, NodeId, NoticeId};
+use crate::domain::label::Grade;
 use crate::domain::notice::{Answer, Deadlines, Precedence};
 use crate::domain::time::{Entropy, Millis};
 use crate::journal::{Host, Journal, JournalError, JournalOptions, Recovery, Waiting, Written};
@@ -61,7 +63,7 @@ pub struct Draft {
     /// 线索, with its clock.
     pub lead: bool,
     /// Grade.
-    pub grade: crate::domain::label::Grade,
+    pub grade: Grade,
     /// What it says; the canonical bytes are sealed.
     pub content: Content,
 }
@@ -311,7 +313,7 @@ impl Office {
         content: &[u8],
         entropy: &mut dyn Entropy,
     ) -> Result<Letter, NoticeError> {
-        let key = state.grade_key(&header.to, header.grade);
+        let key = key_of(state, header.kind, &header.to, header.grade);
         let key = key.ok_or(NoticeError::Rule("the addressee has no key for this grade"))?;
         Letter::seal(header, content, key, &self.signer, entropy)
     }

@@ -79,6 +79,7 @@ pub fn flash_allowance(exercise: bool) -> (Allowance, Allowance) {
 
 #[cfg(test)]
 mod tests {
+    use super::super::{LetterKind, memory_work};
     use super::*;
 
     const TWO: Allowance = Allowance { burst: 2, per_second: 1 };
@@ -95,6 +96,25 @@ mod tests {
         assert!(!take(false, 1_000), "a clock that goes back gains nothing");
         assert!(!take(false, 6_500));
         assert!(take(false, 100_000) && take(false, 100_000) && !take(false, 100_000), "never more than its size");
+    }
+
+    /// A sender that calls everything urgent gets no more memory than its share of what is urgent.
+    #[test]
+    fn beyond_its_share_urgency_gets_no_memory() {
+        let (mut quota, bound) = (Quota::default(), 16_000);
+        let mut fits = |precedence: Precedence| {
+            let within = quota.take("police", precedence, false, origin_allowance(precedence), Millis(5_000));
+            let counted = if within { precedence } else { demoted(precedence) };
+            memory_work(LetterKind::Notice, precedence, Some(counted)).fits_memory(2 * bound, bound)
+        };
+        for urgent in [Precedence::Flash, Precedence::Immediate] {
+            let burst = origin_allowance(urgent).burst;
+            assert!((0..burst).all(|_| fits(urgent)), "its share");
+            assert!((0..burst).all(|_| !fits(urgent)), "and no more");
+        }
+        assert!(!fits(Precedence::Routine));
+        // What follows a notice that is out already has the room of a flash.
+        assert!(memory_work(LetterKind::Recall, Precedence::Routine, None).fits_memory(2 * bound, bound));
     }
 
     #[test]

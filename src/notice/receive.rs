@@ -9,9 +9,11 @@ use super::office::{Office, Taken, Turn, Word};
 use super::receipt::SignedReceipt;
 use crate::domain::canon::Canon;
 use crate::domain::ids::AgencyId;
+use crate::domain::label::Grade;
 use crate::domain::notice::ReceiptState;
 use crate::domain::time::{Entropy, Millis};
 use crate::ledger::{State, origin_mark};
+use crate::seal::GradePublic;
 use std::sync::PoisonError;
 
 impl Office {
@@ -84,11 +86,7 @@ impl Office {
         if !self.is_genuine(state, letter) {
             return Err(NoticeError::Rule("no node of its sender signed it"));
         }
-        // What is said of a notice from before a ceiling was lowered still comes.
-        let holds = |agency: &AgencyId| match h.kind {
-            LetterKind::Notice => state.grade_key(agency, h.grade).is_some(),
-            _ => state.agency(agency).is_some_and(|a| a.descriptor.grade_keys.len() > h.grade as usize),
-        };
+        let holds = |agency: &AgencyId| key_of(state, h.kind, agency, h.grade).is_some();
         if !holds(&h.from) {
             return Err(NoticeError::Rule("its grade is above what its sender may hold"));
         }
@@ -230,4 +228,26 @@ impl Office {
 pub fn is_of_addressee(state: &State, receipt: &SignedReceipt) -> bool {
     let signer = state.signer(receipt.receipt.node).filter(|(agency, _)| **agency == receipt.receipt.addressee);
     signer.is_some_and(|(_, key)| receipt.verifies(key))
+}
+
+/// Whether a letter that was accepted may still go to its addressee: a notice waits where a ceiling was lowered since.
+pub fn may_go(state: &State, header: &LetterHeader) -> bool {
+    key_of(state, header.kind, &header.to, header.grade).is_some()
+}
+
+/// The agency's key for a letter of this kind and grade. A notice goes to nobody, and comes from nobody, whose ceiling does not
+/// reach it now; what is said of a notice from before a ceiling was lowered still goes and comes, or nobody could take it back
+/// or say that it was read.
+pub(super) fn key_of<'a>(
+    state: &'a State,
+    kind: LetterKind,
+    agency: &AgencyId,
+    grade: Grade,
+) -> Option<&'a GradePublic> {
+    match kind {
+        LetterKind::Notice => state.grade_key(agency, grade),
+        LetterKind::Receipt | LetterKind::Cancel | LetterKind::Recall | LetterKind::Confirm => {
+            state.agency(agency)?.descriptor.grade_keys.get(grade as usize)
+        }
+    }
 }

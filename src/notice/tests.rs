@@ -6,6 +6,7 @@ mod confirmations;
 mod explorer;
 mod formats;
 mod histories;
+mod lowered;
 mod models;
 mod recalls;
 mod refusals;

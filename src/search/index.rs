@@ -204,6 +204,30 @@ impl Indexes {
         Ok(())
     }
 
+    /// Takes everything of these classes out; durable when it answers.
+    ///
+    /// # Errors
+    /// When an index cannot be written. Once more is safe.
+    pub fn remove_classes(&self, classes: &BTreeSet<Vec<u8>>) -> Result<(), SearchError> {
+        quietly(|| self.remove_classes_here(classes))
+    }
+
+    fn remove_classes_here(&self, classes: &BTreeSet<Vec<u8>>) -> Result<(), SearchError> {
+        for index in self.by_grade.values() {
+            let here = index.classes(&index.reader.searcher())?;
+            if here.is_disjoint(classes) {
+                continue;
+            }
+            let mut writer = index.writer();
+            for class in here.intersection(classes) {
+                writer.delete_term(Term::from_field_bytes(index.fields.class, class));
+            }
+            writer.commit()?;
+            index.reader.reload()?;
+        }
+        Ok(())
+    }
+
     /// Classes in the indexes.
     ///
     /// # Errors

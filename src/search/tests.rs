@@ -6,6 +6,7 @@ use crate::domain::ids::RecordId;
 use crate::domain::label::Grade;
 use crate::domain::record::Kind;
 use crate::domain::time::{Entropy, Millis};
+use std::collections::BTreeSet;
 use std::path::Path;
 
 struct Counting(u64);
@@ -180,6 +181,22 @@ fn a_record_is_there_once_whatever_was_repeated() {
     assert!(anew.is_empty());
     let versions: Vec<_> = i.indexed().unwrap().into_iter().map(|(r, v)| (r.as_bytes()[0], v)).collect();
     assert_eq!(versions, [(1, 3), (3, 1), (4, 1)]);
+}
+
+#[test]
+fn what_is_of_a_class_goes_at_once_and_for_good() {
+    let (dir, i) = library();
+    let other = |n, grade| Document { grade, class: b"other".to_vec(), ..document(n, 1, "题", "另一类文字") };
+    i.add(&[other(8, Grade::Secret), other(9, Grade::Internal)]).unwrap();
+    let gone: BTreeSet<Vec<u8>> = [b"other".to_vec(), b"unknown".to_vec()].into();
+    i.remove_classes(&gone).unwrap();
+    i.remove_classes(&gone).unwrap();
+    drop(i);
+    let i = open(dir.path(), 1).0;
+    let left: Vec<u8> = i.indexed().unwrap().into_keys().map(|r| r.as_bytes()[0]).collect();
+    assert_eq!(left, [1, 2, 3, 4]);
+    i.add(&[other(8, Grade::Secret)]).unwrap();
+    assert_eq!(i.indexed().unwrap().len(), 5, "it may come back");
 }
 
 fn files(dir: &Path) -> Vec<std::path::PathBuf> {

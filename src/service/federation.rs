@@ -128,7 +128,7 @@ impl Core {
             if state.is_open(act, expected) {
                 return Ok(CommandReply::Done);
             }
-            if !state.is_waiting(act) {
+            if !state.is_waiting(act, expected) {
                 let why = "something that was changed meanwhile kept it from taking force";
                 return Err(Fault::conflict("VERSION_CONFLICT", why).hint("look again and repeat"));
             }

@@ -7,9 +7,10 @@ use crate::domain::canon::Canon;
 use crate::domain::fault::Fault;
 use crate::domain::ids::{AgencyId, NodeId};
 use crate::domain::notice::Precedence;
+use crate::domain::reserve::Work;
 use crate::notice::{
     Frame, Letter, LetterDigest, LetterHeader, LetterKind, NoticeError, Out, Passage, Relay, SignedReceipt, Step,
-    demoted, disk_work, is_of_addressee, origin_allowance, passed_back,
+    demoted, disk_work, is_of_addressee, may_go, memory_work, origin_allowance, passed_back,
 };
 use std::collections::BTreeSet;
 use std::future::Future;
@@ -83,13 +84,20 @@ impl Core {
         };
         let (header, digest) = (letter.header.clone(), letter.digest());
         let (notice, from) = (header.notice, header.from.clone());
+        let state = self.state();
+        let mut counted = None;
         // One that is here already is receipted again; for any other its sender tries again when there is room.
         if !self.office.read(|b| b.entry(&digest).is_some()) {
-            let work = disk_work(header.kind, header.precedence);
-            self.disk.check(work)?;
-            self.memory.check(work)?;
+            self.disk.check(disk_work(header.kind, header.precedence))?;
+            // Urgent notices are taken where there is no memory for others, as far as their origin's share goes. Whose they are is
+            // known first: nobody uses up another's share.
+            let is_short = || self.memory.check(Work::Notice(Precedence::Routine)).is_err();
+            if header.kind == LetterKind::Notice && is_short() && self.office.may_take(&state, &letter).is_ok() {
+                counted = Some(self.counted(&header));
+            }
+            self.memory.check(memory_work(header.kind, header.precedence, counted))?;
         }
-        match self.office.take(&self.state(), letter, self.clock.now()).await {
+        match self.office.take(&state, letter, self.clock.now()).await {
             Ok(taken) => {
                 // A node of this agency brought what it signed: whoever calls can be called.
                 if from == *sender {
@@ -105,7 +113,7 @@ impl Core {
                     LetterKind::Notice | LetterKind::Receipt => "delivered",
                 };
                 if taken.new {
-                    let precedence = self.counted(&header);
+                    let precedence = counted.unwrap_or_else(|| self.counted(&header));
                     let counted = LetterHeader { precedence, ..header.clone() };
                     self.bell.ring(ring("received", &counted, &from, Vec::new(), (digest, None)));
                 }
@@ -189,8 +197,11 @@ impl Core {
     pub async fn post_letter(&self, letter: LetterDigest, via: Option<NodeId>, post: &dyn PeerPost) {
         let Some(found) = self.office.read(|b| b.out(&letter).map(|o| o.letter.clone())) else { return };
         let h = &found.header;
-        let bytes = found.to_canon();
         let state = self.state();
+        if !may_go(&state, h) {
+            return self.tell_held_back(letter, h).await;
+        }
+        let bytes = found.to_canon();
         let brought = match via {
             Some(via) => post.relay(via, h.precedence, bytes).await,
             None if h.to == self.agency => self.take_letter(&self.agency, &bytes).await.map_err(|f| f.message),
@@ -222,6 +233,21 @@ impl Core {
                 }
             }
             Err(why) => tracing::debug!(notice = %h.notice, to = %h.to, ?via, %why, "a letter did not arrive"),
+        }
+    }
+
+    /// A notice was accepted before its addressee's ceiling was lowered, and goes nowhere while that stands: told once, and its
+    /// sender learns as of any other that it is undelivered.
+    async fn tell_held_back(&self, letter: LetterDigest, h: &LetterHeader) {
+        if !self.logged.first(letter, Fate::Refused) {
+            return;
+        }
+        tracing::warn!(notice = %h.notice, to = %h.to, "a notice is above what its addressee may hold now");
+        let object = Object::Notice(h.notice);
+        let logged = self.log_node(AuditAction::NoticeSend, &h.to, object, Verdict::Deny, "above-ceiling").await;
+        if let Err(error) = logged {
+            self.logged.forget(letter, Fate::Refused);
+            tracing::error!(notice = %h.notice, %error, "a notice that was held back could not be audited");
         }
     }
 

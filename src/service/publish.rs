@@ -262,17 +262,18 @@ impl Core {
                 }
                 continue;
             }
-            let targets = targets(&state, &draft.label.audience(), &self.agency);
+            let (audience, of) = (draft.label.audience(), (draft.record, draft.version));
             let random = &mut RandomOf(self);
             let Prepared { object, command } = match coming.take() {
                 // A body that comes in pieces has no portions beside it, so this is the only draft.
-                Some(coming) => self.vault.prepare_coming(&state, draft, coming, now, random).await?,
+                Some(coming) => self.vault.prepare_coming(|| self.state(), draft, coming, now, random).await?,
                 None => self.vault.prepare(&state, draft, now, random).await?,
             };
             if proposed {
                 continue;
             }
-            spawn_pushes(&mut pushes, part, (&self.pushes, &peers), self.vault.sent(&object), targets);
+            let (targets, may) = (targets(&self.state(), &audience, &self.agency), self.may_be_sent(of));
+            spawn_pushes(&mut pushes, part, (&self.pushes, &peers), self.vault.sent(&object), (targets, may));
             commands.push(command);
         }
         let mut index = None;
@@ -373,7 +374,8 @@ impl Core {
             let (audience, object) = self.vault.outgoing(&state, part, *of)?.ok_or_else(|| gone(part))?;
             let number = holders.part(audience.clone(), &self.agency);
             let targets = targets(&state, &audience, &self.agency);
-            spawn_pushes(&mut pushes, number, (&self.pushes, peers), object, targets);
+            let may = self.may_be_sent((*part, *of));
+            spawn_pushes(&mut pushes, number, (&self.pushes, peers), object, (targets, may));
         }
         for (part, of) in parts {
             index = match self.settle(part, of, patience.timeout).await {
@@ -453,6 +455,12 @@ impl Core {
         self.state().record(record)?.iter().find(|v| v.version == version).map(|v| v.index)
     }
 
+    /// Whether a version may be sent to an agency, whenever that is asked.
+    fn may_be_sent(&self, of: (RecordId, u32)) -> MayBeSent {
+        let (cluster, vault) = (Arc::clone(&self.cluster), Arc::clone(&self.vault));
+        Arc::new(move |to: &AgencyId| vault.may_be_sent(&cluster.state(), to, (&of.0, of.1)))
+    }
+
     /// The records that the lower portions of what was just published became, highest first. The publish stands whatever
     /// this look finds: damage is the doctor's matter.
     pub fn portions_of(&self, published: &Published) -> Vec<(RecordId, u32, Grade)> {
@@ -468,6 +476,7 @@ impl Core {
 }
 
 type Pushed = (usize, AgencyId, Result<PushState, String>);
+type MayBeSent = Arc<dyn Fn(&AgencyId) -> bool + Send + Sync>;
 
 /// Collects the answers of holders until enough, or the deadline. Pushes that are left go on by themselves.
 async fn gather(holders: &mut Holders, mut pushes: JoinSet<Pushed>, wait: Wait, wait_for: Duration) {
@@ -508,23 +517,27 @@ fn is_owed(owed: &BTreeSet<AgencyId>, agency: &AgencyId) -> bool {
     owed.contains(agency)
 }
 
-/// Pushes go on after the answer: they are tasks of their own, and what fails or has no room is pulled later.
+/// Pushes go on after the answer: they are tasks of their own, and what fails or has no room is pulled later. Whether its agency
+/// may have it is asked once more where its turn has come.
 fn spawn_pushes(
     pushes: &mut JoinSet<Pushed>,
     part: usize,
     (room, peers): (&Pushes, &Arc<dyn PeerVault>),
     object: Outgoing,
-    targets: Vec<(AgencyId, NodeId)>,
+    (targets, may): (Vec<(AgencyId, NodeId)>, MayBeSent),
 ) {
     let bytes = object.bytes_in_memory();
     let object = Arc::new(object);
     for (agency, node) in targets {
         let Some(push) = room.begin(node, bytes) else { continue };
-        let (peers, object) = (Arc::clone(peers), Arc::clone(&object));
+        let (peers, object, may) = (Arc::clone(peers), Arc::clone(&object), Arc::clone(&may));
         pushes.spawn(async move {
             // Large ones have turns of their own ([`PeerVault::push`]), so that small ones do not wait behind them.
             let _turn = if object.content.is_none() { Some(push.turn().await) } else { None };
-            let outcome = peers.push(node, &object).await;
+            let outcome = match may(&agency) {
+                true => peers.push(node, &object).await,
+                false => Err("its agency may not have it any more".to_owned()),
+            };
             (part, agency, outcome)
         });
     }
@@ -573,16 +586,5 @@ impl crate::domain::time::Entropy for RandomOf<'_> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn what_is_on_its_way_is_left_alone() {
-        let part = |n: u8| (RecordId::from_bytes([n; 16]), 1);
-        let mut known = Recommits::default();
-        assert!(known.left_over(vec![part(1), part(2)]).is_empty(), "seen for the first time");
-        assert_eq!(known.left_over(vec![part(2), part(3)]), [part(2)]);
-        known.stuck.insert(part(3));
-        assert_eq!(known.left_over(vec![part(2), part(3)]), [part(2)], "what cannot go there is not tried again");
-    }
-}
+#[path = "publish_tests.rs"]
+mod tests;

@@ -13,7 +13,7 @@ use crate::domain::limits;
 use crate::domain::record::Kind;
 use crate::domain::reserve::Work;
 use crate::domain::time::Millis;
-use crate::ledger::State;
+use crate::ledger::{AgencyState, State};
 use crate::policy::{Action, Resource};
 use crate::seal::hmac;
 use crate::search::{Allowed, Document, Query, quietly};
@@ -80,6 +80,10 @@ pub struct Indexing {
     pending: BTreeSet<RecordId>,
     /// A version of them is not committed yet: looked at again in the next round.
     waiting: BTreeSet<RecordId>,
+    /// They are withheld: looked at again when that may have changed.
+    withheld: BTreeSet<RecordId>,
+    /// What was withheld by: the version of the own agency's ceiling, and whether this node's state is in doubt.
+    withheld_by: Option<(Option<u32>, bool)>,
     indexed: Option<BTreeMap<RecordId, u32>>,
 }
 
@@ -186,15 +190,17 @@ impl Core {
     /// Crash story: before the commit of the index nothing is in it and the next start finds what is missing;
     /// after it, adding the same again leaves one.
     pub async fn index_some(&self, indexing: &mut Indexing) -> Result<bool, Fault> {
-        // What cannot be found yet can be opened: the index follows when there is room.
-        if self.disk.check(Work::Content).is_err() {
-            return Ok(false);
-        }
+        let state = self.state();
         let known = match indexing.indexed.take() {
             Some(known) => known,
             None => self.indexes.indexed()?,
         };
+        let known = self.follow_ceiling(indexing, known, &state).await?;
         let known = indexing.indexed.insert(known);
+        // What cannot be found yet can be opened: the index follows when there is room.
+        if self.disk.check(Work::Content).is_err() {
+            return Ok(false);
+        }
         let (arrived, cursor) = self.vault.arrived_since(indexing.cursor);
         indexing.cursor = cursor;
         indexing.pending.extend(arrived);
@@ -203,7 +209,6 @@ impl Core {
         if !more {
             indexing.pending.append(&mut indexing.waiting);
         }
-        let state = self.state();
         let (mut batch, mut bytes) = (Vec::<Held>::new(), 0usize);
         // Objects are read and opened here; the other tasks of this thread go elsewhere meanwhile.
         tokio::task::block_in_place(|| {
@@ -225,7 +230,10 @@ impl Core {
                             tracing::error!(%record, %error, "a held object does not verify; it is not indexed")
                         }
                         Ok(Some(card)) if known.get(&record).is_none_or(|v| *v < card.version) => {
-                            if let Ok(held) = self.load(&card) {
+                            // No text is opened here that the agency's systems may not hold now.
+                            if self.withholds(&Resource::Record { label: card.facts.label.clone(), own: false }) {
+                                indexing.withheld.insert(record);
+                            } else if let Ok(held) = self.load(&card) {
                                 bytes = bytes.saturating_add(held.sealed_bytes().min(limits::INDEXED_BYTES));
                                 batch.push(held);
                             }
@@ -259,6 +267,34 @@ impl Core {
             .map_err(|e| Fault::internal("INTERNAL", e.to_string()))??;
         known.extend(named);
         Ok(more)
+    }
+
+    /// Takes out of the indexes what is above the own agency's ceiling, where that may have changed since the last look, and looks
+    /// at what was withheld again. The first look of a start finds what a stop left. Answers what is indexed after it.
+    async fn follow_ceiling(
+        &self,
+        indexing: &mut Indexing,
+        known: BTreeMap<RecordId, u32>,
+        state: &State,
+    ) -> Result<BTreeMap<RecordId, u32>, Fault> {
+        let own = state.agency(&self.agency);
+        let by = (own.map(AgencyState::bounds_version), self.cluster.has_diverged());
+        if indexing.withheld_by == Some(by) {
+            return Ok(known);
+        }
+        let mut left = known;
+        let above = above(self.indexes.classes()?, own);
+        if !above.is_empty() {
+            let indexes = Arc::clone(&self.indexes);
+            tokio::task::spawn_blocking(move || indexes.remove_classes(&above))
+                .await
+                .map_err(|e| Fault::internal("INTERNAL", e.to_string()))??;
+            let before = std::mem::replace(&mut left, self.indexes.indexed()?);
+            indexing.withheld.extend(before.into_keys().filter(|record| !left.contains_key(record)));
+        }
+        indexing.pending.append(&mut indexing.withheld);
+        indexing.withheld_by = Some(by);
+        Ok(left)
     }
 
     fn document(&self, held: &crate::vault::Held, text: crate::vault::Disclosed) -> Document {
@@ -299,9 +335,54 @@ fn query(ask: &SearchAsk) -> Result<Query, Fault> {
     Ok(query)
 }
 
+/// Classes of which the own agency's systems may hold nothing now.
+fn above(mut classes: BTreeSet<Vec<u8>>, own: Option<&AgencyState>) -> BTreeSet<Vec<u8>> {
+    let holds = |label: &Label| own.is_some_and(|a| a.may_hold(label.grade, &label.compartments));
+    classes.retain(|class| read_class(class).is_ok_and(|(label, _)| !holds(&label)));
+    classes
+}
+
 fn read_class(class: &[u8]) -> Result<(Label, Option<AgreementId>), CanonError> {
     let mut r = Reader::bare(class);
     let read = (r.value()?, r.option(Reader::value)?);
     r.finish()?;
     Ok(read)
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "test")]
+mod tests {
+    use super::*;
+    use crate::domain::label::Compartment;
+    use crate::ledger::fixture::{federation, with_ceiling};
+
+    fn class(grade: Grade, compartments: &[&str]) -> Vec<u8> {
+        let label = Label {
+            originator: "police".parse().unwrap(),
+            grade,
+            compartments: compartments.iter().map(|c| c.parse::<Compartment>().unwrap()).collect(),
+            release: BTreeSet::new(),
+            caveats: BTreeSet::new(),
+            period: None,
+        };
+        let mut w = Writer::bare();
+        w.value(&label).option(None::<&AgreementId>, |w, id| {
+            w.value(id);
+        });
+        w.finish()
+    }
+
+    #[test]
+    fn what_is_above_the_ceiling_of_now_is_taken_out() {
+        let f = federation();
+        let high = State::genesis(&f.genesis).unwrap();
+        let low = with_ceiling(&high, &f.third.id, Grade::Confidential);
+        let plain = Grade::ALL.map(|grade| class(grade, &[]));
+        let inside = class(Grade::Internal, &["border-ops"]);
+        let [_, _, secret, top] = plain.clone();
+        let all: BTreeSet<Vec<u8>> = plain.into_iter().chain([inside.clone()]).collect();
+        assert_eq!(above(all.clone(), high.agency(&f.third.id)), [top.clone(), inside.clone()].into());
+        assert_eq!(above(all.clone(), low.agency(&f.third.id)), [secret, top, inside].into());
+        assert_eq!(above(all.clone(), None), all, "nobody knows it");
+    }
 }

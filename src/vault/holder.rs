@@ -25,7 +25,7 @@ use crate::seal::{
     padded_tags, pull_check,
 };
 use std::collections::BTreeSet;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use zeroize::Zeroizing;
 
 /// Media type of a text.
@@ -219,20 +219,24 @@ impl Vault {
         self.take_sealed(state, draft, sealed, now, entropy).await
     }
 
-    /// The same of a draft without texts, whose one text comes in pieces and is sealed as it comes.
+    /// The same of a draft without texts, whose one text comes in pieces and is sealed as it comes. That takes a while: for whom
+    /// it is sealed is asked of the ledger after the last piece.
     ///
     /// # Errors
-    /// [`VaultError::Transfer`] when it does not come whole; then nothing is left of it.
+    /// [`VaultError::Transfer`] when it does not come whole, [`VaultError::Rule`] when its label fits no more; then nothing is
+    /// left of it.
     pub async fn prepare_coming(
         &self,
-        state: &State,
+        state: impl Fn() -> Arc<State> + Send,
         draft: Draft,
         coming: Coming<'_>,
         now: Millis,
         entropy: &mut dyn Entropy,
     ) -> Result<Prepared, VaultError> {
         let sealed = self.seal_coming(&draft, coming, now, entropy).await?;
-        self.take_sealed(state, draft, sealed, now, entropy).await
+        let state = state();
+        rules::check_label(&state, &draft.label, draft.agreement.as_ref())?;
+        self.take_sealed(&state, draft, sealed, now, entropy).await
     }
 
     async fn take_sealed(

@@ -97,6 +97,14 @@ impl Outgoing {
     }
 }
 
+#[cfg(test)]
+impl Outgoing {
+    /// An object of nothing, for tests of what sends it.
+    pub(crate) fn empty() -> Outgoing {
+        Outgoing { parts: Parts::default(), content: None, head: Vec::new() }
+    }
+}
+
 impl Vault {
     /// What is to be sent of an object that was taken in here.
     pub fn sent(&self, object: &SealedObject) -> Outgoing {
@@ -124,6 +132,13 @@ impl Vault {
         let mut audience = facts.label.audience();
         audience.retain(|a| may_hold(state, a, &facts.label));
         Ok(Some((audience, self.sent(&object))))
+    }
+
+    /// Whether an own version may be sent to an agency, by the ledger's word of now.
+    pub fn may_be_sent(&self, state: &State, to: &AgencyId, (record, version): (&RecordId, u32)) -> bool {
+        let entry = self.intake.entries(record, version).into_iter().next();
+        let facts = entry.and_then(|e| self.facts(state, &e).ok());
+        facts.is_some_and(|f| state.stands(to) && may_hold(state, to, &f.label))
     }
 
     /// The three parts of what is held with its content in them, as a sealed copy has them.

@@ -5,7 +5,7 @@ use super::keys::Keys;
 use super::object::SealedObject;
 use super::sync::committed;
 use crate::domain::agreement::Terms;
-use crate::domain::ids::AgreementId;
+use crate::domain::ids::{AgencyId, AgreementId};
 use crate::domain::label::Label;
 use crate::domain::time::Millis;
 use crate::ledger::State;
@@ -109,6 +109,26 @@ pub(super) fn check_ceiling(keys: &Keys, state: &State, label: &Label) -> Result
         true => Ok(()),
         false => Err(VaultError::Rule("the label is above what this agency's systems may hold")),
     }
+}
+
+/// Whether a label that was checked a while ago still fits: its agencies stand and may hold it, its originator marks so high, and
+/// its agreement is in force.
+pub(super) fn check_label(
+    state: &State,
+    label: &Label,
+    agreement: Option<&(AgreementId, u32)>,
+) -> Result<(), VaultError> {
+    let may_hold = |a: &AgencyId| state.agency(a).is_some_and(|s| s.may_hold(label.grade, &label.compartments));
+    if !label.audience().iter().all(may_hold) {
+        return Err(VaultError::Rule("an agency may not hold this label any more"));
+    }
+    if !label.release.iter().all(|a| state.stands(a)) {
+        return Err(VaultError::Rule("an agency that it is for was suspended"));
+    }
+    if state.agency(&label.originator).is_none_or(|a| label.grade > a.tier().marking_authority()) {
+        return Err(VaultError::Rule("the label is above the originator's marking authority"));
+    }
+    check_agreement(state, label, agreement, At { index: u64::MAX, time: state.time() })
 }
 
 /// When a version came on the ledger, or the position now if it has not.

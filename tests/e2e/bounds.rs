@@ -1,8 +1,10 @@
 //! What agencies may hold and mark, and which authorities vouch for them: acts of the whole (P2) with what follows from them.
 
 use super::demo::{Demo, Ran, until};
+use super::notices::{id, send};
 use super::revocation::{agency, at, in_time, told};
 use super::standing::reachable;
+use super::watched::{get, value};
 use hufu::config::Profile;
 use serde_json::{Value, json};
 use std::path::PathBuf;
@@ -69,6 +71,8 @@ fn a_lowered_ceiling_hides_what_is_above_it_and_a_raised_one_shows_it_again() {
     until("customs hides it", SOON, || (demo.open("customs-analyst", &record).code == 4).then_some(()));
     assert_eq!(demo.open("customs-chief", &record).code, 4, "whoever is cleared");
     assert!(!found(&demo, "customs-analyst", &record));
+    let indexed = || value(&get(&demo, "customs", "/metrics"), "hufu_index_documents");
+    until("nothing of it is in the index", SOON, || (indexed() == Some(0.0)).then_some(()));
     assert_eq!(of(&demo, "customs")["ceiling"], "confidential");
     let named = demo.publish("police-analyst", "演练：指名", BODY, &[SECRET, &["--release", "customs"]].concat());
     refused(&named, 3, "ABOVE_CEILING");
@@ -79,7 +83,7 @@ fn a_lowered_ceiling_hides_what_is_above_it_and_a_raised_one_shows_it_again() {
 
     together(&demo, &others, &high);
     until("customs reads it again", SOON, || (demo.open("customs-analyst", &record).code == 0).then_some(()));
-    assert!(found(&demo, "customs-analyst", &record));
+    until("customs finds it again", SOON, || found(&demo, "customs-analyst", &record).then_some(()));
     let again = demo.publish("police-analyst", "演练：恢复之后", BODY, &[SECRET, &["--wait", "all"]].concat());
     assert_eq!(again.ok()["held_by"], json!(["customs", "police", "state-security"]));
 
@@ -96,6 +100,25 @@ fn a_lowered_ceiling_hides_what_is_above_it_and_a_raised_one_shows_it_again() {
     assert_eq!(act(&demo, "police-officer", &["suites", "--preferred", "1"]).ok()["state"], "done");
     let shown = act(&demo, "police-analyst", &["show"]).ok()["suites"].clone();
     assert_eq!(shown, json!([{"suite": 1, "name": "evaluation", "state": "preferred"}]));
+}
+
+/// What waits for an addressee goes no more once that may not hold it.
+#[test]
+fn a_notice_that_waits_is_held_back_above_a_lowered_ceiling() {
+    let demo = Demo::start();
+    demo.equal_digests("police-analyst", 4);
+    demo.kill("customs");
+    let notice = id(&send(&demo, "police-duty", "customs/analyst", "flash", "secret", "演练：等待之中"));
+    let low = ["ceiling", "customs", "--grade", "confidential", "--compartment", "border-ops"];
+    for agency in ["police", "state-security", "cyberspace"] {
+        until(agency, SOON, || (act(&demo, &format!("{agency}-officer"), &low).code == 0).then_some(()));
+    }
+    let held_back = told(&demo, "police-officer", "customs", "above-ceiling");
+    assert!(held_back.to_string().contains(&notice), "{held_back}");
+    let _node = demo.start_node("customs");
+    demo.serves("customs-analyst");
+    let inbox = demo.run("customs-chief", &["notice", "inbox"]);
+    assert!(inbox.code == 0 && inbox.lines.iter().all(|l| l["notice"] != notice.as_str()), "{:?}", inbox.lines);
 }
 
 #[test]

@@ -3,6 +3,7 @@
 use super::demo::{Demo, Ran, hufu, ran, until};
 use super::notices::{Watch, id, send};
 use super::standing::reachable;
+use hufu::config::Profile;
 use hufu::domain::time::{Clock, Millis};
 use hufu::node::SystemClock;
 use serde_json::{Value, json};
@@ -118,6 +119,17 @@ fn a_revoked_node_is_cut_off_within_a_second_and_back_with_a_new_certificate() {
     meets("police-analyst", "cyberspace", true);
     meets("cyberspace-analyst", "police", true);
     demo.equal_digests("police-analyst", 4);
+
+    // Whoever stands in the list is not let in again by a renewal, nor is whoever another authority let in.
+    let profile = Profile::read(&demo.dir().join("profiles/cyberspace-clerk.toml")).unwrap();
+    let clerk = profile.cert.to_str().unwrap();
+    let other = file("police", "");
+    assert_eq!(agency(&["renew-person", clerk, "--dir", other.to_str().unwrap()]).code, 2, "another agency's");
+    agency(&["renew-person", clerk, "--dir", theirs]).ok();
+    agency(&["revoke", clerk, "--dir", theirs]).ok();
+    let (kept, again) = (std::fs::read(clerk).unwrap(), agency(&["renew-person", clerk, "--dir", theirs]));
+    assert!(again.code == 2 && again.stderr.contains("revoked"), "{}", again.stderr);
+    assert_eq!(std::fs::read(clerk).unwrap(), kept);
 }
 
 #[test]

@@ -10,7 +10,7 @@ use std::time::Duration;
 const TITLE: &str = "演练：监控指标";
 const PURPOSE: &str = "WATCHED-CASE-7";
 
-fn get(demo: &Demo, agency: &str, path: &str) -> String {
+pub fn get(demo: &Demo, agency: &str, path: &str) -> String {
     let mut tcp = TcpStream::connect(config(demo, agency).listen.metrics.unwrap()).unwrap();
     tcp.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
     tcp.write_all(format!("GET {path} HTTP/1.1\r\nHost: metrics\r\n\r\n").as_bytes()).unwrap();
@@ -20,7 +20,7 @@ fn get(demo: &Demo, agency: &str, path: &str) -> String {
 }
 
 /// The value of one sample.
-fn value(page: &str, sample: &str) -> Option<f64> {
+pub fn value(page: &str, sample: &str) -> Option<f64> {
     page.lines().find_map(|l| l.strip_prefix(sample)?.strip_prefix(' ')?.parse().ok())
 }
 

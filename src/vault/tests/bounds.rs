@@ -1,7 +1,7 @@
 //! What a changed ceiling and a changed tier leave, and what they keep out.
 
 use super::*;
-use crate::ledger::fixture::{with_ceiling, with_tier};
+use crate::ledger::fixture::{suspended, with_ceiling, with_tier};
 use crate::seal::TaggedVersion;
 
 #[test]
@@ -32,8 +32,10 @@ fn r_above_a_lowered_ceiling_nothing_is_taken_sent_served_or_sealed_and_what_is_
         let draft = draft(record(n), Grade::Secret, &["customs"]);
         block(police.prepare(state, draft, NOW, &mut Counter::at(n << 33))).is_ok()
     };
-    assert!(served(&t.state) && sent(&t.state) && sealed(&t.state, 32));
+    let may_be_sent = |state: &State| police.may_be_sent(state, &t.customs.id, (&id, 1));
+    assert!(served(&t.state) && sent(&t.state) && may_be_sent(&t.state) && sealed(&t.state, 32));
     assert!(!served(&low) && !sent(&low) && !sealed(&low, 33), "also with the key that was made before");
+    assert!(!may_be_sent(&low) && !may_be_sent(&suspended(&t.state, &t.customs.id)));
 
     let high = with_ceiling(&low, &t.customs.id, Grade::Secret);
     assert!(served(&high) && sent(&high) && sealed(&high, 34));

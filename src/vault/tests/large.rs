@@ -6,6 +6,7 @@ mod left;
 use super::*;
 use crate::domain::limits;
 use crate::journal::Disk;
+use crate::ledger::fixture::{suspended, with_ceiling, with_tier};
 use crate::vault::large::Whose;
 use std::collections::VecDeque;
 use std::pin::Pin;
@@ -182,7 +183,8 @@ fn a_text_is_sealed_as_it_comes() {
     let prepare = |pieces: &mut Sent, bytes: usize| {
         let coming = Coming { bytes, pieces };
         let empty = Draft { texts: Vec::new(), ..large(id, 0) };
-        block(t.police.vault.prepare_coming(&t.state, empty, coming, NOW, &mut Counter::at(1 << 30)))
+        let now = || Arc::new(t.state.clone());
+        block(t.police.vault.prepare_coming(now, empty, coming, NOW, &mut Counter::at(1 << 30)))
     };
     let cut = || Sent { pieces: [Ok(text.clone()), Err("the line was cut".to_owned())].into(), asked: 0 };
     assert!(matches!(prepare(&mut cut(), text.len()), Err(VaultError::Transfer(_))));
@@ -198,6 +200,33 @@ fn a_text_is_sealed_as_it_comes() {
     for party in [&t.police, &t.customs] {
         assert_eq!(opened(party, &t.state, id).unwrap(), text);
     }
+}
+
+/// While a text comes, the ledger goes on: it is sealed by what the ledger says after its last piece, or not at all.
+#[test]
+fn what_fits_no_more_when_its_text_has_come_is_refused() {
+    let disk = FaultDisk::default();
+    let mut t = two();
+    let police = Party::new("police", 1 << 20, Tier::Provincial, Grade::TopSecret, disk.clone());
+    t.police = Party { sequence: t.police.sequence, ..police };
+    let (id, text) = (record(92), text(600_000));
+    let later = [
+        (with_ceiling(&t.state, &t.customs.id, Grade::Internal), "an agency may not hold this label any more"),
+        (with_ceiling(&t.state, &t.police.id, Grade::Internal), "an agency may not hold this label any more"),
+        (suspended(&t.state, &t.customs.id), "an agency that it is for was suspended"),
+        (with_tier(&t.state, &t.police.id, 30, Tier::County), "the label is above the originator's marking authority"),
+    ];
+    let prepare = |state: &State| {
+        let (mut sent, empty) = (pieces(&text), Draft { texts: Vec::new(), ..large(id, 0) });
+        let coming = Coming { bytes: text.len(), pieces: &mut sent };
+        let now = || Arc::new(state.clone());
+        block(t.police.vault.prepare_coming(now, empty, coming, NOW, &mut Counter::at(1 << 30))).map(|_| ())
+    };
+    for (state, why) in &later {
+        assert_eq!(prepare(state).unwrap_err().to_string(), format!("refused: {why}"));
+        assert!(files(&disk).is_empty() && t.police.vault.newest_version(&id).is_none(), "{why}");
+    }
+    prepare(&t.state).unwrap();
 }
 
 #[test]

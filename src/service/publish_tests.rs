@@ -1,0 +1,58 @@
+#![allow(clippy::unwrap_used, reason = "test")]
+
+use super::*;
+use std::collections::BTreeMap;
+use std::pin::Pin;
+use std::sync::Mutex;
+
+type Answer<'a, T> = Pin<Box<dyn Future<Output = Result<T, String>> + Send + 'a>>;
+
+#[test]
+fn what_is_on_its_way_is_left_alone() {
+    let part = |n: u8| (RecordId::from_bytes([n; 16]), 1);
+    let mut known = Recommits::default();
+    assert!(known.left_over(vec![part(1), part(2)]).is_empty(), "seen for the first time");
+    assert_eq!(known.left_over(vec![part(2), part(3)]), [part(2)]);
+    known.stuck.insert(part(3));
+    assert_eq!(known.left_over(vec![part(2), part(3)]), [part(2)], "what cannot go there is not tried again");
+}
+
+/// Takes whatever it is sent.
+#[derive(Default)]
+struct Taking(Mutex<Vec<NodeId>>);
+
+impl PeerVault for Taking {
+    fn push<'a>(&'a self, node: NodeId, _: &'a Outgoing) -> Answer<'a, PushState> {
+        self.0.lock().unwrap().push(node);
+        Box::pin(async { Ok(PushState::Held) })
+    }
+    fn pull(&self, _: NodeId, _: [u8; 32], _: u32) -> Answer<'_, Option<crate::vault::Parts>> {
+        Box::pin(async { Ok(None) })
+    }
+    fn content(&self, _: NodeId, _: [u8; 32], _: [u8; 32]) -> Answer<'_, Box<dyn Pieces>> {
+        Box::pin(async { Err("there is none".to_owned()) })
+    }
+}
+
+/// Between the publish and its turn a ceiling may be lowered: nothing more of it is sent there.
+#[tokio::test]
+async fn who_may_have_it_is_asked_when_a_push_has_its_turn() {
+    let [customs, police]: [AgencyId; 2] = ["customs", "police"].map(|a| a.parse().unwrap());
+    let taking = Arc::new(Taking::default());
+    let (room, peers) = (Pushes::default(), Arc::clone(&taking) as Arc<dyn PeerVault>);
+    let lowered = Arc::new(Mutex::new(false));
+    let (asked, low) = (Arc::clone(&lowered), customs.clone());
+    let may: MayBeSent = Arc::new(move |to: &AgencyId| *to != low || !*asked.lock().unwrap());
+    let targets = vec![(customs.clone(), NodeId(1)), (police.clone(), NodeId(2))];
+    let mut pushes = JoinSet::new();
+    spawn_pushes(&mut pushes, 0, (&room, &peers), Outgoing::empty(), (targets, may));
+    // One thread: none of them has begun.
+    *lowered.lock().unwrap() = true;
+    let mut outcomes = BTreeMap::new();
+    while let Some(pushed) = pushes.join_next().await {
+        let (_, agency, outcome) = pushed.unwrap();
+        outcomes.insert(agency, outcome == Ok(PushState::Held));
+    }
+    assert_eq!(outcomes, BTreeMap::from([(customs, false), (police, true)]));
+    assert_eq!(*taking.0.lock().unwrap(), [NodeId(2)]);
+}
