@@ -34,9 +34,12 @@ const PUSH_MOST: usize = 64;
 /// A piece of a large transfer comes, or is taken, within this time; else the transfer is over.
 const PIECE: Duration = Duration::from_secs(10);
 
+/// What serves, and what pushes.
+type Behind = (Arc<Core>, Arc<dyn PeerVault>);
+
 /// Opens when the node is assembled; until then nodes are asked to wait.
 #[derive(Clone, Default)]
-pub struct NodeGate(Arc<OnceLock<(Arc<Core>, Arc<dyn PeerVault>)>>);
+pub struct NodeGate(Arc<OnceLock<Behind>>);
 
 impl NodeGate {
     /// Lets calls through to `core`; `peers` is where it pushes what other nodes of its agency ask it to publish. A second
@@ -74,7 +77,7 @@ impl NodeServices {
         self.opened().map(|(_, peers)| peers)
     }
 
-    fn opened(&self) -> Result<&(Arc<Core>, Arc<dyn PeerVault>), Status> {
+    fn opened(&self) -> Result<&Behind, Status> {
         self.gate.0.get().ok_or_else(|| refuse(Fault::unavailable("NOT_FRESH", "this node is starting")))
     }
 

@@ -22,6 +22,7 @@ const ACKNOWLEDGED: usize = 256;
 
 /// The three parts of an object as they are sent, made once for all its receivers; clones are the same bytes.
 #[derive(Clone)]
+#[cfg_attr(test, derive(Default))]
 pub struct Encoded {
     /// Content.
     pub envelope: Bytes,
@@ -101,7 +102,7 @@ impl Outgoing {
 impl Outgoing {
     /// An object of nothing, for tests of what sends it.
     pub(crate) fn empty() -> Outgoing {
-        Outgoing { parts: Parts::default(), content: None, head: Vec::new() }
+        Outgoing { parts: Encoded::default(), content: None, head: Vec::new() }
     }
 }
 
