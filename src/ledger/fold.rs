@@ -6,6 +6,8 @@
 //!
 //! - Versions fold in the order in which they were superseded. The feed has that order, so whoever has the commitments of what
 //!   an origin had folded makes its tree anew, and proves each of them against the root with the proofs of that RFC.
+//! - A version of which every later one was given up is the one that stands. When it is due its leaf is made in its turn, so
+//!   that nothing waits behind it, and it is kept; it goes with the next version of its record that folds.
 //! - What folded of a record lies below what is kept. Its newest version is superseded by none and stays, and so does the
 //!   number that the next one is held against.
 //! - A batch whose clock counts folds what is due by then, at most [`limits::FOLDS_OF_COMMAND`] for each of its commands: more
@@ -15,7 +17,7 @@ use crate::audit::{Hash, empty_root, leaf_hash, node_hash};
 use crate::domain::canon::{Canon, CanonError, Reader, Writer};
 use crate::domain::ids::{AgencyId, RecordId};
 use crate::domain::limits;
-use imbl::Vector;
+use imbl::{OrdSet, Vector};
 
 use super::genesis::origin_mark;
 use super::level::FOLDING;
@@ -41,6 +43,10 @@ impl Folded {
         }
         self.peaks.push(carried);
         self.count = self.count.saturating_add(1);
+    }
+
+    pub(super) fn count(&self) -> u64 {
+        self.count
     }
 
     fn root(&self) -> Hash {
@@ -76,7 +82,7 @@ pub fn folded_leaf(id: &RecordId, version: u32, commitment: &[u8; 32], grants: &
 }
 
 impl State {
-    /// How many versions of an origin's records folded, and the root over them.
+    /// How many leaves the tree of an origin's records has, and the root over them.
     pub fn folded(&self, origin: &AgencyId) -> (u64, Hash) {
         match self.records.folded_of(origin_mark(&self.federation, origin)) {
             Some(folded) => (folded.count, folded.root()),
@@ -84,12 +90,12 @@ impl State {
         }
     }
 
-    /// How many versions folded, of all origins together.
+    /// How many leaves were made, of all origins together.
     pub fn folded_in_all(&self) -> u64 {
         self.records.folded().map(|folded| folded.count).fold(0, u64::saturating_add)
     }
 
-    /// What folded of an origin's records: its tree's leaves by name, in their order.
+    /// The leaves of an origin's tree by name, in their order.
     pub fn folded_names(&self, origin: &AgencyId) -> Vec<(RecordId, u32)> {
         let (mark, (count, _)) = (origin_mark(&self.federation, origin), self.folded(origin));
         let of_origin = superseded_by(self.feed()).filter(|(id, _)| id.origin_mark() == mark);
@@ -113,7 +119,12 @@ impl State {
         newest.filter(|_| self.is_folded(id, version)).unwrap_or(version)
     }
 
-    /// Versions that were superseded and have not folded, in the order in which they will.
+    /// Versions whose leaf is made and that are kept: all that came after them was given up by then.
+    pub fn kept(&self) -> &OrdSet<(RecordId, u32)> {
+        self.records.kept()
+    }
+
+    /// Versions that were superseded and have no leaf yet, in the order in which they get it.
     pub fn superseded(&self) -> &Vector<(RecordId, u32)> {
         self.records.superseded()
     }
@@ -124,7 +135,7 @@ impl State {
             return;
         }
         let most = limits::FOLDS_OF_COMMAND.saturating_mul(commands);
-        let folded = self.records.fold(self.time, most);
+        let folded = self.records.fold(self.time, most, |name| self.lost.contains_key(name));
         // Nobody is owed any more what was given up.
         let given_up = folded.iter().filter(|name| self.lost.remove(*name).is_some()).count();
         if given_up > 0 {

@@ -13,7 +13,7 @@ use crate::domain::label::Label;
 use crate::domain::time::Millis;
 use crate::ledger::{State, VersionEntry};
 use crate::seal::{TaggedVersion, month_of};
-use imbl::Vector;
+use imbl::{OrdSet, Vector};
 use std::collections::{BTreeMap, BTreeSet};
 use std::future::Future;
 use std::pin::Pin;
@@ -86,8 +86,8 @@ pub struct Owed {
 #[derive(Default)]
 pub(super) struct SyncState {
     cursor: usize,
-    /// At the last scan: how many versions had folded, and which were superseded and had not.
-    pub(super) folded: (u64, Vector<(RecordId, u32)>),
+    /// At the last scan: how many leaves were made of what folded, what was superseded and had none, and what was kept.
+    pub(super) folded: (u64, Vector<(RecordId, u32)>, OrdSet<(RecordId, u32)>),
     /// (origin -> number held).
     held: BTreeMap<AgencyId, u64>,
     pub(super) wanted: BTreeMap<(RecordId, u32), Wanted>,
@@ -218,8 +218,8 @@ impl Vault {
 
     /// What folded since the last scan is owed no more, whether it is here or not. It stays on the disk, and is shown to nobody.
     fn let_go_of_folded(&self, state: &State, sync: &mut SyncState) {
-        let now = (state.folded_in_all(), state.superseded().clone());
-        let (before, line) = std::mem::replace(&mut sync.folded, now);
+        let now = (state.folded_in_all(), state.superseded().clone(), state.kept().clone());
+        let (before, line, kept) = std::mem::replace(&mut sync.folded, now);
         let gone = usize::try_from(state.folded_in_all().saturating_sub(before)).unwrap_or(usize::MAX);
         if gone > line.len() {
             // Some were superseded since the last scan as well: all is counted anew, as after a start.
@@ -235,8 +235,8 @@ impl Vault {
             });
             return;
         }
-        // They fold in this order.
-        for key in line.iter().take(gone) {
+        // They get their leaves in this order; what was kept before may have gone with one of them.
+        for key in line.iter().take(gone).chain(&kept).filter(|key| state.is_folded(&key.0, key.1)) {
             let was_held = sync.wanted.remove(key).is_none() && self.intake.count(&key.0, key.1, |_| true) > 0;
             sync.refused.settle(key);
             let origin = state.origin_of(&key.0).filter(|origin| was_held && *origin != self.keys.agency());

@@ -36,9 +36,13 @@ fn amended() -> Amended {
 
 impl Amended {
     /// Ninety days go by, and somebody writes something.
-    fn fold(&mut self) {
+    fn ninety_days(&mut self, index: u64) {
         self.t.state = later(&self.t.state, limits::FOLDED_AFTER_MS);
-        self.t.police.apply(&mut self.t.state, 50, Command::Anchor { checkpoint: [1; 32] });
+        self.t.police.apply(&mut self.t.state, index, Command::Anchor { checkpoint: [1; 32] });
+    }
+
+    fn fold(&mut self) {
+        self.ninety_days(50);
         assert!([self.held, self.missed].iter().all(|id| self.t.state.is_folded(id, 1)));
     }
 
@@ -61,6 +65,29 @@ fn what_folded_is_owed_no_more() {
     a.t.customs.vault.sync.lock().unwrap().folded = Default::default();
     assert_eq!(a.counts(), (2, 1, 1));
     assert!(a.t.police.vault.uncommitted(&a.t.state).is_empty(), "it does not go to the ledger once more");
+}
+
+/// What stands because the next version was given up is held and owed until it goes with that one.
+#[test]
+fn what_stands_for_something_lost_is_still_owed() {
+    let mut a = amended();
+    assert_eq!(a.counts(), (4, 2, 2));
+    let act = Act::Abandon { agency: a.t.police.id.clone(), record: a.held, version: 2 };
+    let (handle, key) = &a.t.police.officer;
+    let give_up = SignedAct::sign(&"test".parse().unwrap(), &act, 2, Millis(u64::MAX), *handle, key);
+    a.t.police.apply(&mut a.t.state, 48, Command::Act(give_up));
+    a.ninety_days(50);
+    assert!(!a.t.state.is_folded(&a.held, 1) && a.t.state.is_folded(&a.missed, 1));
+    assert_eq!(a.counts(), (3, 2, 1));
+    let next = a.t.seal(Draft { version: 3, ..draft(a.held, Grade::Secret, &[]) });
+    a.t.police.apply(&mut a.t.state, 51, next.command);
+    assert_eq!(a.counts(), (3, 2, 1));
+    a.ninety_days(52);
+    assert!((1..=2).all(|version| a.t.state.is_folded(&a.held, version)));
+    assert_eq!(a.counts(), (1, 0, 1));
+    // As after a start.
+    a.t.customs.vault.sync.lock().unwrap().folded = Default::default();
+    assert_eq!(a.counts(), (1, 0, 1));
 }
 
 #[test]
