@@ -113,10 +113,10 @@ impl State {
         self.is_folded(id, version) || self.record(id).is_some_and(|e| e.iter().any(|v| v.version == version))
     }
 
-    /// The version that stands for one: itself, or the newest of the record when it folded.
+    /// What to look for in the place of a version: itself, or 0 when it folded, the newest that is here. The ledger's newest may
+    /// be on its way, or for others.
     pub fn standing_for(&self, id: &RecordId, version: u32) -> u32 {
-        let newest = self.record(id).and_then(|versions| versions.last()).map(|v| v.version);
-        newest.filter(|_| self.is_folded(id, version)).unwrap_or(version)
+        if self.is_folded(id, version) { 0 } else { version }
     }
 
     /// Versions whose leaf is made and that are kept: all that came after them was given up by then.

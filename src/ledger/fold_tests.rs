@@ -69,7 +69,7 @@ fn l_a_version_folds_ninety_days_after_it_was_superseded() {
     assert_eq!(kept, [2], "the newest stays, however old");
     assert!(l.s.is_folded(&record, 1) && !l.s.is_folded(&record, 2) && !l.s.is_folded(&record, 0));
     assert!((1..=2).all(|v| l.s.was_committed(&record, v)) && !l.s.was_committed(&record, 3));
-    assert_eq!([1, 2, 3].map(|v| l.s.standing_for(&record, v)), [2, 2, 3]);
+    assert_eq!([1, 2, 3].map(|v| l.s.standing_for(&record, v)), [0, 2, 3]);
     // What is said again of the folded one is refused as it was before, and the next version finds its number.
     let refused = CommandReply::Refused;
     assert_eq!(l.one(commit(record, 1)), refused(Refusal::VersionConflict));

@@ -107,6 +107,22 @@ fn what_folded_is_shown_to_nobody() {
     assert!(a.t.customs.vault.refusals().is_empty());
 }
 
+/// A version that others alone have, or that is on its way, takes nothing from those who hold an earlier one.
+#[test]
+fn the_newest_that_is_here_stands_for_what_folded() {
+    let mut a = amended();
+    let next = a.t.seal(Draft { version: 3, ..draft(a.held, Grade::Secret, &[]) });
+    a.t.police.apply(&mut a.t.state, 45, next.command);
+    let shown = |a: &Amended| {
+        let card = a.t.customs.vault.card(&a.t.state, &a.held, a.t.state.standing_for(&a.held, 1)).unwrap();
+        card.map(|card| card.version)
+    };
+    assert_eq!(shown(&a), Some(1));
+    // The second version is due as well, and a batch of one command folds two.
+    a.fold();
+    assert_eq!(shown(&a), Some(2));
+}
+
 /// Whoever still has what folded can prove it: its commitments make the root that the ledger has.
 #[test]
 fn holders_make_the_root_anew() {
