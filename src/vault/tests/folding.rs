@@ -123,6 +123,19 @@ fn the_newest_that_is_here_stands_for_what_folded() {
     assert_eq!(shown(&a), Some(2));
 }
 
+/// A publish that is asked for again, or goes to the ledger late, is not held up by a part that folded meanwhile.
+#[test]
+fn a_part_that_folded_goes_to_the_ledger_no_more() {
+    let mut a = amended();
+    let whole = record(72);
+    let lower = vec![(a.held, 1), (a.missed, 2)];
+    let _object = a.t.seal(Draft { lower, ..draft(whole, Grade::Secret, &["customs"]) });
+    let parts = |a: &Amended| a.t.police.vault.goes_to_ledger(&a.t.state, &whole, 1).unwrap();
+    assert_eq!(parts(&a), [(a.held, 1), (a.missed, 2), (whole, 1)]);
+    a.fold();
+    assert_eq!(parts(&a), [(a.missed, 2), (whole, 1)]);
+}
+
 /// Whoever still has what folded can prove it: its commitments make the root that the ledger has.
 #[test]
 fn holders_make_the_root_anew() {
