@@ -81,7 +81,37 @@ pub fn folded_leaf(id: &RecordId, version: u32, commitment: &[u8; 32], grants: &
     w.finish()
 }
 
+/// How far folding was at a look at the ledger, for who follows what folds.
+#[derive(Debug, Clone, Default)]
+pub struct Folds {
+    /// Leaves that were made, of all origins together.
+    leaves: u64,
+    /// What was superseded and had none.
+    line: Vector<(RecordId, u32)>,
+    /// What had one and was kept.
+    kept: OrdSet<(RecordId, u32)>,
+}
+
+impl Folds {
+    /// What folded from then until a later state; none when some of it was not even superseded then, as at a first look.
+    pub fn gone(&self, state: &State) -> Option<impl Iterator<Item = &(RecordId, u32)>> {
+        let made = usize::try_from(state.folded_in_all().saturating_sub(self.leaves)).unwrap_or(usize::MAX);
+        if made > self.line.len() {
+            return None;
+        }
+        // They get their leaves in this order; what was kept before may have gone with one of them.
+        let due = self.line.iter().take(made).chain(&self.kept);
+        Some(due.filter(move |(id, version)| state.is_folded(id, *version)))
+    }
+}
+
 impl State {
+    /// How far folding is.
+    pub fn folds(&self) -> Folds {
+        let (line, kept) = (self.superseded().clone(), self.records.kept().clone());
+        Folds { leaves: self.folded_in_all(), line, kept }
+    }
+
     /// How many leaves the tree of an origin's records has, and the root over them.
     pub fn folded(&self, origin: &AgencyId) -> (u64, Hash) {
         match self.records.folded_of(origin_mark(&self.federation, origin)) {
@@ -117,11 +147,6 @@ impl State {
     /// be on its way, or for others.
     pub fn standing_for(&self, id: &RecordId, version: u32) -> u32 {
         if self.is_folded(id, version) { 0 } else { version }
-    }
-
-    /// Versions whose leaf is made and that are kept: all that came after them was given up by then.
-    pub fn kept(&self) -> &OrdSet<(RecordId, u32)> {
-        self.records.kept()
     }
 
     /// Versions that were superseded and have no leaf yet, in the order in which they get it.

@@ -166,21 +166,26 @@ fn l_what_was_superseded_by_something_lost_stays() {
     let act = Act::Abandon { agency: police.clone(), record, version: 2 };
     let give_up = signed(&l.f, &l.f.police, 0, &act, 2);
     assert_eq!(l.one(give_up), CommandReply::Done);
+    let gone = |folds: &Folds, l: &Ledger| folds.gone(&l.s).map(|gone| gone.copied().collect::<Vec<_>>());
+    let folds = l.s.folds();
     l.s.time = DUE;
     l.one(anchor());
     assert_eq!((versions(&l), l.s.is_folded(&record, 1), l.s.is_folded(&other, 1)), (vec![1, 2], false, true));
-    assert_eq!(l.s.kept().iter().copied().collect::<Vec<_>>(), [(record, 1)]);
+    assert_eq!(l.s.records.kept().iter().copied().collect::<Vec<_>>(), [(record, 1)]);
     assert_eq!((l.s.folded(&police).0, l.s.lost(&record, 2).is_some()), (2, true));
+    assert_eq!(gone(&folds, &l), Some(vec![(other, 1)]));
+    assert_eq!(gone(&Folds::default(), &l), None, "it was not seen in line");
     let grant = Command::Grant { record, version: 1, grant: [3; 32], tags: (0..4).map(|n| [n; 16]).collect() };
     assert_eq!(l.one(grant), CommandReply::Refused(Refusal::Unknown), "its leaf has its grants");
     assert_eq!(l.one(commit(record, 3)), CommandReply::Done, "the next one has the next number");
+    let folds = l.s.folds();
     l.s.time = Millis(DUE.0 + limits::FOLDED_AFTER_MS - 1);
     l.one(anchor());
     assert_eq!(versions(&l), [1, 2, 3]);
     l.s.time = Millis(DUE.0 + limits::FOLDED_AFTER_MS);
     l.one(anchor());
-    assert_eq!((versions(&l), l.s.kept().is_empty(), l.s.lost(&record, 2)), (vec![3], true, None));
-    assert!(l.s.is_folded(&record, 1) && l.s.is_folded(&record, 2));
+    assert_eq!((versions(&l), l.s.records.kept().is_empty(), l.s.lost(&record, 2)), (vec![3], true, None));
+    assert_eq!(gone(&folds, &l), Some(vec![(record, 2), (record, 1)]));
     assert_eq!(l.s.folded_names(&police), [(record, 1), (other, 1), (record, 2)]);
 }
 
@@ -275,7 +280,7 @@ impl Model {
             let of_state = s.record(record).unwrap().iter().map(|v| (v.version, v.grants.clone()));
             assert_eq!(of_state.collect::<Vec<_>>(), *kept);
         }
-        assert_eq!(s.kept().iter().copied().collect::<BTreeSet<_>>(), self.stays);
+        assert_eq!(s.records.kept().iter().copied().collect::<BTreeSet<_>>(), self.stays);
         assert_eq!(s.lost.keys().copied().collect::<BTreeSet<_>>(), self.lost);
         let line: Vec<_> = self.line.iter().map(|(_, record, version)| (*record, *version)).collect();
         assert_eq!(s.superseded().iter().copied().collect::<Vec<_>>(), line);
