@@ -32,8 +32,9 @@ const LOOKS: u32 = 3;
 const WIDER: usize = 4;
 /// Most documents of one commit of the index: each commit costs files, syncs and later merges.
 const INDEX_BATCH: usize = 2_048;
-/// Most bytes of texts of one commit of the index, beside those of its last document: all of them are in memory at a time.
-const INDEX_BATCH_BYTES: usize = 16 << 20;
+/// Most bytes of one commit of the index, beside those of its last document, as they are held and as they are opened: all of them
+/// are in memory at a time.
+const INDEX_BATCH_BYTES: usize = 32 << 20;
 /// What is looked for.
 pub struct SearchAsk {
     /// The query.
@@ -249,7 +250,8 @@ impl Core {
                         }
                         Ok(Some(card)) if known.get(&record).is_none_or(|v| *v < card.version) => {
                             if let Ok(held) = self.load(&card) {
-                                bytes = bytes.saturating_add(held.sealed_bytes().min(limits::INDEXED_BYTES));
+                                let text = held.sealed_bytes().min(limits::INDEXED_BYTES);
+                                bytes = bytes.saturating_add(held.bytes_in_memory()).saturating_add(text);
                                 batch.push(held);
                             }
                         }
