@@ -60,6 +60,8 @@ impl Directory {
         if bytes >= AGAIN_BYTES && bytes > of_newest.saturating_mul(2) {
             journal.replace_blocking(newest.chunks(READ_FRAMES).map(<[Vec<u8>]>::to_vec))?;
         }
+        // Not of the frames that are left: whoever saw a version before this start must not take this one for it.
+        people.version = journal.next_seq();
         let changed = Arc::new(watch::Sender::new(people.version));
         Ok(Directory { journal, people: Arc::new(RwLock::new(people)), turn: Arc::default(), changed })
     }
@@ -119,7 +121,7 @@ impl Directory {
         self.read(|p| p.by_name.values().cloned().collect())
     }
 
-    /// Rises by one with every change; decisions cached under an older one are stale.
+    /// Rises by one with every change, and never falls, at a start either; decisions cached under an older one are stale.
     pub fn directory_version(&self) -> u64 {
         self.read(|p| p.version)
     }
@@ -277,10 +279,11 @@ mod tests {
             d.put(Person { unit: format!("情报处{changes}"), ..sample("wang", 1) }, changes).await.unwrap();
             changes += 1;
         }
-        let list = d.list();
+        let (list, version) = (d.list(), d.directory_version());
         drop(d);
         let again = reopen(dir.path());
         assert_eq!(again.list(), list);
+        assert!(again.directory_version() >= version, "another node may have seen it");
         assert!(size() < 2_000, "{}", size());
         let wang = again.put(sample("wang", 1), changes).await.unwrap();
         let list = again.list();

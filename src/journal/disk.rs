@@ -40,6 +40,8 @@ pub trait Disk: Send + Sync + 'static {
     fn truncate(&self, name: &str, len: u64) -> io::Result<()>;
     /// Up to `len` bytes from `offset`; fewer only at the end of the file.
     fn read_at(&self, name: &str, offset: u64, len: usize) -> io::Result<Vec<u8>>;
+    /// Bytes that may still be written where it is.
+    fn free_bytes(&self) -> io::Result<u64>;
 }
 
 /// A directory of the operating system, readable by this user only, locked against a second process.
@@ -110,6 +112,10 @@ impl RealDisk {
 }
 
 impl Disk for RealDisk {
+    fn free_bytes(&self) -> io::Result<u64> {
+        free_bytes(&self.dir)
+    }
+
     fn list(&self) -> io::Result<Vec<String>> {
         fs::read_dir(&self.dir)?.map(|entry| Ok(entry?.file_name().to_string_lossy().into_owned())).collect()
     }

@@ -33,6 +33,8 @@ struct State {
     names: BTreeMap<String, usize>,
     operations: u64,
     fail_at: Option<(u64, Leaves)>,
+    /// Bytes that are free; none when there is no end of them.
+    free: Option<u64>,
 }
 
 impl State {
@@ -60,6 +62,11 @@ impl FaultDisk {
     pub fn fail_at(&self, n: u64, leaves: Leaves) {
         let mut s = self.0.lock().unwrap();
         s.fail_at = Some((s.operations + n, leaves));
+    }
+
+    /// From now on so many bytes are free, whatever is written.
+    pub fn set_free(&self, bytes: u64) {
+        self.0.lock().unwrap().free = Some(bytes);
     }
 
     /// Changing operations so far.
@@ -176,6 +183,9 @@ impl Disk for FaultDisk {
     fn read_at(&self, name: &str, offset: u64, len: usize) -> io::Result<Vec<u8>> {
         let s = self.0.lock().unwrap();
         Ok(s.file(name)?.written.iter().skip(offset as usize).take(len).copied().collect())
+    }
+    fn free_bytes(&self) -> io::Result<u64> {
+        Ok(self.0.lock().unwrap().free.unwrap_or(u64::MAX))
     }
 }
 

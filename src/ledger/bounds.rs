@@ -6,7 +6,8 @@
 //!   (P7); one that was outdated meanwhile comes to nothing. So a root is exchanged by two acts, the new one beside the old and
 //!   then the new one alone, and nobody is cut off between them.
 //! - A ceiling is never above the keys that the agency came in with: nothing could be sealed to it.
-//! - What was committed under a tier stays marked as it was: which one counted at an index is kept.
+//! - What was committed under a tier stays marked as it was: which one counted at an index is kept. A changed one counts from the
+//!   next entry on.
 //! - Of whom nobody changed anything is written as before there were such acts.
 
 use crate::domain::agency::Tier;
@@ -38,7 +39,7 @@ pub(super) struct Bounds {
     pub(super) ceiling: Grade,
     pub(super) compartments: BTreeSet<Compartment>,
     pub(super) tier: Tier,
-    /// Tiers of before, oldest first, each with the index from which on it counted no more.
+    /// Tiers of before, oldest first, each with the index of the entry that changed it: what that one commits was marked before.
     pub(super) earlier: Vec<(u64, Tier)>,
     pub(super) roots: BTreeSet<Vec<u8>>,
 }
@@ -115,7 +116,7 @@ impl AgencyState {
 
     /// The tier by which it marked what was committed at an index.
     pub fn tier_at(&self, index: u64) -> Tier {
-        self.bounds.earlier.iter().find(|(until, _)| index < *until).map_or(self.bounds.tier, |(_, tier)| *tier)
+        self.bounds.earlier.iter().find(|(until, _)| index <= *until).map_or(self.bounds.tier, |(_, tier)| *tier)
     }
 
     /// The certificates, DER, of the authorities that vouch for its nodes and people now: one, or two while one takes the other's

@@ -122,11 +122,11 @@ fn l_a_tier_says_what_may_be_marked_from_its_index_on() {
     assert_eq!(l.both(&tier(Tier::County), 1), Done);
     let at = l.at;
     assert_eq!(l.third().tier().marking_authority(), Grade::Internal);
-    assert_eq!((l.third().tier_at(at - 1), l.third().tier_at(at)), (Tier::Provincial, Tier::County));
+    assert_eq!((l.third().tier_at(at), l.third().tier_at(at + 1)), (Tier::Provincial, Tier::County));
     assert_eq!((l.both(&tier(Tier::National), 2), l.third().tier()), (Waiting, Tier::County));
     assert_eq!((l.certify(), l.third().tier()), (Done, Tier::National));
-    assert_eq!((l.third().tier_at(l.at - 1), l.third().tier_at(l.at)), (Tier::County, Tier::National));
-    assert_eq!(l.third().tier_at(at - 1), Tier::Provincial, "what was marked stays as it was marked");
+    assert_eq!((l.third().tier_at(l.at), l.third().tier_at(l.at + 1)), (Tier::County, Tier::National));
+    assert_eq!(l.third().tier_at(at), Tier::Provincial, "what was marked stays as it was marked");
     assert_eq!(l.third().tier_at(u64::MAX), Tier::National);
 }
 

@@ -10,7 +10,7 @@ use super::widening::{ATTESTATION, attested};
 use crate::domain::agency::Tier;
 use crate::domain::agreement::Terms;
 use crate::domain::canon::Canon;
-use crate::domain::ids::{AgencyId, FederationId, Handle, NodeId};
+use crate::domain::ids::{AgencyId, FederationId, Handle, NodeId, RecordId};
 use crate::domain::label::Grade;
 use crate::domain::person::Role;
 use crate::domain::record::Kind;
@@ -178,6 +178,14 @@ pub(crate) fn suspended(state: &State, agency: &AgencyId) -> State {
 pub(crate) fn later(state: &State, ms: u64) -> State {
     let mut state = state.clone();
     state.time = state.time.plus_ms(ms);
+    state
+}
+
+/// The state in which a version was given up.
+pub(crate) fn given_up(state: &State, record: RecordId, version: u32) -> State {
+    let mut state = state.clone();
+    state.lost.insert((record, version), 1);
+    state.settle();
     state
 }
 

@@ -6,6 +6,8 @@
 //!
 //! - Versions fold in the order in which they were superseded. The feed has that order, so whoever has the commitments of what
 //!   an origin had folded makes its tree anew, and proves each of them against the root with the proofs of that RFC.
+//! - A version of which every later one was given up is the one that stands. When it is due its leaf is made in its turn, so
+//!   that nothing waits behind it, and it is kept; it goes with the next version of its record that folds.
 //! - What folded of a record lies below what is kept. Its newest version is superseded by none and stays, and so does the
 //!   number that the next one is held against.
 //! - A batch whose clock counts folds what is due by then, at most [`limits::FOLDS_OF_COMMAND`] for each of its commands: more
@@ -15,7 +17,7 @@ use crate::audit::{Hash, empty_root, leaf_hash, node_hash};
 use crate::domain::canon::{Canon, CanonError, Reader, Writer};
 use crate::domain::ids::{AgencyId, RecordId};
 use crate::domain::limits;
-use imbl::Vector;
+use imbl::{OrdSet, Vector};
 
 use super::genesis::origin_mark;
 use super::level::FOLDING;
@@ -41,6 +43,10 @@ impl Folded {
         }
         self.peaks.push(carried);
         self.count = self.count.saturating_add(1);
+    }
+
+    pub(super) fn count(&self) -> u64 {
+        self.count
     }
 
     fn root(&self) -> Hash {
@@ -75,8 +81,38 @@ pub fn folded_leaf(id: &RecordId, version: u32, commitment: &[u8; 32], grants: &
     w.finish()
 }
 
+/// How far folding was at a look at the ledger, for who follows what folds.
+#[derive(Debug, Clone, Default)]
+pub struct Folds {
+    /// Leaves that were made, of all origins together.
+    leaves: u64,
+    /// What was superseded and had none.
+    line: Vector<(RecordId, u32)>,
+    /// What had one and was kept.
+    kept: OrdSet<(RecordId, u32)>,
+}
+
+impl Folds {
+    /// What folded from then until a later state; none when some of it was not even superseded then, as at a first look.
+    pub fn gone(&self, state: &State) -> Option<impl Iterator<Item = &(RecordId, u32)>> {
+        let made = usize::try_from(state.folded_in_all().saturating_sub(self.leaves)).unwrap_or(usize::MAX);
+        if made > self.line.len() {
+            return None;
+        }
+        // They get their leaves in this order; what was kept before may have gone with one of them.
+        let due = self.line.iter().take(made).chain(&self.kept);
+        Some(due.filter(move |(id, version)| state.is_folded(id, *version)))
+    }
+}
+
 impl State {
-    /// How many versions of an origin's records folded, and the root over them.
+    /// How far folding is.
+    pub fn folds(&self) -> Folds {
+        let (line, kept) = (self.superseded().clone(), self.records.kept().clone());
+        Folds { leaves: self.folded_in_all(), line, kept }
+    }
+
+    /// How many leaves the tree of an origin's records has, and the root over them.
     pub fn folded(&self, origin: &AgencyId) -> (u64, Hash) {
         match self.records.folded_of(origin_mark(&self.federation, origin)) {
             Some(folded) => (folded.count, folded.root()),
@@ -84,12 +120,12 @@ impl State {
         }
     }
 
-    /// How many versions folded, of all origins together.
+    /// How many leaves were made, of all origins together.
     pub fn folded_in_all(&self) -> u64 {
         self.records.folded().map(|folded| folded.count).fold(0, u64::saturating_add)
     }
 
-    /// What folded of an origin's records: its tree's leaves by name, in their order.
+    /// The leaves of an origin's tree by name, in their order.
     pub fn folded_names(&self, origin: &AgencyId) -> Vec<(RecordId, u32)> {
         let (mark, (count, _)) = (origin_mark(&self.federation, origin), self.folded(origin));
         let of_origin = superseded_by(self.feed()).filter(|(id, _)| id.origin_mark() == mark);
@@ -107,13 +143,13 @@ impl State {
         self.is_folded(id, version) || self.record(id).is_some_and(|e| e.iter().any(|v| v.version == version))
     }
 
-    /// The version that stands for one: itself, or the newest of the record when it folded.
+    /// What to look for in the place of a version: itself, or 0 when it folded, the newest that is here. The ledger's newest may
+    /// be on its way, or for others.
     pub fn standing_for(&self, id: &RecordId, version: u32) -> u32 {
-        let newest = self.record(id).and_then(|versions| versions.last()).map(|v| v.version);
-        newest.filter(|_| self.is_folded(id, version)).unwrap_or(version)
+        if self.is_folded(id, version) { 0 } else { version }
     }
 
-    /// Versions that were superseded and have not folded, in the order in which they will.
+    /// Versions that were superseded and have no leaf yet, in the order in which they get it.
     pub fn superseded(&self) -> &Vector<(RecordId, u32)> {
         self.records.superseded()
     }
@@ -124,7 +160,7 @@ impl State {
             return;
         }
         let most = limits::FOLDS_OF_COMMAND.saturating_mul(commands);
-        let folded = self.records.fold(self.time, most);
+        let folded = self.records.fold(self.time, most, |name| self.lost.contains_key(name));
         // Nobody is owed any more what was given up.
         let given_up = folded.iter().filter(|name| self.lost.remove(*name).is_some()).count();
         if given_up > 0 {

@@ -12,7 +12,7 @@ use crate::domain::time::Millis;
 use crate::seal::digest;
 use data_encoding::HEXLOWER;
 use proptest::prelude::*;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 const DAY: u64 = 24 * 3_600_000;
 const START: Millis = Millis(10_000_000);
@@ -69,7 +69,7 @@ fn l_a_version_folds_ninety_days_after_it_was_superseded() {
     assert_eq!(kept, [2], "the newest stays, however old");
     assert!(l.s.is_folded(&record, 1) && !l.s.is_folded(&record, 2) && !l.s.is_folded(&record, 0));
     assert!((1..=2).all(|v| l.s.was_committed(&record, v)) && !l.s.was_committed(&record, 3));
-    assert_eq!([1, 2, 3].map(|v| l.s.standing_for(&record, v)), [2, 2, 3]);
+    assert_eq!([1, 2, 3].map(|v| l.s.standing_for(&record, v)), [0, 2, 3]);
     // What is said again of the folded one is refused as it was before, and the next version finds its number.
     let refused = CommandReply::Refused;
     assert_eq!(l.one(commit(record, 1)), refused(Refusal::VersionConflict));
@@ -156,6 +156,39 @@ fn l_what_folds_is_lost_no_more() {
     assert_eq!(l.one(give_up), CommandReply::Refused(Refusal::Unknown));
 }
 
+/// It is what is shown of its record. Nothing waits behind it, and it goes with the next version of its record that folds.
+#[test]
+fn l_what_was_superseded_by_something_lost_stays() {
+    let mut l = amended(newest(), &[1, 2]);
+    let [record, other] = [1, 2].map(|n| id(&l.f, &l.f.police, n));
+    let police = l.f.police.id.clone();
+    let versions = |l: &Ledger| l.s.record(&record).unwrap().iter().map(|v| v.version).collect::<Vec<u32>>();
+    let act = Act::Abandon { agency: police.clone(), record, version: 2 };
+    let give_up = signed(&l.f, &l.f.police, 0, &act, 2);
+    assert_eq!(l.one(give_up), CommandReply::Done);
+    let gone = |folds: &Folds, l: &Ledger| folds.gone(&l.s).map(|gone| gone.copied().collect::<Vec<_>>());
+    let folds = l.s.folds();
+    l.s.time = DUE;
+    l.one(anchor());
+    assert_eq!((versions(&l), l.s.is_folded(&record, 1), l.s.is_folded(&other, 1)), (vec![1, 2], false, true));
+    assert_eq!(l.s.records.kept().iter().copied().collect::<Vec<_>>(), [(record, 1)]);
+    assert_eq!((l.s.folded(&police).0, l.s.lost(&record, 2).is_some()), (2, true));
+    assert_eq!(gone(&folds, &l), Some(vec![(other, 1)]));
+    assert_eq!(gone(&Folds::default(), &l), None, "it was not seen in line");
+    let grant = Command::Grant { record, version: 1, grant: [3; 32], tags: (0..4).map(|n| [n; 16]).collect() };
+    assert_eq!(l.one(grant), CommandReply::Refused(Refusal::Unknown), "its leaf has its grants");
+    assert_eq!(l.one(commit(record, 3)), CommandReply::Done, "the next one has the next number");
+    let folds = l.s.folds();
+    l.s.time = Millis(DUE.0 + limits::FOLDED_AFTER_MS - 1);
+    l.one(anchor());
+    assert_eq!(versions(&l), [1, 2, 3]);
+    l.s.time = Millis(DUE.0 + limits::FOLDED_AFTER_MS);
+    l.one(anchor());
+    assert_eq!((versions(&l), l.s.records.kept().is_empty(), l.s.lost(&record, 2)), (vec![3], true, None));
+    assert_eq!(gone(&folds, &l), Some(vec![(record, 2), (record, 1)]));
+    assert_eq!(l.s.folded_names(&police), [(record, 1), (other, 1), (record, 2)]);
+}
+
 /// A leaf is hashed into what all agree on. The constants were written down when the format was made.
 #[test]
 fn leaves_have_frozen_bytes() {
@@ -172,9 +205,9 @@ fn leaves_have_frozen_bytes() {
     assert_eq!(HEXLOWER.encode(&leaf_hash(&bytes)), hash);
 }
 
-/// One entry of a history: who, which of the own records are amended, whether one is granted once more, how many days went by
-/// before, and whether the node starts anew after it.
-type Step = (bool, Vec<u8>, bool, u64, bool);
+/// One entry of a history: who, which of the own records are amended, whether one is granted once more, whether its newest
+/// version is given up, how many days went by before, and whether the node starts anew after it.
+type Step = (bool, Vec<u8>, bool, bool, u64, bool);
 
 /// Versions with their grants, lowest first.
 type Versions = Vec<(u32, Vec<[u8; 32]>)>;
@@ -188,6 +221,9 @@ struct Model {
     line: Vec<(Millis, RecordId, u32)>,
     /// Leaves, by the mark of their origin.
     folded: BTreeMap<[u8; 4], Vec<[u8; 32]>>,
+    lost: BTreeSet<(RecordId, u32)>,
+    /// What has a leaf and is kept.
+    stays: BTreeSet<(RecordId, u32)>,
 }
 
 impl Model {
@@ -199,10 +235,16 @@ impl Model {
             }
             self.line.remove(0);
             let kept = self.kept.get_mut(&record).unwrap();
-            let at = kept.iter().position(|(v, _)| *v == version).unwrap();
-            let (_, grants) = kept.remove(at);
-            let bytes = folded_leaf(&record, version, &commitment(&record, version), &grants);
+            let (_, grants) = kept.iter().find(|(v, _)| *v == version).unwrap();
+            let bytes = folded_leaf(&record, version, &commitment(&record, version), grants);
             self.folded.entry(record.origin_mark()).or_default().push(leaf_hash(&bytes));
+            self.stays.insert((record, version));
+            if kept.iter().any(|(v, _)| *v > version && !self.lost.contains(&(record, *v))) {
+                let is_left = |(of, v): &(RecordId, u32)| *of != record || *v > version;
+                kept.retain(|(v, _)| *v > version);
+                self.lost.retain(is_left);
+                self.stays.retain(is_left);
+            }
         }
     }
 
@@ -216,9 +258,18 @@ impl Model {
         commit(record, version)
     }
 
-    /// Grants the oldest version that is kept.
+    /// Gives up the newest version.
+    fn give_up(&mut self, f: &Federation, by: &Agency, record: RecordId) -> Option<Command> {
+        let version = self.kept.get(&record)?.last()?.0;
+        self.lost.insert((record, version));
+        Some(signed(f, by, 0, &Act::Abandon { agency: by.id.clone(), record, version }, version))
+    }
+
+    /// Grants the oldest version that has no leaf.
     fn grant(&mut self, record: RecordId, n: u64) -> Option<Command> {
-        let (version, grants) = self.kept.get_mut(&record)?.first_mut()?;
+        let stays = &self.stays;
+        let mut kept = self.kept.get_mut(&record)?.iter_mut();
+        let (version, grants) = kept.find(|(version, _)| !stays.contains(&(record, *version)))?;
         let grant = digest("test.grant", &[&n.to_be_bytes()]);
         grants.push(grant);
         Some(Command::Grant { record, version: *version, grant, tags: (0..4).map(|n| [n; 16]).collect() })
@@ -229,6 +280,8 @@ impl Model {
             let of_state = s.record(record).unwrap().iter().map(|v| (v.version, v.grants.clone()));
             assert_eq!(of_state.collect::<Vec<_>>(), *kept);
         }
+        assert_eq!(s.records.kept().iter().copied().collect::<BTreeSet<_>>(), self.stays);
+        assert_eq!(s.lost.keys().copied().collect::<BTreeSet<_>>(), self.lost);
         let line: Vec<_> = self.line.iter().map(|(_, record, version)| (*record, *version)).collect();
         assert_eq!(s.superseded().iter().copied().collect::<Vec<_>>(), line);
         for agency in [&f.police.id, &f.customs.id] {
@@ -248,7 +301,14 @@ proptest! {
     #[test]
     fn l_a_ledger_that_folds_is_the_one_that_keeps_everything(
         steps in proptest::collection::vec(
-            (any::<bool>(), proptest::collection::vec(0u8..4, 0..5), any::<bool>(), 0u64..50, any::<bool>()),
+            (
+                any::<bool>(),
+                proptest::collection::vec(0u8..4, 0..5),
+                any::<bool>(),
+                any::<bool>(),
+                0u64..50,
+                any::<bool>(),
+            ),
             1..25,
         )
     ) {
@@ -256,15 +316,18 @@ proptest! {
         let f = newest();
         let mut s = State::genesis(&f.genesis).unwrap();
         let mut model = Model { now: START, ..Model::default() };
-        for ((by_police, numbers, grants, days, restarts), at) in steps.into_iter().zip(1u64..) {
+        for ((by_police, numbers, grants, gives_up, days, restarts), at) in steps.into_iter().zip(1u64..) {
             let by = if by_police { &f.police } else { &f.customs };
             model.now = model.now.plus_ms(days * DAY);
             s.time = model.now;
-            let commands = numbers.len() + usize::from(grants);
+            let commands = numbers.len() + usize::from(grants) + usize::from(gives_up);
             model.fold(limits::FOLDS_OF_COMMAND * commands.max(1));
             let mut commands: Vec<Command> = numbers.iter().map(|n| model.commit(id(&f, by, *n))).collect();
             if grants {
                 commands.push(model.grant(id(&f, by, 0), at).unwrap_or_else(anchor));
+            }
+            if gives_up {
+                commands.push(model.give_up(&f, by, id(&f, by, 0)).unwrap_or_else(anchor));
             }
             let reply = s.apply_batch(at, &batch(&f, by, at, commands));
             prop_assert!(reply.replies.iter().all(|r| *r == CommandReply::Done), "{reply:?}");

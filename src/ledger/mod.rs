@@ -63,7 +63,7 @@ pub use batch::{BatchReply, CommandReply, Refusal, SignedBatch};
 pub use budget::Worth;
 pub use charter::Charter;
 pub use command::Command;
-pub use fold::folded_leaf;
+pub use fold::{Folds, folded_leaf};
 pub use genesis::{Authority, Descriptor, Genesis, NodeEntry, Place, SignedGenesis, node_id, origin_mark};
 pub use level::LEVEL;
 pub use members::Retired;

@@ -6,7 +6,7 @@ use crate::domain::limits;
 use crate::domain::time::Millis;
 use crate::seal::digest;
 use imbl::ordmap::DiffItem;
-use imbl::{OrdMap, Vector};
+use imbl::{OrdMap, OrdSet, Vector};
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::batch::Refusal;
@@ -95,16 +95,19 @@ pub(super) struct Records {
     feed: Vector<(RecordId, u32)>,
     /// Hash chain over the feed.
     chain: [u8; 32],
-    /// Versions that were superseded and have not folded, the first one first. It follows from the feed.
+    /// Versions that were superseded and have no leaf yet, the first one first. It follows from the feed.
     superseded: Vector<(RecordId, u32)>,
     /// What folded, by the mark of its origin.
     folded: OrdMap<[u8; 4], Folded>,
+    /// What has its leaf and is kept, because all that came after it was lost by then. It follows from feed, count and buckets.
+    kept: OrdSet<(RecordId, u32)>,
 }
 
 impl Default for Records {
     fn default() -> Self {
         let buckets = (0..BUCKETS).map(|_| Bucket::default()).collect();
-        Records { buckets, feed: Vector::new(), chain: [0; 32], superseded: Vector::new(), folded: OrdMap::new() }
+        let (feed, superseded) = (Vector::new(), Vector::new());
+        Records { buckets, feed, chain: [0; 32], superseded, folded: OrdMap::new(), kept: OrdSet::new() }
     }
 }
 
@@ -123,6 +126,10 @@ impl Records {
 
     pub(super) fn superseded(&self) -> &Vector<(RecordId, u32)> {
         &self.superseded
+    }
+
+    pub(super) fn kept(&self) -> &OrdSet<(RecordId, u32)> {
+        &self.kept
     }
 
     pub(super) fn folded_of(&self, origin_mark: [u8; 4]) -> Option<&Folded> {
@@ -162,6 +169,10 @@ impl Records {
         if known.grants.contains(&grant) {
             return Ok(());
         }
+        // Its leaf has the grants that it had.
+        if self.kept.contains(&(id, version)) {
+            return Err(Refusal::Unknown);
+        }
         if known.grants.len() >= GRANTS || known.tags.len().saturating_add(tags.len()) > ALL_TAGS {
             return Err(Refusal::Invalid);
         }
@@ -175,10 +186,15 @@ impl Records {
         Ok(())
     }
 
-    /// Folds what is due at a time, at most so many; what it was.
-    pub(super) fn fold(&mut self, now: Millis, most: usize) -> Vec<(RecordId, u32)> {
-        let (mut folded, mut moved) = (Vec::new(), BTreeSet::new());
-        while folded.len() < most {
+    /// Makes the leaves of what is due at a time, at most so many; what left the state.
+    pub(super) fn fold(
+        &mut self,
+        now: Millis,
+        most: usize,
+        is_lost: impl Fn(&(RecordId, u32)) -> bool,
+    ) -> Vec<(RecordId, u32)> {
+        let (mut gone, mut moved) = (Vec::new(), BTreeSet::new());
+        for _ in 0..most {
             let Some(&(id, version)) = self.superseded.front() else { break };
             let since = self.superseded_since(&id, version);
             if since.is_none_or(|since| since.plus_ms(limits::FOLDED_AFTER_MS) > now) {
@@ -186,18 +202,27 @@ impl Records {
             }
             let versions = self.buckets.get_mut(slot(&id)).and_then(|b| b.records.get_mut(&id));
             let Some(versions) = versions else { break };
-            let Some(at) = versions.iter().position(|v| v.version == version) else { break };
-            self.folded.entry(id.origin_mark()).or_default().add(&id, &versions.remove(at));
+            let Some(due) = versions.iter().find(|v| v.version == version) else { break };
+            self.folded.entry(id.origin_mark()).or_default().add(&id, due);
             self.superseded.pop_front();
+            let mut later = versions.iter().filter(|v| v.version > version);
+            if later.all(|v| is_lost(&(id, v.version))) {
+                self.kept.insert((id, version));
+                continue;
+            }
+            gone.extend(versions.iter().filter(|v| v.version <= version).map(|v| (id, v.version)));
+            versions.retain(|v| v.version > version);
             moved.insert(slot(&id));
-            folded.push((id, version));
+        }
+        for name in &gone {
+            self.kept.remove(name);
         }
         for slot in moved {
             if let Some(bucket) = self.buckets.get_mut(slot) {
                 bucket.redigest();
             }
         }
-        folded
+        gone
     }
 
     /// Since when a kept version counts no more: the commitment of the next one. Were records purged, the time of that would
@@ -228,7 +253,9 @@ impl Records {
                 bucket.records.insert(id, entry);
             }
         }
-        Records { folded: self.folded, ..Records::of_buckets(buckets, feed) }
+        let mut records = Records { folded: self.folded, ..Records::of_buckets(buckets, feed) };
+        records.line_up();
+        records
     }
 
     /// Whether the feed is an earlier one, as it was or grown: only such a one has its hash chain.
@@ -264,8 +291,7 @@ impl Records {
             bucket
         });
         let mut records = Records { buckets: digested.collect(), feed, chain, ..Records::default() };
-        let waits = superseded_by(&records.feed).filter(|(id, v)| records.has(id, *v)).collect();
-        records.superseded = waits;
+        records.line_up();
         records
     }
 
@@ -278,7 +304,27 @@ impl Records {
 
     pub(super) fn read_folded(&mut self, r: &mut Reader<'_>) -> Result<(), CanonError> {
         self.folded = r.list(limits::AGENCIES, |r| Ok((r.array::<4>()?, r.value::<Folded>()?)))?.into_iter().collect();
+        self.line_up();
         Ok(())
+    }
+
+    /// What waits for its leaf, and what is kept behind it: from feed, counts of leaves, and buckets.
+    fn line_up(&mut self) {
+        let mut leaves: BTreeMap<[u8; 4], u64> = self.folded.iter().map(|(mark, of)| (*mark, of.count())).collect();
+        let line: Vec<(RecordId, u32)> = superseded_by(&self.feed).collect();
+        (self.superseded, self.kept) = (Vector::new(), OrdSet::new());
+        // Leaves were made in this order.
+        for name in line {
+            match leaves.get_mut(&name.0.origin_mark()).filter(|left| **left > 0) {
+                None => self.superseded.push_back(name),
+                Some(left) => {
+                    *left = left.saturating_sub(1);
+                    if self.has(&name.0, name.1) {
+                        self.kept.insert(name);
+                    }
+                }
+            }
+        }
     }
 
     fn name(&mut self, named: (RecordId, u32)) {

@@ -190,16 +190,28 @@ impl Indexes {
         Ok(())
     }
 
-    /// Takes a record out.
+    /// Takes records out; durable when it answers.
     ///
     /// # Errors
-    /// When an index cannot be written.
-    pub fn remove(&self, record: &RecordId) -> Result<(), SearchError> {
+    /// When an index cannot be written. Removing the same again is safe.
+    pub fn remove(&self, records: &[RecordId]) -> Result<(), SearchError> {
+        quietly(|| self.remove_here(records))
+    }
+
+    fn remove_here(&self, records: &[RecordId]) -> Result<(), SearchError> {
         for index in self.by_grade.values() {
             let mut writer = index.writer();
-            writer.delete_term(Term::from_field_bytes(index.fields.record, record.as_bytes()));
-            writer.commit()?;
-            index.reader.reload()?;
+            let mut changed = false;
+            for record in records {
+                if index.has(record)? {
+                    writer.delete_term(Term::from_field_bytes(index.fields.record, record.as_bytes()));
+                    changed = true;
+                }
+            }
+            if changed {
+                writer.commit()?;
+                index.reader.reload()?;
+            }
         }
         Ok(())
     }

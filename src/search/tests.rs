@@ -175,7 +175,8 @@ fn a_record_is_there_once_whatever_was_repeated() {
     // Another grade: it leaves the old index.
     i.add(&[Document { grade: Grade::Internal, ..document(1, 3, "改版", "全新的文字") }]).unwrap();
     assert_eq!(found(&i, "全新"), [1]);
-    i.remove(&record(2)).unwrap();
+    i.remove(&[record(2), record(9)]).unwrap();
+    assert_eq!(i.documents(), 3, "at once");
     drop(i);
     let (i, anew) = open(dir.path(), 1);
     assert!(anew.is_empty());

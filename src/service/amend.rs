@@ -192,7 +192,7 @@ impl Core {
         }
         let _turn = self.in_progress.begin(record_turn(&card.record))?;
         let timeout = ask.patience.timeout;
-        self.check_newest(card, ask.expected, timeout).await?;
+        let version = self.next_version(card, ask.expected, timeout).await?;
         let (state, now) = (self.state(), self.clock.now());
         let agreement = card.facts.agreement.as_ref().map(|(id, _)| id);
         let (held, replaces) = (self.load(card)?, coming.is_some() || ask.body.is_some());
@@ -214,12 +214,11 @@ impl Core {
             })?;
             let (_, _, receipt) = self.may_amend(caller, *id, Some(&part), &ask.reason).await?;
             turns.push(self.in_progress.begin(record_turn(id))?);
-            self.check_newest(&part, 0, timeout).await?;
+            let next = (*id, self.next_version(&part, 0, timeout).await?);
             let disclosed = self.vault.disclose(&self.load(&part)?, &receipt)?;
             let label = part.facts.label.clone();
             let grade = label.grade;
             portions.extend(disclosed.portions.into_iter().map(|p| PortionAsk { grade, text: p.text.to_vec() }));
-            let next = (*id, part.version.saturating_add(1));
             lower.insert(grade, Kept { next, release: still(&state, agreement, &label, now), label });
         }
         leaves_none_out(&ask.portions, lower.keys())?;
@@ -247,24 +246,34 @@ impl Core {
             request_id: ask.request_id,
         };
         let amends = Amends { reason: ask.reason.clone(), issued, own: label.clone(), lower };
-        let version = card.version.saturating_add(1);
         let target = Target { record: card.record, version, request, content: None, amends: Some(Arc::new(amends)) };
         self.publish_as(caller, next, coming, target, peers).await
     }
 
-    /// Whether what was read is the newest version, and the one that its author saw. The ledger takes a version once (P3).
-    async fn check_newest(&self, card: &Card, expected: u32, timeout: Duration) -> Result<(), Fault> {
+    /// The version that follows, if what was read is the newest one, and the one that its author saw. The ledger takes a version
+    /// once (P3).
+    async fn next_version(&self, card: &Card, expected: u32, timeout: Duration) -> Result<u32, Fault> {
         let taken_in = self.vault.newest_version(&card.record).unwrap_or(card.version);
         // A crash may have left the last version journaled and not committed.
         self.settle(card.record, taken_in, timeout).await?;
-        let committed = self.state().record(&card.record).and_then(|v| v.last()).map_or(0, |v| v.version);
-        let newest = taken_in.max(committed);
-        if newest == card.version && (expected == 0 || expected == newest) {
-            return Ok(());
-        }
-        Err(Fault::conflict("VERSION_CONFLICT", format!("version {newest} is the newest one"))
-            .hint(format!("look at it, and repeat with --version {newest}")))
+        let state = self.state();
+        let committed = state.record(&card.record).and_then(|v| v.last()).map_or(0, |v| v.version);
+        next_after(&state, (&card.record, card.version), expected, taken_in.max(committed)).map_err(|newest| {
+            Fault::conflict("VERSION_CONFLICT", format!("version {newest} is the newest one"))
+                .hint(format!("look at it, and repeat with --version {newest}"))
+        })
     }
+}
+
+/// The number of what follows a version that was read; else the newest one. What was given up is shown to nobody: the version
+/// before it stands for it, and its number stays taken.
+fn next_after(state: &State, read: (&RecordId, u32), expected: u32, newest: u32) -> Result<u32, u32> {
+    let (record, version) = read;
+    let given_up = |later: u32| state.lost(record, later).is_some();
+    if version > newest || !(version.saturating_add(1)..=newest).all(given_up) {
+        return Err(newest);
+    }
+    if expected == 0 || expected == version { Ok(newest.saturating_add(1)) } else { Err(version) }
 }
 
 /// One at a time makes the next version of a record.
@@ -319,7 +328,7 @@ mod tests {
     use super::*;
     use crate::domain::label::Period;
     use crate::domain::record::Kind;
-    use crate::ledger::fixture::suspended;
+    use crate::ledger::fixture::{given_up, suspended};
 
     const NOW: Millis = Millis(2_000_000);
 
@@ -451,6 +460,18 @@ mod tests {
         assert_eq!(scopes, [(0, Some(Period::Years(9))), (3, None)], "the class that was there, and no other");
         assert_eq!(amends.next_of(Grade::Internal), Some((RecordId::from_bytes([8; 16]), 4)));
         assert_eq!(amends.next_of(Grade::Confidential), None);
+    }
+
+    #[test]
+    fn what_was_given_up_is_amended_over() {
+        let (state, record) = (agreed(), RecordId::from_bytes([9; 16]));
+        let next = |state: &State, version, expected| next_after(state, (&record, version), expected, 3);
+        assert_eq!([0, 3].map(|expected| next(&state, 3, expected)), [Ok(4), Ok(4)]);
+        assert_eq!([(3, 2), (2, 2), (2, 0)].map(|(version, expected)| next(&state, version, expected)), [Err(3); 3]);
+        let state = given_up(&state, record, 3);
+        assert_eq!([0, 2, 3].map(|expected| next(&state, 2, expected)), [Ok(4), Ok(4), Err(2)]);
+        assert_eq!(next(&state, 1, 0), Err(3), "the second one stands");
+        assert_eq!(next(&given_up(&state, record, 2), 1, 0), Ok(4));
     }
 
     #[test]

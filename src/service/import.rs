@@ -147,15 +147,16 @@ impl Core {
         let (label, timeout) = (self.draft(&state, caller, ask.clone(), &target, now)?.label, ask.patience.timeout);
         self.may_import(caller, &label, record, version).await?;
         // What was amended since so long ago that it folded is looked at as it stands now.
-        let standing = state.standing_for(&record, version);
+        let standing = self.find(&state, &record, state.standing_for(&record, version));
         // Whether it is known under another label is told only to those who may publish under that one too.
-        let known = self.find(&state, &record, standing).map(|card| card.facts.label.clone());
+        let known = standing.as_ref().map(|card| card.facts.label.clone());
         if let Some(known) = known.filter(|known| known.class_id() != label.class_id()) {
             let denied = |_| Fault::refused("NOT_ALLOWED", "you may not import this source");
             self.may_import(caller, &known, record, version).await.map_err(denied)?;
         }
         let _record_turn = self.in_progress.begin(record_turn(&record))?;
         // A crash may have left the last version journaled and not committed.
+        let standing = standing.map_or(version, |card| card.version);
         let index = self.settle(record, standing, timeout).await?;
         let held = self.vault.held(&self.state(), &record, standing, now)?;
         let held = held.ok_or_else(|| Fault::integrity("NOT_OPENABLE", "it was imported before and is not here"))?;

@@ -366,8 +366,7 @@ impl Core {
         peers: &Arc<dyn PeerVault>,
     ) -> Result<Published, Fault> {
         self.check_kept(&record, version)?;
-        let lower = self.vault.lower(&self.state(), &record, version)?;
-        let parts: Vec<_> = lower.into_iter().chain([(record, version)]).collect();
+        let parts = self.vault.goes_to_ledger(&self.state(), &record, version)?;
         let (mut holders, mut pushes, mut index) = (Holders::default(), JoinSet::new(), 0);
         for (part, of) in &parts {
             let state = self.state();
@@ -412,8 +411,8 @@ impl Core {
             return;
         }
         for (record, version) in left_over {
-            let parts = match self.vault.lower(&state, &record, version) {
-                Ok(lower) => lower.into_iter().chain([(record, version)]).collect(),
+            let parts = match self.vault.goes_to_ledger(&state, &record, version) {
+                Ok(parts) => parts,
                 Err(error) => {
                     tracing::error!(%record, version, %error, "what was accepted here cannot be read");
                     known.stuck.insert((record, version));

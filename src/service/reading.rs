@@ -153,11 +153,15 @@ impl Core {
         })
     }
 
-    /// Logs that an envelope is given out; before its first byte is, its title too.
+    /// Logs that an envelope is given out; before its first byte is, its title too. Those before it took their time: whether the
+    /// person may is asked anew.
     ///
     /// # Errors
-    /// A failed audit log: then nothing of it is given out.
+    /// Not found when the person may not any more, a failed audit log: then nothing of it is given out, and it was no access.
     pub async fn begin_giving(&self, caller: &Caller, of: &Reading, purpose: &str) -> Result<(), Fault> {
+        if !self.may_read_on(caller, of, purpose) {
+            return Err(Fault::not_found());
+        }
         let act = of.act(of.showing.audit(), Some(of.origin.clone()), purpose);
         let _outcome = self.log(caller, &act, Stage::Outcome, &of.decision).await?;
         Ok(())

@@ -149,7 +149,7 @@ impl Core {
         };
         let card = find(&record, version);
         let lower = card.iter().flat_map(|c| &c.facts.lower);
-        // A lower part may have been amended by itself so long ago that its newest version is the one that stands.
+        // A lower part may have been amended by itself so long ago that the one it names folded.
         let lower = lower.map(|(id, version)| (*id, *version, find(id, state.standing_for(id, *version)))).collect();
         (card, lower)
     }

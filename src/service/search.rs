@@ -13,10 +13,10 @@ use crate::domain::limits;
 use crate::domain::record::Kind;
 use crate::domain::reserve::Work;
 use crate::domain::time::Millis;
-use crate::ledger::{AgencyState, State};
+use crate::ledger::{AgencyState, Folds, State};
 use crate::policy::{Action, Resource};
 use crate::seal::hmac;
-use crate::search::{Allowed, Document, Query, quietly};
+use crate::search::{Allowed, Document, Match, Query, quietly};
 use crate::vault::{Card, Facts, Held, is_covered};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -27,10 +27,14 @@ pub const SEARCH_MOST: usize = 200;
 const OFFSET_MOST: usize = 10_000;
 /// So many matches more than are shown are looked at: the index may be behind, and a newer version may not match.
 const SPARE: usize = 16;
+/// While there are too few that the person may see, the matches are looked at so often, each time so many times more of them.
+const LOOKS: u32 = 3;
+const WIDER: usize = 4;
 /// Most documents of one commit of the index: each commit costs files, syncs and later merges.
 const INDEX_BATCH: usize = 2_048;
-/// Most bytes of texts of one commit of the index, beside those of its last document: all of them are in memory at a time.
-const INDEX_BATCH_BYTES: usize = 16 << 20;
+/// Most bytes of one commit of the index, beside those of its last document, as they are held and as they are opened: all of them
+/// are in memory at a time.
+const INDEX_BATCH_BYTES: usize = 32 << 20;
 /// What is looked for.
 pub struct SearchAsk {
     /// The query.
@@ -85,6 +89,8 @@ pub struct Indexing {
     /// What was withheld by: the version of the own agency's ceiling, and whether this node's state is in doubt.
     withheld_by: Option<(Option<u32>, bool)>,
     indexed: Option<BTreeMap<RecordId, u32>>,
+    /// How far folding was in the last round.
+    folds: Folds,
 }
 
 impl Core {
@@ -149,26 +155,38 @@ impl Core {
         ask: &SearchAsk,
     ) -> Result<(Vec<Card>, u64), Fault> {
         let allowed = Allowed { classes: self.allowed_classes(caller, state, &ask.purpose)?, grade: ask.grade };
-        let most = ask.offset.saturating_add(ask.limit.clamp(1, SEARCH_MOST)).saturating_add(SPARE);
-        let (indexes, query) = (Arc::clone(&self.indexes), query.clone());
-        let (matches, total) = tokio::task::spawn_blocking(move || indexes.query(&query, &allowed, most))
-            .await
-            .map_err(|e| Fault::internal("INTERNAL", e.to_string()))??;
+        let (allowed, wanted) = (Arc::new(allowed), ask.offset.saturating_add(ask.limit.clamp(1, SEARCH_MOST)));
+        let (mut most, mut looks) = (wanted.saturating_add(SPARE), 1);
+        loop {
+            let (indexes, query, allowed) = (Arc::clone(&self.indexes), query.clone(), Arc::clone(&allowed));
+            let (matches, total) = tokio::task::spawn_blocking(move || indexes.query(&query, &allowed, most))
+                .await
+                .map_err(|e| Fault::internal("INTERNAL", e.to_string()))??;
+            let visible = self.shown_of(caller, state, &matches, &ask.purpose);
+            if visible.len() >= wanted || matches.len() < most || looks >= LOOKS {
+                let hidden = matches.len().saturating_sub(visible.len());
+                // Those that were not looked at are of allowed classes too.
+                return Ok((visible, total.saturating_sub(hidden) as u64));
+            }
+            (most, looks) = (most.saturating_mul(WIDER), looks + 1);
+        }
+    }
+
+    /// Cards of those matches that are shown to the person.
+    fn shown_of(&self, caller: &Caller, state: &State, matches: &[Match], purpose: &str) -> Vec<Card> {
         // One decision for each label and agreement; the facts are shared, so their address names them.
         let mut decided: BTreeMap<*const Facts, bool> = BTreeMap::new();
-        let (mut visible, looked) = (Vec::new(), matches.len());
+        let mut shown = Vec::new();
         for m in matches {
             let Some(card) = self.find(state, &m.record, 0).filter(|c| c.version == m.version) else { continue };
             let may = *decided
                 .entry(Arc::as_ptr(&card.facts))
-                .or_insert_with(|| self.may(caller, Action::RecordSearch, &card, &ask.purpose).is_allow());
+                .or_insert_with(|| self.may(caller, Action::RecordSearch, &card, purpose).is_allow());
             if may {
-                visible.push(card);
+                shown.push(card);
             }
         }
-        // Those that were not looked at are of allowed classes too.
-        let total = if looked < most { visible.len() } else { total };
-        Ok((visible, total as u64))
+        shown
     }
 
     /// Classes of which the person may see what the index has. A class is all that [`Core::may`] decides by, so the index
@@ -204,12 +222,19 @@ impl Core {
         let (arrived, cursor) = self.vault.arrived_since(indexing.cursor);
         indexing.cursor = cursor;
         indexing.pending.extend(arrived);
+        let state = self.state();
+        // A record of which something folded is looked at again: the index may have what nobody is shown any more.
+        let before = std::mem::replace(&mut indexing.folds, state.folds());
+        match before.gone(&state) {
+            Some(gone) => indexing.pending.extend(gone.map(|(record, _)| *record)),
+            None => indexing.pending.extend(known.keys().copied()),
+        }
         let looked: Vec<RecordId> = std::iter::from_fn(|| indexing.pending.pop_first()).take(INDEX_BATCH).collect();
         let mut more = !indexing.pending.is_empty();
         if !more {
             indexing.pending.append(&mut indexing.waiting);
         }
-        let (mut batch, mut bytes) = (Vec::<Held>::new(), 0usize);
+        let (mut batch, mut folded, mut bytes) = (Vec::<Held>::new(), Vec::new(), 0usize);
         // Objects are read and opened here; the other tasks of this thread go elsewhere meanwhile.
         tokio::task::block_in_place(|| {
             quietly(|| {
@@ -234,9 +259,13 @@ impl Core {
                             if self.withholds(&Resource::Record { label: card.facts.label.clone(), own: false }) {
                                 indexing.withheld.insert(record);
                             } else if let Ok(held) = self.load(&card) {
-                                bytes = bytes.saturating_add(held.sealed_bytes().min(limits::INDEXED_BYTES));
+                                let text = held.sealed_bytes().min(limits::INDEXED_BYTES);
+                                bytes = bytes.saturating_add(held.bytes_in_memory()).saturating_add(text);
                                 batch.push(held);
                             }
+                        }
+                        Ok(None) if known.get(&record).is_some_and(|v| state.is_folded(&record, *v)) => {
+                            folded.push(record);
                         }
                         // Known already, or no copy is here that the ledger commits to; a good one arrives anew.
                         Ok(_) => {}
@@ -244,6 +273,13 @@ impl Core {
                 }
             })
         });
+        if !folded.is_empty() {
+            folded.iter().for_each(|record| _ = known.remove(record));
+            let indexes = Arc::clone(&self.indexes);
+            tokio::task::spawn_blocking(move || indexes.remove(&folded))
+                .await
+                .map_err(|e| Fault::internal("INTERNAL", e.to_string()))??;
+        }
         if batch.is_empty() {
             return Ok(more);
         }

@@ -1,10 +1,13 @@
 //! Seeds of every day, the same trace twice, and planted faults that must be found.
 
+use super::node::PERSON;
 use super::oracle::Met;
 use super::world::World;
+use crate::domain::fault::FaultKind;
 use crate::domain::planted::{Planted, plant};
 use std::fmt::Write as _;
 use std::panic::catch_unwind;
+use std::sync::{Arc, Mutex};
 
 /// Seeds of a plain `cargo test`.
 const SEEDS: u64 = 6;
@@ -109,6 +112,34 @@ fn the_same_seed_gives_the_same_trace() {
         );
         assert!(first.len() > 200, "much happens in a run");
     }
+}
+
+/// Envelopes are given out one after the other, as fast as they are taken: the next title is not for who may not any more.
+#[test]
+fn no_envelope_is_begun_for_who_may_no_longer() {
+    let mut world = World::new(1);
+    world.begin().unwrap();
+    for _ in 0..20 {
+        if world.oracle.records().is_empty() {
+            world.publish(1);
+            world.run(1_000);
+        }
+    }
+    let record = world.oracle.published_by(1)[0].0;
+    let site = &world.sites[1];
+    let core = Arc::clone(&site.up().unwrap().core);
+    let caller = site.member.caller(&core).unwrap();
+    let told = Arc::new(Mutex::new(None));
+    let tell = Arc::clone(&told);
+    world.spawn(1, async move {
+        let parts = core.open_in_pieces(&caller, (record, 0), "演练").await.unwrap();
+        let first = core.begin_giving(&caller, &parts[0], "演练").await.is_ok();
+        core.directory.suspend(PERSON, [5; 32]).await.unwrap();
+        let next = core.begin_giving(&caller, &parts[0], "演练").await;
+        *tell.lock().unwrap() = Some((first, next.map_err(|fault| fault.kind)));
+    });
+    world.until("it is read", |_| told.lock().unwrap().is_some()).unwrap();
+    assert_eq!(*told.lock().unwrap(), Some((true, Err(FaultKind::NotFound))));
 }
 
 /// A fault in the product is found by some seed: the oracles can fail.

@@ -154,6 +154,20 @@ impl Vault {
         Ok(self.facts(state, &entry)?.lower.clone())
     }
 
+    /// What is on the ledger of a version that is here, or is to get there, in its order: the lower envelopes, and itself. One
+    /// that was amended by itself so long ago that it folded was there, and is sent to nobody any more.
+    pub fn goes_to_ledger(
+        &self,
+        state: &State,
+        record: &RecordId,
+        version: u32,
+    ) -> Result<Vec<(RecordId, u32)>, VaultError> {
+        let mut parts = self.lower(state, record, version)?;
+        parts.retain(|(id, of)| !state.is_folded(id, *of));
+        parts.push((*record, version));
+        Ok(parts)
+    }
+
     /// What the grant of an object here says, committed or not.
     pub(super) fn facts(&self, state: &State, entry: &Entry) -> Result<Arc<Facts>, VaultError> {
         match self.cards.of(&entry.grant) {

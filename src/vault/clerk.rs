@@ -10,6 +10,7 @@ use super::object::SealedObject;
 use super::proposal::{Proposal, Stand};
 use super::shared::SharedAudience;
 use crate::domain::ids::RecordId;
+use crate::domain::reserve::Work;
 use crate::journal::{Disk, Journal, Place as Waits};
 use std::collections::BTreeMap;
 use std::ops::Bound;
@@ -93,12 +94,14 @@ impl Clerk {
         self.large.sweep(self.bodies.as_ref(), &named)
     }
 
-    /// Writes the journal again when the greater part of it says nothing any more.
+    /// Writes the journal again when the greater part of it says nothing any more, and the disk has room for both as it has for
+    /// content: a write that fails would close the vault.
     fn shorten(&mut self) -> Result<(), VaultError> {
         let index = Arc::clone(&self.index);
         let known = || index.read().unwrap_or_else(PoisonError::into_inner);
         let before = known().frames;
-        if !before.are_mostly_superseded() {
+        let has_room = |free| Work::Content.fits(before.all.saturating_sub(before.superseded), free);
+        if !before.are_mostly_superseded() || !self.bodies.free_bytes().is_ok_and(has_room) {
             return Ok(());
         }
         let (mut place, mut written) = (Bound::Unbounded, Frames::default());

@@ -103,6 +103,17 @@ impl Held {
         self.object.envelope.ciphertext_bytes()
     }
 
+    /// About what it takes in memory, in bytes, without the audience object, which records share: its parts, what its grant says,
+    /// and what the ledger has of it.
+    pub fn bytes_in_memory(&self) -> usize {
+        let envelope = if self.object.envelope.is_apart() { 0 } else { self.sealed_bytes() };
+        // Sealed and open.
+        let grant = self.object.grant.to_bytes().len().saturating_mul(2);
+        let VersionEntry { tags, grants, .. } = &self.committed;
+        let on_ledger = size_of_val(tags.as_slice()).saturating_add(size_of_val(grants.as_slice()));
+        envelope.saturating_add(grant).saturating_add(on_ledger)
+    }
+
     /// The agreement under which it was released.
     pub fn agreement(&self) -> Option<&AgreementId> {
         self.opened.body.agreement.as_ref().map(|(id, _)| id)

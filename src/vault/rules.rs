@@ -75,10 +75,12 @@ pub(super) fn open(keys: &Keys, state: &State, object: &SealedObject) -> Result<
     if body.label.grade > keys.ceiling() {
         return Err(rule("the grade is above this node's ceiling"));
     }
-    // What was committed under another tier was marked rightly then.
-    let at = committed(state, &header.id, header.version).map_or(u64::MAX, |c| c.index);
-    let tier = state.agency(&header.originator).map(|a| a.tier_at(at).marking_authority());
-    if tier.is_none_or(|t| body.label.grade > t) {
+    // What was committed under another tier was marked rightly then. One that was lowered on the way keeps it from others, and is
+    // no reason to lose what is the own agency's.
+    let at = committed(state, &header.id, header.version).map(|c| c.index);
+    let is_own = at.is_some() && header.originator == *keys.agency();
+    let tier = state.agency(&header.originator).map(|a| a.tier_at(at.unwrap_or(u64::MAX)).marking_authority());
+    if !is_own && tier.is_none_or(|t| body.label.grade > t) {
         return Err(rule("the label is above the originator's marking authority"));
     }
     let lawful = match &body.label.period {

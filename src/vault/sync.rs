@@ -11,9 +11,8 @@ use super::rules;
 use crate::domain::ids::{AgencyId, NodeId, RecordId};
 use crate::domain::label::Label;
 use crate::domain::time::Millis;
-use crate::ledger::{State, VersionEntry};
+use crate::ledger::{Folds, State, VersionEntry};
 use crate::seal::{TaggedVersion, month_of};
-use imbl::Vector;
 use std::collections::{BTreeMap, BTreeSet};
 use std::future::Future;
 use std::pin::Pin;
@@ -86,8 +85,8 @@ pub struct Owed {
 #[derive(Default)]
 pub(super) struct SyncState {
     cursor: usize,
-    /// At the last scan: how many versions had folded, and which were superseded and had not.
-    pub(super) folded: (u64, Vector<(RecordId, u32)>),
+    /// How far folding was at the last scan.
+    pub(super) folded: Folds,
     /// (origin -> number held).
     held: BTreeMap<AgencyId, u64>,
     pub(super) wanted: BTreeMap<(RecordId, u32), Wanted>,
@@ -218,10 +217,8 @@ impl Vault {
 
     /// What folded since the last scan is owed no more, whether it is here or not. It stays on the disk, and is shown to nobody.
     fn let_go_of_folded(&self, state: &State, sync: &mut SyncState) {
-        let now = (state.folded_in_all(), state.superseded().clone());
-        let (before, line) = std::mem::replace(&mut sync.folded, now);
-        let gone = usize::try_from(state.folded_in_all().saturating_sub(before)).unwrap_or(usize::MAX);
-        if gone > line.len() {
+        let before = std::mem::replace(&mut sync.folded, state.folds());
+        let Some(gone) = before.gone(state) else {
             // Some were superseded since the last scan as well: all is counted anew, as after a start.
             let SyncState { cursor, held, wanted, refused, .. } = sync;
             *cursor = 0;
@@ -234,9 +231,8 @@ impl Vault {
                 !is_folded
             });
             return;
-        }
-        // They fold in this order.
-        for key in line.iter().take(gone) {
+        };
+        for key in gone {
             let was_held = sync.wanted.remove(key).is_none() && self.intake.count(&key.0, key.1, |_| true) > 0;
             sync.refused.settle(key);
             let origin = state.origin_of(&key.0).filter(|origin| was_held && *origin != self.keys.agency());

@@ -63,7 +63,13 @@ fn r_marking_authority_is_that_of_the_commitment() {
     assert!(t.customs.vault.held(&county, &id, 0, NOW).unwrap().is_some(), "it was marked rightly");
     let why = block(t.customs.vault.accept(&county, later, NOW)).unwrap_err().to_string();
     assert_eq!(why, "refused: the label is above the originator's marking authority");
-    // One that was lowered before the commitment covers it no more.
-    let before = with_tier(&t.state, &t.police.id, 20, Tier::County);
+    let with_it = with_tier(&t.state, &t.police.id, 20, Tier::County);
+    assert!(t.customs.vault.held(&with_it, &id, 0, NOW).unwrap().is_some(), "of an entry's own commitments, too");
+    // One that was lowered before the commitment covers it no more; what is the own agency's is not lost.
+    let before = with_tier(&t.state, &t.police.id, 19, Tier::County);
+    assert!(t.police.vault.held(&before, &id, 0, NOW).unwrap().is_some());
     assert!(t.customs.vault.held(&before, &id, 0, NOW).is_err());
+    let waits = record(38);
+    let _sealed = t.seal(draft(waits, Grade::Secret, &["customs"]));
+    assert!(t.police.vault.recommit(&before, &waits, 1, NOW, &mut Counter::at(3)).is_err(), "it goes there no more");
 }

@@ -78,6 +78,10 @@ fn opened(party: &Party, state: &State, id: RecordId) -> Result<Vec<u8>, VaultEr
         whole => Some(whole?),
     };
     assert_eq!(whole.is_none(), held.sealed_bytes() > crate::seal::ENVELOPE_BYTES);
+    // What lies apart is not in memory with it, and its grant is there twice.
+    let envelope = if held.content.is_some() { 0 } else { held.sealed_bytes() };
+    let parts = envelope + 2 * held.object.grant.to_bytes().len();
+    assert!((parts..parts + 4096).contains(&held.bytes_in_memory()));
     // Whoever gives another text reads what it is about, however large the text is.
     let replaced = party.vault.disclose_to_replace(&held, &receipts[0])?;
     assert_eq!((replaced.meta.title.as_str(), replaced.portions.len()), ("题", usize::from(whole.is_some())));

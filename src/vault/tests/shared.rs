@@ -2,6 +2,7 @@
 //! intake's journal forgets what later frames say anew.
 
 use super::*;
+use crate::domain::reserve::Work;
 use crate::journal::Disk;
 
 const SEGMENT: &str = "00000000.body";
@@ -158,6 +159,23 @@ fn a_journal_of_superseded_frames_is_written_again() {
     all_there(&intake, &objects);
     let again = over(&frames.after_power_cut(), &bodies.after_power_cut());
     all_there(&again, &objects);
+}
+
+/// The new frames stand beside the old ones for a while, and the room that content leaves is for what is more important.
+#[test]
+fn a_journal_is_not_written_again_where_there_is_no_room() {
+    let t = two();
+    let objects = three(&t);
+    let (frames, bodies) = (FaultDisk::default(), FaultDisk::default());
+    bodies.set_free(Work::Content.reserve());
+    let intake = over(&frames, &bodies);
+    often(&intake, &objects).unwrap();
+    block(intake.take(take(&objects[1]))).unwrap();
+    assert!(frame_bytes(&frames) > 4 << 20);
+    bodies.set_free(Work::Content.reserve() + (2 << 20));
+    (0..2).for_each(|_| block(intake.take(take(&objects[1]))).unwrap());
+    assert!(frame_bytes(&frames) < 2 << 20);
+    all_there(&intake, &objects);
 }
 
 /// Wherever the writing ends, what was answered is there: the old frames, or the new ones, or both.
