@@ -4,6 +4,9 @@ use super::peer::{NodeServices, tell_refused};
 use super::{homes, refuse};
 use crate::audit::{Action as AuditAction, Object};
 use crate::domain::fault::Fault;
+use crate::domain::ids::AgencyId;
+use crate::identity::{Subject, VerifiedPeer};
+use crate::ledger::{State, node_id};
 use crate::service::Core;
 use crate::wire::pb::peer;
 use std::sync::Arc;
@@ -37,14 +40,28 @@ impl peer::agency_server::Agency for NodeServices {
 impl NodeServices {
     /// What is served to nodes of the own agency alone; with the local id of the one that asks.
     async fn for_sibling<T: Sync>(&self, request: &Request<T>, what: &str) -> Result<(&Arc<Core>, String), Status> {
-        let sender = self.sender(request)?;
         let core = self.core()?;
+        let from = request.extensions().get::<VerifiedPeer>();
+        if let Some(local) = from.and_then(|from| sibling(&core.state(), &core.agency, from)) {
+            return Ok((core, local));
+        }
+        let sender = self.sender(request)?;
         if sender.agency == core.agency {
-            let local = core.state().node(sender.node).map(|n| n.local.clone());
-            return Ok((core, local.unwrap_or_default()));
+            // By a charter: the own ledger does not have it yet.
+            return Ok((core, String::new()));
         }
         let object = Object::Text(what.to_owned());
         core.log_refusal(AuditAction::PeerRefused, &sender.agency, object, "another-agency").await.map_err(refuse)?;
         Err(refuse(Fault::refused("NOT_ALLOWED", "an agency's nodes tell this to one another alone")))
     }
+}
+
+/// The local id of a node of the own agency, as the ledger has it. Whether the agency stands is not asked: one that is suspended
+/// keeps order among its own people, and whoever is shut out at one of its nodes is shut out at all.
+fn sibling(state: &State, own: &AgencyId, from: &VerifiedPeer) -> Option<String> {
+    let Subject::Node(local) = from.name().subject() else { return None };
+    let node = node_id(from.agency(), local);
+    let known = state.node(node).filter(|_| state.retired(node).is_none())?;
+    let is_own = known.agency == *own && from.agency() == own && *known.key.as_bytes() == from.public_key();
+    is_own.then(|| known.local.clone())
 }

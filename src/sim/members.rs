@@ -229,7 +229,7 @@ impl World {
     }
 
     /// Brings what officers sign to nodes that take part: each officer's name by itself.
-    fn bring(&self, act: &Act, expected: u32, signers: &[(&'static str, usize)]) {
+    pub(super) fn bring(&self, act: &Act, expected: u32, signers: &[(&'static str, usize)]) {
         let works = |n: &usize| self.sites[*n].is_member() && self.sites[*n].up().is_some();
         let up: Vec<usize> = (0..self.sites.len()).filter(works).collect();
         if up.is_empty() {

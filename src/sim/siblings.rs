@@ -7,6 +7,7 @@ use crate::domain::ids::{NodeId, NoticeId};
 use crate::domain::label::Grade;
 use crate::domain::notice::{Precedence, ReceiptState};
 use crate::identity::{Person, VerifiedPeer};
+use crate::ledger::Act;
 use crate::notice::sign_as_person;
 use crate::seal::SigningKey;
 use crate::service::NoticeAsk;
@@ -153,11 +154,29 @@ impl Pair {
     fn person(&self, n: usize) -> Person {
         self.up(n).core.directory.by_name(PERSON).unwrap()
     }
+
+    /// An officer suspends somebody at one node.
+    fn suspend(&mut self, n: usize, name: &'static str) {
+        let core = Arc::clone(&self.up(n).core);
+        self.answer(n, async move { core.directory.suspend(name, [5; 32]).await }).unwrap();
+    }
+
+    fn is_suspended(&self, n: usize, name: &str) -> bool {
+        is_suspended(&self.world, n, name)
+    }
+
+    fn until_suspended(&mut self, n: usize, name: &'static str) {
+        self.world.until("a suspension at the other node", |w| is_suspended(w, n, name)).unwrap();
+    }
 }
 
 fn steps(world: &World, n: usize, notice: &NoticeId) -> Vec<(ReceiptState, NodeId)> {
     let sent = world.sites[n].up().unwrap().core.office.sent_of(notice);
     sent.iter().flat_map(|(_, o)| o.receipts.iter().map(|r| (r.receipt.state, r.receipt.node))).collect()
+}
+
+fn is_suspended(world: &World, n: usize, name: &str) -> bool {
+    world.sites[n].up().unwrap().core.directory.by_name(name).unwrap().suspended
 }
 
 fn reason<R>(answered: Result<R, Status>) -> &'static str {
@@ -278,17 +297,26 @@ fn a_suspension_at_one_node_counts_at_both_and_what_one_makes_up_at_none() {
     pair.answer(first, async move { core.directory.put(moved, seen).await }).unwrap();
     pair.world.run(3_000);
     assert_eq!(pair.person(second), known, "the ledger has no such version");
-    let core = Arc::clone(&pair.up(first).core);
-    pair.answer(first, async move { core.directory.suspend(PERSON, [5; 32]).await }).unwrap();
-    let suspended = |w: &World| {
-        let core = &w.sites[second].up().unwrap().core;
-        core.directory.by_name(PERSON).is_some_and(|p| p.suspended)
-    };
-    pair.world.until("a suspension at the other node", suspended).unwrap();
+    pair.suspend(first, PERSON);
+    pair.until_suspended(second, PERSON);
     assert_eq!(pair.person(second).unit, known.unit, "nothing else of that version");
     let reader = pair.reader(second);
     let listed = pair.answer(second, async move { reader.inbox().await });
     assert_eq!(reason(listed), "UNKNOWN_PERSON");
+}
+
+/// A suspended agency is shut out of the federation, and still shuts its own people out at all of its nodes.
+#[test]
+fn nodes_of_a_suspended_agency_tell_each_other_who_is_suspended() {
+    let mut pair = Pair::new();
+    let (first, second) = (pair.first, pair.second);
+    let agency = pair.world.sites[first].member.id.clone();
+    let out = Act::SuspendAgency { agency: agency.clone() };
+    pair.world.bring(&out, 1, &[("police", 0), ("third", 0)]);
+    let told = |w: &World| [first, second].iter().all(|n| !w.sites[*n].up().unwrap().core.state().stands(&agency));
+    pair.world.until("both know that their agency is suspended", told).unwrap();
+    pair.suspend(first, PERSON);
+    pair.until_suspended(second, PERSON);
 }
 
 fn publish(request: u8, grade: &str, repeats: bool) -> v1::PublishRequest {
