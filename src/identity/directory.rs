@@ -97,7 +97,8 @@ impl Directory {
         if person.suspended {
             return Ok(person);
         }
-        let version = after(person.version)?;
+        // Whatever number it has: nobody keeps access because of it.
+        let version = person.version.saturating_add(1);
         self.store(Person { suspended: true, version, salt, ..person }, turn).await
     }
 
@@ -263,6 +264,19 @@ mod tests {
         let list = d.list();
         drop(d);
         assert_eq!(reopen(dir.path()).list(), list);
+    }
+
+    /// Also of an entry that can have no version after it.
+    #[tokio::test]
+    async fn whoever_is_suspended_is_whatever_the_number() {
+        let dir = tempfile::tempdir().unwrap();
+        let d = Directory::open(&System, dir.path()).unwrap();
+        let last = d.adopt(Person { version: u32::MAX, ..sample("wang", 1) }, 0).await.unwrap();
+        assert!(d.put(last.clone(), u32::MAX).await.is_err(), "no number is left");
+        assert_eq!(d.suspend("wang", [5; 32]).await.unwrap(), Person { suspended: true, salt: [5; 32], ..last });
+        assert!(!d.admits("wang", &[1; 32]));
+        drop(d);
+        assert!(reopen(dir.path()).by_name("wang").unwrap().suspended);
     }
 
     #[tokio::test]

@@ -23,6 +23,10 @@ use tokio::time::timeout;
 /// Bytes of the entries of one answer.
 const PAGE_BYTES: usize = limits::PEER_MESSAGE_BYTES / 2;
 
+/// Numbers that a version may be ahead of the one here and be taken by a node's word alone. Each such version takes something
+/// away, so that no node brings an entry to the last number.
+const AHEAD: u32 = 16;
+
 /// All pages of one directory come within this.
 const WHOLE: Duration = Duration::from_secs(3);
 
@@ -208,7 +212,8 @@ fn weigh(here: Option<&Person>, theirs: &Person, on_ledger: Option<(u32, [u8; 32
     if here == theirs || here.handle != theirs.handle || here.suspended && !theirs.suspended {
         return Offer::Leave;
     }
-    let newer = theirs.version > here.version && takes_away(here, theirs);
+    let ahead = theirs.version.saturating_sub(here.version);
+    let newer = (1..=AHEAD).contains(&ahead) && takes_away(here, theirs);
     match theirs.version >= here.version && confirmed || newer {
         true => Offer::Take,
         false if theirs.suspended && !here.suspended => Offer::Suspend,
@@ -217,13 +222,16 @@ fn weigh(here: Option<&Person>, theirs: &Person, on_ledger: Option<(u32, [u8; 32
     }
 }
 
-/// Whether a version only takes away: the same person, who may do less.
+/// Whether a version takes something away and nothing else: the same person, who may do less.
 fn takes_away(here: &Person, theirs: &Person) -> bool {
     let Person { name, handle, title, unit, roles, clearance, compartments, public_key, serial, .. } = theirs;
     let same = *name == here.name && *handle == here.handle && *title == here.title && *unit == here.unit;
     let key = *public_key == here.public_key && *serial == here.serial;
-    let less = *clearance <= here.clearance && roles.is_subset(&here.roles);
-    same && key && less && compartments.is_subset(&here.compartments)
+    let no_more = *clearance <= here.clearance && roles.is_subset(&here.roles);
+    let no_more = no_more && compartments.is_subset(&here.compartments);
+    let fewer = roles.len() < here.roles.len() || compartments.len() < here.compartments.len();
+    let less = *clearance < here.clearance || fewer || theirs.suspended && !here.suspended;
+    same && key && no_more && less
 }
 
 #[cfg(test)]
@@ -296,6 +304,22 @@ mod tests {
         assert_eq!(weigh(Some(&old), &wider, None), Offer::Suspend);
         assert_eq!(weigh(Some(&person("wang", 7)), &suspended, None), Offer::Suspend);
         assert_eq!(weigh(None, &suspended, None), Offer::Wait, "nobody to suspend");
+    }
+
+    /// A version that takes nothing away, or is far ahead, would use up the numbers of an entry.
+    #[test]
+    fn no_node_brings_an_entry_to_its_last_number() {
+        let old = person("wang", 2);
+        for version in [3, u32::MAX] {
+            assert_eq!(weigh(Some(&old), &Person { version, salt: [9; 32], ..old.clone() }, None), Offer::Wait);
+        }
+        let last = Person { version: u32::MAX, salt: [9; 32], ..old.clone() };
+        assert_eq!(weigh(Some(&old), &last, hash(&last)), Offer::Take, "an officer signed it");
+        let suspended = Person { suspended: true, ..last };
+        assert_eq!(weigh(Some(&old), &suspended, None), Offer::Suspend, "and its number is not taken");
+        let lowered = |version| Person { clearance: Grade::Internal, version, ..old.clone() };
+        assert_eq!(weigh(Some(&old), &lowered(2 + AHEAD), None), Offer::Take);
+        assert_ne!(weigh(Some(&old), &lowered(3 + AHEAD), None), Offer::Take);
     }
 
     /// A node with these people, two to an answer, that counts how often it is asked.
