@@ -4,6 +4,7 @@
 //! - A version that gives anybody anything is taken only if the ledger has its salted hash (P1), signed by an officer: a node
 //!   that makes people up by itself makes none for another one.
 //! - A version that only takes away counts at once, and who is suspended at one node is suspended at all: nobody comes back.
+//! - Of two versions that were made apart, what either takes away counts at both.
 //! - Every version that is taken over is in the audit log before it is in force.
 
 use super::core::Core;
@@ -65,6 +66,8 @@ enum Offer {
     Take,
     /// The person is suspended here, too; the rest of the version is not taken.
     Suspend,
+    /// The person may do less here, too, by a version of this node's own.
+    Narrow(Box<Person>),
     /// The ledger may confirm it later.
     Wait,
     Leave,
@@ -127,7 +130,7 @@ impl Core {
                     continue;
                 }
                 Offer::Wait => true,
-                Offer::Take | Offer::Suspend => {
+                Offer::Take | Offer::Suspend | Offer::Narrow(_) => {
                     self.take_over(&offer, here.as_ref(), &theirs, local).await.unwrap_or_else(|error| {
                         tracing::error!(node = local, %error, "an entry of another node of this agency was not taken over");
                         true
@@ -154,16 +157,26 @@ impl Core {
         if *offer == Offer::Take && !theirs.suspended && self.disk.check(Work::Act).is_err() {
             return Ok(true);
         }
-        let what = if *offer == Offer::Take { "take over" } else { "suspend" };
+        let what = match offer {
+            Offer::Take => "take over",
+            Offer::Narrow(_) => "narrow by",
+            _ => "suspend",
+        };
         let object = Object::Text(format!("{what} {} version {} of node {local}", theirs.name, theirs.version));
         let _logged =
             self.log_node(AuditAction::PersonAdmin, &self.agency, object, Verdict::Allow, "another-node").await?;
+        let seen = here.map_or(0, |h| h.version);
         let done = match offer {
-            Offer::Take => self.directory.adopt(theirs.clone(), here.map_or(0, |h| h.version)).await,
+            Offer::Take => self.directory.adopt(theirs.clone(), seen).await,
+            Offer::Narrow(less) => {
+                let next = Person { version: seen.saturating_add(1), salt: self.random(), ..Person::clone(less) };
+                self.directory.adopt(next, seen).await
+            }
             _ => self.directory.suspend(&theirs.name, self.random()).await,
         };
         match done {
-            Ok(_) => Ok(false),
+            // The ledger may confirm the rest of the version later.
+            Ok(_) => Ok(matches!(offer, Offer::Narrow(_))),
             // Somebody changed it here meanwhile.
             Err(IdentityError::Conflict { .. }) => Ok(true),
             // Name, handle or key is another person's here: it is as it is until one of the two entries changes.
@@ -212,14 +225,43 @@ fn weigh(here: Option<&Person>, theirs: &Person, on_ledger: Option<(u32, [u8; 32
     if here == theirs || here.handle != theirs.handle || here.suspended && !theirs.suspended {
         return Offer::Leave;
     }
-    let ahead = theirs.version.saturating_sub(here.version);
-    let newer = (1..=AHEAD).contains(&ahead) && takes_away(here, theirs);
-    match theirs.version >= here.version && confirmed || newer {
-        true => Offer::Take,
-        false if theirs.suspended && !here.suspended => Offer::Suspend,
-        false if theirs.version < here.version => Offer::Leave,
-        false => Offer::Wait,
+    if confirmed && theirs.version >= here.version {
+        // One number twice: two nodes made a version each. What an officer signed is taken, but for what the other took away.
+        let apart = theirs.version == here.version;
+        return match narrowed(theirs, here).filter(|_| apart) {
+            Some(less) if says_the_same(&less, here) => Offer::Leave,
+            Some(less) => Offer::Narrow(Box::new(less)),
+            None => Offer::Take,
+        };
     }
+    let ahead = theirs.version.saturating_sub(here.version);
+    if (1..=AHEAD).contains(&ahead) && takes_away(here, theirs) {
+        return Offer::Take;
+    }
+    if theirs.suspended && !here.suspended {
+        return Offer::Suspend;
+    }
+    // An earlier number is no evidence: what the person got here since would be taken away again.
+    if theirs.version < here.version {
+        return Offer::Leave;
+    }
+    narrowed(here, theirs).map_or(Offer::Wait, |less| Offer::Narrow(Box::new(less)))
+}
+
+/// An entry without what another version of it does not have; none when that is nothing.
+fn narrowed(entry: &Person, by: &Person) -> Option<Person> {
+    let less = Person {
+        clearance: entry.clearance.min(by.clearance),
+        roles: entry.roles.intersection(&by.roles).copied().collect(),
+        compartments: entry.compartments.intersection(&by.compartments).cloned().collect(),
+        ..entry.clone()
+    };
+    (less != *entry).then_some(less)
+}
+
+/// Whether two versions differ in nothing but number and salt.
+fn says_the_same(one: &Person, other: &Person) -> bool {
+    *one == Person { version: one.version, salt: one.salt, ..other.clone() }
 }
 
 /// Whether a version takes something away and nothing else: the same person, who may do less.
@@ -235,7 +277,7 @@ fn takes_away(here: &Person, theirs: &Person) -> bool {
 }
 
 #[cfg(test)]
-#[allow(clippy::unwrap_used, reason = "test")]
+#[allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "test")]
 mod tests {
     use super::*;
     use crate::domain::ids::Handle;
@@ -286,7 +328,10 @@ mod tests {
         assert_eq!(weigh(Some(&first), &first, hash(&first)), Offer::Leave, "it is here");
         let other = Person { unit: "情报处".into(), salt: [9; 32], ..person("wang", 2) };
         assert_eq!(weigh(Some(&second), &other, hash(&second)), Offer::Wait);
-        assert_eq!(weigh(Some(&second), &other, hash(&other)), Offer::Take);
+        let both = Person { clearance: Grade::Internal, ..other.clone() };
+        assert_eq!(weigh(Some(&second), &other, hash(&other)), Offer::Narrow(Box::new(both)), "it was lowered here");
+        let same = Person { clearance: Grade::Internal, salt: [8; 32], ..other.clone() };
+        assert_eq!(weigh(Some(&second), &same, hash(&same)), Offer::Take);
         let another = Person { handle: Handle::from_bytes([2; 16]), ..other };
         assert_eq!(weigh(Some(&first), &another, hash(&another)), Offer::Leave, "another person of this name");
     }
@@ -304,6 +349,59 @@ mod tests {
         assert_eq!(weigh(Some(&old), &wider, None), Offer::Suspend);
         assert_eq!(weigh(Some(&person("wang", 7)), &suspended, None), Offer::Suspend);
         assert_eq!(weigh(None, &suspended, None), Offer::Wait, "nobody to suspend");
+    }
+
+    /// Two nodes, of which each looks at what the other has until nothing changes any more.
+    fn settled(mut pair: [Person; 2]) -> [Person; 2] {
+        for _ in 0..8 {
+            let before = pair.clone();
+            for (n, other) in [(0, 1), (1, 0)] {
+                let (here, theirs) = (pair[n].clone(), pair[other].clone());
+                pair[n] = match weigh(Some(&here), &theirs, None) {
+                    Offer::Take => theirs,
+                    Offer::Suspend => Person { suspended: true, version: here.version + 1, ..here },
+                    Offer::Narrow(less) => {
+                        Person { version: here.version + 1, salt: [u8::try_from(n).unwrap(); 32], ..*less }
+                    }
+                    Offer::Wait | Offer::Leave => here,
+                };
+            }
+            if pair == before {
+                return pair;
+            }
+        }
+        panic!("they change each other for ever: {pair:?}");
+    }
+
+    /// A clearance, role or compartment that one node takes away is gone at both, whatever the other did meanwhile.
+    #[test]
+    fn what_two_nodes_take_away_apart_is_gone_at_both() {
+        let of = |version, unit: &str, clearance, roles: &[Role]| {
+            let roles = roles.iter().copied().collect();
+            Person { unit: unit.into(), clearance, roles, ..person("wang", version) }
+        };
+        let both = [Role::Analyst, Role::DutyOfficer];
+        let lowered = of(2, "缉私局", Grade::Internal, &both);
+        for other in [
+            of(2, "情报处", Grade::Secret, &both),
+            of(2, "缉私局", Grade::Secret, &both[..1]),
+            of(2, "情报处", Grade::TopSecret, &both[1..]),
+        ] {
+            for pair in [[lowered.clone(), other.clone()], [other.clone(), lowered.clone()]] {
+                let settled = settled(pair);
+                assert!(
+                    settled.iter().all(|p| p.clearance == Grade::Internal && p.roles == other.roles),
+                    "{settled:?}"
+                );
+            }
+        }
+        // Also by a version that changes something else, and is far ahead.
+        let far = of(90, "情报处", Grade::Internal, &both);
+        let here = settled([person("wang", 2), far])[0].clone();
+        assert_eq!((here.version, here.clearance, here.unit.as_str()), (3, Grade::Internal, "缉私局"));
+        // What the person got here since stays.
+        let raised = of(3, "缉私局", Grade::TopSecret, &both);
+        assert_eq!(weigh(Some(&raised), &person("wang", 2), None), Offer::Leave);
     }
 
     /// A version that takes nothing away, or is far ahead, would use up the numbers of an entry.

@@ -305,6 +305,30 @@ fn a_suspension_at_one_node_counts_at_both_and_what_one_makes_up_at_none() {
     assert_eq!(reason(listed), "UNKNOWN_PERSON");
 }
 
+/// A clearance is lowered at one node while the other changes the same entry: it is lowered at both, and they come to rest.
+#[test]
+fn a_clearance_that_is_lowered_at_one_node_is_lowered_at_both() {
+    let mut pair = Pair::new();
+    let (first, second) = (pair.first, pair.second);
+    pair.cut(first, second);
+    let known = pair.person(first);
+    let lowered = Person { clearance: Grade::Internal, salt: [8; 32], ..known.clone() };
+    let moved = Person { unit: "情报处".into(), salt: [9; 32], ..known.clone() };
+    for (n, changed) in [(first, lowered), (second, moved)] {
+        let (core, seen) = (Arc::clone(&pair.up(n).core), known.version);
+        let entered = pair.answer(n, async move { core.directory.put(changed, seen).await }).unwrap();
+        assert_eq!(entered.version, seen + 1);
+    }
+    pair.world.net.heal();
+    let clearance = |w: &World, n: usize| w.sites[n].up().unwrap().core.directory.by_name(PERSON).unwrap().clearance;
+    pair.world.until("a lower clearance at the other node", |w| clearance(w, second) == Grade::Internal).unwrap();
+    pair.world.run(2_000);
+    let rests = [first, second].map(|n| pair.person(n));
+    assert!(rests.iter().all(|p| p.clearance == Grade::Internal) && rests[1].unit == "情报处", "{rests:?}");
+    pair.world.run(3_000);
+    assert_eq!([first, second].map(|n| pair.person(n)), rests);
+}
+
 /// A suspended agency is shut out of the federation, and still shuts its own people out at all of its nodes.
 #[test]
 fn nodes_of_a_suspended_agency_tell_each_other_who_is_suspended() {
