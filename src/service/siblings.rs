@@ -4,18 +4,22 @@
 //! - A version that gives anybody anything is taken only if the ledger has its salted hash (P1), signed by an officer: a node
 //!   that makes people up by itself makes none for another one.
 //! - A version that only takes away counts at once, and who is suspended at one node is suspended at all: nobody comes back.
+//! - No node's word alone takes anything from the last two officers: the agency can shut out again whoever misuses its nodes.
 //! - Of two versions that were made apart, what either takes away counts at both.
 //! - Every version that is taken over is in the audit log before it is in force.
 
 use super::core::Core;
 use crate::audit::{Action as AuditAction, Decision as Verdict, Object};
 use crate::domain::fault::Fault;
-use crate::domain::ids::NodeId;
+use crate::domain::ids::{Handle, NodeId};
 use crate::domain::limits;
+use crate::domain::person::Role;
 use crate::domain::reserve::Work;
+use crate::domain::time::Millis;
 use crate::identity::{IdentityError, Person};
+use crate::ledger::State;
 use futures_util::future::join_all;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::future::Future;
 use std::pin::Pin;
 use std::time::Duration;
@@ -27,6 +31,13 @@ const PAGE_BYTES: usize = limits::PEER_MESSAGE_BYTES / 2;
 /// Numbers that a version may be ahead of the one here and be taken by a node's word alone. Each such version takes something
 /// away, so that no node brings an entry to the last number.
 const AHEAD: u32 = 16;
+
+/// As many officers keep what they have, whatever another node says: two sign what one of them cannot do alone.
+const OFFICERS: usize = 2;
+
+/// More people than these, suspended by other nodes' word within an hour, are an alarm.
+const FEW: usize = 3;
+const HOUR_MS: u64 = 3_600_000;
 
 /// All pages of one directory come within this.
 const WHOLE: Duration = Duration::from_secs(3);
@@ -48,6 +59,10 @@ pub struct Offers {
     by_name: BTreeMap<(NodeId, String), Person>,
     /// Index of the ledger and version of the own directory against which all of it was held.
     looked: Option<(u64, u64)>,
+    /// When people were suspended by another node's word, within the last hour, by the clock that nobody sets.
+    gone: Vec<Millis>,
+    /// Officers of whom the log was told that another node would take something from them.
+    told: BTreeSet<Handle>,
 }
 
 impl Offers {
@@ -57,6 +72,14 @@ impl Offers {
         self.by_name.extend(entries.into_iter().map(|(name, person)| ((node, name), person)));
         self.seen.insert(node, version);
         self.looked = None;
+    }
+
+    /// So many more people were suspended by other nodes' word. How many it is within an hour, once they are more than a few.
+    fn suspended(&mut self, people: usize, now: Millis) -> Option<usize> {
+        self.gone.retain(|at| at.plus_ms(HOUR_MS) > now);
+        let before = self.gone.len();
+        self.gone.extend(std::iter::repeat_n(now, people));
+        (before <= FEW && self.gone.len() > FEW).then_some(self.gone.len())
     }
 }
 
@@ -117,11 +140,19 @@ impl Core {
         }
         // By a state that is not the majority's nothing is confirmed.
         let own = state.agency(&self.agency).filter(|_| !self.cluster.has_diverged());
+        let mut gone = 0;
         for ((node, name), theirs) in std::mem::take(&mut offers.by_name) {
             let here = self.directory.by_name(&name);
-            let on_ledger = own.and_then(|a| a.entries.get(&theirs.handle)).copied();
-            let offer = weigh(here.as_ref(), &theirs, on_ledger);
+            let entry = own.and_then(|a| a.entries.get(&theirs.handle)).copied();
+            let is_kept = here.as_ref().is_some_and(|h| self.is_of_the_last_officers(&state, h));
+            let offer = weigh(here.as_ref(), &theirs, OnLedger { entry, is_kept });
             let local = others.get(&node).map(String::as_str).unwrap_or_default();
+            if is_kept && theirs.suspended && offer == Offer::Wait && offers.told.insert(theirs.handle) {
+                tracing::error!(
+                    node = local,
+                    "ALARM: by another node's word alone one of the last two officers is suspended"
+                );
+            }
             let again = match offer {
                 Offer::Leave => {
                     if here.is_some_and(|h| h.handle != theirs.handle) {
@@ -137,12 +168,34 @@ impl Core {
                     })
                 }
             };
+            let stood = here.is_some_and(|h| !h.suspended);
+            gone += usize::from(stood && self.directory.by_name(&name).is_some_and(|p| p.suspended));
             if again {
                 // What could not be done is tried again, whatever stays as it is.
                 offers.looked = offers.looked.filter(|_| offer == Offer::Wait);
                 offers.by_name.insert((node, name), theirs);
             }
         }
+        if let Some(people) = offers.suspended(gone, self.clock.steady()) {
+            tracing::error!(people, "ALARM: other nodes of this agency suspended many people within an hour");
+            let object = Object::Text(format!("{people} people suspended by other nodes within an hour"));
+            let logged =
+                self.log_node(AuditAction::PersonAdmin, &self.agency, object, Verdict::Allow, "another-node-many");
+            if let Err(error) = logged.await {
+                tracing::error!(%error, "that many people were suspended could not be audited");
+            }
+        }
+    }
+
+    /// Whether somebody is a security officer whom the ledger has, and there are no more than two of them left here. One whom
+    /// another officer suspended on the ledger counts as none.
+    fn is_of_the_last_officers(&self, state: &State, person: &Person) -> bool {
+        let is_officer = |p: &Person| {
+            let known = state.registered(&self.agency, p.handle).filter(|a| *a.key.as_bytes() == p.public_key);
+            let registered = known.is_some_and(|a| a.roles.contains(&Role::SecurityOfficer));
+            registered && !p.suspended && p.roles.contains(&Role::SecurityOfficer)
+        };
+        is_officer(person) && self.directory.list().iter().filter(|p| is_officer(p)).count() <= OFFICERS
     }
 
     /// Takes one version over; whether it is to be looked at again.
@@ -218,9 +271,18 @@ async fn pages(peers: &dyn PeerPeople, node: NodeId, seen: u64) -> Result<Option
     }
 }
 
+/// What the ledger has of a person.
+#[derive(Debug, Clone, Copy, Default)]
+struct OnLedger {
+    /// Version and hash of the entry.
+    entry: Option<(u32, [u8; 32])>,
+    /// Whether this is one of the last officers.
+    is_kept: bool,
+}
+
 /// What becomes of another node's version, by the version here and what the ledger has of this person.
-fn weigh(here: Option<&Person>, theirs: &Person, on_ledger: Option<(u32, [u8; 32])>) -> Offer {
-    let confirmed = theirs.ledger_hash().is_some_and(|hash| on_ledger == Some((theirs.version, hash)));
+fn weigh(here: Option<&Person>, theirs: &Person, ledger: OnLedger) -> Offer {
+    let confirmed = theirs.ledger_hash().is_some_and(|hash| ledger.entry == Some((theirs.version, hash)));
     let Some(here) = here else { return if confirmed { Offer::Take } else { Offer::Wait } };
     if here == theirs || here.handle != theirs.handle || here.suspended && !theirs.suspended {
         return Offer::Leave;
@@ -233,6 +295,9 @@ fn weigh(here: Option<&Person>, theirs: &Person, on_ledger: Option<(u32, [u8; 32
             Some(less) => Offer::Narrow(Box::new(less)),
             None => Offer::Take,
         };
+    }
+    if ledger.is_kept {
+        return Offer::Wait;
     }
     let ahead = theirs.version.saturating_sub(here.version);
     if (1..=AHEAD).contains(&ahead) && takes_away(here, theirs) {
@@ -280,10 +345,13 @@ fn takes_away(here: &Person, theirs: &Person) -> bool {
 #[allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "test")]
 mod tests {
     use super::*;
-    use crate::domain::ids::Handle;
     use crate::domain::label::Grade;
-    use crate::domain::person::Role;
     use std::sync::Mutex;
+
+    /// Of somebody who is none of the last officers.
+    fn weigh(here: Option<&Person>, theirs: &Person, entry: Option<(u32, [u8; 32])>) -> Offer {
+        super::weigh(here, theirs, OnLedger { entry, is_kept: false })
+    }
 
     fn person(name: &str, version: u32) -> Person {
         Person {
@@ -349,6 +417,28 @@ mod tests {
         assert_eq!(weigh(Some(&old), &wider, None), Offer::Suspend);
         assert_eq!(weigh(Some(&person("wang", 7)), &suspended, None), Offer::Suspend);
         assert_eq!(weigh(None, &suspended, None), Offer::Wait, "nobody to suspend");
+    }
+
+    #[test]
+    fn no_word_alone_takes_anything_from_the_last_officers() {
+        let old = person("wang", 2);
+        let suspended = Person { suspended: true, ..person("wang", 3) };
+        let demoted = Person { roles: [Role::Analyst].into(), ..person("wang", 3) };
+        for less in [suspended, demoted] {
+            let weighed = |entry| super::weigh(Some(&old), &less, OnLedger { entry, is_kept: true });
+            assert_eq!(weighed(None), Offer::Wait);
+            assert_eq!(weighed(hash(&less)), Offer::Take, "an officer signed it");
+        }
+    }
+
+    #[test]
+    fn more_than_a_few_who_are_suspended_within_an_hour_are_one_alarm() {
+        let mut offers = Offers::default();
+        assert_eq!(offers.suspended(FEW, Millis(0)), None);
+        assert_eq!(offers.suspended(0, Millis(HOUR_MS - 1)), None);
+        assert_eq!(offers.suspended(2, Millis(HOUR_MS - 1)), Some(FEW + 2));
+        assert_eq!(offers.suspended(1, Millis(HOUR_MS - 1)), None, "told already");
+        assert_eq!(offers.suspended(1, Millis(HOUR_MS)), Some(FEW + 1), "the first ones are an hour ago");
     }
 
     /// Two nodes, of which each looks at what the other has until nothing changes any more.

@@ -6,6 +6,7 @@ use crate::api::People;
 use crate::domain::ids::{NodeId, NoticeId};
 use crate::domain::label::Grade;
 use crate::domain::notice::{Precedence, ReceiptState};
+use crate::domain::person::Role;
 use crate::identity::{Person, VerifiedPeer};
 use crate::ledger::Act;
 use crate::notice::sign_as_person;
@@ -341,6 +342,41 @@ fn nodes_of_a_suspended_agency_tell_each_other_who_is_suspended() {
     pair.world.until("both know that their agency is suspended", told).unwrap();
     pair.suspend(first, PERSON);
     pair.until_suspended(second, PERSON);
+}
+
+/// A node that answers every entry with "suspended" shuts nobody out who could end that: the last two officers go by the
+/// ledger alone.
+#[test]
+fn no_node_suspends_the_last_officers_by_its_word() {
+    const OFFICERS: [&str; 2] = ["officer-a", "officer-b"];
+    let mut pair = Pair::new();
+    let (first, second) = (pair.first, pair.second);
+    let like = pair.person(first);
+    for n in [first, second] {
+        for (k, name) in OFFICERS.into_iter().enumerate() {
+            let (handle, key) = &pair.world.sites[n].member.officers[k];
+            let officer = Person {
+                name: name.into(),
+                handle: *handle,
+                roles: [Role::SecurityOfficer].into(),
+                public_key: *key.public().as_bytes(),
+                ..like.clone()
+            };
+            let core = Arc::clone(&pair.up(n).core);
+            pair.answer(n, async move { core.directory.put(officer, 0).await }).unwrap();
+        }
+    }
+    OFFICERS.into_iter().for_each(|name| pair.suspend(first, name));
+    pair.suspend(first, PERSON);
+    pair.until_suspended(second, PERSON);
+    pair.world.run(3_000);
+    assert!(OFFICERS.iter().all(|name| !pair.is_suspended(second, name)));
+    let member = &pair.world.sites[first].member;
+    let out = Act::Suspend { agency: member.id.clone(), handle: member.officers[0].0 };
+    pair.world.bring(&out, 0, &[("customs", 1)]);
+    pair.until_suspended(second, OFFICERS[0]);
+    pair.world.run(3_000);
+    assert!(!pair.is_suspended(second, OFFICERS[1]));
 }
 
 fn publish(request: u8, grade: &str, repeats: bool) -> v1::PublishRequest {
