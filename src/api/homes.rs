@@ -7,10 +7,12 @@ use crate::domain::ids::NodeId;
 use crate::service::{Caller, Core};
 use crate::vault::PeerVault;
 use crate::wire::pb::v1;
+use futures_util::StreamExt;
 use futures_util::future::join_all;
+use futures_util::stream::FuturesUnordered;
 use prost::Message;
 use std::cmp::Reverse;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -139,16 +141,43 @@ pub(super) async fn answered<R: Message + Default>(
     if here {
         return own.await;
     }
-    let mut away = None;
-    for (node, local) in core.siblings() {
-        match ask(core, caller, node, (call, request)).await {
-            Ok(reply) => return Ok(reply),
+    let ask = |(node, local): (NodeId, String)| async move {
+        let said = ask::<R>(core, caller, node, (call, request)).await;
+        (node, local, said)
+    };
+    match first_that_has_it(core.siblings().into_iter().map(ask).collect()).await {
+        Said::Has(reply) => Ok(reply),
+        Said::Refused(fault) => Err(fault),
+        Said::None(away) => last_word(own.await, away),
+    }
+}
+
+/// What the other nodes say together.
+#[derive(Debug)]
+enum Said<R> {
+    Has(R),
+    /// One refuses it, and none has it.
+    Refused(Fault),
+    /// None has it; with one that did not say.
+    None(Option<(String, Fault)>),
+}
+
+/// Asks all of them at once, and takes the first that has it: one that is silent keeps nobody from another, and one that refuses
+/// does not end the search.
+async fn first_that_has_it<R>(
+    mut asked: FuturesUnordered<impl Future<Output = (NodeId, String, Result<R, Fault>)>>,
+) -> Said<R> {
+    let (mut refused, mut away) = (BTreeMap::new(), None);
+    while let Some((node, local, said)) = asked.next().await {
+        match said {
+            Ok(reply) => return Said::Has(reply),
             Err(fault) if fault.kind == FaultKind::NotFound => {}
             Err(fault) if is_away(&fault) => away = Some((local, fault)),
-            Err(fault) => return Err(fault),
+            Err(fault) => _ = refused.insert(node, fault),
         }
     }
-    last_word(own.await, away)
+    // Of several always the same one.
+    refused.into_values().next().map_or(Said::None(away), Said::Refused)
 }
 
 /// What is said when no other node has it. Nothing is absent while a node of the agency may have it. Why one that answers does
@@ -269,6 +298,32 @@ mod tests {
         assert_eq!(said(Err(Fault::not_found()), full), Err("DISK_FULL"));
         assert_eq!(said(Err(Fault::conflict("ALREADY_SEEN", "x")), silent()), Err("ALREADY_SEEN"));
         assert_eq!(said(Ok(()), silent()), Ok(()));
+    }
+
+    /// One that never answers, and one that refuses, hide no other.
+    #[tokio::test(start_paused = true)]
+    async fn the_first_that_has_it_answers_whatever_the_others_do() {
+        type Answer = Result<u8, Fault>;
+        let ask = |said: Vec<Option<Answer>>| async move {
+            let all = (1..).map(NodeId).zip(said).map(|(node, said)| async move {
+                match said {
+                    Some(said) => (node, node.to_string(), said),
+                    None => std::future::pending().await,
+                }
+            });
+            let asked = first_that_has_it(all.collect());
+            tokio::time::timeout(Duration::from_secs(1), asked).await.ok()
+        };
+        let refused = || Some(Err(Fault::refused("NOT_ALLOWED", "x")));
+        let away = || Some(Err(Fault::unavailable("NODE_UNREACHABLE", "x")));
+        let absent = || Some(Err(Fault::not_found()));
+        assert!(matches!(ask(vec![None, refused(), away(), Some(Ok(7))]).await, Some(Said::Has(7))));
+        assert!(
+            matches!(ask(vec![away(), refused(), absent()]).await, Some(Said::Refused(f)) if f.reason == "NOT_ALLOWED")
+        );
+        assert!(matches!(ask(vec![absent(), away()]).await, Some(Said::None(Some(_)))));
+        assert!(matches!(ask(vec![absent(), absent()]).await, Some(Said::None(None))));
+        assert!(ask(vec![None, absent()]).await.is_none(), "one that may have it is waited for");
     }
 
     #[test]
