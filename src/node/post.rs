@@ -112,9 +112,9 @@ impl PostOffice {
         matches!(tokio::time::timeout(PING, client.ping(peer::PingRequest {})).await, Ok(Ok(_)))
     }
 
-    fn client(&self, node: NodeId, precedence: Precedence, which: fn(&Links) -> &Channel) -> Result<Client, String> {
+    fn client(&self, node: NodeId, precedence: Precedence, which: fn(&Links) -> &Channel) -> Result<Client, Fault> {
         let links = self.all().get(&(node, precedence)).filter(|l| self.roots.trusts(&l.agency)).cloned();
-        let links = links.ok_or_else(|| "it is not in this node's configuration, or suspended".to_owned())?;
+        let links = links.ok_or_else(|| unreachable("it is not in this node's configuration, or suspended"))?;
         let most = 2 * LETTER_BYTES;
         let client = Client::new(which(&links).clone());
         Ok(client.max_decoding_message_size(most).max_encoding_message_size(most))
@@ -153,8 +153,13 @@ impl PeerPost for PostOffice {
 
 type Answered = Result<Result<tonic::Response<peer::Receipts>, tonic::Status>, tokio::time::error::Elapsed>;
 
-fn read(answered: Answered) -> Result<Vec<SignedReceipt>, String> {
-    let reply = answered.map_err(|_| "no answer in time".to_owned())?.map_err(|s| fault_of(&s).message)?;
+fn read(answered: Answered) -> Result<Vec<SignedReceipt>, Fault> {
+    let reply = answered.map_err(|_| unreachable("no answer in time"))?.map_err(|s| fault_of(&s))?;
     let receipts = reply.into_inner().receipts;
-    receipts.iter().map(|r| SignedReceipt::from_canon(r).map_err(|e| e.to_string())).collect()
+    receipts.iter().map(|r| SignedReceipt::from_canon(r).map_err(|e| unreachable(e.to_string()))).collect()
+}
+
+/// A path that brings nothing. It says nothing of the letter.
+fn unreachable(why: impl Into<String>) -> Fault {
+    Fault::unavailable("UNREACHABLE", why)
 }

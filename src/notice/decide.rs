@@ -182,7 +182,7 @@ impl Book {
     /// What is to be done about an event.
     ///
     /// # Errors
-    /// [`NoticeError::Rule`] when it is refused: nothing is signed, kept or answered then.
+    /// [`NoticeError::Rule`] when it is refused, or [`NoticeError::Absent`]: nothing is signed, kept or answered then.
     pub(super) fn decide(&self, event: Event<'_>, now: Millis) -> Result<Decision, NoticeError> {
         match event {
             Event::Came { letter, digest, names, warning } => match letter.header.kind {
@@ -318,7 +318,7 @@ impl Book {
             // It came first. The notice is not shown when it comes.
             if !self.is_withheld(&h.from, &h.notice) {
                 if self.withheld_of(&h.from) >= WITHHELD {
-                    return Err(NoticeError::Rule("the notice that it withdraws is not here"));
+                    return Err(NoticeError::Absent("the notice that it withdraws is not here"));
                 }
                 decision.frames.push(Frame::Withheld { notice: h.notice, from: h.from.clone(), at: now });
             }
@@ -350,7 +350,7 @@ impl Book {
         names: &[String],
         now: Millis,
     ) -> Result<Decision, NoticeError> {
-        let (_, entry) = self.notice_of(h).ok_or(NoticeError::Rule("the notice that it confirms is not here"))?;
+        let (_, entry) = self.notice_of(h).ok_or(NoticeError::Absent("the notice that it confirms is not here"))?;
         let new = entry.confirmed.is_none() && !entry.state().is_taken_back();
         let by = names.first().cloned().unwrap_or_default();
         let frame = new.then_some(Frame::Confirmed { notice: h.notice, by, at: now });

@@ -1,7 +1,7 @@
 //! What can go wrong with notices.
 
 use crate::domain::canon::CanonError;
-use crate::domain::fault::Fault;
+use crate::domain::fault::{Fault, FaultKind};
 use crate::domain::reserve::Work;
 use crate::journal::JournalError;
 use crate::seal::SealError;
@@ -22,6 +22,9 @@ pub enum NoticeError {
     /// A rule refuses it.
     #[error("refused: {0}")]
     Rule(&'static str),
+    /// It is about a notice that is not here.
+    #[error("refused: {0}")]
+    Absent(&'static str),
     /// Too much lies undelivered.
     #[error("the outbox is full")]
     Full,
@@ -47,6 +50,7 @@ impl From<NoticeError> for Fault {
                 Fault::usage("BODY_TOO_LARGE", e.to_string()).hint("publish a record and attach it")
             }
             NoticeError::Rule(_) => Fault::refused("NOT_ALLOWED", e.to_string()),
+            NoticeError::Absent(_) => Fault::new(FaultKind::NotFound, "NOT_FOUND", e.to_string()),
             NoticeError::Disk(work) => work.refusal(),
             NoticeError::Busy => Fault::overloaded("too many notices wait for the node's disk"),
             NoticeError::Full => Fault::unavailable("OUTBOX_FULL", e.to_string())

@@ -2,11 +2,12 @@
 //! alone: it has the people's words, and knows whether anybody saw it.
 //!
 //! A sender asks the home first ([`Core::nodes_for`]). A node that gets a letter whose home it is not hands it to the others
-//! of its agency and answers with their receipts; one hop, since what one of them brings stays here.
+//! of its agency and answers with their receipts; one hop, since what one of them brings stays here. All are asked at once: one
+//! that is silent hides no other.
 //!
 //! Invariants
-//! - What takes a notice back counts as delivered only if the notice's home says so, or if every node of this agency answered
-//!   that it has no such notice, and keeps it back when it comes.
+//! - What takes a notice back goes to every node of this agency, since the notice may lie at two, and counts as delivered once
+//!   all of them answered: each has taken it back, or has none, and keeps it back when it comes.
 //! - A new notice goes to the first node of this agency, in the ledger's order, that answers. When the earlier ones do not, it
 //!   is taken in here: that may leave it at two nodes, each with receipts of its own, and loses it nowhere.
 
@@ -14,15 +15,29 @@ use super::core::Core;
 use super::letters::{Fate, PeerPost};
 use crate::audit::{Action as AuditAction, Decision as Verdict, Object};
 use crate::domain::canon::Canon;
-use crate::domain::fault::Fault;
+use crate::domain::fault::{Fault, FaultKind};
 use crate::domain::ids::{AgencyId, NodeId};
 use crate::ledger::State;
 use crate::notice::{Letter, LetterDigest, LetterHeader, LetterKind, SignedReceipt, is_of_addressee, passed_back};
+use futures_util::StreamExt;
+use futures_util::future::join_all;
+use futures_util::stream::FuturesUnordered;
 use std::time::Duration;
-use tokio::time::{Instant, timeout_at};
+use tokio::time::timeout;
 
 /// The other nodes of this agency answer within this, all of them: its sender waits for twice as long.
 const ASK: Duration = Duration::from_secs(1);
+
+/// What another node of this agency says of a letter.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Answer {
+    /// The letter is for that node; its receipts.
+    Home(Vec<SignedReceipt>),
+    /// It does not have what the letter is about.
+    NotHere,
+    /// Nothing, or nothing that tells.
+    Silent,
+}
 
 impl Core {
     /// Takes a letter in as [`Core::take_letter`] does, or hands it to the node of this agency that it is for.
@@ -35,13 +50,36 @@ impl Core {
         bytes: &[u8],
         post: &dyn PeerPost,
     ) -> Result<Vec<SignedReceipt>, Fault> {
-        if *sender != self.agency
-            && let Ok(letter) = Letter::from_canon(bytes)
-            && let Some(receipts) = self.handed_on(&letter, bytes, post).await?
-        {
-            return Ok(receipts);
+        let letter = Letter::from_canon(bytes).ok().filter(|_| *sender != self.agency);
+        let Some(letter) = letter else { return self.take_letter(sender, bytes).await };
+        let (h, state) = (&letter.header, self.state());
+        let before = |id: NodeId| h.kind != LetterKind::Notice || id < self.node;
+        let others = self.siblings().into_iter().map(|(id, _)| id).filter(|id| before(*id));
+        let asking = Asking { letter: &letter, bytes, state: &state, post };
+        let others: Vec<NodeId> = others.collect();
+        // What is refused is refused and told here.
+        if others.is_empty() || self.office.may_take(&state, &letter).is_err() {
+            return self.take_letter(sender, bytes).await;
         }
-        self.take_letter(sender, bytes).await
+        let here = self.office.read(|b| b.is_at_home(h, &letter.digest()));
+        if takes_back(h.kind) {
+            return self.taken_back(sender, &asking, others, here).await;
+        }
+        if here {
+            return self.take_letter(sender, bytes).await;
+        }
+        let found = match h.kind {
+            LetterKind::Notice => asking.one_after_another(others).await,
+            _ => asking.all(others).await,
+        };
+        match found {
+            Answer::Home(receipts) => {
+                self.tell_handed_on(&letter).await?;
+                Ok(receipts)
+            }
+            Answer::Silent if h.kind != LetterKind::Notice => Err(unsure()),
+            Answer::Silent | Answer::NotHere => self.take_letter(sender, bytes).await,
+        }
     }
 
     /// Nodes of a letter's addressee, in the order in which they are tried: its home before others.
@@ -52,46 +90,120 @@ impl Core {
         nodes
     }
 
-    /// The receipts of the other node of this agency that a letter was handed to; none when it is this node's.
-    async fn handed_on(
+    /// Takes a notice back at every node of this agency.
+    async fn taken_back(
         &self,
-        letter: &Letter,
-        bytes: &[u8],
-        post: &dyn PeerPost,
-    ) -> Result<Option<Vec<SignedReceipt>>, Fault> {
-        let (h, digest, state) = (&letter.header, letter.digest(), self.state());
-        let before = |id: NodeId| h.kind != LetterKind::Notice || id < self.node;
-        let others = state.nodes().filter(|(id, n)| n.agency == self.agency && **id != self.node && before(**id));
-        let others: Vec<NodeId> = others.map(|(id, _)| *id).collect();
-        let here = others.is_empty() || self.office.read(|b| b.is_at_home(h, &digest));
-        // What is refused is refused and told here.
-        if here || self.office.may_take(&state, letter).is_err() {
-            return Ok(None);
+        sender: &AgencyId,
+        asking: &Asking<'_>,
+        others: Vec<NodeId>,
+        here: bool,
+    ) -> Result<Vec<SignedReceipt>, Fault> {
+        let take = || self.take_letter(sender, asking.bytes);
+        let asked = join_all(others.into_iter().map(|node| asking.one(node, ASK)).collect::<Vec<_>>());
+        // What lies here is taken back at once, whatever the others say.
+        let at_once = async { if here { Some(take().await) } else { None } };
+        let (own, answers) = tokio::join!(at_once, asked);
+        if answers.contains(&Answer::Silent) {
+            return Err(unsure());
         }
-        let (until, mut unsure) = (Instant::now() + ASK, false);
-        for node in others {
-            let answered = timeout_at(until, post.deliver(node, h.precedence, bytes.to_vec())).await;
-            let Ok(Ok(receipts)) = answered else {
-                unsure = true;
-                continue;
-            };
-            let genuine = |r: &SignedReceipt| r.receipt.node == node && is_of_addressee(&state, r);
-            let receipts = passed_back(&h.notice, receipts, genuine);
-            if !is_home_of(h.kind, &digest, &receipts) {
-                continue;
+        let homes = answers.into_iter().filter_map(|a| if let Answer::Home(r) = a { Some(r) } else { None });
+        let mut receipts: Vec<SignedReceipt> = homes.flatten().collect();
+        let elsewhere = !receipts.is_empty();
+        if elsewhere {
+            self.tell_handed_on(asking.letter).await?;
+        }
+        match own {
+            Some(own) => receipts.extend(own?),
+            // A late copy of the notice is kept back here, too. That the home took it back does not depend on it.
+            None if elsewhere => {
+                if let Err(fault) = take().await {
+                    let notice = asking.letter.header.notice;
+                    tracing::warn!(%notice, reason = fault.reason, "a late copy of a notice that was taken back would be shown");
+                }
             }
-            if h.kind != LetterKind::Receipt && self.logged.first(digest, Fate::HandedOn) {
-                let (action, object) = (AuditAction::NoticeReceive, Object::Notice(h.notice));
-                let logged = self.log_node(action, &h.from, object, Verdict::Allow, "handed-on").await;
-                let _logged = logged.inspect_err(|_| self.logged.forget(digest, Fate::HandedOn))?;
+            None => receipts = take().await?,
+        }
+        Ok(receipts)
+    }
+
+    /// The audit log is told once of a letter that was for another node of this agency.
+    async fn tell_handed_on(&self, letter: &Letter) -> Result<(), Fault> {
+        let (h, digest) = (&letter.header, letter.digest());
+        if h.kind != LetterKind::Receipt && self.logged.first(digest, Fate::HandedOn) {
+            let (action, object) = (AuditAction::NoticeReceive, Object::Notice(h.notice));
+            let logged = self.log_node(action, &h.from, object, Verdict::Allow, "handed-on").await;
+            let _logged = logged.inspect_err(|_| self.logged.forget(digest, Fate::HandedOn))?;
+        }
+        Ok(())
+    }
+}
+
+/// A letter that the other nodes of this agency are asked about.
+struct Asking<'a> {
+    letter: &'a Letter,
+    bytes: &'a [u8],
+    state: &'a State,
+    post: &'a dyn PeerPost,
+}
+
+impl Asking<'_> {
+    /// What one node says, within a time.
+    async fn one(&self, node: NodeId, within: Duration) -> Answer {
+        let h = &self.letter.header;
+        let receipts = match timeout(within, self.post.deliver(node, h.precedence, self.bytes.to_vec())).await {
+            Ok(Ok(receipts)) => receipts,
+            Ok(Err(fault)) if is_an_answer(h.kind, fault.kind) => return Answer::NotHere,
+            Ok(Err(_)) | Err(_) => return Answer::Silent,
+        };
+        let genuine = |r: &SignedReceipt| r.receipt.node == node && is_of_addressee(self.state, r);
+        let receipts = passed_back(&h.notice, receipts, genuine);
+        match is_home_of(h.kind, &self.letter.digest(), &receipts) {
+            true => Answer::Home(receipts),
+            false => Answer::NotHere,
+        }
+    }
+
+    /// The first home among all of them, asked at once; silent when one of them is, and none of them is the home.
+    async fn all(&self, nodes: Vec<NodeId>) -> Answer {
+        first_home(nodes.into_iter().map(|node| self.one(node, ASK)).collect()).await
+    }
+
+    /// The first that takes a new notice: two that are asked at once would both take it. One that is silent leaves the others
+    /// their share of the time.
+    async fn one_after_another(&self, nodes: Vec<NodeId>) -> Answer {
+        let share = ASK / u32::try_from(nodes.len()).unwrap_or(u32::MAX).max(1);
+        for node in nodes {
+            if let Answer::Home(receipts) = self.one(node, share).await {
+                return Answer::Home(receipts);
             }
-            return Ok(Some(receipts));
         }
-        if unsure && h.kind != LetterKind::Notice {
-            let why = "which node of this agency has the notice is not known: one of them does not say";
-            return Err(Fault::unavailable("UNREACHABLE", why));
+        Answer::NotHere
+    }
+}
+
+async fn first_home(mut asked: FuturesUnordered<impl Future<Output = Answer>>) -> Answer {
+    let mut found = Answer::NotHere;
+    while let Some(answer) = asked.next().await {
+        match answer {
+            Answer::Home(receipts) => return Answer::Home(receipts),
+            Answer::NotHere => {}
+            Answer::Silent => found = Answer::Silent,
         }
-        Ok(None)
+    }
+    found
+}
+
+fn unsure() -> Fault {
+    Fault::unavailable("UNREACHABLE", "which node of this agency has the notice is not known: one of them does not say")
+}
+
+/// Whether a refusal says that a node does not have what a letter is about. What takes a notice back may be refused by a node
+/// that has it, and knows its sender, or who hands it on, not yet.
+fn is_an_answer(letter: LetterKind, refusal: FaultKind) -> bool {
+    match refusal {
+        FaultKind::NotFound => true,
+        FaultKind::Refused => !takes_back(letter),
+        _ => false,
     }
 }
 
@@ -123,6 +235,37 @@ mod tests {
         let (previous, by, answer) = (None, None, None);
         let receipt = Receipt { federation, notice, letter, addressee, node, state, time, previous, by, answer };
         receipt.sign(&SigningKey::from_seed(&[7; 32]).unwrap())
+    }
+
+    /// A node that refuses a receipt does not have its notice; whether one that refuses a recall has it is not known.
+    #[test]
+    fn a_refusal_is_an_answer_where_nothing_is_lost_by_it() {
+        for kind in [LetterKind::Notice, LetterKind::Receipt, LetterKind::Confirm] {
+            assert!(is_an_answer(kind, FaultKind::Refused) && is_an_answer(kind, FaultKind::NotFound), "{kind:?}");
+        }
+        for kind in [LetterKind::Cancel, LetterKind::Recall] {
+            assert!(!is_an_answer(kind, FaultKind::Refused) && is_an_answer(kind, FaultKind::NotFound), "{kind:?}");
+            assert!(!is_an_answer(kind, FaultKind::Unavailable) && !is_an_answer(kind, FaultKind::Integrity));
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_silent_node_hides_no_home() {
+        let first = |answers: Vec<Option<Answer>>| async move {
+            let asked = answers.into_iter().map(|answer| async move {
+                match answer {
+                    Some(answer) => answer,
+                    None => std::future::pending().await,
+                }
+            });
+            timeout(ASK, first_home(asked.collect())).await.ok()
+        };
+        let home = Answer::Home(vec![receipt([1; 32], ReceiptState::Delivered)]);
+        let answers = vec![None, Some(Answer::Silent), Some(Answer::NotHere), Some(home.clone())];
+        assert_eq!(first(answers).await, Some(home));
+        assert_eq!(first(vec![Some(Answer::Silent), Some(Answer::NotHere)]).await, Some(Answer::Silent));
+        assert_eq!(first(vec![Some(Answer::NotHere)]).await, Some(Answer::NotHere));
+        assert_eq!(first(vec![None, Some(Answer::NotHere)]).await, None);
     }
 
     /// A node that has no such notice answers a withdrawal too, with a receipt for that letter alone.

@@ -20,8 +20,8 @@ use std::sync::{Mutex, PoisonError};
 /// Letters of which it is remembered that the audit log was told.
 const REMEMBERED: usize = 10_000;
 
-/// What a letter brought: receipts, or why it was not taken, in words.
-pub type Posted<'a> = Pin<Box<dyn Future<Output = Result<Vec<SignedReceipt>, String>> + Send + 'a>>;
+/// What a letter brought: receipts, or why it was not taken. Only a fault that the other node gave says that it has no such notice.
+pub type Posted<'a> = Pin<Box<dyn Future<Output = Result<Vec<SignedReceipt>, Fault>> + Send + 'a>>;
 
 /// Carries letters to other nodes; `node` plugs the network in.
 pub trait PeerPost: Send + Sync {
@@ -127,7 +127,10 @@ impl Core {
                 Ok(receipts)
             }
             Err(error) => {
-                let refused = matches!(error, NoticeError::Rule(_) | NoticeError::Seal(_) | NoticeError::Canon(_));
+                let refused = matches!(
+                    error,
+                    NoticeError::Rule(_) | NoticeError::Absent(_) | NoticeError::Seal(_) | NoticeError::Canon(_)
+                );
                 if refused && self.logged.first(digest, Fate::Refused) {
                     tracing::warn!(%from, %notice, %error, "a letter was refused");
                     let action = AuditAction::NoticeReceive;
@@ -179,7 +182,7 @@ impl Core {
                     self.relayed.change(|r| r.arrived(&digest, receipts.clone()));
                     return Ok(receipts);
                 }
-                Err(error) => why = error,
+                Err(fault) => why = fault.message,
             }
         }
         Err(Fault::unavailable("UNREACHABLE", why))
@@ -204,9 +207,9 @@ impl Core {
         let bytes = found.to_canon();
         let brought = match via {
             Some(via) => post.relay(via, h.precedence, bytes).await,
-            None if h.to == self.agency => self.take_letter(&self.agency, &bytes).await.map_err(|f| f.message),
+            None if h.to == self.agency => self.take_letter(&self.agency, &bytes).await,
             None => {
-                let mut brought = Err("the addressee has no node".to_owned());
+                let mut brought = Err(Fault::unavailable("UNREACHABLE", "the addressee has no node"));
                 for node in self.nodes_for(&state, h) {
                     brought = post.deliver(node, h.precedence, bytes.clone()).await;
                     if brought.is_ok() {

@@ -444,7 +444,7 @@ impl PeerPost for Link {
         let request = self.request(peer::Letter { letter }, Protocol::Letters(precedence));
         Box::pin(async move {
             let serve = |s: Served| async move { s.post.deliver(request).await };
-            receipts(self.within(DELIVER, self.net.ask(self.own.node, node, "deliver", serve)).await?)
+            receipts(self.within(DELIVER, self.net.ask(self.own.node, node, "deliver", serve)).await)
         })
     }
 
@@ -452,11 +452,16 @@ impl PeerPost for Link {
         let request = self.request(peer::Letter { letter }, Protocol::Letters(precedence));
         Box::pin(async move {
             let serve = |s: Served| async move { s.post.relay(request).await };
-            receipts(self.within(RELAY, self.net.ask(self.own.node, via, "relay", serve)).await?)
+            receipts(self.within(RELAY, self.net.ask(self.own.node, via, "relay", serve)).await)
         })
     }
 }
 
-fn receipts(reply: Result<Response<peer::Receipts>, Status>) -> Result<Vec<SignedReceipt>, String> {
-    said(reply)?.receipts.iter().map(|r| SignedReceipt::from_canon(r).map_err(|e| e.to_string())).collect()
+type Answered = Result<Result<Response<peer::Receipts>, Status>, String>;
+
+fn receipts(answered: Answered) -> Result<Vec<SignedReceipt>, Fault> {
+    let away = |why: String| Fault::unavailable("UNREACHABLE", why);
+    let reply = answered.map_err(away)?.map_err(|s| fault_of(&s))?;
+    let receipts = reply.into_inner().receipts;
+    receipts.iter().map(|r| SignedReceipt::from_canon(r).map_err(|e| away(e.to_string()))).collect()
 }

@@ -3,6 +3,7 @@
 use super::node::{PERSON, Up};
 use super::world::{Site, World};
 use crate::api::People;
+use crate::domain::canon::Canon;
 use crate::domain::ids::{NodeId, NoticeId};
 use crate::domain::label::Grade;
 use crate::domain::notice::{Precedence, ReceiptState};
@@ -148,6 +149,14 @@ impl Pair {
         self.world.until(&format!("{state} known to the sender"), reached).unwrap();
     }
 
+    /// A copy of a notice that comes late to a node, whatever became of it.
+    fn late_copy(&mut self, from: usize, to: usize, notice: &NoticeId) {
+        let sent = self.up(from).core.office.sent_of(notice);
+        let (bytes, sender) = (sent[0].1.letter.to_canon(), self.world.sites[from].member.id.clone());
+        let (core, link) = (Arc::clone(&self.up(to).core), Arc::clone(&self.up(to).link));
+        self.answer(to, async move { core.receive_letter(&sender, &bytes, &*link).await }).unwrap();
+    }
+
     fn has(&self, n: usize, notice: &NoticeId) -> bool {
         self.up(n).core.office.read(|b| b.received_of(notice).is_some())
     }
@@ -245,6 +254,41 @@ fn what_takes_a_notice_back_finds_its_home() {
     assert!(pair.steps(police, &notice).iter().all(|(_, node)| *node == pair.node(second)));
     assert!(!pair.has(first, &notice));
     pair.world.chains_are_single().unwrap();
+}
+
+/// The second took it in while the first was away, and a relay brings the first a late copy: it lies at both. Its sender hears
+/// that it is recalled when it is at both, and not before.
+#[test]
+fn what_lies_at_two_nodes_is_recalled_at_both_or_not_reported() {
+    let mut pair = Pair::new();
+    let (police, third, first, second) = (pair.police, pair.third, pair.first, pair.second);
+    for other in [police, third, second] {
+        pair.cut(first, other);
+    }
+    let notice = pair.send(police, "customs");
+    pair.until_step(police, notice, ReceiptState::Delivered);
+    pair.world.net.heal();
+    pair.late_copy(police, first, &notice);
+    assert!(pair.has(first, &notice) && pair.has(second, &notice));
+    // Somebody may have seen both.
+    for n in [first, second] {
+        let reader = pair.reader(n);
+        pair.answer(n, async move { reader.inbox().await }).unwrap();
+    }
+    pair.cut(first, second);
+    let core = Arc::clone(&pair.up(police).core);
+    let caller = pair.world.sites[police].member.caller(&core).unwrap();
+    let refused = pair.answer(police, async move { core.notice_recall(&caller, &notice, "误发").await }).unwrap();
+    assert!(refused.is_empty());
+    let recalled = |w: &World, n: usize| {
+        let at = w.sites[n].up().unwrap().core.office.read(|b| b.received_of(&notice).map(|(_, i)| i.state()));
+        at == Some(ReceiptState::Recalled)
+    };
+    pair.world.until("a recall at both", |w| recalled(w, first) && recalled(w, second)).unwrap();
+    pair.world.run(3_000);
+    assert!(pair.steps(police, &notice).iter().all(|(s, _)| *s != ReceiptState::Recalled), "one of them did not say");
+    pair.world.net.heal();
+    pair.until_step(police, notice, ReceiptState::Recalled);
 }
 
 /// What a node sent is followed up and taken back by whoever sits at the other one.
