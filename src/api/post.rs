@@ -8,7 +8,7 @@ use crate::domain::fault::Fault;
 use crate::domain::ids::AgencyId;
 use crate::domain::notice::Precedence;
 use crate::identity::{Protocol, VerifiedPeer};
-use crate::notice::{Letter, SignedReceipt, demoted};
+use crate::notice::{Letter, LetterDigest, SignedReceipt, demoted};
 use crate::service::PeerPost;
 use crate::wire::pb::peer;
 use std::sync::Arc;
@@ -66,6 +66,22 @@ impl peer::post_server::Post for PostServices {
         let core = self.nodes.core()?;
         let receipts = core.relay_letter(&sender, &letter, self.post.as_ref()).await.map_err(refuse)?;
         Ok(reply(&receipts))
+    }
+
+    async fn held(&self, request: Request<peer::HeldRequest>) -> Result<Response<peer::Receipts>, Status> {
+        let sender = self.nodes.sender(&request)?.agency;
+        let core = self.nodes.core()?;
+        if sender != core.agency {
+            let (action, object) = (AuditAction::PeerRefused, Object::Text("held".into()));
+            core.log_refusal(action, &sender, object, "another-agency").await.map_err(refuse)?;
+            return Err(refuse(Fault::refused("NOT_ALLOWED", "an agency's nodes tell this to one another alone")));
+        }
+        let letter: LetterDigest = request
+            .into_inner()
+            .letter
+            .try_into()
+            .map_err(|_| refuse(Fault::usage("INVALID", "a letter's digest is 32 bytes")))?;
+        Ok(reply(&core.letter_held(&letter)))
     }
 
     async fn ping(&self, request: Request<peer::PingRequest>) -> Result<Response<peer::PingReply>, Status> {

@@ -9,7 +9,7 @@ use crate::domain::ids::{AgencyId, NodeId};
 use crate::domain::notice::Precedence;
 use crate::identity::{Dialer, IdentityError, Line, Protocol, TrustRoots};
 use crate::ledger::{NodeState, Place, State, node_id};
-use crate::notice::{LETTER_BYTES, SignedReceipt};
+use crate::notice::{LETTER_BYTES, LetterDigest, SignedReceipt};
 use crate::service::{PeerPost, Posted};
 use crate::wire::fault_of;
 use crate::wire::pb::peer;
@@ -140,6 +140,14 @@ impl PeerPost for PostOffice {
         Box::pin(async move {
             let mut client = self.client(node, precedence, |l| &l.direct)?;
             read(tokio::time::timeout(DELIVER, client.deliver(peer::Letter { letter })).await)
+        })
+    }
+
+    fn held(&self, node: NodeId, precedence: Precedence, letter: LetterDigest) -> Posted<'_> {
+        Box::pin(async move {
+            let mut client = self.client(node, precedence, |l| &l.direct)?;
+            let asked = peer::HeldRequest { letter: letter.to_vec() };
+            read(tokio::time::timeout(DELIVER, client.held(asked)).await)
         })
     }
 

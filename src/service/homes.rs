@@ -8,6 +8,7 @@
 //! Invariants
 //! - What takes a notice back goes to every node of this agency, since the notice may lie at two, and counts as delivered once
 //!   all of them answered: each has taken it back, or has none, and keeps it back when it comes.
+//! - A copy of a notice that another node of this agency says it has stays there, however late it comes.
 //! - A new notice goes to the first node of this agency, in the ledger's order, that answers. When the earlier ones do not, it
 //!   is taken in here: that may leave it at two nodes, each with receipts of its own, and loses it nowhere.
 
@@ -23,10 +24,14 @@ use futures_util::StreamExt;
 use futures_util::future::join_all;
 use futures_util::stream::FuturesUnordered;
 use std::time::Duration;
+use tokio::time::error::Elapsed;
 use tokio::time::timeout;
 
 /// The other nodes of this agency answer within this, all of them: its sender waits for twice as long.
 const ASK: Duration = Duration::from_secs(1);
+
+/// Whether they have a new notice already they say within this: a flash is not kept waiting.
+const HELD: Duration = Duration::from_millis(300);
 
 /// What another node of this agency says of a letter.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -53,10 +58,8 @@ impl Core {
         let letter = Letter::from_canon(bytes).ok().filter(|_| *sender != self.agency);
         let Some(letter) = letter else { return self.take_letter(sender, bytes).await };
         let (h, state) = (&letter.header, self.state());
-        let before = |id: NodeId| h.kind != LetterKind::Notice || id < self.node;
-        let others = self.siblings().into_iter().map(|(id, _)| id).filter(|id| before(*id));
+        let others: Vec<NodeId> = self.siblings().into_iter().map(|(id, _)| id).collect();
         let asking = Asking { letter: &letter, bytes, state: &state, post };
-        let others: Vec<NodeId> = others.collect();
         // What is refused is refused and told here.
         if others.is_empty() || self.office.may_take(&state, &letter).is_err() {
             return self.take_letter(sender, bytes).await;
@@ -69,7 +72,13 @@ impl Core {
             return self.take_letter(sender, bytes).await;
         }
         let found = match h.kind {
-            LetterKind::Notice => asking.one_after_another(others).await,
+            LetterKind::Notice => match asking.held_by(others.clone()).await {
+                Answer::Home(receipts) => Answer::Home(receipts),
+                Answer::Silent | Answer::NotHere => {
+                    let earlier = others.into_iter().filter(|id| *id < self.node);
+                    asking.one_after_another(earlier.collect()).await
+                }
+            },
             _ => asking.all(others).await,
         };
         match found {
@@ -88,6 +97,11 @@ impl Core {
         let mut nodes: Vec<NodeId> = state.nodes().filter(|(_, n)| n.agency == h.to).map(|(id, _)| *id).collect();
         nodes.sort_by_key(|id| !homes.contains(id));
         nodes
+    }
+
+    /// The receipts of a letter that this node took in.
+    pub fn letter_held(&self, letter: &LetterDigest) -> Vec<SignedReceipt> {
+        self.office.read(|b| b.entry(letter).map(|i| i.receipts.clone())).unwrap_or_default()
     }
 
     /// Takes a notice back at every node of this agency.
@@ -147,10 +161,25 @@ struct Asking<'a> {
 }
 
 impl Asking<'_> {
-    /// What one node says, within a time.
+    /// What one node that the letter is handed to says, within a time.
     async fn one(&self, node: NodeId, within: Duration) -> Answer {
+        let posted = self.post.deliver(node, self.letter.header.precedence, self.bytes.to_vec());
+        self.answer(node, timeout(within, posted).await)
+    }
+
+    /// The first that took the letter in before. Nobody takes it in because of this.
+    async fn held_by(&self, nodes: Vec<NodeId>) -> Answer {
+        let (precedence, letter) = (self.letter.header.precedence, self.letter.digest());
+        let asked = nodes.into_iter().map(|node| async move {
+            let posted = self.post.held(node, precedence, letter);
+            self.answer(node, timeout(HELD, posted).await)
+        });
+        first_home(asked.collect()).await
+    }
+
+    fn answer(&self, node: NodeId, said: Result<Result<Vec<SignedReceipt>, Fault>, Elapsed>) -> Answer {
         let h = &self.letter.header;
-        let receipts = match timeout(within, self.post.deliver(node, h.precedence, self.bytes.to_vec())).await {
+        let receipts = match said {
             Ok(Ok(receipts)) => receipts,
             Ok(Err(fault)) if is_an_answer(h.kind, fault.kind) => return Answer::NotHere,
             Ok(Err(_)) | Err(_) => return Answer::Silent,

@@ -27,6 +27,8 @@ pub type Posted<'a> = Pin<Box<dyn Future<Output = Result<Vec<SignedReceipt>, Fau
 pub trait PeerPost: Send + Sync {
     /// Hands a letter to a node of its addressee.
     fn deliver(&self, node: NodeId, precedence: Precedence, letter: Vec<u8>) -> Posted<'_>;
+    /// Asks another node of this agency for the receipts of a letter, if it took that in.
+    fn held(&self, node: NodeId, precedence: Precedence, letter: LetterDigest) -> Posted<'_>;
     /// Asks another node to pass a letter on.
     fn relay(&self, via: NodeId, precedence: Precedence, letter: Vec<u8>) -> Posted<'_>;
 }

@@ -10,7 +10,7 @@ use crate::domain::fault::Fault;
 use crate::domain::ids::{NodeId, RecordId};
 use crate::domain::notice::Precedence;
 use crate::identity::{Protocol, SpiffeName, VerifiedPeer};
-use crate::notice::SignedReceipt;
+use crate::notice::{LetterDigest, SignedReceipt};
 use crate::service::{
     Asked, PeerComplaints, PeerNotices, PeerPeople, PeerPost, PeerReports, PeopleTold, Position, Positions, Posted,
     Reply,
@@ -445,6 +445,14 @@ impl PeerPost for Link {
         Box::pin(async move {
             let serve = |s: Served| async move { s.post.deliver(request).await };
             receipts(self.within(DELIVER, self.net.ask(self.own.node, node, "deliver", serve)).await)
+        })
+    }
+
+    fn held(&self, node: NodeId, precedence: Precedence, letter: LetterDigest) -> Posted<'_> {
+        let request = self.request(peer::HeldRequest { letter: letter.to_vec() }, Protocol::Letters(precedence));
+        Box::pin(async move {
+            let serve = |s: Served| async move { s.post.held(request).await };
+            receipts(self.within(DELIVER, self.net.ask(self.own.node, node, "held", serve)).await)
         })
     }
 

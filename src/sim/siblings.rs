@@ -256,7 +256,23 @@ fn what_takes_a_notice_back_finds_its_home() {
     pair.world.chains_are_single().unwrap();
 }
 
-/// The second took it in while the first was away, and a relay brings the first a late copy: it lies at both. Its sender hears
+/// The second took it in while the first was away. A copy that comes to the first later stays with the second.
+#[test]
+fn a_late_copy_makes_no_second_notice() {
+    let mut pair = Pair::new();
+    let (police, third, first, second) = (pair.police, pair.third, pair.first, pair.second);
+    for other in [police, third, second] {
+        pair.cut(first, other);
+    }
+    let notice = pair.send(police, "customs");
+    pair.until_step(police, notice, ReceiptState::Delivered);
+    pair.world.net.heal();
+    pair.late_copy(police, first, &notice);
+    assert!(!pair.has(first, &notice) && pair.has(second, &notice));
+    pair.world.chains_are_single().unwrap();
+}
+
+/// The same while the two do not reach each other: it lies at both. Its sender hears
 /// that it is recalled when it is at both, and not before.
 #[test]
 fn what_lies_at_two_nodes_is_recalled_at_both_or_not_reported() {
@@ -268,8 +284,10 @@ fn what_lies_at_two_nodes_is_recalled_at_both_or_not_reported() {
     let notice = pair.send(police, "customs");
     pair.until_step(police, notice, ReceiptState::Delivered);
     pair.world.net.heal();
+    pair.cut(first, second);
     pair.late_copy(police, first, &notice);
     assert!(pair.has(first, &notice) && pair.has(second, &notice));
+    pair.world.net.heal();
     // Somebody may have seen both.
     for n in [first, second] {
         let reader = pair.reader(n);
