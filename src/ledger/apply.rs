@@ -12,7 +12,7 @@ use super::act::{Act, SignedAct, act_hash};
 use super::batch::{BatchReply, CommandReply, Refusal, SignedBatch, content_of};
 use super::command::Command;
 use super::genesis::{Authority, origin_mark};
-use super::level::CONTENT;
+use super::level::{CONTENT, DRAWERS};
 use super::record::VersionEntry;
 use super::state::{AgreementState, GuideState, Pending, State};
 use super::whole::Standing;
@@ -71,6 +71,9 @@ impl State {
             node.last = at;
             node.reply = Some(reply.clone());
             node.content = is_kept.then_some(content);
+        }
+        if self.level() < DRAWERS {
+            self.records.keep_whole();
         }
         reply
     }

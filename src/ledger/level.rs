@@ -9,7 +9,8 @@
 //!   P8).
 //! - 3: a batch is known by its number and its content (P3), and the voters change by one agency's seat at a time (P6).
 //! - 4: ceiling, tier and roots of an agency change, and what suites may be used for (P2; [`super::bounds`],
-//!   [`super::suites`]). What was superseded ninety days ago folds ([`super::fold`], P8).
+//!   [`super::suites`]). What was superseded ninety days ago folds ([`super::fold`], P8). The digest of
+//!   records is over drawers of them ([`super::record`]).
 //!
 //! Which commands and acts there are is a rule too: one of a later level is refused by its number before it is read, so
 //! a program that knows it and one that does not answer the same. An act of a later level does not parse, whatever is in it.
@@ -35,6 +36,8 @@ pub(super) const CONTENT: u16 = 3;
 pub(super) const ONE_SEAT: u16 = 3;
 /// From here on there are acts that change an agency's ceiling, tier and roots, and the suites (P2).
 pub(super) const BOUNDS: u16 = 4;
+/// From here on the digest of records is over drawers of them.
+pub(super) const DRAWERS: u16 = 4;
 /// From here on what was superseded long ago folds (P8).
 pub(super) const FOLDING: u16 = 4;
 

@@ -1,4 +1,6 @@
-//! The commitments: bucketed, so that a digest over the state costs the buckets that moved and not the whole.
+//! The commitments: on shelves of drawers, so that a digest over the state costs the drawers that moved and not the whole.
+//!
+//! Before level 4 a shelf was digested whole: with every commitment as much as lay there, which grows with all there is.
 
 use crate::domain::canon::{Canon, CanonError, Reader, Writer};
 use crate::domain::ids::{NodeId, RecordId};
@@ -7,12 +9,12 @@ use crate::domain::time::Millis;
 use crate::seal::digest;
 use imbl::ordmap::DiffItem;
 use imbl::{OrdMap, OrdSet, Vector};
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use super::batch::Refusal;
 use super::fold::Folded;
 
-const BUCKETS: usize = 256;
+const SHELVES: usize = 256;
 /// More than one commitment adds, as long as its audience is not large.
 const ROOM: usize = 512;
 /// Most grants of one version, and most tags of them together: what a reader of a snapshot takes.
@@ -67,31 +69,85 @@ impl Canon for VersionEntry {
 /// The versions of one record that are kept, lowest first; its newest always is.
 pub type RecordEntry = Vec<VersionEntry>;
 
+/// Some of the records, chosen by two bytes of their ids.
 #[derive(Clone, Default)]
-struct Bucket {
+struct Drawer {
     records: OrdMap<RecordId, RecordEntry>,
     digest: [u8; 32],
-    /// How long what is digested was the last time.
-    bytes: usize,
 }
 
-impl Bucket {
-    fn redigest(&mut self) {
-        let mut w = Writer::with_room(self.bytes.saturating_add(ROOM));
-        for (id, entry) in &self.records {
-            w.value(id);
-            w.list(entry.iter(), |w, v| v.write(w));
-        }
-        let content = w.finish();
-        self.bytes = content.len();
-        self.digest = digest("hufu.ledger.bucket", &[&content]);
+/// Two of them are the same when their digests are.
+impl PartialEq for Drawer {
+    fn eq(&self, other: &Drawer) -> bool {
+        self.digest == other.digest
     }
+}
+
+impl Drawer {
+    fn redigest(&mut self) {
+        let content = write_records(self.records.iter(), self.records.len().saturating_mul(ROOM));
+        self.digest = digest("hufu.ledger.drawer", &[&content]);
+    }
+}
+
+/// The drawers whose records share one of the two bytes.
+#[derive(Clone, Default)]
+struct Shelf {
+    drawers: OrdMap<u8, Drawer>,
+    digest: [u8; 32],
+    /// The digest of all that lies here, as it was before level 4. None when it has to be made anew.
+    whole: Option<[u8; 32]>,
+}
+
+impl Shelf {
+    fn of(&self, id: &RecordId) -> Option<&RecordEntry> {
+        self.drawers.get(&drawer_of(id))?.records.get(id)
+    }
+
+    fn change<T>(&mut self, id: RecordId, f: impl FnOnce(&mut RecordEntry) -> T) -> T {
+        let of = self.drawers.entry(drawer_of(&id)).or_default();
+        let changed = f(of.records.entry(id).or_default());
+        of.redigest();
+        self.redigest();
+        changed
+    }
+
+    fn redigest(&mut self) {
+        let mut w = Writer::with_room(self.drawers.len().saturating_mul(33));
+        for (number, of) in &self.drawers {
+            w.u8(*number).array(&of.digest);
+        }
+        self.digest = digest("hufu.ledger.shelf", &[&w.finish()]);
+        self.whole = None;
+    }
+
+    /// In the order of their ids, which is that of all stored and digested bytes.
+    fn records(&self) -> BTreeMap<&RecordId, &RecordEntry> {
+        self.drawers.values().flat_map(|of| &of.records).collect()
+    }
+
+    fn digest_whole(&self) -> [u8; 32] {
+        match (self.whole, self.drawers.is_empty()) {
+            (Some(known), _) => known,
+            (None, true) => [0; 32],
+            (None, false) => digest("hufu.ledger.bucket", &[&write_records(self.records().into_iter(), ROOM)]),
+        }
+    }
+}
+
+fn write_records<'a>(records: impl Iterator<Item = (&'a RecordId, &'a RecordEntry)>, room: usize) -> Vec<u8> {
+    let mut w = Writer::with_room(room);
+    for (id, entry) in records {
+        w.value(id);
+        w.list(entry.iter(), |w, v| v.write(w));
+    }
+    w.finish()
 }
 
 /// The commitments of the federation, with the order in which they came.
 #[derive(Clone)]
 pub(super) struct Records {
-    buckets: Vector<Bucket>,
+    shelves: Vector<Shelf>,
     feed: Vector<(RecordId, u32)>,
     /// Hash chain over the feed.
     chain: [u8; 32],
@@ -99,21 +155,21 @@ pub(super) struct Records {
     superseded: Vector<(RecordId, u32)>,
     /// What folded, by the mark of its origin.
     folded: OrdMap<[u8; 4], Folded>,
-    /// What has its leaf and is kept, because all that came after it was lost by then. It follows from feed, count and buckets.
+    /// What has its leaf and is kept, because all that came after it was lost by then. It follows from feed, count and shelves.
     kept: OrdSet<(RecordId, u32)>,
 }
 
 impl Default for Records {
     fn default() -> Self {
-        let buckets = (0..BUCKETS).map(|_| Bucket::default()).collect();
+        let shelves = (0..SHELVES).map(|_| Shelf::default()).collect();
         let (feed, superseded) = (Vector::new(), Vector::new());
-        Records { buckets, feed, chain: [0; 32], superseded, folded: OrdMap::new(), kept: OrdSet::new() }
+        Records { shelves, feed, chain: [0; 32], superseded, folded: OrdMap::new(), kept: OrdSet::new() }
     }
 }
 
 impl Records {
     pub(super) fn of(&self, id: &RecordId) -> Option<&RecordEntry> {
-        self.buckets.get(slot(id)).and_then(|b| b.records.get(id))
+        self.shelves.get(shelf_of(id))?.of(id)
     }
 
     fn has(&self, id: &RecordId, version: u32) -> bool {
@@ -193,15 +249,15 @@ impl Records {
         most: usize,
         is_lost: impl Fn(&(RecordId, u32)) -> bool,
     ) -> Vec<(RecordId, u32)> {
-        let (mut gone, mut moved) = (Vec::new(), BTreeSet::new());
+        let mut gone = Vec::new();
         for _ in 0..most {
             let Some(&(id, version)) = self.superseded.front() else { break };
             let since = self.superseded_since(&id, version);
             if since.is_none_or(|since| since.plus_ms(limits::FOLDED_AFTER_MS) > now) {
                 break;
             }
-            let versions = self.buckets.get_mut(slot(&id)).and_then(|b| b.records.get_mut(&id));
-            let Some(versions) = versions else { break };
+            let Some(shelf) = self.shelves.get_mut(shelf_of(&id)) else { break };
+            let Some(versions) = shelf.of(&id) else { break };
             let Some(due) = versions.iter().find(|v| v.version == version) else { break };
             self.folded.entry(id.origin_mark()).or_default().add(&id, due);
             self.superseded.pop_front();
@@ -211,16 +267,10 @@ impl Records {
                 continue;
             }
             gone.extend(versions.iter().filter(|v| v.version <= version).map(|v| (id, v.version)));
-            versions.retain(|v| v.version > version);
-            moved.insert(slot(&id));
+            shelf.change(id, |versions| versions.retain(|v| v.version > version));
         }
         for name in &gone {
             self.kept.remove(name);
-        }
-        for slot in moved {
-            if let Some(bucket) = self.buckets.get_mut(slot) {
-                bucket.redigest();
-            }
         }
         gone
     }
@@ -247,13 +297,7 @@ impl Records {
         for (id, version) in versions {
             records.entry(id).or_default().push(version);
         }
-        let mut buckets: Vec<Bucket> = (0..BUCKETS).map(|_| Bucket::default()).collect();
-        for (id, entry) in records {
-            if let Some(bucket) = buckets.get_mut(slot(&id)) {
-                bucket.records.insert(id, entry);
-            }
-        }
-        let mut records = Records { folded: self.folded, ..Records::of_buckets(buckets, feed) };
+        let mut records = Records { folded: self.folded, ..Records::of_entries(records, feed) };
         records.line_up();
         records
     }
@@ -270,27 +314,39 @@ impl Records {
         &'a self,
         before: &'a Records,
     ) -> impl Iterator<Item = (RecordId, &'a [VersionEntry], &'a [VersionEntry])> {
-        let pairs = before.buckets.iter().zip(self.buckets.iter()).filter(|(old, new)| old.digest != new.digest);
-        pairs.flat_map(|(old, new)| old.records.diff(&new.records)).map(|item| {
-            let none: &'a [VersionEntry] = &[];
-            match item {
-                DiffItem::Add(id, new) => (*id, none, new.as_slice()),
-                DiffItem::Update { old: (_, old), new: (id, new) } => (*id, old.as_slice(), new.as_slice()),
-                DiffItem::Remove(id, old) => (*id, old.as_slice(), none),
+        let shelves = before.shelves.iter().zip(self.shelves.iter()).filter(|(old, new)| old.digest != new.digest);
+        let drawers = shelves.flat_map(|(old, new)| old.drawers.diff(&new.drawers)).map(|item| match item {
+            DiffItem::Add(_, new) => (None, Some(new)),
+            DiffItem::Update { old: (_, old), new: (_, new) } => (Some(old), Some(new)),
+            DiffItem::Remove(_, old) => (Some(old), None),
+        });
+        let mut moved: BTreeMap<RecordId, (&[VersionEntry], &[VersionEntry])> = BTreeMap::new();
+        for (old, new) in drawers {
+            for (id, versions) in old.into_iter().flat_map(|drawer| &drawer.records) {
+                moved.entry(*id).or_default().0 = versions;
             }
-        })
+            for (id, versions) in new.into_iter().flat_map(|drawer| &drawer.records) {
+                moved.entry(*id).or_default().1 = versions;
+            }
+        }
+        moved.into_iter().filter(|(_, (old, new))| old != new).map(|(id, (old, new))| (id, old, new))
     }
 
-    /// The records of these buckets in this order; none of them folded.
-    fn of_buckets(buckets: Vec<Bucket>, feed: Vector<(RecordId, u32)>) -> Records {
+    /// Records of this feed; none of them folded.
+    fn of_entries(entries: BTreeMap<RecordId, RecordEntry>, feed: Vector<(RecordId, u32)>) -> Records {
         let chain = feed.iter().fold([0; 32], |chain, named| chained(&chain, named));
-        let digested = buckets.into_iter().map(|mut bucket| {
-            if !bucket.records.is_empty() {
-                bucket.redigest();
+        let mut drawers: BTreeMap<(usize, u8), Drawer> = BTreeMap::new();
+        for (id, entry) in entries {
+            drawers.entry((shelf_of(&id), drawer_of(&id))).or_default().records.insert(id, entry);
+        }
+        let mut records = Records { feed, chain, ..Records::default() };
+        for ((shelf, number), mut drawer) in drawers {
+            drawer.redigest();
+            if let Some(shelf) = records.shelves.get_mut(shelf) {
+                shelf.drawers.insert(number, drawer);
             }
-            bucket
-        });
-        let mut records = Records { buckets: digested.collect(), feed, chain, ..Records::default() };
+        }
+        records.shelves.iter_mut().filter(|shelf| !shelf.drawers.is_empty()).for_each(Shelf::redigest);
         records.line_up();
         records
     }
@@ -308,7 +364,7 @@ impl Records {
         Ok(())
     }
 
-    /// What waits for its leaf, and what is kept behind it: from feed, counts of leaves, and buckets.
+    /// What waits for its leaf, and what is kept behind it: from feed, counts of leaves, and shelves.
     fn line_up(&mut self) {
         let mut leaves: BTreeMap<[u8; 4], u64> = self.folded.iter().map(|(mark, of)| (*mark, of.count())).collect();
         let line: Vec<(RecordId, u32)> = superseded_by(&self.feed).collect();
@@ -332,11 +388,12 @@ impl Records {
         self.feed.push_back(named);
     }
 
-    pub(super) fn digest(&self) -> [u8; 32] {
+    /// Before level 4 (`whole`) over each shelf's records, from then on over the digests of its drawers.
+    pub(super) fn digest(&self, whole: bool) -> [u8; 32] {
         let mut w = Writer::bare();
         w.u64(self.feed.len() as u64).array(&self.chain);
-        for bucket in &self.buckets {
-            w.array(&bucket.digest);
+        for shelf in &self.shelves {
+            w.array(&if whole { shelf.digest_whole() } else { shelf.digest });
         }
         if self.has_folded() {
             self.write_folded(&mut w);
@@ -344,10 +401,20 @@ impl Records {
         digest("hufu.ledger.records", &[&w.finish()])
     }
 
+    /// Keeps the digests of before level 4, which are made anew only where something moved.
+    pub(super) fn keep_whole(&mut self) {
+        let is_stale = |shelf: &Shelf| shelf.whole.is_none() && !shelf.drawers.is_empty();
+        let stale: Vec<usize> = (0..).zip(&self.shelves).filter(|(_, s)| is_stale(s)).map(|(n, _)| n).collect();
+        for n in stale {
+            if let Some(shelf) = self.shelves.get_mut(n) {
+                shelf.whole = Some(shelf.digest_whole());
+            }
+        }
+    }
+
     fn change(&mut self, id: RecordId, f: impl FnOnce(&mut RecordEntry)) {
-        if let Some(bucket) = self.buckets.get_mut(slot(&id)) {
-            f(bucket.records.entry(id).or_default());
-            bucket.redigest();
+        if let Some(shelf) = self.shelves.get_mut(shelf_of(&id)) {
+            shelf.change(id, f);
         }
     }
 }
@@ -368,9 +435,15 @@ pub(super) fn superseded_by(feed: &Vector<(RecordId, u32)>) -> impl Iterator<Ite
     })
 }
 
-fn slot(id: &RecordId) -> usize {
+/// Both bytes are random in an honest id.
+fn shelf_of(id: &RecordId) -> usize {
     let [.., b, _, _, _, _] = *id.as_bytes();
-    usize::from(b) % BUCKETS
+    usize::from(b) % SHELVES
+}
+
+fn drawer_of(id: &RecordId) -> u8 {
+    let [.., b, _, _, _, _, _] = *id.as_bytes();
+    b
 }
 
 impl Canon for Records {
@@ -378,8 +451,8 @@ impl Canon for Records {
         w.list(self.feed.iter(), |w, (id, v)| {
             w.value(id).u32(*v);
         });
-        for bucket in &self.buckets {
-            w.list(bucket.records.iter(), |w, (id, e)| {
+        for shelf in &self.shelves {
+            w.list(shelf.records().into_iter(), |w, (id, e)| {
                 w.value(id);
                 w.list(e.iter(), |w, v| v.write(w));
             });
@@ -387,12 +460,67 @@ impl Canon for Records {
     }
     fn read(r: &mut Reader<'_>) -> Result<Self, CanonError> {
         let feed: Vector<_> = r.list(usize::MAX, |r| Ok((r.value()?, r.u32()?)))?.into_iter().collect();
-        let mut buckets = Vec::with_capacity(BUCKETS);
-        for _ in 0..BUCKETS {
-            let entries =
-                r.list(usize::MAX, |r| Ok((r.value::<RecordId>()?, r.list(VERSIONS, VersionEntry::read)?)))?;
-            buckets.push(Bucket { records: entries.into_iter().collect(), ..Bucket::default() });
+        let mut entries = BTreeMap::new();
+        for shelf in 0..SHELVES {
+            for (id, versions) in
+                r.list(usize::MAX, |r| Ok((r.value::<RecordId>()?, r.list(VERSIONS, VersionEntry::read)?)))?
+            {
+                if shelf_of(&id) != shelf {
+                    return Err(CanonError::Invalid("a record on another shelf"));
+                }
+                entries.insert(id, versions);
+            }
         }
-        Ok(Records::of_buckets(buckets, feed))
+        Ok(Records::of_entries(entries, feed))
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "test")]
+mod tests {
+    use super::*;
+
+    fn entry(version: u32) -> VersionEntry {
+        let (commitment, grants, tags) = ([3; 32], vec![[4; 32]], vec![[5; 16]; 4]);
+        VersionEntry { version, commitment, grants, tags, node: NodeId(6), index: 7, time: Millis(8) }
+    }
+
+    /// From level 4 on. Shelf and drawer are bytes 11 and 10 of an id.
+    #[test]
+    fn records_are_digested_by_drawers() {
+        let (mut records, ids) = (Records::default(), [1, 2].map(|n| RecordId::from_bytes([n; 16])));
+        for id in ids {
+            records.push(id, entry(1)).unwrap();
+        }
+        let mut expected = Writer::bare();
+        expected.u64(2).array(&records.chain);
+        for shelf in 0..=255 {
+            let content = Writer::bare().array(&[shelf; 16]).u32(1).value(&entry(1)).finish();
+            let drawer = digest("hufu.ledger.drawer", &[&content]);
+            let content = Writer::bare().u8(shelf).array(&drawer).finish();
+            let lies = ids.iter().any(|id| shelf_of(id) == usize::from(shelf));
+            expected.array(&if lies { digest("hufu.ledger.shelf", &[&content]) } else { [0; 32] });
+        }
+        assert_eq!(records.digest(false), digest("hufu.ledger.records", &[&expected.finish()]));
+        let (before, whole) = (records.clone(), records.digest(true));
+        records.push(ids[0], entry(2)).unwrap();
+        assert!(records.digest(false) != before.digest(false) && records.digest(true) != whole);
+        let moved: Vec<_> = records.moved_since(&before).map(|(id, old, new)| (id, old.len(), new.len())).collect();
+        assert_eq!(moved, [(ids[0], 1, 2)]);
+    }
+
+    #[test]
+    fn the_digest_of_before_is_the_same_kept_or_made_anew() {
+        let mut records = Records::default();
+        for n in 1..4 {
+            records.push(RecordId::from_bytes([n; 16]), entry(1)).unwrap();
+        }
+        let made = records.digest(true);
+        records.keep_whole();
+        assert_eq!(records.digest(true), made);
+        records.push(RecordId::from_bytes([1; 16]), entry(2)).unwrap();
+        let stale = records.digest(true);
+        records.keep_whole();
+        assert!(stale != made && records.digest(true) == stale);
     }
 }

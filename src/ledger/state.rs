@@ -18,7 +18,7 @@ use super::bounds::{Bounds, read_bounds, write_bounds};
 use super::budget::Spent;
 use super::form::{read_agency, write_agency};
 use super::genesis::{Authority, Descriptor, SignedGenesis, node_id, origin_mark};
-use super::level::{CONTENT, FIRST, Levels};
+use super::level::{CONTENT, DRAWERS, FIRST, Levels};
 use super::members::Members;
 use super::record::{RecordEntry, Records};
 use super::suites::Suites;
@@ -363,7 +363,7 @@ impl State {
     /// The digest that equal states share.
     pub fn digest(&self) -> [u8; 32] {
         let mut w = Writer::bare();
-        w.array(&self.settled).array(&self.records.digest());
+        w.array(&self.settled).array(&self.records.digest(self.level() < DRAWERS));
         self.write_moving(&mut w);
         digest("hufu.ledger.state", &[&w.finish()])
     }
