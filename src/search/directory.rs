@@ -19,7 +19,7 @@ use zeroize::Zeroizing;
 
 /// The number counts up with what the terms are, too: an index of another analysis would find the wrong things, so it does
 /// not open and is begun anew. 2: simplified characters, words for ranking.
-const MAGIC: &[u8; 8] = b"HUFUIDX2";
+const MAGIC: &[u8; 8] = b"HUFUIDX3";
 const SALT: usize = 32;
 
 /// The files of one index.

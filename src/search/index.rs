@@ -99,6 +99,7 @@ struct Fields {
     refs: Field,
     issued: Field,
     title: Field,
+    /// Title and body, one behind the other.
     body: Field,
     words: Field,
 }
@@ -379,7 +380,9 @@ impl Fields {
             doc.add_bytes(self.refs, r.as_str().as_bytes());
         }
         doc.add_u64(self.issued, d.issued.0);
+        // A title is text like any other: what matches is one field, and another tells what stands in the title.
         doc.add_text(self.title, &d.title);
+        doc.add_text(self.body, &d.title);
         doc.add_text(self.body, &d.body);
         doc.add_text(self.words, format!("{}\n{}", d.title, d.body));
         doc
@@ -393,10 +396,7 @@ impl Fields {
             )))
         };
         Ok(match node {
-            Node::Text(text) => {
-                let title = Box::new(BoostQuery::new(self.text(self.title, text)?, TITLE_BOOST));
-                self.ranked(Box::new(BooleanQuery::union(vec![title, self.text(self.body, text)?])), text)
-            }
+            Node::Text(text) => self.ranked(text)?,
             Node::Kind(k) => exact(self.kind, k.as_str()),
             Node::Origin(a) => exact(self.origin, a.as_str()),
             Node::Ref(r) => exact(self.refs, r.as_str()),
@@ -421,20 +421,18 @@ impl Fields {
         })
     }
 
-    /// Finds the same, and ranks it higher where what was asked stands as words and not across their borders.
-    fn ranked(&self, found: Dyn, text: &str) -> Dyn {
+    /// Finds a text, and ranks it higher where it stands in a title, and as words and not across their borders.
+    fn ranked(&self, text: &str) -> Result<Dyn, SearchError> {
+        let title: Dyn = Box::new(BoostQuery::new(self.text(self.title, text)?, TITLE_BOOST));
+        let mut clauses = vec![(Occur::Must, self.text(self.body, text)?), (Occur::Should, title)];
         let words: BTreeSet<String> = words(text).into_iter().collect();
-        if words.is_empty() {
-            return found;
-        }
-        let mut clauses = vec![(Occur::Must, found)];
         for word in words {
             let term = Term::from_field_text(self.words, &word);
             let raises: Dyn = Box::new(TermQuery::new(term, IndexRecordOption::WithFreqs));
             clauses.push((Occur::Should, raises));
         }
         // Beside a clause that must match, none of those that should has to.
-        Box::new(BooleanQuery::new(clauses))
+        Ok(Box::new(BooleanQuery::new(clauses)))
     }
 
     fn text(&self, field: Field, text: &str) -> Result<Dyn, SearchError> {

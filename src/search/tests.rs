@@ -205,13 +205,29 @@ fn files(dir: &Path) -> Vec<std::path::PathBuf> {
     entries.flat_map(|p| if p.is_dir() { files(&p) } else { vec![p] }).collect()
 }
 
+/// Title and body are one field, and no text is found across the border.
+#[test]
+fn a_phrase_ends_where_the_title_ends() {
+    let dir = tempfile::tempdir().unwrap();
+    let (indexes, _) = open(dir.path(), 1);
+    indexes
+        .add(&[document(1, 1, "关于口岸", "演练通报 of the border"), document(2, 1, "北 fast", "train 京")])
+        .unwrap();
+    for (query, expected) in
+        [("关于口岸", vec![1]), ("演练", vec![1]), ("口岸演练", vec![]), ("岸演", vec![]), ("fast", vec![2])]
+    {
+        assert_eq!(found(&indexes, query), expected, "{query}");
+    }
+    assert_eq!(found(&indexes, "\"fast train\""), Vec::<u8>::new());
+}
+
 #[test]
 fn files_are_sealed_and_bound() {
     let (dir, i) = library();
     drop(i);
     for file in files(dir.path()) {
         let bytes = std::fs::read(&file).unwrap();
-        assert!(bytes.starts_with(b"HUFUIDX2"), "{}", file.display());
+        assert!(bytes.starts_with(b"HUFUIDX3"), "{}", file.display());
         for needle in ["国家", "abc123", "border-2026", "police"] {
             assert!(!bytes.windows(needle.len()).any(|w| w == needle.as_bytes()), "{}", file.display());
         }
