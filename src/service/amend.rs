@@ -132,7 +132,7 @@ impl Core {
             let name = caller.person().name.as_bytes();
             digest("hufu.amend-request", &[name, ask.record.as_bytes(), &ask.request_id])
         };
-        let _turn = self.in_progress.begin(request)?;
+        let _turn = self.begin(request)?;
         if let Some((record, version)) = self.vault.by_request(&request) {
             return self.answer_again(record, version, &ask.patience, &peers).await;
         }

@@ -28,6 +28,11 @@ pub(super) struct Drafts {
     pub(super) proposed: bool,
 }
 
+/// The idempotency key of a request's lower part.
+pub(super) fn part_request(request: &[u8; 32], grade: Grade) -> [u8; 32] {
+    digest("hufu.publish-part", &[request, grade.as_str().as_bytes()])
+}
+
 impl Core {
     /// One draft for each audience class (P10): those of the lower classes, highest first, then the record's own,
     /// which names them.
@@ -62,7 +67,7 @@ impl Core {
         }
         let mut drafts = Vec::with_capacity(lower.len() + 1);
         for ask in lower {
-            let request = digest("hufu.publish-part", &[&target.request, ask.grade.as_str().as_bytes()]);
+            let request = part_request(&target.request, ask.grade);
             // A part that an earlier attempt of the same request journaled; what was proposed then is a part of what is not.
             let known =
                 self.vault.by_request(&request).filter(|(r, v)| !proposed && self.vault.proposal(r, *v).is_none());

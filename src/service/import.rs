@@ -56,8 +56,12 @@ impl InProgress {
         if self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(request) {
             return Ok(Turn(self, request));
         }
-        Err(Fault::conflict("IN_PROGRESS", "the same is being worked on at this moment").hint("ask again"))
+        Err(busy())
     }
+}
+
+fn busy() -> Fault {
+    Fault::conflict("IN_PROGRESS", "the same is being worked on at this moment").hint("ask again")
 }
 
 impl Drop for Turn<'_> {
@@ -76,6 +80,13 @@ fn on_ledger(p: Published) -> Result<Published, Fault> {
 }
 
 impl Core {
+    /// Begins with a request. An earlier call of it may be gone and its object wait for the disk still: that is not known by the
+    /// request yet, and is being worked on all the same.
+    pub(super) fn begin(&self, request: [u8; 32]) -> Result<Turn<'_>, Fault> {
+        let turn = self.in_progress.begin(request)?;
+        if self.vault.is_under_way(&request) { Err(busy()) } else { Ok(turn) }
+    }
+
     /// Imports one source. `source` names format and path (or foreign id) within this agency. `content` is a digest of what
     /// is there, by which the same again is known; empty means title and body. It is the importer's word, as those are.
     pub async fn import(
@@ -134,7 +145,7 @@ impl Core {
         if !ask.portions.is_empty() {
             return Err(Fault::usage("INVALID", "an import has no portions"));
         }
-        let _turn = self.in_progress.begin(request)?;
+        let _turn = self.begin(request)?;
         let now = self.clock.now();
         let Some((record, version)) = self.vault.by_request(&request) else {
             let target =

@@ -3,8 +3,10 @@
 
 use super::core::Core;
 use super::door::Caller;
+use super::draft::part_request;
 use super::publish::{Patience, PublishAsk, Published};
 use crate::domain::fault::Fault;
+use crate::domain::label::Grade;
 use crate::vault::{PeerVault, Stand};
 use std::sync::Arc;
 
@@ -35,11 +37,19 @@ impl Core {
     /// Whether a request of somebody's was journaled here.
     ///
     /// # Errors
-    /// A conflict while it is being worked on.
+    /// A conflict while it is being worked on, and when only lower parts of it were: another node would publish those again.
     pub fn was_requested(&self, caller: &Caller, id: &[u8; 16]) -> Result<bool, Fault> {
         let request = self.request_key(caller, id);
-        let _turn = self.in_progress.begin(request)?;
-        Ok(self.vault.by_request(&request).is_some())
+        let _turn = self.begin(request)?;
+        if self.vault.by_request(&request).is_some() {
+            return Ok(true);
+        }
+        let parts = Grade::ALL.map(|grade| part_request(&request, grade));
+        if parts.iter().any(|part| self.vault.is_under_way(part) || self.vault.by_request(part).is_some()) {
+            let why = "another node of the agency began with it and has a part of it";
+            return Err(Fault::conflict("IN_PROGRESS", why).hint("ask again at the node that was asked first"));
+        }
+        Ok(false)
     }
 
     /// What became of a request that was journaled here.
@@ -54,7 +64,7 @@ impl Core {
         peers: Arc<dyn PeerVault>,
     ) -> Result<Published, Fault> {
         let request = self.request_key(caller, id);
-        let _turn = self.in_progress.begin(request)?;
+        let _turn = self.begin(request)?;
         self.answered_before(&request, patience, &peers).await?.ok_or_else(Fault::not_found)
     }
 

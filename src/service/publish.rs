@@ -214,7 +214,7 @@ impl Core {
         known: impl Future<Output = Result<Option<T>, Fault>>,
     ) -> Result<Once<T>, Fault> {
         let request = self.request_key(caller, &ask.request_id);
-        let _turn = self.in_progress.begin(request)?;
+        let _turn = self.begin(request)?;
         if let Some(published) = self.answered_before(&request, &ask.patience, &peers).await? {
             return Ok(Once::Here(published));
         }

@@ -12,10 +12,10 @@ use super::shared::SharedAudience;
 use crate::domain::ids::RecordId;
 use crate::domain::reserve::Work;
 use crate::journal::{Disk, Journal, Place as Waits};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Bound;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use tokio::sync::oneshot;
 
 /// An object on its way to the disk.
@@ -23,6 +23,31 @@ pub(super) struct Queued {
     pub(super) take: Take,
     pub(super) blob: Vec<u8>,
     pub(super) _place: Waits,
+    pub(super) _under_way: Option<UnderWay>,
+}
+
+/// A request whose object waits to be written, whether anybody still waits for that or not. Over when this is dropped, which is
+/// when it is known by its request or was not written.
+pub(super) struct UnderWay {
+    requests: Requests,
+    request: [u8; 32],
+}
+
+/// Requests under way.
+pub(super) type Requests = Arc<Mutex<BTreeSet<[u8; 32]>>>;
+
+impl UnderWay {
+    /// None if it is under way already.
+    pub(super) fn begin(requests: &Requests, request: [u8; 32]) -> Option<UnderWay> {
+        let is_new = requests.lock().unwrap_or_else(PoisonError::into_inner).insert(request);
+        is_new.then(|| UnderWay { requests: Arc::clone(requests), request })
+    }
+}
+
+impl Drop for UnderWay {
+    fn drop(&mut self) {
+        self.requests.lock().unwrap_or_else(PoisonError::into_inner).remove(&self.request);
+    }
 }
 
 impl Queued {

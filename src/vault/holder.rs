@@ -202,6 +202,11 @@ impl Vault {
         self.intake.is_closed()
     }
 
+    /// Whether what an idempotency key names waits for the disk, and is not known by it yet.
+    pub fn is_under_way(&self, request: &[u8; 32]) -> bool {
+        self.intake.is_under_way(request)
+    }
+
     /// What an idempotency key named before.
     pub fn by_request(&self, request: &[u8; 32]) -> Option<(RecordId, u32)> {
         self.intake.by_request(request)

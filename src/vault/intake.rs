@@ -10,7 +10,7 @@
 //! into new segments, and then lets the old ones go. A crash in between leaves the old frames and some of the new behind them,
 //! which say the same; nothing is taken in meanwhile.
 
-use super::clerk::{Clerk, Done, Job, Queued};
+use super::clerk::{Clerk, Done, Job, Queued, Requests, UnderWay};
 use super::error::VaultError;
 use super::files::{BodyWriter, Known, Place};
 use super::frame::{read_audience, read_frame};
@@ -99,6 +99,7 @@ pub struct Intake {
     kept: Kept,
     meter: Arc<Meter>,
     closed: Arc<AtomicBool>,
+    under_way: Requests,
 }
 
 impl Intake {
@@ -165,7 +166,18 @@ impl Intake {
         let jobs = Worker::start(host, "vault-intake", BATCH, move |jobs| clerk.work(jobs))
             .map_err(VaultError::io("start the intake's worker"))?;
         let (jobs, waiting) = (Arc::new(jobs), Waiting::new(WAITING_BYTES));
-        Ok(Intake { bodies, large, entropy, index, jobs, waiting, kept: Kept::default(), meter, closed })
+        Ok(Intake {
+            bodies,
+            large,
+            entropy,
+            index,
+            jobs,
+            waiting,
+            kept: Kept::default(),
+            meter,
+            closed,
+            under_way: Requests::default(),
+        })
     }
 
     /// Takes an object in; durable when it answers. [`VaultError::Busy`] when the disk is far behind: nothing was taken.
@@ -173,7 +185,9 @@ impl Intake {
         let audience = take.object.audience.clone();
         let blob = take.object.to_stored();
         let place = self.waiting.take(blob.len().saturating_add(audience.bytes().len())).ok_or(VaultError::Busy)?;
-        self.run(|done| Job::Take(Box::new(Queued { take, blob, _place: place }), done)).await?;
+        let under_way = take.request.and_then(|request| UnderWay::begin(&self.under_way, request));
+        let queued = Queued { take, blob, _place: place, _under_way: under_way };
+        self.run(|done| Job::Take(Box::new(queued), done)).await?;
         // The index reads the object next, and the next object may name it.
         self.kept.keep(&audience);
         Ok(())
@@ -261,6 +275,11 @@ impl Intake {
     /// Whether one more proposal of an author may wait.
     pub(super) fn may_wait(&self, author: Handle) -> bool {
         self.read(|i| has_room(&i.waiting, author))
+    }
+
+    /// Whether what an idempotency key names waits to be written: whoever asked for it may be gone.
+    pub fn is_under_way(&self, request: &[u8; 32]) -> bool {
+        self.under_way.lock().unwrap_or_else(PoisonError::into_inner).contains(request)
     }
 
     /// The version that an idempotency key named before.

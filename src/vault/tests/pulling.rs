@@ -242,6 +242,22 @@ fn a_disk_that_stands_still_turns_objects_away() {
     taken.unwrap();
 }
 
+/// Who asked goes away, and asks again: the first is still on its way, and is known by its request once it is there.
+#[test]
+fn what_waits_for_the_disk_is_under_way_whoever_left() {
+    let t = two();
+    let object = t.seal(draft(record(19), Grade::Internal, &["customs"])).object;
+    let host = Stalled::default();
+    let intake = Intake::open(&host, Path::new("/vault"), Box::new(Counter::at(9))).unwrap();
+    let (pull_checks, request) = (Vec::new(), Some([7; 32]));
+    let take = Take { object, pull_checks, request, content: None, proposal: None, apart: None, at: NOW };
+    assert!(!intake.is_under_way(&[7; 32]));
+    assert!(block(async { timeout(Duration::ZERO, intake.take(take)).await }).is_err(), "it waits for the disk");
+    assert!(intake.is_under_way(&[7; 32]) && intake.by_request(&[7; 32]).is_none());
+    host.go();
+    assert!(!intake.is_under_way(&[7; 32]) && intake.by_request(&[7; 32]) == Some((record(19), 1)));
+}
+
 /// Lines of another node of police: to the first, and to others who have nothing.
 struct Within<'a> {
     first: &'a Party,
