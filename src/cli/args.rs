@@ -1,5 +1,6 @@
 //! Arguments, global options and the way out.
 
+use super::output::outln;
 use super::output::{Lang, Out, shown};
 use super::{
     agency, agreement, audit, bench, cluster, demo, doctor, federation, guide, node, notice, person, policy, record,
@@ -136,7 +137,9 @@ fn run(cli: Cli, out: &Out) -> Result<ExitCode, Fault> {
         Command::Bench(c) => bench::run(c, g, out),
         Command::Doctor(ask) => doctor::run(&ask, g, out),
         Command::Completions { shell } => {
-            clap_complete::generate(shell, &mut Cli::command(), "hufu", &mut std::io::stdout());
+            let mut script = Vec::new();
+            clap_complete::generate(shell, &mut Cli::command(), "hufu", &mut script);
+            outln!("{}", String::from_utf8_lossy(&script).trim_end());
             Ok(ExitCode::SUCCESS)
         }
     }

@@ -44,7 +44,7 @@ const SEALED_README: &str = "\
 genesis.json   联盟创世文件，载明各节点的签名公钥
 MANIFEST.json  清单：情报编号、版本、账本承诺，以及各文件的 SHA-256
 离线核验：hufu record verify 目录 --genesis 自有的创世文件
-账本承诺是导出节点的陈述；请与其他机构的 `hufu --json record history 编号` 中的 commitment 比对。
+账本承诺是导出节点的陈述；请与其他机构的 `hufu --json record history 编号 --purpose 事由` 中的 commitment 比对。
 
 This folder is a sealed copy: its content is ciphertext still, and no key that opens it is here.
 .envelope  the sealed envelope: header, path of the signature, ciphertext of each portion
@@ -57,7 +57,7 @@ genesis.json   the federation's genesis, which names the signing keys of its nod
 MANIFEST.json  record, version, what the ledger carries of it, and the SHA-256 of every file
 Check it offline: hufu record verify DIR --genesis FILE, with a genesis of your own
 What the ledger carries is the exporting node's word: compare `commitment` with that of another agency's
-`hufu --json record history ID`.
+`hufu --json record history ID --purpose CASE`.
 ";
 
 #[derive(clap::Args)]

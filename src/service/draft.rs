@@ -165,7 +165,7 @@ impl Core {
                 "NOT_SUPPORTED",
                 "合符 two-halves release is not available yet, and 绝密 (top-secret) is not shared without it",
             )
-            .hint("--release with your own agency alone keeps it here"));
+            .hint("without --agreement and that caveat it stays with your own agency"));
         }
         if ask.kind.needs_retention() && ask.retain_until.is_none() {
             return Err(Fault::usage(
@@ -242,7 +242,8 @@ impl Core {
             if !state.stands(a) {
                 return Err(suspended(a));
             }
-            if !parties.contains(a) {
+            // Without an agreement it stays here, and may say so.
+            if !parties.contains(a) && (terms.is_some() || *a != self.agency) {
                 return Err(Fault::refused("NOT_A_PARTY", format!("`{a}` is not a party of the agreement"))
                     .hint("--release only narrows the agreement's parties"));
             }

@@ -21,6 +21,10 @@ use tokio::time::{Instant, timeout_at};
 /// How long whoever brings an act waits for its certificate at most.
 const CERTIFIED_WITHIN: Duration = Duration::from_secs(10);
 
+fn ended(id: &AgreementId) -> Fault {
+    Fault::conflict("EXPIRED", format!("`{id}` was ended already")).hint("`hufu agreement show` says when and why")
+}
+
 impl Core {
     /// The ledger for showing the federation, its agreements or its guides.
     pub async fn show(&self, caller: &Caller, action: Action) -> Result<Arc<State>, Fault> {
@@ -147,6 +151,10 @@ impl Core {
             Act::Agreement(t) => {
                 t.check()?;
                 check_years(t)?;
+                let known = state.agreement(&t.id).and_then(|versions| versions.last());
+                if known.is_some_and(|known| known.ended.is_some() && known.terms == *t) {
+                    return Err(ended(&t.id));
+                }
                 match t.parties.iter().find(|p| state.agency(p).is_none()) {
                     None => Ok(()),
                     Some(p) => Err(unknown_agency(p)),
@@ -159,8 +167,7 @@ impl Core {
                 }
                 match &known.ended {
                     None => Ok(()),
-                    Some(_) => Err(Fault::conflict("EXPIRED", format!("`{id}` was ended already"))
-                        .hint("`hufu agreement show` says when and why")),
+                    Some(_) => Err(ended(id)),
                 }
             }
             Act::Guide(g) => self.check_guide(g),
@@ -170,6 +177,15 @@ impl Core {
                 }
                 if *agency == self.agency {
                     return Err(Fault::refused("NOT_ALLOWED", "an agency has no voice in its own standing"));
+                }
+                match (act, state.stands(agency)) {
+                    (Act::SuspendAgency { .. }, false) => {
+                        return Err(Fault::conflict("EXISTS", format!("`{agency}` is suspended already")));
+                    }
+                    (Act::ReinstateAgency { .. }, true) => {
+                        return Err(Fault::conflict("EXISTS", format!("`{agency}` is not suspended")));
+                    }
+                    _ => {}
                 }
                 if matches!(act, Act::SuspendAgency { .. }) && !state.is_led_without(agency) {
                     let why = "no majority of those who vote would be left, and the ledger would stand still for good";

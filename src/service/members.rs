@@ -47,6 +47,9 @@ impl Core {
                 return Err(Fault::refused("NOT_ALLOWED", format!("`{agency}/{node}` does not vote")));
             }
             let leader = self.cluster.status().leader;
+            if leader.is_none() {
+                return Err(Fault::unavailable("NO_LEADER", "no leader is known at this moment").hint("ask again soon"));
+            }
             if leader != Some(self.node) {
                 let named = leader.and_then(|id| state.node_agency(id)).map_or_else(String::new, |a| a.to_string());
                 return Err(Fault::conflict("VERSION_CONFLICT", "another node leads, and only it hands over")
