@@ -8,7 +8,8 @@
 //! Invariants
 //! - What takes a notice back goes to every node of this agency, since the notice may lie at two, and counts as delivered once
 //!   all of them answered: each has taken it back, or has none, and keeps it back when it comes.
-//! - A copy of a notice that another node of this agency says it has stays there, however late it comes.
+//! - A copy of a notice that another node of this agency says it has stays there, however late it comes. That nobody saw one
+//!   that came after its recall is said only when all others say that they do not have it.
 //! - A new notice goes to the first node of this agency, in the ledger's order, that answers. When the earlier ones do not, it
 //!   is taken in here: that may leave it at two nodes, each with receipts of its own, and loses it nowhere.
 
@@ -71,13 +72,15 @@ impl Core {
         if here {
             return self.take_letter(sender, bytes).await;
         }
+        // One that is merely kept back here is offered to nobody. Whether somebody saw it its home alone knows.
+        let kept_back = h.kind == LetterKind::Notice && self.office.read(|b| b.is_withheld(&h.from, &h.notice));
         let found = match h.kind {
             LetterKind::Notice => match asking.held_by(others.clone()).await {
-                Answer::Home(receipts) => Answer::Home(receipts),
-                Answer::Silent | Answer::NotHere => {
+                Answer::Silent | Answer::NotHere if !kept_back => {
                     let earlier = others.into_iter().filter(|id| *id < self.node);
                     asking.one_after_another(earlier.collect()).await
                 }
+                said => said,
             },
             _ => asking.all(others).await,
         };
@@ -86,7 +89,7 @@ impl Core {
                 self.tell_handed_on(&letter).await?;
                 Ok(receipts)
             }
-            Answer::Silent if h.kind != LetterKind::Notice => Err(unsure()),
+            Answer::Silent if kept_back || h.kind != LetterKind::Notice => Err(unsure()),
             Answer::Silent | Answer::NotHere => self.take_letter(sender, bytes).await,
         }
     }
