@@ -230,13 +230,9 @@ fn unsure() -> Fault {
 }
 
 /// Whether a refusal says that a node does not have what a letter is about. What takes a notice back may be refused by a node
-/// that has it, and knows its sender, or who hands it on, not yet.
+/// that has it, and knows its sender, or who hands it on, not yet; and by one that has none, and keeps no more back.
 fn is_an_answer(letter: LetterKind, refusal: FaultKind) -> bool {
-    match refusal {
-        FaultKind::NotFound => true,
-        FaultKind::Refused => !takes_back(letter),
-        _ => false,
-    }
+    matches!(refusal, FaultKind::NotFound | FaultKind::Refused) && !takes_back(letter)
 }
 
 fn takes_back(kind: LetterKind) -> bool {
@@ -269,14 +265,14 @@ mod tests {
         receipt.sign(&SigningKey::from_seed(&[7; 32]).unwrap())
     }
 
-    /// A node that refuses a receipt does not have its notice; whether one that refuses a recall has it is not known.
+    /// A node that refuses a receipt does not have its notice. One that refuses a recall may have it, or show it when it comes.
     #[test]
     fn a_refusal_is_an_answer_where_nothing_is_lost_by_it() {
         for kind in [LetterKind::Notice, LetterKind::Receipt, LetterKind::Confirm] {
             assert!(is_an_answer(kind, FaultKind::Refused) && is_an_answer(kind, FaultKind::NotFound), "{kind:?}");
         }
         for kind in [LetterKind::Cancel, LetterKind::Recall] {
-            assert!(!is_an_answer(kind, FaultKind::Refused) && is_an_answer(kind, FaultKind::NotFound), "{kind:?}");
+            assert!(!is_an_answer(kind, FaultKind::Refused) && !is_an_answer(kind, FaultKind::NotFound), "{kind:?}");
             assert!(!is_an_answer(kind, FaultKind::Unavailable) && !is_an_answer(kind, FaultKind::Integrity));
         }
     }
