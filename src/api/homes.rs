@@ -239,7 +239,7 @@ fn add(reply: &mut v1::NoticeInboxReply, theirs: Vec<v1::Notice>, limit: u32) {
 }
 
 /// Whether a node says nothing of a notice: it does not answer, fails, or does not know the person yet.
-fn is_away(fault: &Fault) -> bool {
+pub(super) fn is_away(fault: &Fault) -> bool {
     matches!(fault.kind, FaultKind::Unavailable | FaultKind::Internal) || fault.reason == "UNKNOWN_PERSON"
 }
 

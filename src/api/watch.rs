@@ -41,6 +41,28 @@ struct Seen {
     begun: bool,
     /// Notices that were shown, and recalls.
     shown: BTreeSet<(String, bool)>,
+    /// Those that cannot be shown: each attempt is an event there.
+    failed: BTreeSet<(String, bool)>,
+}
+
+impl Seen {
+    /// One that cannot be shown hides no other: only a node that says nothing ends the round.
+    fn fail(&mut self, key: (String, bool), fault: Fault) -> Result<(), Fault> {
+        if homes::is_away(&fault) {
+            return Err(fault);
+        }
+        tracing::warn!(notice = %key.0, reason = fault.reason, "another node of this agency cannot show a notice");
+        note(&mut self.failed, key);
+        Ok(())
+    }
+}
+
+/// Adds to what a stream knows, within bounds.
+fn note(known: &mut BTreeSet<(String, bool)>, key: (String, bool)) {
+    if known.len() >= MOST {
+        known.pop_first();
+    }
+    known.insert(key);
 }
 
 /// Why another node is followed no more.
@@ -158,7 +180,7 @@ async fn show_news(core: &Core, caller: &Caller, node: NodeId, seen: &mut Seen, 
     for peer::News { notice, recalled } in reply.news {
         let id: NoticeId = notice.parse()?;
         let key = (notice.clone(), recalled);
-        if seen.shown.contains(&key) || core.shows(caller, &id) {
+        if seen.shown.contains(&key) || seen.failed.contains(&key) || core.shows(caller, &id) {
             continue;
         }
         let shown: v1::Notice = match homes::ask(core, caller, node, (homes::SHOW, &v1::NoticeRequest { notice })).await
@@ -166,12 +188,12 @@ async fn show_news(core: &Core, caller: &Caller, node: NodeId, seen: &mut Seen, 
             Ok(shown) => shown,
             // It was taken back meanwhile.
             Err(fault) if fault.kind == FaultKind::NotFound => continue,
-            Err(fault) => return Err(fault),
+            Err(fault) => {
+                seen.fail(key, fault)?;
+                continue;
+            }
         };
-        if seen.shown.len() >= MOST {
-            seen.shown.pop_first();
-        }
-        seen.shown.insert(key);
+        note(&mut seen.shown, key);
         if seen.begun && !recalled {
             let (precedence, grade): (Precedence, Grade) = (shown.precedence.parse()?, shown.grade.parse()?);
             core.ring_elsewhere(id, shown.from.parse()?, (precedence, grade, shown.exercise));
@@ -211,5 +233,22 @@ mod tests {
         assert_eq!(pause_after(&Fault::usage("INVALID", "an older node knows no such call")), SELDOM);
         assert_eq!(pause_after(&Fault::unavailable("NODE_UNREACHABLE", "x")), LOOK_AGAIN);
         assert_eq!(pause_after(&Fault::refused("UNKNOWN_PERSON", "x")), LOOK_AGAIN);
+    }
+
+    /// One that does not open, or whose grade is above the key ring, is left out once; what a node that is away has comes later.
+    #[test]
+    fn a_notice_that_cannot_be_shown_hides_no_other() {
+        let (mut seen, key) = (Seen::default(), |id: &str| (id.to_owned(), false));
+        for away in [Fault::unavailable("NODE_UNREACHABLE", "x"), Fault::refused("UNKNOWN_PERSON", "x")] {
+            assert_eq!(seen.fail(key("n-a"), away.clone()), Err(away));
+        }
+        assert!(seen.failed.is_empty());
+        for (id, broken) in [("n-a", Fault::integrity("UNOPENABLE", "x")), ("n-b", Fault::refused("NOT_ALLOWED", "x"))]
+        {
+            assert_eq!(seen.fail(key(id), broken), Ok(()));
+            assert!(seen.failed.contains(&key(id)) && !seen.failed.contains(&(id.to_owned(), true)));
+        }
+        (0..=MOST).for_each(|n| note(&mut seen.failed, key(&n.to_string())));
+        assert_eq!(seen.failed.len(), MOST);
     }
 }

@@ -82,7 +82,7 @@ words!(
 
 impl Precedence {
     /// Delivery is tried this long.
-    pub fn lifetime_ms(self) -> u64 {
+    pub const fn lifetime_ms(self) -> u64 {
         match self {
             Precedence::Flash | Precedence::Immediate => 24 * 3_600_000,
             Precedence::Priority => 3 * 24 * 3_600_000,

@@ -29,7 +29,7 @@ impl Book {
     /// confirms, or the notice that it brings a receipt for.
     pub fn is_at_home(&self, h: &LetterHeader, digest: &LetterDigest) -> bool {
         match h.kind {
-            LetterKind::Notice => self.entry(digest).is_some() || self.is_withheld(&h.from, &h.notice),
+            LetterKind::Notice => self.entry(digest).is_some(),
             LetterKind::Receipt => !self.sent_of(&h.notice).is_empty(),
             LetterKind::Cancel | LetterKind::Recall | LetterKind::Confirm => self.notice_of(h).is_some(),
         }

@@ -16,6 +16,7 @@ use super::frame::Frame;
 use super::letter::LetterKind;
 use super::office::Office;
 use crate::domain::ids::{AgencyId, NoticeId};
+use crate::domain::notice::Precedence;
 use crate::domain::time::Millis;
 use std::collections::VecDeque;
 use std::sync::PoisonError;
@@ -23,6 +24,8 @@ use std::sync::PoisonError;
 /// Kept at least this long.
 pub const KEPT_MS: u64 = 30 * DAY_MS;
 const DAY_MS: u64 = 24 * 3_600_000;
+/// No notice comes in any more that is older: its time is over, whatever its precedence and its sender's clock.
+const COMES_MS: u64 = Precedence::Routine.lifetime_ms() + DAY_MS;
 
 /// From which frame on a day is.
 #[derive(Default)]
@@ -142,9 +145,15 @@ impl Book {
         before - self.sent.len() - self.received.len()
     }
 
-    /// Withdrawals that came before their notices: such a notice expired long ago.
+    /// Withdrawals that came before their notices. Those whose notice never comes go as soon as it cannot: each node of an agency
+    /// but the home has one for every recall, and they are bounded.
     fn forget_withheld(&mut self, cut: Millis) {
-        let old: Vec<_> = self.withheld.iter().filter(|(_, notice)| notice.created() <= cut).cloned().collect();
+        let comes = cut.plus_ms(KEPT_MS - COMES_MS);
+        let is_old = |notice: &NoticeId| {
+            let created = notice.created();
+            created <= cut || created <= comes && self.received_of(notice).is_none()
+        };
+        let old: Vec<_> = self.withheld.iter().filter(|(_, notice)| is_old(notice)).cloned().collect();
         for (from, notice) in old {
             if self.received_of(&notice).is_none()
                 && let Some(waiting) = self.withheld_of.get_mut(&from)

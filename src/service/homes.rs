@@ -8,7 +8,8 @@
 //! Invariants
 //! - What takes a notice back goes to every node of this agency, since the notice may lie at two, and counts as delivered once
 //!   all of them answered: each has taken it back, or has none, and keeps it back when it comes.
-//! - A copy of a notice that another node of this agency says it has stays there, however late it comes.
+//! - A copy of a notice that another node of this agency says it has stays there, however late it comes. That nobody saw one
+//!   that came after its recall is said only when all others say that they do not have it.
 //! - A new notice goes to the first node of this agency, in the ledger's order, that answers. When the earlier ones do not, it
 //!   is taken in here: that may leave it at two nodes, each with receipts of its own, and loses it nowhere.
 
@@ -71,13 +72,15 @@ impl Core {
         if here {
             return self.take_letter(sender, bytes).await;
         }
+        // One that is merely kept back here is offered to nobody. Whether somebody saw it its home alone knows.
+        let kept_back = h.kind == LetterKind::Notice && self.office.read(|b| b.is_withheld(&h.from, &h.notice));
         let found = match h.kind {
             LetterKind::Notice => match asking.held_by(others.clone()).await {
-                Answer::Home(receipts) => Answer::Home(receipts),
-                Answer::Silent | Answer::NotHere => {
+                Answer::Silent | Answer::NotHere if !kept_back => {
                     let earlier = others.into_iter().filter(|id| *id < self.node);
                     asking.one_after_another(earlier.collect()).await
                 }
+                said => said,
             },
             _ => asking.all(others).await,
         };
@@ -86,7 +89,7 @@ impl Core {
                 self.tell_handed_on(&letter).await?;
                 Ok(receipts)
             }
-            Answer::Silent if h.kind != LetterKind::Notice => Err(unsure()),
+            Answer::Silent if kept_back || h.kind != LetterKind::Notice => Err(unsure()),
             Answer::Silent | Answer::NotHere => self.take_letter(sender, bytes).await,
         }
     }
@@ -227,13 +230,9 @@ fn unsure() -> Fault {
 }
 
 /// Whether a refusal says that a node does not have what a letter is about. What takes a notice back may be refused by a node
-/// that has it, and knows its sender, or who hands it on, not yet.
+/// that has it, and knows its sender, or who hands it on, not yet; and by one that has none, and keeps no more back.
 fn is_an_answer(letter: LetterKind, refusal: FaultKind) -> bool {
-    match refusal {
-        FaultKind::NotFound => true,
-        FaultKind::Refused => !takes_back(letter),
-        _ => false,
-    }
+    matches!(refusal, FaultKind::NotFound | FaultKind::Refused) && !takes_back(letter)
 }
 
 fn takes_back(kind: LetterKind) -> bool {
@@ -266,14 +265,14 @@ mod tests {
         receipt.sign(&SigningKey::from_seed(&[7; 32]).unwrap())
     }
 
-    /// A node that refuses a receipt does not have its notice; whether one that refuses a recall has it is not known.
+    /// A node that refuses a receipt does not have its notice. One that refuses a recall may have it, or show it when it comes.
     #[test]
     fn a_refusal_is_an_answer_where_nothing_is_lost_by_it() {
         for kind in [LetterKind::Notice, LetterKind::Receipt, LetterKind::Confirm] {
             assert!(is_an_answer(kind, FaultKind::Refused) && is_an_answer(kind, FaultKind::NotFound), "{kind:?}");
         }
         for kind in [LetterKind::Cancel, LetterKind::Recall] {
-            assert!(!is_an_answer(kind, FaultKind::Refused) && is_an_answer(kind, FaultKind::NotFound), "{kind:?}");
+            assert!(!is_an_answer(kind, FaultKind::Refused) && !is_an_answer(kind, FaultKind::NotFound), "{kind:?}");
             assert!(!is_an_answer(kind, FaultKind::Unavailable) && !is_an_answer(kind, FaultKind::Integrity));
         }
     }

@@ -222,7 +222,8 @@ impl Core {
         let done = match offer {
             Offer::Take => self.directory.adopt(theirs.clone(), seen).await,
             Offer::Narrow(less) => {
-                let next = Person { version: seen.saturating_add(1), salt: self.random(), ..Person::clone(less) };
+                let version = narrowed_number(seen, theirs.version);
+                let next = Person { version, salt: self.random(), ..Person::clone(less) };
                 self.directory.adopt(next, seen).await
             }
             _ => self.directory.suspend(&theirs.name, self.random()).await,
@@ -322,6 +323,13 @@ fn narrowed(entry: &Person, by: &Person) -> Option<Person> {
         ..entry.clone()
     };
     (less != *entry).then_some(less)
+}
+
+/// The number of a version that leaves less than the one here: the other node's where that is not far ahead, since a lower
+/// one says nothing there. What was taken away here then counts there, too; each such version leaves less, so they come to rest.
+fn narrowed_number(seen: u32, theirs: u32) -> u32 {
+    let next = seen.saturating_add(1);
+    if theirs.saturating_sub(seen) <= AHEAD { next.max(theirs) } else { next }
 }
 
 /// Whether two versions differ in nothing but number and salt.
@@ -451,7 +459,8 @@ mod tests {
                     Offer::Take => theirs,
                     Offer::Suspend => Person { suspended: true, version: here.version + 1, ..here },
                     Offer::Narrow(less) => {
-                        Person { version: here.version + 1, salt: [u8::try_from(n).unwrap(); 32], ..*less }
+                        let version = narrowed_number(here.version, theirs.version);
+                        Person { version, salt: [u8::try_from(n).unwrap(); 32], ..*less }
                     }
                     Offer::Wait | Offer::Leave => here,
                 };
@@ -476,6 +485,9 @@ mod tests {
             of(2, "情报处", Grade::Secret, &both),
             of(2, "缉私局", Grade::Secret, &both[..1]),
             of(2, "情报处", Grade::TopSecret, &both[1..]),
+            // More than one version was made at the other node.
+            of(4, "缉私局", Grade::Secret, &both[..1]),
+            of(2 + AHEAD, "情报处", Grade::Secret, &both[1..]),
         ] {
             for pair in [[lowered.clone(), other.clone()], [other.clone(), lowered.clone()]] {
                 let settled = settled(pair);
@@ -487,8 +499,9 @@ mod tests {
         }
         // Also by a version that changes something else, and is far ahead.
         let far = of(90, "情报处", Grade::Internal, &both);
-        let here = settled([person("wang", 2), far])[0].clone();
+        let [here, there] = settled([person("wang", 2), far]);
         assert_eq!((here.version, here.clearance, here.unit.as_str()), (3, Grade::Internal, "缉私局"));
+        assert_eq!((there.version, there.clearance, there.unit.as_str()), (90, Grade::Internal, "情报处"));
         // What the person got here since stays.
         let raised = of(3, "缉私局", Grade::TopSecret, &both);
         assert_eq!(weigh(Some(&raised), &person("wang", 2), None), Offer::Leave);

@@ -254,6 +254,10 @@ fn what_takes_a_notice_back_finds_its_home() {
     assert!(pair.steps(police, &notice).iter().all(|(_, node)| *node == pair.node(second)));
     assert!(!pair.has(first, &notice));
     pair.world.chains_are_single().unwrap();
+    // The first keeps a late copy back, and does not say that nobody saw it.
+    pair.world.net.heal();
+    pair.late_copy(police, first, &notice);
+    assert!(!pair.has(first, &notice));
 }
 
 /// The second took it in while the first was away. A copy that comes to the first later stays with the second.

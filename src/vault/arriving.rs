@@ -40,7 +40,9 @@ impl Arriving<'_> {
     /// # Errors
     /// [`VaultError::AudienceWanted`] when nothing of the sender is known by the name; when a part does not parse.
     pub fn object(&mut self, envelope: &[u8], grant: &[u8], brought: &Brought<'_>) -> Result<SealedObject, VaultError> {
-        SealedObject::assemble(envelope, grant, || self.audience(brought))
+        // First: whatever this object is like, the others of the push may name what came with it.
+        let audience = self.audience(brought);
+        SealedObject::assemble(envelope, grant, || audience)
     }
 
     fn audience(&mut self, brought: &Brought<'_>) -> Result<SharedAudience, VaultError> {

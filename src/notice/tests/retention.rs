@@ -1,6 +1,6 @@
 //! Thirty days, and not one more than a day longer (P26).
 
-use super::super::retain::Retired;
+use super::super::retain::{KEPT_MS, Retired};
 use super::*;
 
 const DAY: u64 = 24 * 3_600_000;
@@ -68,6 +68,31 @@ fn what_is_thirty_days_old_goes_from_memory_and_disk_and_nothing_younger() {
         p.start();
         assert!(!kept(p, &old) && kept(p, &young), "after a power cut");
     }
+}
+
+/// A recall that came to a node without its notice waits as long as the notice may come, and takes nobody's place afterwards.
+#[test]
+fn a_withdrawal_waits_no_longer_than_its_notice_may_come() {
+    let (mut parties, state) = federation();
+    parties.iter_mut().for_each(Party::start);
+    let letter = exchange(&parties, &state, day(0));
+    let customs = parties[0].office.as_ref().unwrap();
+    let receipt = customs.read(|b| b.entry(&letter.digest()).unwrap().receipts[0].clone());
+    let (came, from) = (letter.header.notice, letter.header.from.clone());
+    let never = NoticeId::new(day(0), mark(&parties[1].id), &mut Dice(3));
+    let mut book = Book::default();
+    for notice in [came, never] {
+        book.fold(Frame::Withheld { notice, from: from.clone(), at: day(0) });
+    }
+    book.fold(Frame::Received { letter, receipt, at: day(0) });
+    let cut = |now: Millis| Millis(now.0 - KEPT_MS);
+    book.forget(cut(day(7).plus_ms(3_600_000)));
+    assert!(book.is_withheld(&from, &never) && book.withheld_of(&from) == 1);
+    book.forget(cut(day(8)));
+    assert!(!book.is_withheld(&from, &never) && book.withheld_of(&from) == 0);
+    assert!(book.is_withheld(&from, &came), "it is kept as long as its notice");
+    book.forget(cut(day(30)));
+    assert!(!book.is_withheld(&from, &came));
 }
 
 /// A letter without a receipt that is still tried stays, and a day without ledger time deletes nothing.

@@ -123,6 +123,20 @@ fn r_an_audience_object_is_named_by_whoever_brought_it() {
     }
 }
 
+/// One object that does not parse leaves the others of its push the audience object that came with it.
+#[test]
+fn r_an_audience_object_comes_with_an_object_that_does_not_parse() {
+    let t = two();
+    let vault = &t.customs.vault;
+    let objects: Vec<SealedObject> =
+        (98..100).map(|n| t.seal(draft(record(n), Grade::Secret, &["customs"])).object).collect();
+    let (_, grant, audience) = objects[0].parts();
+    let mut push = vault.arriving(&t.police.id);
+    assert!(push.object(b"no envelope", &grant, &Brought::Bytes(&audience)).is_err());
+    let next = named(&mut push, &objects[1], objects[0].audience.name()).unwrap();
+    block(vault.accept(&t.state, next, NOW)).unwrap();
+}
+
 /// A name leads to what has that digest and nothing else, and the object is checked with it like any other.
 #[test]
 fn r_a_name_that_lies_is_refused() {
