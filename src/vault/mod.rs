@@ -41,10 +41,10 @@ mod rules;
 mod shared;
 mod signing;
 mod sync;
-mod within;
 #[cfg(test)]
 #[allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, reason = "test")]
 mod tests;
+mod within;
 
 pub use arriving::{Arriving, Brought};
 pub use card::{Card, Facts, is_covered};
