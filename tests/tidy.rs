@@ -31,6 +31,7 @@ const CRATES: &[(&str, &[&str])] = &[
     ("rcgen", &["identity"]),
     ("x509_parser", &["identity"]),
     ("clap", &["cli"]),
+    ("prost", &["wire"]),
     ("tonic", &["wire", "identity", "api", "cli", "node"]),
 ];
 

@@ -332,7 +332,7 @@ impl Records {
         moved.into_iter().filter(|(_, (old, new))| old != new).map(|(id, (old, new))| (id, old, new))
     }
 
-    /// Records of this feed; none of them folded.
+    /// Records of this feed, not lined up yet.
     fn of_entries(entries: BTreeMap<RecordId, RecordEntry>, feed: Vector<(RecordId, u32)>) -> Records {
         let chain = feed.iter().fold([0; 32], |chain, named| chained(&chain, named));
         let mut drawers: BTreeMap<(usize, u8), Drawer> = BTreeMap::new();
@@ -347,7 +347,6 @@ impl Records {
             }
         }
         records.shelves.iter_mut().filter(|shelf| !shelf.drawers.is_empty()).for_each(Shelf::redigest);
-        records.line_up();
         records
     }
 
@@ -471,7 +470,9 @@ impl Canon for Records {
                 entries.insert(id, versions);
             }
         }
-        Ok(Records::of_entries(entries, feed))
+        let mut records = Records::of_entries(entries, feed);
+        records.line_up();
+        Ok(records)
     }
 }
 

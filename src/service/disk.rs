@@ -95,53 +95,9 @@ impl DiskRoom {
 mod tests {
     use super::*;
     use crate::domain::notice::Precedence;
-    use crate::journal::{FaultDisk, JournalError, Waker, Work as Job};
-    use std::io;
-    use std::path::Path;
-    use std::sync::atomic::{AtomicU64, Ordering};
-
-    /// A machine whose disk has as much room as the test says; `u64::MAX` is a disk that does not answer.
-    #[derive(Default)]
-    struct Machine {
-        free: AtomicU64,
-        asked: AtomicU64,
-        now: AtomicU64,
-    }
-
-    impl Host for Machine {
-        fn disk(&self, _: &Path) -> Result<Arc<dyn Disk>, JournalError> {
-            Err(JournalError::Closed)
-        }
-        fn files(&self, _: &Path) -> Result<Arc<dyn Disk>, JournalError> {
-            Err(JournalError::Closed)
-        }
-        fn free_bytes(&self, _: &Path) -> io::Result<u64> {
-            self.asked.fetch_add(1, Ordering::SeqCst);
-            match self.free.load(Ordering::SeqCst) {
-                u64::MAX => Err(io::Error::other("it does not answer")),
-                free => Ok(free),
-            }
-        }
-        fn used_memory(&self) -> io::Result<u64> {
-            Ok(0)
-        }
-        fn given_memory(&self) -> u64 {
-            u64::MAX
-        }
-        fn start(&self, _: &str, _: Job) -> io::Result<Box<dyn Waker>> {
-            Err(io::Error::other("nobody works here"))
-        }
-    }
-
-    impl Clock for Machine {
-        /// The wall clock is not asked: whoever sets it changes nothing here.
-        fn now(&self) -> Millis {
-            Millis(0)
-        }
-        fn steady(&self) -> Millis {
-            Millis(self.now.load(Ordering::SeqCst))
-        }
-    }
+    use crate::journal::FaultDisk;
+    use crate::service::machine::Machine;
+    use std::sync::atomic::Ordering;
 
     fn room(machine: &Arc<Machine>, ledger: &FaultDisk) -> DiskRoom {
         let (host, clock) = (Arc::clone(machine), Arc::clone(machine));

@@ -91,59 +91,14 @@ impl MemoryRoom {
 mod tests {
     use super::*;
     use crate::domain::notice::Precedence;
-    use crate::journal::{Disk, JournalError, Waker, Work as Job};
-    use std::io;
-    use std::path::Path;
-    use std::sync::atomic::{AtomicU64, Ordering};
-
-    /// A machine on which the process has as much memory as the test says; `u64::MAX` is a kernel that does not tell.
-    #[derive(Default)]
-    struct Machine {
-        used: AtomicU64,
-        asked: AtomicU64,
-        now: AtomicU64,
-    }
+    use crate::service::machine::Machine;
+    use std::sync::atomic::Ordering;
 
     impl Machine {
-        /// A second later it has so much.
+        /// A second later the process has so much.
         fn uses(&self, bytes: u64) {
             self.used.store(bytes, Ordering::SeqCst);
             self.now.fetch_add(FRESH_MS, Ordering::SeqCst);
-        }
-    }
-
-    impl Host for Machine {
-        fn disk(&self, _: &Path) -> Result<Arc<dyn Disk>, JournalError> {
-            Err(JournalError::Closed)
-        }
-        fn files(&self, _: &Path) -> Result<Arc<dyn Disk>, JournalError> {
-            Err(JournalError::Closed)
-        }
-        fn free_bytes(&self, _: &Path) -> io::Result<u64> {
-            Ok(u64::MAX)
-        }
-        fn used_memory(&self) -> io::Result<u64> {
-            self.asked.fetch_add(1, Ordering::SeqCst);
-            match self.used.load(Ordering::SeqCst) {
-                u64::MAX => Err(io::Error::other("it does not tell")),
-                used => Ok(used),
-            }
-        }
-        fn given_memory(&self) -> u64 {
-            64_000
-        }
-        fn start(&self, _: &str, _: Job) -> io::Result<Box<dyn Waker>> {
-            Err(io::Error::other("nobody works here"))
-        }
-    }
-
-    impl Clock for Machine {
-        /// The wall clock is not asked: whoever sets it changes nothing here.
-        fn now(&self) -> Millis {
-            Millis(0)
-        }
-        fn steady(&self) -> Millis {
-            Millis(self.now.load(Ordering::SeqCst))
         }
     }
 

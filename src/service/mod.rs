@@ -32,6 +32,9 @@ mod homes;
 mod import;
 mod inbox;
 mod letters;
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "test")]
+mod machine;
 mod members;
 mod memory;
 mod notices;

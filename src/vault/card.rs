@@ -141,7 +141,7 @@ impl Vault {
     ) -> Result<Vec<(RecordId, u32, Grade)>, VaultError> {
         let mut lower = Vec::new();
         for (id, of) in self.lower(state, record, version)? {
-            let Some(entry) = self.intake.entries(&id, of).into_iter().next() else { continue };
+            let Some(entry) = self.intake.first(&id, of) else { continue };
             lower.push((id, of, self.facts(state, &entry)?.label.grade));
         }
         Ok(lower)
@@ -149,7 +149,7 @@ impl Vault {
 
     /// Lower envelopes of a version that is here, committed or not.
     pub fn lower(&self, state: &State, record: &RecordId, version: u32) -> Result<Vec<(RecordId, u32)>, VaultError> {
-        let entry = self.intake.entries(record, version).into_iter().next();
+        let entry = self.intake.first(record, version);
         let Some(entry) = entry else { return Ok(Vec::new()) };
         Ok(self.facts(state, &entry)?.lower.clone())
     }

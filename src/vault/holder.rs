@@ -465,7 +465,7 @@ impl Vault {
         now: Millis,
         entropy: &mut dyn Entropy,
     ) -> Result<Option<Command>, VaultError> {
-        let Some(entry) = self.intake.entries(record, version).into_iter().next() else { return Ok(None) };
+        let Some(entry) = self.intake.first(record, version) else { return Ok(None) };
         if !self.may_go(record, version) {
             return Err(VaultError::Rule("no classifier has approved it"));
         }

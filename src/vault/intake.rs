@@ -231,6 +231,11 @@ impl Intake {
         self.read(of).into_iter().filter(|e| !e.damaged).collect()
     }
 
+    /// The first held object of a version.
+    pub(super) fn first(&self, record: &RecordId, version: u32) -> Option<Entry> {
+        self.find(record, version, |_| true)
+    }
+
     /// The first held object of a version of which this is so.
     pub(super) fn find(&self, record: &RecordId, version: u32, is: impl Fn(&Entry) -> bool) -> Option<Entry> {
         self.read(|i| i.by_version.get(&(*record, version))?.iter().find(|e| !e.damaged && is(e)).cloned())

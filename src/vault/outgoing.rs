@@ -11,7 +11,7 @@ use crate::domain::label::Label;
 use crate::domain::limits;
 use crate::ledger::State;
 use crate::seal::pull_check;
-use prost::bytes::Bytes;
+use crate::wire::Bytes;
 use std::collections::BTreeSet;
 use std::sync::PoisonError;
 
@@ -126,7 +126,7 @@ impl Vault {
         record: &RecordId,
         version: u32,
     ) -> Result<Option<(BTreeSet<AgencyId>, Outgoing)>, VaultError> {
-        let entry = self.intake.entries(record, version).into_iter().next();
+        let entry = self.intake.first(record, version);
         let Some(entry) = entry.filter(|_| self.may_go(record, version)) else { return Ok(None) };
         let object = self.intake.load(&entry)?;
         let facts = self.facts(state, &entry)?;
@@ -137,7 +137,7 @@ impl Vault {
 
     /// Whether an own version may be sent to an agency, by the ledger's word of now.
     pub fn may_be_sent(&self, state: &State, to: &AgencyId, (record, version): (&RecordId, u32)) -> bool {
-        let entry = self.intake.entries(record, version).into_iter().next();
+        let entry = self.intake.first(record, version);
         let facts = entry.and_then(|e| self.facts(state, &e).ok());
         facts.is_some_and(|f| state.stands(to) && may_hold(state, to, &f.label))
     }

@@ -218,7 +218,7 @@ impl Vault {
         let facts = self.facts(state, &entry)?;
         let (mut parts, mut classes) = (Vec::new(), Vec::new());
         for (lower, version) in &facts.lower {
-            let part = self.intake.entries(lower, *version).into_iter().next();
+            let part = self.intake.first(lower, *version);
             let part = part.ok_or(VaultError::Rule("a part of it is not here"))?;
             classes.push(self.facts(state, &part)?);
             parts.push((*lower, *version, part.commitment));
@@ -271,7 +271,7 @@ impl Vault {
     pub async fn decide(&self, state: &State, of: &Proposed, stand: Stand) -> Result<(), VaultError> {
         if matches!(stand, Stand::Approved(_)) {
             for (part, version, _) in &of.parts {
-                let entry = self.intake.entries(part, *version).into_iter().next();
+                let entry = self.intake.first(part, *version);
                 let entry = entry.ok_or(VaultError::Rule("a part of it is not here"))?;
                 self.publishable(state, &self.intake.load(&entry)?)?;
             }

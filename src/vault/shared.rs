@@ -19,7 +19,7 @@ use super::error::VaultError;
 use super::files::{Place, read};
 use crate::journal::Disk;
 use crate::seal::{AudienceObject, digest};
-use prost::bytes::Bytes;
+use crate::wire::Bytes;
 use std::collections::BTreeMap;
 use std::ops::Deref;
 use std::sync::{Arc, Mutex, PoisonError};

@@ -547,7 +547,7 @@ fn what_was_taken_survives_every_failure_of_the_body_files() {
         let intake = open(frames.after_power_cut(), bodies.after_power_cut()).unwrap();
         for object in acknowledged {
             let header = object.envelope.header();
-            let entry = intake.entries(&header.id, header.version).into_iter().next().expect("acknowledged");
+            let entry = intake.first(&header.id, header.version).expect("acknowledged");
             assert_eq!(intake.load(&entry).unwrap().envelope, object.envelope);
         }
         // What is known is readable, acknowledged or not, and it goes on.

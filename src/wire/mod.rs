@@ -7,6 +7,8 @@
 mod fault;
 
 pub use fault::{failure_of, fault_of, fault_of_failure, status_of};
+/// How generated messages are written and read, and the shared bytes in them.
+pub use prost::{Message, bytes::Bytes};
 
 /// Generated from `proto/`; docs are there.
 #[allow(clippy::all, missing_docs, reason = "generated code")]
