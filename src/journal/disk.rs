@@ -1,15 +1,18 @@
 //! The seam to storage: a flat directory of files that grow at the end. Two implementations: the real one, and one in
 //! memory that fails on demand (tests).
 
+use std::collections::BTreeMap;
 use std::fs::{self, DirBuilder, File, OpenOptions, TryLockError};
 use std::io::{self, Write};
 use std::os::unix::fs::{DirBuilderExt, FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::error::{JournalError, io_at};
 
 const LOCK: &str = "lock";
+/// Most files that stay open for reading.
+const READING: usize = 32;
 
 /// Bytes that may still be written on the file system of a directory.
 pub(super) fn free_bytes(dir: &Path) -> io::Result<u64> {
@@ -50,6 +53,8 @@ pub struct RealDisk {
     handle: File,
     /// The file being written. Kept open, so that a sync reports the errors of the writes before it.
     writing: Mutex<Option<Writing>>,
+    /// Files that are read, by name: those that are read are read again and again.
+    reading: Mutex<BTreeMap<String, Arc<File>>>,
     _lock: Option<File>,
 }
 
@@ -91,11 +96,30 @@ impl RealDisk {
             sync_path(parent).map_err(io_at("sync parent directory"))?;
         }
         let handle = File::open(&dir).map_err(io_at("open directory"))?;
-        Ok(RealDisk { dir, handle, writing: Mutex::new(None), _lock: None })
+        Ok(RealDisk { dir, handle, writing: Mutex::default(), reading: Mutex::default(), _lock: None })
     }
 
     fn writing(&self) -> MutexGuard<'_, Option<Writing>> {
         self.writing.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn reading(&self) -> MutexGuard<'_, BTreeMap<String, Arc<File>>> {
+        self.reading.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The file of this name, open for reading.
+    fn to_read(&self, name: &str) -> io::Result<Arc<File>> {
+        // Under the lock, so that nothing stays that a renaming or a removal beside it has put elsewhere.
+        let mut reading = self.reading();
+        if let Some(open) = reading.get(name) {
+            return Ok(Arc::clone(open));
+        }
+        let file = Arc::new(File::open(self.dir.join(name))?);
+        if reading.len() >= READING {
+            reading.clear();
+        }
+        reading.insert(name.to_owned(), Arc::clone(&file));
+        Ok(file)
     }
 
     /// Runs `act` on the file being written, opening `name` if that is another one.
@@ -143,7 +167,11 @@ impl Disk for RealDisk {
     }
 
     fn rename(&self, from: &str, to: &str) -> io::Result<()> {
-        fs::rename(self.dir.join(from), self.dir.join(to))?;
+        {
+            let mut reading = self.reading();
+            reading.retain(|name, _| name != from && name != to);
+            fs::rename(self.dir.join(from), self.dir.join(to))?;
+        }
         if let Some(open) = self.writing().as_mut()
             && open.name == from
         {
@@ -154,6 +182,8 @@ impl Disk for RealDisk {
 
     fn remove(&self, name: &str) -> io::Result<()> {
         self.writing().take_if(|open| open.name == name);
+        let mut reading = self.reading();
+        reading.remove(name);
         fs::remove_file(self.dir.join(name))
     }
 
@@ -162,7 +192,7 @@ impl Disk for RealDisk {
     }
 
     fn read_at(&self, name: &str, offset: u64, len: usize) -> io::Result<Vec<u8>> {
-        let file = File::open(self.dir.join(name))?;
+        let file = self.to_read(name)?;
         let mut bytes = vec![0; len];
         let mut filled = 0;
         while let Some(space) = bytes.get_mut(filled..).filter(|space| !space.is_empty()) {
@@ -193,4 +223,40 @@ fn create_dir(dir: &Path) -> io::Result<()> {
 
 fn sync_path(dir: &Path) -> io::Result<()> {
     File::open(dir)?.sync_all()
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "test")]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_read_is_what_the_name_means_now() {
+        let dir = tempfile::tempdir().unwrap();
+        let disk = RealDisk::open(dir.path()).unwrap();
+        let made = |name: &str, bytes: &[u8]| {
+            disk.create(name).unwrap();
+            disk.append(name, bytes).unwrap();
+        };
+        let read = |name: &str| disk.read_at(name, 0, 9).map_err(|e| e.kind());
+        made("a", b"first");
+        assert_eq!(read("a").unwrap(), b"first");
+        disk.append("a", b"+").unwrap();
+        assert_eq!(read("a").unwrap(), b"first+", "what came since it was opened");
+        made("b", b"second");
+        assert_eq!(read("b").unwrap(), b"second");
+        disk.rename("b", "a").unwrap();
+        assert_eq!((read("a").unwrap(), read("b").unwrap_err()), (b"second".to_vec(), io::ErrorKind::NotFound));
+        disk.truncate("a", 3).unwrap();
+        assert_eq!(read("a").unwrap(), b"sec");
+        disk.remove("a").unwrap();
+        assert_eq!(read("a").unwrap_err(), io::ErrorKind::NotFound);
+        made("a", b"third");
+        assert_eq!(read("a").unwrap(), b"third");
+        for n in 0..READING * 2 {
+            made(&n.to_string(), &[7]);
+            assert_eq!(read(&n.to_string()).unwrap(), [7]);
+        }
+        assert!(disk.reading().len() <= READING);
+    }
 }

@@ -18,8 +18,8 @@ use tantivy::directory::{
 use zeroize::Zeroizing;
 
 /// The number counts up with what the terms are, too: an index of another analysis would find the wrong things, so it does
-/// not open and is begun anew. 2: simplified characters, words for ranking.
-const MAGIC: &[u8; 8] = b"HUFUIDX3";
+/// not open and is begun anew. 2: simplified characters, words for ranking. 4: one field of title and body.
+const MAGIC: &[u8; 8] = b"HUFUIDX4";
 const SALT: usize = 32;
 
 /// The files of one index.

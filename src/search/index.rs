@@ -4,6 +4,7 @@ use super::directory::SealedDirectory;
 use super::error::SearchError;
 use super::query::{Asked, Node, Query, asked};
 use super::quiet::quietly;
+use super::rank;
 use super::tokens::{TERMS, WORDS, register};
 use super::words::words;
 use crate::domain::ids::{AgencyId, RecordId};
@@ -14,11 +15,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Bound;
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use tantivy::collector::{Count, TopDocs};
 use tantivy::merge_policy::LogMergePolicy;
 use tantivy::query::{
-    AllQuery, BooleanQuery, BoostQuery, ConstScoreQuery, EmptyQuery, Occur, PhraseQuery, Query as Compiled, RangeQuery,
-    RegexQuery, TermQuery, TermSetQuery,
+    AllQuery, BooleanQuery, ConstScoreQuery, EmptyQuery, Occur, PhraseQuery, Query as Compiled, RangeQuery, RegexQuery,
+    TermQuery, TermSetQuery,
 };
 use tantivy::schema::{
     FAST, Field, INDEXED, IndexRecordOption, STORED, Schema, TextFieldIndexing, TextOptions, Value as _,
@@ -30,8 +30,9 @@ const WRITER_BYTES: usize = 48_000_000;
 /// Segments below this many documents are merged as one size. The engine's default is so large that what a few commits
 /// brought would be merged again with each of the next ones.
 const SMALL_DOCUMENTS: u32 = 4_000;
-/// How much more a match in the title weighs.
-const TITLE_BOOST: f32 = 3.0;
+/// So many times the title stands in the text that is matched: a match in it weighs so much more, as in BM25F (Robertson, Zaragoza,
+/// Taylor: "Simple BM25 extension to multiple weighted fields", CIKM 2004).
+const TITLE_TIMES: usize = 3;
 
 type Dyn = Box<dyn Compiled>;
 
@@ -98,9 +99,8 @@ struct Fields {
     kind: Field,
     refs: Field,
     issued: Field,
-    title: Field,
     /// Title and body, one behind the other.
-    body: Field,
+    text: Field,
     words: Field,
 }
 
@@ -275,17 +275,15 @@ impl Indexes {
                 let may = unscored(Box::new(TermSetQuery::new(classes)));
                 Box::new(BooleanQuery::new(vec![(Occur::Must, found), (Occur::Must, may)]))
             };
-            // The engine makes room for as many as are asked for, however few there are.
-            let most = usize::try_from(searcher.num_docs()).unwrap_or(usize::MAX).clamp(1, limit);
-            let best = TopDocs::with_limit(most).order_by_score();
-            let (best, count) = searcher.search(&filtered, &(best, Count))?;
+            let (best, count) = rank::best(&searcher, &filtered, &f.raising(&query.root), limit)?;
             total += count;
             for (score, at) in best {
                 let (record, version) = index.read(&searcher, at)?;
                 all.push(Match { record, version, score });
             }
         }
-        all.sort_by(|a, b| b.score.total_cmp(&a.score).then(b.record.cmp(&a.record)));
+        // What is equal stays in the order of the indexes, which is the same for every page.
+        all.sort_by(|a, b| b.score.total_cmp(&a.score));
         all.truncate(limit);
         Ok((all, total))
     }
@@ -362,8 +360,7 @@ impl Fields {
             kind: b.add_bytes_field("kind", INDEXED),
             refs: b.add_bytes_field("refs", INDEXED),
             issued: b.add_u64_field("issued", INDEXED | FAST),
-            title: b.add_text_field("title", text.clone()),
-            body: b.add_text_field("body", text),
+            text: b.add_text_field("text", text),
             words: b.add_text_field("words", TextOptions::default().set_indexing_options(frequencies)),
         };
         (b.build(), fields)
@@ -380,11 +377,13 @@ impl Fields {
             doc.add_bytes(self.refs, r.as_str().as_bytes());
         }
         doc.add_u64(self.issued, d.issued.0);
-        // A title is text like any other: what matches is one field, and another tells what stands in the title.
-        doc.add_text(self.title, &d.title);
-        doc.add_text(self.body, &d.title);
-        doc.add_text(self.body, &d.body);
-        doc.add_text(self.words, format!("{}\n{}", d.title, d.body));
+        // A title is text like any other, that weighs more. No phrase is found across the end of one.
+        for _ in 0..TITLE_TIMES {
+            doc.add_text(self.text, &d.title);
+            doc.add_text(self.words, &d.title);
+        }
+        doc.add_text(self.text, &d.body);
+        doc.add_text(self.words, &d.body);
         doc
     }
 
@@ -396,7 +395,7 @@ impl Fields {
             )))
         };
         Ok(match node {
-            Node::Text(text) => self.ranked(text)?,
+            Node::Text(text) => self.found(text)?,
             Node::Kind(k) => exact(self.kind, k.as_str()),
             Node::Origin(a) => exact(self.origin, a.as_str()),
             Node::Ref(r) => exact(self.refs, r.as_str()),
@@ -421,36 +420,32 @@ impl Fields {
         })
     }
 
-    /// Finds a text, and ranks it higher where it stands in a title, and as words and not across their borders.
-    fn ranked(&self, text: &str) -> Result<Dyn, SearchError> {
-        let title: Dyn = Box::new(BoostQuery::new(self.text(self.title, text)?, TITLE_BOOST));
-        let mut clauses = vec![(Occur::Must, self.text(self.body, text)?), (Occur::Should, title)];
-        let words: BTreeSet<String> = words(text).into_iter().collect();
-        for word in words {
-            let term = Term::from_field_text(self.words, &word);
-            let raises: Dyn = Box::new(TermQuery::new(term, IndexRecordOption::WithFreqs));
-            clauses.push((Occur::Should, raises));
-        }
-        // Beside a clause that must match, none of those that should has to.
-        Ok(Box::new(BooleanQuery::new(clauses)))
-    }
-
-    fn text(&self, field: Field, text: &str) -> Result<Dyn, SearchError> {
+    /// Finds a text by its characters at their places.
+    fn found(&self, text: &str) -> Result<Dyn, SearchError> {
         Ok(match asked(text) {
             // Every bigram that begins with the character, or the character at the end of a run.
-            Asked::Single(c) => Box::new(RegexQuery::from_pattern(&format!("{c}.*"), field)?),
+            Asked::Single(c) => Box::new(RegexQuery::from_pattern(&format!("{c}.*"), self.text)?),
             Asked::Terms(terms) => match terms.as_slice() {
                 [] => Box::new(EmptyQuery),
                 [(_, only)] => {
                     let option = IndexRecordOption::WithFreqs;
-                    Box::new(TermQuery::new(Term::from_field_text(field, only), option))
+                    Box::new(TermQuery::new(Term::from_field_text(self.text, only), option))
                 }
                 many => {
-                    let terms = many.iter().map(|(at, t)| (*at, Term::from_field_text(field, t))).collect();
+                    let terms = many.iter().map(|(at, t)| (*at, Term::from_field_text(self.text, t))).collect();
                     Box::new(PhraseQuery::new_with_offset(terms))
                 }
             },
         })
+    }
+
+    /// What raises a match: the words of what is looked for, where they are words and not characters across the borders of others.
+    fn raising(&self, node: &Node) -> BTreeSet<Term> {
+        match node {
+            Node::Text(text) => words(text).iter().map(|w| Term::from_field_text(self.words, w)).collect(),
+            Node::And(all) | Node::Or(all) => all.iter().flat_map(|n| self.raising(n)).collect(),
+            Node::Kind(_) | Node::Origin(_) | Node::Since(_) | Node::Ref(_) | Node::Not(_) => BTreeSet::new(),
+        }
     }
 }
 

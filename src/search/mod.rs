@@ -9,7 +9,7 @@
 //!   AEAD, bound to the file's name), so that a lower grade's key opens nothing of a higher one.
 //! - A document outside the allowed classes is not matched, scored or counted.
 //! - What matches is decided by characters: bigrams at their places, width, case and traditional forms folded. Words of the
-//!   dictionary only raise a match; with or without them the same records are found and counted.
+//!   dictionary only raise the best of the matches; with or without them the same records are found and counted.
 //! - A record is in the indexes at most once, whatever was interrupted: a commit deletes it and adds it.
 //! - An index is rebuildable. One that does not open is begun anew and named.
 //!
@@ -23,6 +23,7 @@ mod error;
 mod index;
 mod query;
 mod quiet;
+mod rank;
 mod simplified;
 #[cfg(test)]
 mod tests;

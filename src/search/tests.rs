@@ -130,6 +130,42 @@ fn words_rank_and_do_not_match() {
 }
 
 #[test]
+fn what_stands_in_the_title_comes_first() {
+    let dir = tempfile::tempdir().unwrap();
+    let (i, _) = open(dir.path(), 1);
+    let padding = "其他文字".repeat(20);
+    i.add(&[
+        document(1, 1, "通报", &format!("口岸情况，口岸人员。{padding}")),
+        document(2, 1, "口岸", &format!("一次也没有提到它。{padding}")),
+        document(3, 1, "通报", &format!("口岸。{padding}")),
+    ])
+    .unwrap();
+    let (hits, total) = i.query(&Query::parse("口岸").unwrap(), &allowed(), 10).unwrap();
+    assert_eq!((hits.iter().map(|m| m.record.as_bytes()[0]).collect::<Vec<_>>(), total), (vec![2, 1, 3], 3));
+}
+
+/// A hit has one place, however many are asked for: pages neither repeat nor leave out.
+#[test]
+fn pages_follow_each_other() {
+    let dir = tempfile::tempdir().unwrap();
+    let (i, _) = open(dir.path(), 1);
+    for part in (0..200u8).collect::<Vec<_>>().chunks(70) {
+        // Every third is raised by a word; many are equal.
+        let text = |n: &u8| if n % 3 == 0 { "北京人员离开" } else { "东北京剧团演出" };
+        i.add(&part.iter().map(|n| document(*n, 1, "通报", text(n))).collect::<Vec<_>>()).unwrap();
+    }
+    for query in ["北京", "北京 通报", "kind:report", "通"] {
+        let query = Query::parse(query).unwrap();
+        let of = |most| i.query(&query, &allowed(), most).unwrap().0;
+        let all = of(1000);
+        assert_eq!(all.len(), 200);
+        for most in [1, 20, 36, 63, 64, 65, 130] {
+            assert_eq!(of(most), all[..most], "{most}");
+        }
+    }
+}
+
+#[test]
 fn operators_and_fields_narrow() {
     let (_dir, i) = library();
     assert_eq!(found(&i, "国家 知悉"), [1, 2]);
@@ -227,7 +263,7 @@ fn files_are_sealed_and_bound() {
     drop(i);
     for file in files(dir.path()) {
         let bytes = std::fs::read(&file).unwrap();
-        assert!(bytes.starts_with(b"HUFUIDX3"), "{}", file.display());
+        assert!(bytes.starts_with(b"HUFUIDX4"), "{}", file.display());
         for needle in ["国家", "abc123", "border-2026", "police"] {
             assert!(!bytes.windows(needle.len()).any(|w| w == needle.as_bytes()), "{}", file.display());
         }

@@ -109,12 +109,9 @@ impl Core {
         let (visible, total) =
             if overall.is_allow() { self.visible(caller, &state, &query, &ask).await? } else { Default::default() };
         let mut shown = Vec::new();
-        // What is passed over is not opened: if one of it would not open, a hit comes twice and none is left out.
+        // What is passed over is not opened. A record that does not open is missing on its page: the doctor's matter, not a reason
+        // to find nothing.
         for card in visible.into_iter().skip(ask.offset) {
-            if shown.len() >= ask.limit.clamp(1, SEARCH_MOST) {
-                break;
-            }
-            // A record that does not open is the doctor's matter, not a reason to find nothing.
             shown.extend(self.load(&card).ok());
         }
         let hash = hmac(&self.pseudonym_key, "hufu.search-query", &[query.canonical().as_bytes()]);
@@ -162,9 +159,8 @@ impl Core {
             let (matches, total) = tokio::task::spawn_blocking(move || indexes.query(&query, &allowed, most))
                 .await
                 .map_err(|e| Fault::internal("INTERNAL", e.to_string()))??;
-            let visible = self.shown_of(caller, state, &matches, &ask.purpose);
+            let (visible, hidden) = self.shown_of(caller, state, &matches, &ask.purpose, wanted);
             if visible.len() >= wanted || matches.len() < most || looks >= LOOKS {
-                let hidden = matches.len().saturating_sub(visible.len());
                 // Those that were not looked at are of allowed classes too.
                 return Ok((visible, total.saturating_sub(hidden) as u64));
             }
@@ -172,21 +168,34 @@ impl Core {
         }
     }
 
-    /// Cards of those matches that are shown to the person.
-    fn shown_of(&self, caller: &Caller, state: &State, matches: &[Match], purpose: &str) -> Vec<Card> {
+    /// Cards of the first `wanted` of those matches that are shown to the person, and how many that were met on the way are not.
+    fn shown_of(
+        &self,
+        caller: &Caller,
+        state: &State,
+        matches: &[Match],
+        purpose: &str,
+        wanted: usize,
+    ) -> (Vec<Card>, usize) {
         // One decision for each label and agreement; the facts are shared, so their address names them.
         let mut decided: BTreeMap<*const Facts, bool> = BTreeMap::new();
-        let mut shown = Vec::new();
+        let (mut shown, mut hidden) = (Vec::new(), 0);
         for m in matches {
-            let Some(card) = self.find(state, &m.record, 0).filter(|c| c.version == m.version) else { continue };
-            let may = *decided
-                .entry(Arc::as_ptr(&card.facts))
-                .or_insert_with(|| self.may(caller, Action::RecordSearch, &card, purpose).is_allow());
-            if may {
-                shown.push(card);
+            if shown.len() == wanted {
+                break;
+            }
+            let card = self.find(state, &m.record, 0).filter(|c| c.version == m.version);
+            let shows = card.filter(|card| {
+                *decided
+                    .entry(Arc::as_ptr(&card.facts))
+                    .or_insert_with(|| self.may(caller, Action::RecordSearch, card, purpose).is_allow())
+            });
+            match shows {
+                Some(card) => shown.push(card),
+                None => hidden += 1,
             }
         }
-        shown
+        (shown, hidden)
     }
 
     /// Classes of which the person may see what the index has. A class is all that [`Core::may`] decides by, so the index
