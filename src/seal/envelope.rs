@@ -5,7 +5,7 @@ use super::batch::BatchSigned;
 use super::digest::{ct_eq, digest};
 use super::error::SealError;
 use super::header::{Header, PortionHeader};
-use super::pad::{beginning, pad, padded_beginning, padded_len, unpad, unpad_whole};
+use super::pad::{Padding, beginning, pad, padded_beginning, padded_len, unpad, unpad_whole};
 use super::sealer::EnvelopeSealer;
 use super::sign::PublicKey;
 use super::suite::Suite;
@@ -23,7 +23,7 @@ const APART: u16 = 2;
 pub(super) const CIPHERTEXT: &str = "hufu.ciphertext";
 /// Most bytes of all ciphertexts of one envelope together that stand in it.
 pub const ENVELOPE_BYTES: usize = 2 << 20;
-/// Most bytes of all ciphertexts of one envelope together that lie apart: 16 MiB of text, padded.
+/// Most bytes of all ciphertexts of one envelope together that lie apart: 16 MiB of text, padded as it was before.
 pub const CONTENT_BYTES: usize = 25 << 20;
 const HEADER_BYTES: usize = 8 << 10;
 
@@ -109,11 +109,20 @@ impl EnvelopeDraft {
         ids: &EnvelopeIds,
         entropy: &mut dyn Entropy,
     ) -> Result<(EnvelopeDraft, Vec<DataKey>), SealError> {
+        EnvelopeDraft::seal_padded(portions, ids, pad, entropy)
+    }
+
+    pub(super) fn seal_padded(
+        portions: &[PortionPlain<'_>],
+        ids: &EnvelopeIds,
+        padding: Padding,
+        entropy: &mut dyn Entropy,
+    ) -> Result<(EnvelopeDraft, Vec<DataKey>), SealError> {
         let mut header = Header::of(ids, portions.len());
         let mut padded = Vec::with_capacity(portions.len());
         let mut total = 0usize;
         for portion in portions {
-            let text = pad(portion.text)?;
+            let text = padding(portion.text)?;
             total = total.saturating_add(sealed_len(text.len()));
             header.portions.push(PortionHeader {
                 media_type: portion.media_type.to_owned(),

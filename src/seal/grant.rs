@@ -1,6 +1,6 @@
 //! Grants (P11): sealed, signed statements of who may have an envelope and under which label.
 //!
-//! The body is encrypted under a key derived from an audience key, padded to a size bucket. The ledger carries
+//! The body is encrypted under a key derived from an audience key, padded to a size class. The ledger carries
 //! a hiding commitment of the sealed bytes. The audience key's id, which commits to the key, stands in them, so
 //! a grant opens in one way only.
 
@@ -10,7 +10,7 @@ use super::batch::BatchSigned;
 use super::digest::{ct_eq, digest};
 use super::envelope::{Envelope, hiding_commitment};
 use super::error::SealError;
-use super::pad::{pad, unpad};
+use super::pad::{Padding, pad, unpad};
 use super::sign::PublicKey;
 use super::verified::Verified;
 use crate::domain::canon::{Canon, CanonError, Reader, Writer, read_set, write_set};
@@ -122,11 +122,21 @@ impl GrantDraft {
         node: NodeId,
         entropy: &mut dyn Entropy,
     ) -> Result<GrantDraft, SealError> {
+        GrantDraft::create_padded(body, key, (origin, node), pad, entropy)
+    }
+
+    pub(super) fn create_padded(
+        body: &GrantBody,
+        key: &AudienceKey,
+        (origin, node): (AgencyId, NodeId),
+        padding: Padding,
+        entropy: &mut dyn Entropy,
+    ) -> Result<GrantDraft, SealError> {
         let (mut nonce, mut blind) = ([0; 12], [0; 32]);
         entropy.fill(&mut nonce);
         entropy.fill(&mut blind);
         let mut outer = Outer { origin, node, audience: key.id(), nonce, ciphertext: Vec::new() };
-        let padded = pad(&body.to_canon())?;
+        let padded = padding(&body.to_canon())?;
         outer.ciphertext = seal_one(&key.derive(BODY), nonce, &outer.aad(), &padded, STEP)?;
         if outer.ciphertext.len() > GRANT_BYTES {
             return Err(SealError::Limit { what: "size of the grant" });

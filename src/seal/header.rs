@@ -29,7 +29,7 @@ pub struct PortionHeader {
     pub media_type: String,
     /// Hash of the ciphertext.
     pub ciphertext_hash: [u8; 32],
-    /// Bytes of the padded text: one of the buckets.
+    /// Bytes of the padded text: one of the size classes.
     pub padded_size: u32,
     /// Commitment to the data key.
     pub key_commitment: [u8; 32],
@@ -188,6 +188,7 @@ mod tests {
         refuse(|h| h.portions.clear());
         refuse(|h| h.portions = vec![h.portions[0].clone(); limits::PORTIONS + 1]);
         refuse(|h| h.portions[0].padded_size = 513);
+        refuse(|h| h.portions[0].padded_size = 240);
         refuse(|h| h.portions[0].media_type = "plain".to_owned());
         refuse(|h| h.portions[0].media_type = "text/\n".to_owned());
         let mut halves = good.to_bytes();

@@ -64,7 +64,7 @@ pub use grant::{GRANT_BYTES, GrantBody, GrantDraft, SealedGrant};
 pub use header::{Header, PortionHeader};
 pub use kem::{AudienceOpener, GradePublic, GradeSecret, open_with, seal_to};
 pub use keyring::KeyRing;
-pub use pad::{PADDED_BYTES, bucket, pad, unpad};
+pub use pad::{PADDED_BYTES, bucket, pad, pad_coarsely, unpad};
 pub use sealer::EnvelopeSealer;
 pub use sign::{PublicKey, Signature, SigningKey};
 pub use suite::{SUITE_NOTICE, Suite};
