@@ -4,7 +4,7 @@ use super::aead::{CHUNK_BYTES, ChunkOpener, key_commitment, open_chunks, seal_ch
 use super::batch::BatchSigned;
 use super::digest::{ct_eq, digest};
 use super::error::SealError;
-use super::header::{Header, PortionHeader};
+use super::header::{Hashes, Header, PortionHeader};
 use super::pad::{Padding, beginning, pad, padded_beginning, padded_len, unpad, unpad_whole};
 use super::sealer::EnvelopeSealer;
 use super::sign::PublicKey;
@@ -285,6 +285,42 @@ impl Envelope {
     /// The bytes to send and store.
     pub fn to_bytes(&self) -> Vec<u8> {
         self.to_canon()
+    }
+
+    /// Writes what is neither header nor proof: the blind, and the ciphertexts, whose sizes the header has.
+    pub(super) fn write_rest(&self, w: &mut Writer) {
+        w.array(&self.blind);
+        for ciphertext in &self.ciphertexts {
+            w.array(ciphertext);
+        }
+    }
+
+    /// Reads that. Ciphertexts are there whose hashes the header was read without; they are computed, and what they are worth
+    /// says the signature.
+    pub(super) fn read_rest(
+        r: &mut Reader<'_>,
+        mut header: Header,
+        proof: BatchSigned,
+        hashes: Hashes,
+    ) -> Result<Envelope, CanonError> {
+        let most = match hashes {
+            Hashes::Written => CONTENT_BYTES,
+            Hashes::LeftOut => ENVELOPE_BYTES,
+        };
+        if header.ciphertext_sizes().fold(0, usize::saturating_add) > most {
+            return Err(CanonError::TooLong);
+        }
+        let sizes: Vec<usize> = header.ciphertext_sizes().collect();
+        let (blind, mut ciphertexts) = (r.array()?, Vec::new());
+        if hashes == Hashes::LeftOut {
+            for (described, size) in header.portions.iter_mut().zip(sizes) {
+                let ciphertext = r.take(size)?;
+                described.ciphertext_hash = ciphertext_hash(ciphertext);
+                ciphertexts.push(ciphertext.to_vec());
+            }
+        }
+        let hash = header.hash();
+        Ok(Envelope { header, hash, proof, blind, ciphertexts })
     }
 
     /// Parses and checks consistency.

@@ -17,6 +17,7 @@ use super::keyring::KeyRing;
 use super::pad::{Padding, pad, pad_coarsely};
 use super::sign::SigningKey;
 use super::tags::{PairKey, PairNames, TaggedVersion, padded_tags, pull_check};
+use super::together::{read_together, write_together};
 use crate::domain::canon::Canon;
 use crate::domain::ids::{AgencyId, NodeId, RecordId};
 use crate::domain::label::{Caveat, Grade, Label, Period};
@@ -35,6 +36,7 @@ const COMMITMENT_BEFORE: &str = "38956919b717c9a3026cea8bd722c0eceebadc4c4635cdf
 const ENVELOPE: &str = "eeba1283dee6f2b56797646f8cc443be12b5b93164d8247fee5c1c747fa269c6";
 const COMMITMENT: &str = "257e1b21d9073902a84eae4e0edc70d51cc5cb6530ec8e2ea634383608fad85d";
 const GRANT: &str = "bfecb4cb626e1df9d2e41f413812340d5405933ff48015192797fc75b0ccfa9f";
+const TOGETHER: &str = "00a8f73258df4ae22cda93abf7add5766a81b80718277371c81459793c547e28";
 
 const GRADE_PUBLIC: &str = "4d4ae0a1e8038e71cb9c98da278ed8db9ba651f093286c3e7e404b132fa50476";
 const SEALED_TO: &str = "b331d18b6559d3c097814f2ee1d2e99e847900c0f9d79960825c8cd2b23e555b";
@@ -102,7 +104,7 @@ fn compare(cases: &[(&str, &str, &[u8])]) {
     assert!(changed.is_empty(), "formats changed; actual values:\n{}", changed.join("\n"));
 }
 
-fn envelope(padding: Padding, e: &mut Counter) -> (Envelope, Vec<DataKey>, BatchSigned) {
+fn draft(padding: Padding, e: &mut Counter) -> (EnvelopeDraft, Vec<DataKey>) {
     let ids = EnvelopeIds {
         id: RecordId::from_bytes([3; 16]),
         version: 1,
@@ -114,7 +116,11 @@ fn envelope(padding: Padding, e: &mut Counter) -> (Envelope, Vec<DataKey>, Batch
         PortionPlain { media_type: "application/vnd.hufu.meta", text: b"meta" },
         PortionPlain { media_type: "text/plain", text: "正文".as_bytes() },
     ];
-    let (draft, keys) = EnvelopeDraft::seal_padded(&portions, &ids, padding, e).unwrap();
+    EnvelopeDraft::seal_padded(&portions, &ids, padding, e).unwrap()
+}
+
+fn envelope(padding: Padding, e: &mut Counter) -> (Envelope, Vec<DataKey>, BatchSigned) {
+    let (draft, keys) = draft(padding, e);
     let proof = sign_batch(&signer(), &[[1; 32], draft.hash(), [2; 32]]).remove(1);
     (draft.attach(proof.clone()), keys, proof)
 }
@@ -189,9 +195,17 @@ fn the_bytes_are_those_that_were_written_first() {
     };
     let origin = || (agency("customs"), NodeId(7));
     let before = GrantDraft::create_padded(&body, &key, origin(), pad_coarsely, &mut e).unwrap();
-    let now = GrantDraft::create_padded(&body, &key, origin(), pad, &mut Counter::at(1_000)).unwrap();
+    let now = || GrantDraft::create_padded(&body, &key, origin(), pad, &mut Counter::at(1_000)).unwrap();
+    let together = {
+        let ((envelope, _), grant) = (draft(pad, &mut Counter::new()), now());
+        let mut proofs = sign_batch(&signer(), &[envelope.hash(), grant.hash()]).into_iter();
+        let pair = (envelope.attach(proofs.next().unwrap()), grant.attach(proofs.next().unwrap()));
+        let bytes = write_together(&pair.0, &pair.1, &audience).unwrap();
+        assert_eq!(read_together(&bytes, &audience), Ok(pair));
+        bytes
+    };
     // The proof is of another leaf; only its bytes matter here.
-    let [before, now] = [before, now].map(|draft| {
+    let [before, now] = [before, now()].map(|draft| {
         let grant = SealedGrant::from_bytes(&draft.attach(proof.clone()).to_bytes()).unwrap();
         assert_eq!(grant.open(&key).unwrap(), body);
         grant
@@ -211,6 +225,7 @@ fn the_bytes_are_those_that_were_written_first() {
         ("GRANT_BODY", GRANT_BODY, &body.to_canon()),
         ("GRANT_BEFORE", GRANT_BEFORE, &before.to_bytes()),
         ("GRANT", GRANT, &now.to_bytes()),
+        ("TOGETHER", TOGETHER, &together),
         ("INTRODUCED", INTRODUCED, &introduced),
         ("PADDED_TAGS", PADDED_TAGS, &tags.concat()),
         ("KEY_RING", KEY_RING, &file),

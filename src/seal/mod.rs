@@ -43,6 +43,7 @@ mod sign;
 mod suite;
 mod tags;
 mod text;
+mod together;
 mod verified;
 
 pub use aead::{
@@ -70,4 +71,5 @@ pub use sign::{PublicKey, Signature, SigningKey};
 pub use suite::{SUITE_NOTICE, Suite};
 pub use tags::{PairKey, PairNames, TaggedVersion, month_of, padded_tags, pull_check};
 pub use text::{TextOpener, open_portion_pieces};
+pub use together::{read_together, write_together};
 pub use verified::Verified;
