@@ -213,6 +213,13 @@ impl<'a> Reader<'a> {
         self.take(n)
     }
 
+    /// Bytes of a size that follows from what was read before.
+    pub fn take(&mut self, n: usize) -> Result<&'a [u8], CanonError> {
+        let (head, tail) = self.rest.split_at_checked(n).ok_or(CanonError::Truncated)?;
+        self.rest = tail;
+        Ok(head)
+    }
+
     /// UTF-8 text of at most `max` bytes.
     pub fn str(&mut self, max: usize) -> Result<&'a str, CanonError> {
         std::str::from_utf8(self.bytes(max)?).map_err(|_| CanonError::Invalid("UTF-8"))
@@ -265,12 +272,6 @@ impl<'a> Reader<'a> {
 
     fn length(&mut self) -> Result<usize, CanonError> {
         usize::try_from(self.u32()?).map_err(|_| CanonError::TooLong)
-    }
-
-    fn take(&mut self, n: usize) -> Result<&'a [u8], CanonError> {
-        let (head, tail) = self.rest.split_at_checked(n).ok_or(CanonError::Truncated)?;
-        self.rest = tail;
-        Ok(head)
     }
 }
 

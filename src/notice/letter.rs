@@ -11,8 +11,8 @@ use crate::domain::label::Grade;
 use crate::domain::notice::{ADDRESSEES, ATTACHMENTS, NOTICE_BODY_BYTES, Precedence, SUBJECT_CHARS, Warning};
 use crate::domain::time::{Entropy, Millis};
 use crate::seal::{
-    GradePublic, GradeSecret, PublicKey, SealError, Signature, SigningKey, digest, open_with, pad, seal_to, sha256,
-    unpad,
+    GradePublic, GradeSecret, PublicKey, SealError, Signature, SigningKey, digest, open_with, pad_coarsely, seal_to,
+    sha256, unpad,
 };
 use zeroize::Zeroizing;
 
@@ -152,7 +152,7 @@ impl Letter {
         key: &SigningKey,
         entropy: &mut dyn Entropy,
     ) -> Result<Letter, NoticeError> {
-        let padded = pad(content)?;
+        let padded = pad_coarsely(content)?;
         let sealed = seal_to(to, DOMAIN.as_bytes(), &header_bytes(&header), &padded, entropy)?;
         if sealed.len() > LETTER_BYTES {
             return Err(NoticeError::TooLarge);

@@ -84,6 +84,27 @@ impl BatchSigned {
         Some(BatchSigned { path, index, size: self.size, signature: self.signature })
     }
 
+    /// Whether its lowest hash is that of `leaf`.
+    pub(super) fn begins_with(&self, leaf: &[u8; 32]) -> bool {
+        self.path.first() == Some(&leaf_hash(leaf))
+    }
+
+    /// Writes it without its lowest hash.
+    pub(super) fn write_above(&self, w: &mut Writer) {
+        let above = self.path.get(1..).unwrap_or_default();
+        w.list(above.iter(), |w, h| {
+            w.array(h);
+        });
+        w.u32(self.index).u32(self.size).value(&self.signature);
+    }
+
+    /// Reads that, with the hash of `leaf` as the lowest one.
+    pub(super) fn read_above(r: &mut Reader<'_>, leaf: &[u8; 32]) -> Result<BatchSigned, CanonError> {
+        let above: Vec<[u8; 32]> = r.list(PATH - 1, |r| r.array())?;
+        let path = std::iter::once(leaf_hash(leaf)).chain(above).collect();
+        Ok(BatchSigned { path, index: r.u32()?, size: r.u32()?, signature: r.value()? })
+    }
+
     fn root(&self, leaf: &[u8; 32]) -> Option<[u8; 32]> {
         let mut index = self.index;
         let mut last = self.size.checked_sub(1)?;

@@ -4,8 +4,8 @@ use super::aead::{CHUNK_BYTES, ChunkOpener, key_commitment, open_chunks, seal_ch
 use super::batch::BatchSigned;
 use super::digest::{ct_eq, digest};
 use super::error::SealError;
-use super::header::{Header, PortionHeader};
-use super::pad::{beginning, pad, padded_beginning, padded_len, unpad, unpad_whole};
+use super::header::{Hashes, Header, PortionHeader};
+use super::pad::{Padding, beginning, pad, padded_beginning, padded_len, unpad, unpad_whole};
 use super::sealer::EnvelopeSealer;
 use super::sign::PublicKey;
 use super::suite::Suite;
@@ -23,7 +23,7 @@ const APART: u16 = 2;
 pub(super) const CIPHERTEXT: &str = "hufu.ciphertext";
 /// Most bytes of all ciphertexts of one envelope together that stand in it.
 pub const ENVELOPE_BYTES: usize = 2 << 20;
-/// Most bytes of all ciphertexts of one envelope together that lie apart: 16 MiB of text, padded.
+/// Most bytes of all ciphertexts of one envelope together that lie apart: 16 MiB of text, padded as it was before.
 pub const CONTENT_BYTES: usize = 25 << 20;
 const HEADER_BYTES: usize = 8 << 10;
 
@@ -109,11 +109,20 @@ impl EnvelopeDraft {
         ids: &EnvelopeIds,
         entropy: &mut dyn Entropy,
     ) -> Result<(EnvelopeDraft, Vec<DataKey>), SealError> {
+        EnvelopeDraft::seal_padded(portions, ids, pad, entropy)
+    }
+
+    pub(super) fn seal_padded(
+        portions: &[PortionPlain<'_>],
+        ids: &EnvelopeIds,
+        padding: Padding,
+        entropy: &mut dyn Entropy,
+    ) -> Result<(EnvelopeDraft, Vec<DataKey>), SealError> {
         let mut header = Header::of(ids, portions.len());
         let mut padded = Vec::with_capacity(portions.len());
         let mut total = 0usize;
         for portion in portions {
-            let text = pad(portion.text)?;
+            let text = padding(portion.text)?;
             total = total.saturating_add(sealed_len(text.len()));
             header.portions.push(PortionHeader {
                 media_type: portion.media_type.to_owned(),
@@ -276,6 +285,42 @@ impl Envelope {
     /// The bytes to send and store.
     pub fn to_bytes(&self) -> Vec<u8> {
         self.to_canon()
+    }
+
+    /// Writes what is neither header nor proof: the blind, and the ciphertexts, whose sizes the header has.
+    pub(super) fn write_rest(&self, w: &mut Writer) {
+        w.array(&self.blind);
+        for ciphertext in &self.ciphertexts {
+            w.array(ciphertext);
+        }
+    }
+
+    /// Reads that. Ciphertexts are there whose hashes the header was read without; they are computed, and what they are worth
+    /// says the signature.
+    pub(super) fn read_rest(
+        r: &mut Reader<'_>,
+        mut header: Header,
+        proof: BatchSigned,
+        hashes: Hashes,
+    ) -> Result<Envelope, CanonError> {
+        let most = match hashes {
+            Hashes::Written => CONTENT_BYTES,
+            Hashes::LeftOut => ENVELOPE_BYTES,
+        };
+        if header.ciphertext_sizes().fold(0, usize::saturating_add) > most {
+            return Err(CanonError::TooLong);
+        }
+        let sizes: Vec<usize> = header.ciphertext_sizes().collect();
+        let (blind, mut ciphertexts) = (r.array()?, Vec::new());
+        if hashes == Hashes::LeftOut {
+            for (described, size) in header.portions.iter_mut().zip(sizes) {
+                let ciphertext = r.take(size)?;
+                described.ciphertext_hash = ciphertext_hash(ciphertext);
+                ciphertexts.push(ciphertext.to_vec());
+            }
+        }
+        let hash = header.hash();
+        Ok(Envelope { header, hash, proof, blind, ciphertexts })
     }
 
     /// Parses and checks consistency.

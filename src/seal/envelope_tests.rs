@@ -3,6 +3,7 @@
 use super::super::batch::sign_batch;
 use super::super::content::ContentCheck;
 use super::super::frozen::Counter;
+use super::super::pad::pad_coarsely;
 use super::super::sign::SigningKey;
 use super::super::text::open_portion_pieces;
 use super::*;
@@ -175,15 +176,15 @@ fn what_is_sealed_apart_is_the_same_envelope() {
     *changed.last_mut().unwrap() ^= 1;
     assert!(opened(&read, 2, &keys[2], &changed).is_err(), "the last byte of the last chunk");
     // The beginning needs no more than the chunks in which it is.
-    for (most, chunks) in [(0, 1), (10, 1), (CHUNK_BYTES, 2), (300_000, 5), (usize::MAX, 6)] {
-        let (mut at, mut asked): (usize, usize) = (content.len() - sealed_len(393_216), 0);
+    for (most, chunks) in [(0, 1), (10, 1), (CHUNK_BYTES, 2), (200_000, 4), (300_000, 5), (usize::MAX, 5)] {
+        let (mut at, mut asked): (usize, usize) = (content.len() - sealed_len(303_104), 0);
         let mut next = |bytes: usize| {
             (at, asked) = (at + bytes, asked + 1);
             Ok::<_, SealError>(changed[at - bytes..at].to_vec())
         };
         let first = open_beginning_from(&read, 2, &keys[2], most, &mut next);
         // With the last chunk its changed byte is read.
-        assert_eq!(first.map(|text| text.to_vec()).ok(), (chunks < 6).then(|| vec![7; most.min(300_000)]), "{most}");
+        assert_eq!(first.map(|text| text.to_vec()).ok(), (chunks < 5).then(|| vec![7; most.min(300_000)]), "{most}");
         assert_eq!(asked, chunks, "{most}");
     }
     assert_eq!(head.with_ciphertexts(whole.ciphertexts.clone()).unwrap().ciphertexts, whole.ciphertexts);
@@ -203,7 +204,7 @@ fn the_bytes_of_a_head_are_those_of_the_envelope_without_content() {
     assert_eq!((&whole[version..version + 2], &head[version..version + 2]), (&[0, 1][..], &[0, 2][..]));
     assert_eq!(whole[..version], head[..version]);
     assert_eq!(whole[version + 2..head.len()], head[version + 2..]);
-    assert_eq!(whole.len(), head.len() + 4 + 4 + sealed_len(512), "a count, a length, and the ciphertext");
+    assert_eq!(whole.len(), head.len() + 4 + 4 + sealed_len(256), "a count, a length, and the ciphertext");
     assert!(Envelope::from_bytes(&[head.as_slice(), &[0]].concat()).is_err());
 }
 
@@ -214,7 +215,7 @@ fn content_in_pieces_is_held_against_the_header() {
         let mut check = ContentCheck::new(head.header()).unwrap();
         bytes.chunks(piece).try_for_each(|p| check.update(p)).map(|()| check.is_whole())
     };
-    for piece in [1, 500, 528, 65_552, content.len()] {
+    for piece in [1, 250, 272, 65_552, content.len()] {
         assert_eq!(check(&content, piece), Ok(true), "{piece}");
         assert_eq!(check(&content[..content.len() - 1], piece), Ok(false), "cut");
         assert!(check(&[content.as_slice(), &[0]].concat(), piece).is_err(), "more than it describes");
@@ -223,8 +224,8 @@ fn content_in_pieces_is_held_against_the_header() {
     changed[0] ^= 1;
     // Found with the last byte of its portion.
     let mut first = ContentCheck::new(head.header()).unwrap();
-    assert!(first.update(&changed[..527]).is_ok() && first.update(&changed[527..528]).is_err());
-    assert!(first.update(&content[528..]).is_ok() && !first.is_whole(), "it is never whole any more");
+    assert!(first.update(&changed[..271]).is_ok() && first.update(&changed[271..272]).is_err());
+    assert!(first.update(&content[272..]).is_ok() && !first.is_whole(), "it is never whole any more");
 }
 
 #[test]
@@ -241,11 +242,12 @@ fn sixteen_mebibytes_of_text_are_the_most_that_lie_apart() {
 
 #[test]
 fn a_text_in_pieces_is_the_text() {
-    for n in [0, 1, CHUNK_BYTES - 4, CHUNK_BYTES - 3, 100_000, 130_000] {
+    // The last chunk of the longest is padding alone.
+    for n in [0, 1, CHUNK_BYTES - 4, CHUNK_BYTES - 3, 100_000, 130_000, 4 << 20] {
         let text: Vec<u8> = (0..n).map(|i| (i % 251) as u8 + 1).collect();
         let (head, keys, content) = apart(&[b"meta", &text], &mut Counter::new());
         let pieces = |content: &[u8]| {
-            let (mut at, mut all) = (528, Vec::new());
+            let (mut at, mut all) = (272, Vec::new());
             let mut opener = open_portion_pieces(&head, 1, &keys[1]).unwrap();
             while let Some(bytes) = opener.wants() {
                 all.push(opener.open(content[at..at + bytes].to_vec())?.to_vec());
@@ -259,5 +261,30 @@ fn a_text_in_pieces_is_the_text() {
         *changed.last_mut().unwrap() ^= 1;
         assert!(pieces(&changed).is_err(), "{n}");
         assert!(open_portion_pieces(&head, 1, &keys[0]).is_err() && open_portion_pieces(&head, 2, &keys[1]).is_err());
+    }
+}
+
+/// Texts in coarse classes, as all were before, open whole and in pieces; of the longest the last two chunks are padding alone.
+#[test]
+fn what_was_padded_before_opens() {
+    let texts: [&[u8]; 4] = [b"meta", b"", &[7; 1_350], &[7; 600_000]];
+    let portions = texts.map(|text| PortionPlain { media_type: "text/plain", text });
+    let (draft, keys) = EnvelopeDraft::seal_padded(&portions, &ids(), pad_coarsely, &mut Counter::new()).unwrap();
+    let proof = sign_batch(&SigningKey::from_seed(&[5; 32]).unwrap(), &[draft.hash()]).remove(0);
+    let whole = Envelope::from_bytes(&draft.attach(proof).to_bytes()).unwrap();
+    let sizes: Vec<_> = whole.header().portions.iter().map(|p| p.padded_size).collect();
+    assert_eq!(sizes, [512, 512, 1_536, 786_432]);
+    let content = whole.ciphertexts.concat();
+    let head = Envelope::from_bytes(&Envelope { ciphertexts: Vec::new(), ..whole.clone() }.to_bytes()).unwrap();
+    for (i, (text, key)) in texts.iter().zip(&keys).enumerate() {
+        assert_eq!(open_portion(&whole, i, key).unwrap().as_slice(), *text);
+        assert_eq!(opened(&head, i, key, &content).unwrap(), *text);
+        let mut at: usize = head.header().ciphertext_sizes().take(i).sum();
+        let (mut opener, mut all) = (open_portion_pieces(&head, i, key).unwrap(), Vec::<u8>::new());
+        while let Some(bytes) = opener.wants() {
+            all.extend_from_slice(&opener.open(content[at..at + bytes].to_vec()).unwrap());
+            at += bytes;
+        }
+        assert_eq!(all, *text);
     }
 }

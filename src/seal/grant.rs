@@ -1,16 +1,17 @@
 //! Grants (P11): sealed, signed statements of who may have an envelope and under which label.
 //!
-//! The body is encrypted under a key derived from an audience key, padded to a size bucket. The ledger carries
+//! The body is encrypted under a key derived from an audience key, padded to a size class. The ledger carries
 //! a hiding commitment of the sealed bytes. The audience key's id, which commits to the key, stands in them, so
 //! a grant opens in one way only.
 
 use super::aead::{open_one, seal_one};
-use super::audience::{AudienceKey, WrappedKey};
+use super::audience::{AudienceKey, AudienceObject, WrappedKey};
 use super::batch::BatchSigned;
 use super::digest::{ct_eq, digest};
 use super::envelope::{Envelope, hiding_commitment};
 use super::error::SealError;
-use super::pad::{pad, unpad};
+use super::header::Header;
+use super::pad::{Padding, pad, unpad};
 use super::sign::PublicKey;
 use super::verified::Verified;
 use crate::domain::canon::{Canon, CanonError, Reader, Writer, read_set, write_set};
@@ -122,16 +123,44 @@ impl GrantDraft {
         node: NodeId,
         entropy: &mut dyn Entropy,
     ) -> Result<GrantDraft, SealError> {
+        GrantDraft::create_padded(body, key, (origin, node), pad, entropy)
+    }
+
+    pub(super) fn create_padded(
+        body: &GrantBody,
+        key: &AudienceKey,
+        (origin, node): (AgencyId, NodeId),
+        padding: Padding,
+        entropy: &mut dyn Entropy,
+    ) -> Result<GrantDraft, SealError> {
         let (mut nonce, mut blind) = ([0; 12], [0; 32]);
         entropy.fill(&mut nonce);
         entropy.fill(&mut blind);
         let mut outer = Outer { origin, node, audience: key.id(), nonce, ciphertext: Vec::new() };
-        let padded = pad(&body.to_canon())?;
+        let padded = padding(&body.to_canon())?;
         outer.ciphertext = seal_one(&key.derive(BODY), nonce, &outer.aad(), &padded, STEP)?;
         if outer.ciphertext.len() > GRANT_BYTES {
             return Err(SealError::Limit { what: "size of the grant" });
         }
         let hash = outer.hash();
+        Ok(GrantDraft { outer, hash, blind })
+    }
+
+    /// Reads what [`SealedGrant::write_rest`] wrote, with the names of the envelope that it was signed with and the id of its
+    /// audience key. Whether it is that grant says the signature.
+    pub(super) fn read_rest(
+        r: &mut Reader<'_>,
+        header: &Header,
+        audience: &AudienceObject,
+    ) -> Result<GrantDraft, CanonError> {
+        let outer = Outer {
+            origin: header.originator.clone(),
+            node: header.node,
+            audience: audience.id(),
+            nonce: r.array()?,
+            ciphertext: r.bytes(GRANT_BYTES)?.to_vec(),
+        };
+        let (hash, blind) = (outer.hash(), r.array()?);
         Ok(GrantDraft { outer, hash, blind })
     }
 
@@ -218,8 +247,25 @@ impl SealedGrant {
     /// The bytes to store beside the envelope that was signed with it: without the proof, which follows from the envelope's.
     /// None when it was signed apart from it.
     pub fn to_bytes_beside(&self, envelope: &Envelope) -> Option<Vec<u8>> {
-        let follows = envelope.proof().of_sibling(&envelope.hash())? == self.proof;
+        let follows = self.is_signed_with(envelope);
         follows.then(|| Writer::bare().array(&self.outer.to_bytes()).array(&self.blind).finish())
+    }
+
+    fn is_signed_with(&self, envelope: &Envelope) -> bool {
+        envelope.proof().of_sibling(&envelope.hash()).is_some_and(|proof| proof == self.proof)
+    }
+
+    /// Whether all of it but what [`SealedGrant::write_rest`] writes follows from its envelope and its audience object, and the
+    /// lowest hash of its envelope's proof from it.
+    pub(super) fn follows(&self, envelope: &Envelope, audience: &AudienceObject) -> bool {
+        let (outer, header) = (&self.outer, envelope.header());
+        let names = outer.origin == header.originator && outer.node == header.node && outer.audience == audience.id();
+        names && self.is_signed_with(envelope) && envelope.proof().begins_with(&self.hash)
+    }
+
+    /// Writes what is said nowhere else.
+    pub(super) fn write_rest(&self, w: &mut Writer) {
+        w.array(&self.outer.nonce).bytes(&self.outer.ciphertext).array(&self.blind);
     }
 
     /// Parses what [`SealedGrant::to_bytes_beside`] wrote: the very grant that it was.

@@ -29,10 +29,17 @@ pub struct PortionHeader {
     pub media_type: String,
     /// Hash of the ciphertext.
     pub ciphertext_hash: [u8; 32],
-    /// Bytes of the padded text: one of the buckets.
+    /// Bytes of the padded text: one of the size classes.
     pub padded_size: u32,
     /// Commitment to the data key.
     pub key_commitment: [u8; 32],
+}
+
+/// Whether the hashes of the ciphertexts stand in a header, or are to be computed from what lies beside it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Hashes {
+    Written,
+    LeftOut,
 }
 
 /// The header of one version of one envelope.
@@ -58,10 +65,7 @@ impl Header {
     /// The signed bytes.
     pub fn to_bytes(&self) -> Vec<u8> {
         let mut w = Writer::new(NAME, VERSION);
-        self.write_names(&mut w);
-        w.list(self.portions.iter(), |w, p| {
-            w.str(&p.media_type).array(&p.ciphertext_hash).u32(p.padded_size).u8(KEY_WHOLE).array(&p.key_commitment);
-        });
+        self.write_fields(&mut w, Hashes::Written);
         w.finish()
     }
 
@@ -100,8 +104,20 @@ impl Header {
         w.value(&self.created);
     }
 
-    pub(super) fn parse(bytes: &[u8]) -> Result<Header, CanonError> {
-        let mut r = Reader::new(bytes, NAME, VERSION)?;
+    /// Every field in its order.
+    pub(super) fn write_fields(&self, w: &mut Writer, hashes: Hashes) {
+        self.write_names(w);
+        w.list(self.portions.iter(), |w, p| {
+            w.str(&p.media_type);
+            if hashes == Hashes::Written {
+                w.array(&p.ciphertext_hash);
+            }
+            w.u32(p.padded_size).u8(KEY_WHOLE).array(&p.key_commitment);
+        });
+    }
+
+    /// Reads them; hashes that were left out are zeros until whoever reads the ciphertexts has computed them.
+    pub(super) fn read_fields(r: &mut Reader<'_>, hashes: Hashes) -> Result<Header, CanonError> {
         let header = Header {
             suite: r.value()?,
             id: r.value()?,
@@ -111,7 +127,10 @@ impl Header {
             created: r.value()?,
             portions: r.list(limits::PORTIONS, |r| {
                 let media_type = r.str(MEDIA_TYPE_BYTES)?.to_owned();
-                let ciphertext_hash = r.array()?;
+                let ciphertext_hash = match hashes {
+                    Hashes::Written => r.array()?,
+                    Hashes::LeftOut => [0; 32],
+                };
                 let padded_size = r.u32()?;
                 if r.u8()? != KEY_WHOLE {
                     return Err(CanonError::Invalid("form of a data key: this build knows whole keys only"));
@@ -119,8 +138,14 @@ impl Header {
                 Ok(PortionHeader { media_type, ciphertext_hash, padded_size, key_commitment: r.array()? })
             })?,
         };
-        r.finish()?;
         header.check()?;
+        Ok(header)
+    }
+
+    pub(super) fn parse(bytes: &[u8]) -> Result<Header, CanonError> {
+        let mut r = Reader::new(bytes, NAME, VERSION)?;
+        let header = Header::read_fields(&mut r, Hashes::Written)?;
+        r.finish()?;
         Ok(header)
     }
 
@@ -188,6 +213,7 @@ mod tests {
         refuse(|h| h.portions.clear());
         refuse(|h| h.portions = vec![h.portions[0].clone(); limits::PORTIONS + 1]);
         refuse(|h| h.portions[0].padded_size = 513);
+        refuse(|h| h.portions[0].padded_size = 240);
         refuse(|h| h.portions[0].media_type = "plain".to_owned());
         refuse(|h| h.portions[0].media_type = "text/\n".to_owned());
         let mut halves = good.to_bytes();

@@ -43,6 +43,7 @@ mod sign;
 mod suite;
 mod tags;
 mod text;
+mod together;
 mod verified;
 
 pub use aead::{
@@ -64,10 +65,11 @@ pub use grant::{GRANT_BYTES, GrantBody, GrantDraft, SealedGrant};
 pub use header::{Header, PortionHeader};
 pub use kem::{AudienceOpener, GradePublic, GradeSecret, open_with, seal_to};
 pub use keyring::KeyRing;
-pub use pad::{PADDED_BYTES, bucket, pad, unpad};
+pub use pad::{PADDED_BYTES, bucket, pad, pad_coarsely, unpad};
 pub use sealer::EnvelopeSealer;
 pub use sign::{PublicKey, Signature, SigningKey};
 pub use suite::{SUITE_NOTICE, Suite};
 pub use tags::{PairKey, PairNames, TaggedVersion, month_of, padded_tags, pull_check};
 pub use text::{TextOpener, open_portion_pieces};
+pub use together::{read_together, write_together};
 pub use verified::Verified;

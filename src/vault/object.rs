@@ -5,13 +5,16 @@ use super::error::VaultError;
 use super::shared::{AUDIENCE_BYTES, SharedAudience};
 use super::sync::Parts;
 use crate::domain::canon::{Reader, Writer};
-use crate::seal::{ENVELOPE_BYTES, Envelope, GRANT_BYTES, SealedGrant};
+use crate::seal::{ENVELOPE_BYTES, Envelope, GRANT_BYTES, SealedGrant, read_together, write_together};
 
 const BLOB: &str = "hufu.vault.object";
 /// The three parts whole: what stands before content that comes in pieces, and every blob of earlier versions of the program.
 const WHOLE: u16 = 1;
-/// Of a stored blob: names the audience object, and leaves out of the grant what follows from its envelope.
+/// Of a stored blob: names the audience object, and leaves out of the grant what follows from its envelope. What was not signed
+/// together is written so.
 const NAMED: u16 = 2;
+/// Of a stored blob: names the audience object, and leaves out of both what follows from the rest.
+const TOGETHER: u16 = 3;
 /// What header, proof and lengths add at most, in bytes.
 const AROUND: usize = 64 << 10;
 /// Most bytes of an object whose content comes in pieces behind it.
@@ -83,6 +86,9 @@ impl SealedObject {
     /// The bytes of one stored blob: everything but the audience object, which it names ([`super::shared`]). Parts that were
     /// put together again are those that were taken in, byte for byte.
     pub(super) fn to_stored(&self) -> Vec<u8> {
+        if let Some(both) = write_together(&self.envelope, &self.grant, &self.audience) {
+            return Writer::new(BLOB, TOGETHER).array(self.audience.name()).array(&both).finish();
+        }
         let mut w = Writer::new(BLOB, NAMED);
         w.bytes(&self.envelope.to_bytes());
         match self.grant.to_bytes_beside(&self.envelope) {
@@ -97,6 +103,11 @@ impl SealedObject {
         bytes: &[u8],
         shared: impl FnOnce(&[u8; 32]) -> Result<SharedAudience, VaultError>,
     ) -> Result<SealedObject, VaultError> {
+        if let Ok(mut r) = Reader::new(bytes, BLOB, TOGETHER) {
+            let audience = shared(&r.array()?)?;
+            let (envelope, grant) = read_together(r.take(r.remaining())?, &audience)?;
+            return Ok(SealedObject { envelope, grant, audience });
+        }
         let Ok(mut r) = Reader::new(bytes, BLOB, NAMED) else { return SealedObject::from_blob(bytes) };
         let envelope = Envelope::from_bytes(r.bytes(ENVELOPE_BYTES + AROUND)?)?;
         let (beside, grant) = (r.flag()?, r.bytes(GRANT_BYTES + 1024)?);

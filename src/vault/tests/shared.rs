@@ -4,6 +4,7 @@
 use super::*;
 use crate::domain::reserve::Work;
 use crate::journal::Disk;
+use crate::seal::write_together;
 
 const SEGMENT: &str = "00000000.body";
 
@@ -82,7 +83,8 @@ fn a_damaged_audience_key_is_read_elsewhere_or_comes_again() {
     }
 }
 
-/// Version 2 of a stored blob, field by field; version 1, which has all three parts whole, opens.
+/// Version 3 of a stored blob is what `seal` keeps fixed behind the audience object's name. Version 2, field by field, and
+/// version 1, which has all three parts whole, open.
 #[test]
 fn stored_blobs_are_of_this_format_and_earlier_ones_open() {
     let t = two();
@@ -98,18 +100,25 @@ fn stored_blobs_are_of_this_format_and_earlier_ones_open() {
     expected.extend(&short);
     let named = digest("hufu.vault.audience", &[&audience]);
     expected.extend(named);
-    assert_eq!(object.to_stored(), expected);
+    let both = write_together(&object.envelope, &object.grant, &object.audience).unwrap();
+    let now = [&b"\0\0\0\x11hufu.vault.object\0\x03"[..], named.as_slice(), &both].concat();
+    assert_eq!(object.to_stored(), now);
+    assert!(expected.len() - now.len() > 64 + 32, "without the hashes of two ciphertexts and of the grant");
     let shared = |name: &[u8; 32]| {
         assert_eq!(*name, named);
         Ok(object.audience.clone())
     };
-    assert_eq!(SealedObject::from_stored(&expected, shared).unwrap().parts(), object.parts());
-    for cut in 0..expected.len() {
-        assert!(SealedObject::from_stored(&expected[..cut], shared).is_err(), "cut at {cut}");
+    for stored in [&expected, &now] {
+        assert_eq!(SealedObject::from_stored(stored, shared).unwrap().parts(), object.parts());
+        for cut in 0..stored.len() {
+            assert!(SealedObject::from_stored(&stored[..cut], shared).is_err(), "cut at {cut}");
+        }
+        assert!(SealedObject::from_stored(&[stored.as_slice(), &[0]].concat(), shared).is_err());
     }
     // A grant that was signed apart from its envelope keeps its own proof.
     let other = t.seal(draft(record(66), Grade::Internal, &["customs"])).object;
     let mixed = SealedObject { grant: other.grant, ..object.clone() };
+    assert_eq!(mixed.to_stored()[22], 2);
     assert_eq!(SealedObject::from_stored(&mixed.to_stored(), shared).unwrap().parts(), mixed.parts());
 
     let mut first = vec![0, 0, 0, 17];
