@@ -224,3 +224,36 @@ fn usage_zh(e: &clap::Error, fault: Option<&Fault>, out: &Out) -> Option<String>
         _ => return None,
     })
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "test")]
+mod tests {
+    use super::*;
+
+    fn refused(words: &[&str]) -> clap::Error {
+        Cli::try_parse_from(std::iter::once(&"hufu").chain(words)).err().unwrap()
+    }
+
+    #[test]
+    fn the_command_line_is_well_formed() {
+        Cli::command().debug_assert();
+    }
+
+    /// Whoever gives no text hears of every way to give one, in both languages; two of them are one too many.
+    #[test]
+    fn a_missing_text_names_every_way_to_give_one() {
+        let publish = ["record", "publish", "--title", "x", "--grade", "internal"];
+        let send = ["notice", "send", "--to", "customs", "--subject", "x", "--grade", "internal"];
+        let issue = ["warning", "issue", "--to", "customs", "--subject", "x", "--level", "red", "--area", "x"];
+        for command in [&publish[..], &send, &issue] {
+            let e = refused(command);
+            let zh = usage_zh(&e, None, &Out::of_words(&["--lang=zh".to_owned()])).unwrap();
+            for told in [first_paragraph(&e, &e.to_string()), zh] {
+                assert!(told.contains("--body <") && told.contains("--body-file <"), "{told}");
+            }
+            assert!(Cli::try_parse_from([&["hufu"][..], command, &["--body", "x"]].concat()).is_ok());
+            let both = refused(&[command, &["--body", "x", "--body-file", "x"]].concat());
+            assert_eq!(both.kind(), ErrorKind::ArgumentConflict);
+        }
+    }
+}
