@@ -57,7 +57,7 @@ pub(super) const REASONS: &str = "
     NUMBER_TAKEN 批次编号已被占用，未写入账本
     ONE_SEAT 一次只能变更一个机构的表决席位 OUTBOX_FULL 待发通报已满 PORTION_LEFT_OUT 更正缺少已发布的低密级部分 OUTSIDE_AGREEMENT 超出协议范围 OVERLOADED 节点繁忙 PEER_REFUSED 连接被拒绝
     PERIOD_TOO_LONG 保密期限超过法定上限 PERSON_CHANGED 人员信息已被他人更改 POLICY_REFUSED 策略不允许
-    PORT_IN_USE 端口已被占用 PROGRAM_TOO_OLD 程序版本过旧，须先升级 REFUSED 被拒绝 RELABEL_NEEDED 须变更标密 REJECTED 已被退回 REFUSED_BY_LEDGER 账本不接受 SAME_PERSON 同一人不能充当两人
+    PORT_IN_USE 端口已被占用 PROGRAM_TOO_OLD 程序版本过旧，须先升级 REFUSED 被拒绝 RECALLED 已被收回 RELABEL_NEEDED 须变更标密 REJECTED 已被退回 REFUSED_BY_LEDGER 账本不接受 SAME_PERSON 同一人不能充当两人
     SEARCH_FAILED 检索失败 SUSPENDED 您的权限已被停用 TOO_LONG 内容过长 TOO_MANY 数量过多 UNAVAILABLE 暂不可用
     UNKNOWN_AGENCY 没有这个机构 UNKNOWN_NODE 没有这个节点 NODE_REMOVED 该节点已被移出联盟 BAD_NODE 节点名称无效 UNKNOWN_AGREEMENT 没有这个有效协议 UNKNOWN_GRADE 没有这个密级 UNKNOWN_GROUP 没有这个收件组
     UNKNOWN_SUITE 没有这个密码套件 UNKNOWN_PERSON 本节点不认识您，或您的权限已被收回 UNOPENABLE 密封数据损坏或打不开 UNREACHABLE 收件方暂不可达
@@ -244,6 +244,7 @@ pub(super) const SENTENCES: &str = "
     take it back with `hufu notice recall` => 请用 `hufu notice recall` 收回
     a reason has 1 to {} characters => 原因须为 1 至 {} 字
     its sender has recalled it => 发送方已收回
+    `hufu notice show` says who did, and why => 收回人和原因见 `hufu notice show`
     its sender has withdrawn it => 发送方已撤回
     not `{}` yet => 尚未达到 `{}`
     not `{}`, and nothing is tried any more that could bring it => 未达到 `{}`，且已不再尝试

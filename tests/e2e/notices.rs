@@ -206,7 +206,8 @@ fn a_recalled_notice_is_read_by_nobody_any_more() {
     let shown = |persona: &str| gone(demo.run(persona, &["notice", "show", &notice]).ok());
     shown("customs-duty");
     let ack = demo.run("customs-duty", &["notice", "ack", &notice]);
-    assert!(ack.code == 3 && ack.stderr.contains("recalled"), "{}", ack.stderr);
+    assert!(ack.code == 7 && ack.stderr.contains("RECALLED"), "{}", ack.stderr);
+    assert_eq!(demo.run("cyberspace-duty", &["notice", "ack", &notice]).code, 4, "it never had it");
     drop(watch);
     demo.kill("customs");
     let _customs = demo.start_node("customs");
