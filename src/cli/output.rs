@@ -234,8 +234,9 @@ impl Out {
 pub(super) fn next_step(kind: FaultKind) -> &'static str {
     match kind {
         FaultKind::Usage => "correct it and try again; see `--help`",
-        FaultKind::Refused => "ask your agency's security officer",
-        FaultKind::NotFound => "check the id, or ask your agency's security officer",
+        // Which roles the asker has is not known here: both are true for officers too.
+        FaultKind::Refused => "ask a security officer of your agency; whoever is one asks another",
+        FaultKind::NotFound => "check the id, or ask whoever gave it to you",
         FaultKind::Unavailable => "try again later; `hufu doctor` says what is wrong",
         FaultKind::Integrity => "do not use it; keep it as it is and tell your agency's security officer and operator",
         FaultKind::Conflict => "look again and repeat",

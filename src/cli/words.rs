@@ -333,7 +333,7 @@ pub(super) const SENTENCES: &str = "
     state a case number or an order with --purpose => 请用 --purpose 填写案号或批示
     the grade is above your clearance => 密级高于您的涉密等级
     this node does not know you, or your access was taken away => 本节点不认识您，或您的权限已被收回
-    ask your agency's security officer => 请联系本机构保密员
+    ask a security officer of your agency; whoever is one asks another => 请联系本机构保密员；本人即保密员的，请联系另一位保密员
     the node does not answer => 节点无应答
     node `{}` of your agency may have it, and does not answer => 本机构节点 `{}` 可能存有，但无应答
     {} ({}) needs a classification period => {}须有保密期限
@@ -396,7 +396,7 @@ pub(super) const SENTENCES: &str = "
 /// first.
 pub(super) const FOREIGN: &str = "
     correct it and try again; see `--help` => 请改正后重试；用法见 `--help`
-    check the id, or ask your agency's security officer => 请核对编号，或联系本机构保密员
+    check the id, or ask whoever gave it to you => 请核对编号，或询问提供编号的人
     try again later; `hufu doctor` says what is wrong => 请稍后重试；`hufu doctor` 可查明原因
     do not use it; keep it as it is and tell your agency's security officer and operator => 请勿使用；请保持原状并报告本机构保密员和运维员
     look again and repeat => 请重新查看后再试
