@@ -32,7 +32,7 @@ pub(super) const WORDS: &str = "
     notice-answer 签收答复 break-glass 应急调阅 policy 策略 key 密钥 membership 成员变更 witness 见证 backup 备份
     restore 恢复 request 查询请求 access-report 查阅报告 peer-refused 拒绝连接 count 计数 stream 结果流 who-read 查阅记录
     complaint 拒收告知 notice-anchor 通报锚定 approve 审批 reject 退回 amend 更正 who-can 可阅范围
-    notice 通报 clock 时钟 configuration 配置 keys 密钥 data 数据目录 disk 磁盘 memory 内存 node 节点 leader 主节点 evidence 证据 peers 其他节点
+    notice 通报 clock 时钟 configuration 配置 keys 密钥 data 数据目录 disk 磁盘 memory 内存 node 节点 leader 主节点 evidence 证据 standing 机构资格 peers 其他节点
     ledger 账本 sync 同步 suite 密码套件 revocation 吊销列表 configure 更改配置 grade 密级 kind 情报类别 date 日期 role 角色 tier 层级
     reference 关联要素 caveat 处理限制 descriptor 机构描述 genesis 创世 profile 个人配置";
 
@@ -300,6 +300,8 @@ pub(super) const SENTENCES: &str = "
     see `ledger/evidence` in the node's data and agree with the other agencies; moving it away and a restart open it => 请查看节点数据中的 `ledger/evidence` 并与其他机构商定；移走后重启即恢复
     {} cannot open {} v{}: {} => {} 打不开 {} 第 {} 版：{+}
     publish the record again => 请重新发布该情报
+    its node serves its own people alone; officers of the other agencies lift it with `hufu federation reinstate` => 本机构节点只服务本机构人员；由其他机构的保密员用 `hufu federation reinstate` 复权
+    look at the way to them; if it is good, ask another agency by voice whether yours was suspended => 请检查通往它们的网络；网络正常的，请口头向其他机构核实本机构是否已被停权
     {} nodes reachable => {} 个节点可达
     not reachable: {} => 不可达：{}
     look at these nodes and the way to them => 请检查这些节点及其网络
