@@ -32,6 +32,7 @@ pub(super) const WORDS: &str = "
     notice-answer 签收答复 break-glass 应急调阅 policy 策略 key 密钥 membership 成员变更 witness 见证 backup 备份
     restore 恢复 request 查询请求 access-report 查阅报告 peer-refused 拒绝连接 count 计数 stream 结果流 who-read 查阅记录
     complaint 拒收告知 notice-anchor 通报锚定 approve 审批 reject 退回 amend 更正 who-can 可阅范围
+    ceiling 系统密级 trust-root 证书机构 suites 密码套件 evaluation 评估
     notice 通报 clock 时钟 configuration 配置 keys 密钥 data 数据目录 disk 磁盘 memory 内存 node 节点 leader 主节点 evidence 证据 standing 机构资格 peers 其他节点
     ledger 账本 sync 同步 suite 密码套件 revocation 吊销列表 configure 更改配置 grade 密级 kind 情报类别 date 日期 role 角色 tier 层级
     reference 关联要素 caveat 处理限制 descriptor 机构描述 genesis 创世 profile 个人配置";
@@ -39,7 +40,8 @@ pub(super) const WORDS: &str = "
 /// What a reason says in Chinese, where the sentence itself has none.
 pub(super) const REASONS: &str = "
     ABOVE_CEILING 密级高于系统密级 AGENCY_SUSPENDED 该机构已被停权 FOREIGN_RECORD 不是本机构的情报 ABOVE_CLEARANCE 密级高于您的涉密等级 ATTACHMENT_NOT_RELEASED 收件方无权查看所附情报
-    AUDIT_FAILED 审计日志无法写入，一切操作停止 AUDIT_STOPPED 审计日志无法写入，一切操作停止 BAD_ACT 签署内容无效
+    AUDIT_FAILED 审计日志无法写入，一切操作停止 AUDIT_STOPPED 审计日志无法写入，一切操作停止
+    AUDIT_INVALID 审计日志核验不符 AUDIT_IO 审计日志文件无法读写 AUDIT_UNAVAILABLE 审计日志暂不可用 BEYOND_LOG 超出审计日志范围 BAD_ACT 签署内容无效
     BAD_ADDRESSEE 收件方无效 BAD_ANSWER 答复无效 BAD_BODY 正文无效 BAD_CERTIFICATE 证书无效 BAD_CRL 吊销列表无效 BAD_CONFIG 节点配置无效
     BAD_CSR 证书申请无效 BAD_DATE 日期无效 BAD_DESCRIPTOR 机构描述文件无效 BAD_DIR 无法使用该目录 BAD_FILE 文件格式不符
     BAD_GENESIS 创世文件无效 BAD_KEY 密钥无效 BAD_NAME 名称无效 BAD_PERSON 人员信息无效 BAD_POLICY_SET 策略集无效
@@ -109,6 +111,27 @@ pub(super) const SENTENCES: &str = "
     compare its files with the SHA-256 in its MANIFEST.json; `hufu record verify` checks what `hufu record export --sealed` wrote => 请将各文件与其 MANIFEST.json 中的 SHA-256 比对；`hufu record verify` 只核验 `hufu record export --sealed` 写出的副本
     `{}` is an export of an audit log => `{}` 是审计日志的导出
     check it with `hufu audit verify` => 请用 `hufu audit verify` 核验
+    `{}` is no folder => `{}` 不是目录
+    give the folder that `hufu audit export --out` wrote => 请指定 `hufu audit export --out` 写出的目录
+    `genesis.json`: it is not the genesis that was given => `genesis.json` 不是所给的创世文件
+    `checkpoint`: no node of the genesis keeps a log named `{}` => 创世文件中没有节点的日志名为 `{}`
+    nothing can be read or changed without its audit entry; check the disk and restart the node => 没有审计记录就不能查阅或更改；请检查磁盘并重启节点
+    bring the node's data back as it was; a log with a gap is evidence, and nothing is served from it => 请将节点数据恢复原状；有缺口的日志是证据，其节点不再提供服务
+    the audit log has {} events, {} was asked for => 审计日志有 {} 条，所查为 {}
+    the ledger refused it: {} => 账本不接受：{+}
+    a signature does not verify => 签名核验不符
+    it came after its expiry => 已过有效期
+    somebody else changed it first => 已被他人先行更改
+    the signer has no authority for it => 签署人没有此项职权
+    there is no such object => 没有这一对象
+    there is another object of this name => 已有同名对象
+    its content is not allowed => 内容不符合规定
+    the ledger's level has no such command => 账本规则级别尚无此操作
+    it is over what the agency may put on the ledger in a minute => 超出本机构每分钟的账本配额
+    the voters change by one agency's seat at a time => 一次只能变更一个机构的表决席位
+    it widens and narrows at once => 同时收紧和放宽
+    it names a suite that nobody has, or none to seal with => 所列套件不存在，或没有首选套件
+    the agency has no key for that grade => 该机构没有此密级的密钥
     somebody was first; look again => 他人已先行处理，请重新查看
     the passphrase does not open the key ring => 口令打不开密钥环
     the change is in force at your own node; repeat the command when there is a leader, for the ledger => 更改已在本机构节点生效；有主节点后请重复此命令，以便在账本登记
