@@ -149,7 +149,8 @@ pub(super) fn run(command: Command, g: &Globals, out: &Out) -> Result<ExitCode, 
             let waiting: Vec<_> = r
                 .proposals
                 .iter()
-                .map(|p| json!({"act": p.act, "agency": about(&p.agency, out), "signed_by": p.signed_by, "needed": r.threshold, "until": Millis(p.expires).to_rfc3339()}))
+                .map(|p| json!({"act": p.act, "agency": about(&p.agency, out), "signed_by": p.signed_by, "needed": r.threshold, "until": Millis(p.expires).to_rfc3339(),
+                    "state": if p.overtaken { "overtaken" } else { "pending" }}))
                 .collect();
             let uncertified: Vec<_> = r
                 .uncertified
@@ -175,7 +176,7 @@ pub(super) fn run(command: Command, g: &Globals, out: &Out) -> Result<ExitCode, 
                 out.table(&["suite", "name", "state"], &suites);
                 if !waiting.is_empty() {
                     outln!("\n{}", out.say("等待更多机构签署：", "Waiting for more agencies to sign:"));
-                    out.table(&["act", "agency", "signed_by", "needed", "until"], &waiting);
+                    out.table(&["act", "agency", "signed_by", "needed", "state", "until"], &waiting);
                 }
                 if !uncertified.is_empty() {
                     outln!("\n{}", out.say("签署齐全，等待认证：", "Complete, and waiting for a certificate:"));

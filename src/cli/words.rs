@@ -19,7 +19,7 @@ pub(super) const WORDS: &str = "
     inspector 监督员 operator 运维员
     report 报告 lead 线索 person 人员 item 物品 fund 资金 place 场所 event 事件 case 案件
     admit 接纳 remove-node 移除节点 voters 表决节点 admitted 已接纳 removed 已移除
-    suspend 停权 reinstate 复权 suspended 已停权 lost 已灭失 committed 已提交 folded 已归并 proposed 待定密审批 rejected 已退回 accepted 已受理 draft 待签署 in-force 有效 ended 已终止 done 完成 pending 待会签 waiting-for-certificate 等待认证 register 登记 add-node 增加节点
+    suspend 停权 reinstate 复权 suspended 已停权 lost 已灭失 committed 已提交 folded 已归并 proposed 待定密审批 rejected 已退回 accepted 已受理 draft 待签署 in-force 有效 ended 已终止 done 完成 pending 待会签 overtaken 已被另一更改取代 waiting-for-certificate 等待认证 register 登记 add-node 增加节点
     preferred 首选 decrypt-only 仅可解密 forbidden 已禁用
     imported 新导入 updated 已更新 unchanged 未变
     cancelled 已撤回 unknown 未知 expired 已过期 marking-confirmed 定密已确认 undelivered 未按时送达
