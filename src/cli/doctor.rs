@@ -313,7 +313,7 @@ fn online(g: &Globals, findings: &mut Vec<Finding>) {
     });
     let (who, status, shown) = match asked {
         Ok(answers) => answers,
-        Err(f) => return findings.push(bad("node", &f)),
+        Err(f) => return findings.push(bad("node", &g.cause(f))),
     };
     let name = who.person.map(|p| p.name).unwrap_or_default();
     findings.push(ok("node", format!("answers {}/{name} of {}", who.agency, who.federation)));

@@ -356,7 +356,7 @@ async fn watch(g: &Globals, out: &Out, count: Option<u64>) -> Result<ExitCode, F
     let mut printed = 0;
     let mut away = false;
     loop {
-        match watch_once(g, out, count, &mut printed).await {
+        match watch_once(g, out, count, &mut printed).await.map_err(|f| g.cause(f)) {
             Ok(()) if count.is_some_and(|c| printed >= c) => return Ok(ExitCode::SUCCESS),
             Ok(()) => {}
             Err(f) if f.kind == FaultKind::Unavailable || f.kind == FaultKind::Internal => {

@@ -47,7 +47,7 @@ pub(super) const REASONS: &str = "
     BAD_GENESIS 创世文件无效 BAD_KEY 密钥无效 BAD_NAME 名称无效 BAD_PERSON 人员信息无效 BAD_POLICY_SET 策略集无效
     BAD_ROOT 证书机构无效 BAD_PROFILE 个人配置文件无效 BAD_PURPOSE 须填写查阅事由（1至200字） BAD_QUERY 检索式无效 BAD_REFERENCE 关联要素无效
     BAD_OBJECT STIX对象无效 BAD_REASON 原因无效（1至200字） BAD_REQUEST 证书申请无效 BAD_SOURCE 来源无效 BAD_SUBJECT 主题无效 BAD_TERMS 协议条款无效 BAD_TITLE 标题无效
-    BAD_TLS 证书与密钥不符 BAD_WARNING 预警无效 BODY_TOO_LARGE 内容过大 BUDGET 本机构本分钟的账本配额已用完 CERTIFICATE 证书出错
+    BAD_TLS 证书与密钥不符 CERTIFICATE_REFUSED 节点拒绝了此证书 BAD_WARNING 预警无效 BODY_TOO_LARGE 内容过大 BUDGET 本机构本分钟的账本配额已用完 CERTIFICATE 证书出错
     COMPARTMENT_NOT_HELD 您不在该专项知悉范围内 CONFLICT 与他人的操作冲突 DATA_IN_USE 数据目录正被另一节点使用
     DEADLINE 超过等待时限 DISK_FULL 节点磁盘将满 DIR_NOT_EMPTY 目录不为空 EXISTS 已存在 EXPIRED 已过期 FOLDED 该版本早已被更正取代并归并 FLASH_QUOTA 特提通报过于频繁
     FOREIGN_DATA 数据目录属于其他节点或联盟 FOREIGN_ORIGINATOR 只有原发机构的人员可以标密 INTEGRITY 完整性校验失败
@@ -390,6 +390,12 @@ pub(super) const SENTENCES: &str = "
     the node at `{}` is refused: {} => 拒绝连接位于 `{}` 的节点：{+}
     its certificate is not of the authority in the profile => 其证书不是由个人配置文件中的证书机构签发
     it is no node of the agency in the profile => 不是个人配置文件所属机构的节点
+    the node at `{}` refused this certificate: {} => 位于 `{}` 的节点拒绝了此证书：{+}
+    it is revoked => 已被吊销
+    it is expired => 已过期
+    it is unknown => 无此证书
+    its authority counts for nothing there, or has no list there that counts => 该节点不认其证书机构，或没有该机构有效的吊销列表
+    compare the line `cert` of the profile with the newest certificate that you got, or ask your agency for one => 请将个人配置文件中的 `cert` 一行与最近领到的证书核对，或向本机构申领新证书
     compare the line `{}` of the profile with what your agency's operator gave you => 请将个人配置文件中的 `{}` 一行与本机构运维员提供的核对
     {}: {} of {} held; which are missing is not shown to you => {}：已有 {} 件，应有 {} 件；缺少哪些不向您显示
     ask the node's operator, who is shown it => 请询问节点运维员，其可查看
