@@ -31,7 +31,7 @@ impl v1::audit_server::Audit for People {
             limit: limit.clamp(1, SEARCH_MOST) as usize,
         };
         let events = self.core.audit_search(&caller, query).await.map_err(refuse)?;
-        let labels = self.core.label_words();
+        let labels = self.core.label_words(&events);
         Ok(Response::new(v1::AuditSearchReply { events: events.iter().map(|e| view(e, &labels)).collect() }))
     }
 

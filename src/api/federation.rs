@@ -50,7 +50,7 @@ impl v1::federation_server::Federation for People {
             ledger_time: state.time().0,
             agencies,
             state_digest: state.digest().to_vec(),
-            proposals: state.proposals().filter_map(proposal).collect(),
+            proposals: state.proposals().filter_map(|p| proposal(p, state.is_overtaken(p))).collect(),
             voters: voters.iter().filter_map(|id| state.node(*id)).map(seat).collect(),
             voters_version: state.voters_version(),
             voters_settled: state.voters_are_settled(),
@@ -139,7 +139,7 @@ fn seat(n: &NodeState) -> v1::Seat {
     v1::Seat { agency: n.agency.to_string(), node: n.local.clone() }
 }
 
-fn proposal(p: &Proposal) -> Option<v1::Proposal> {
+fn proposal(p: &Proposal, overtaken: bool) -> Option<v1::Proposal> {
     let (act, subject) = match &p.act {
         Act::SuspendAgency { agency } => ("suspend", agency.to_string()),
         Act::ReinstateAgency { agency } => ("reinstate", agency.to_string()),
@@ -156,6 +156,7 @@ fn proposal(p: &Proposal) -> Option<v1::Proposal> {
         agency: subject,
         signed_by: p.signers.keys().map(ToString::to_string).collect(),
         expires: p.signers.values().map(|(_, until)| until.0).max().unwrap_or_default(),
+        overtaken,
     })
 }
 

@@ -8,11 +8,13 @@ use super::{
 };
 use crate::domain::fault::Fault;
 use crate::domain::limits;
+use crate::identity::Refusal;
 use clap::error::{ContextKind, ErrorKind};
 use clap::{CommandFactory, Parser, Subcommand};
 use std::error::Error as _;
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::sync::{Mutex, PoisonError};
 
 /// 虎符 Hufu: cross-agency intelligence sharing. 跨部门情报共享。
 #[derive(Parser)]
@@ -42,6 +44,25 @@ pub(super) struct Globals {
     /// First wait until the node has all that was committed at this moment (linearizable barrier).
     #[arg(long, global = true)]
     pub(super) fresh: bool,
+    /// What the newest connection hears of the person's certificate.
+    #[arg(skip)]
+    heard: Mutex<Option<Refusal>>,
+}
+
+impl Globals {
+    /// Keeps what a new connection may hear: a node that refuses a certificate says so when calls are under way already.
+    pub(super) fn connected(&self, refusal: Refusal) {
+        *self.heard.lock().unwrap_or_else(PoisonError::into_inner) = Some(refusal);
+    }
+
+    /// What it was that a broken connection was told as.
+    pub(super) fn cause(&self, fault: Fault) -> Fault {
+        if !["NODE_UNREACHABLE", "UNAVAILABLE", "INTERNAL"].contains(&fault.reason) {
+            return fault;
+        }
+        let heard = self.heard.lock().unwrap_or_else(PoisonError::into_inner);
+        heard.as_ref().and_then(Refusal::error).map_or(fault, Fault::from)
+    }
 }
 
 #[derive(Subcommand)]
@@ -102,8 +123,9 @@ pub fn main() -> ExitCode {
         Ok(cli) => cli,
         Err(e) => return usage_error(&e),
     };
-    let out = Out::new(cli.globals.json, cli.globals.lang);
-    match run(cli, &out) {
+    let Cli { globals, command } = cli;
+    let out = Out::new(globals.json, globals.lang);
+    match run(command, &globals, &out).map_err(|fault| globals.cause(fault)) {
         Ok(code) => code,
         Err(fault) => {
             out.fault(&fault);
@@ -112,15 +134,14 @@ pub fn main() -> ExitCode {
     }
 }
 
-fn run(cli: Cli, out: &Out) -> Result<ExitCode, Fault> {
-    let g = &cli.globals;
+fn run(command: Command, g: &Globals, out: &Out) -> Result<ExitCode, Fault> {
     // A tracking asks again until its time is over; any other wait is one call, and a node ends that.
-    let asks_again = matches!(&cli.command, Command::Notice(c) if c.tracks());
+    let asks_again = matches!(&command, Command::Notice(c) if c.tracks());
     if u64::from(g.timeout) * 1000 > limits::LEADER_WAIT_MS && !asks_again {
         let why = format!("--timeout takes at most {} seconds", limits::LEADER_WAIT_MS / 1000);
         return Err(Fault::usage("USAGE", why).hint("what was accepted goes on by itself; ask again later"));
     }
-    match cli.command {
+    match command {
         Command::Demo(args) => demo::run(args, out),
         Command::Agency(c) => agency::run(c, out),
         Command::Federation(c) => federation::run(c, g, out),
@@ -223,4 +244,37 @@ fn usage_zh(e: &clap::Error, fault: Option<&Fault>, out: &Out) -> Option<String>
         ErrorKind::ArgumentConflict => format!("参数 {arg} 不能与 {prior} 同用"),
         _ => return None,
     })
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "test")]
+mod tests {
+    use super::*;
+
+    fn refused(words: &[&str]) -> clap::Error {
+        Cli::try_parse_from(std::iter::once(&"hufu").chain(words)).err().unwrap()
+    }
+
+    #[test]
+    fn the_command_line_is_well_formed() {
+        Cli::command().debug_assert();
+    }
+
+    /// Whoever gives no text hears of every way to give one, in both languages; two of them are one too many.
+    #[test]
+    fn a_missing_text_names_every_way_to_give_one() {
+        let publish = ["record", "publish", "--title", "x", "--grade", "internal"];
+        let send = ["notice", "send", "--to", "customs", "--subject", "x", "--grade", "internal"];
+        let issue = ["warning", "issue", "--to", "customs", "--subject", "x", "--level", "red", "--area", "x"];
+        for command in [&publish[..], &send, &issue] {
+            let e = refused(command);
+            let zh = usage_zh(&e, None, &Out::of_words(&["--lang=zh".to_owned()])).unwrap();
+            for told in [first_paragraph(&e, &e.to_string()), zh] {
+                assert!(told.contains("--body <") && told.contains("--body-file <"), "{told}");
+            }
+            assert!(Cli::try_parse_from([&["hufu"][..], command, &["--body", "x"]].concat()).is_ok());
+            let both = refused(&[command, &["--body", "x", "--body-file", "x"]].concat());
+            assert_eq!(both.kind(), ErrorKind::ArgumentConflict);
+        }
+    }
 }

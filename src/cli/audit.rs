@@ -101,7 +101,7 @@ pub(super) fn run(command: Command, g: &Globals, out: &Out) -> Result<ExitCode, 
                     .map(|e| {
                         let record = if out.is_json() { e.record.clone() } else { shorter(&e.record) };
                         let record = (!record.is_empty()).then_some(record);
-                        let label = (!e.label.is_empty()).then_some(&e.label);
+                        let label = (!e.label.is_empty()).then(|| label(&e.label, out));
                         let detail = (!e.detail.is_empty()).then_some(&e.detail);
                         json!({"seq": e.seq, "at": Millis(e.at).to_rfc3339(), "actor": e.actor, "action": e.action,
                             "stage": e.stage, "record": record, "label": label, "decision": e.decision, "rule": e.rule, "purpose": e.purpose,
@@ -164,6 +164,15 @@ fn shorter(records: &str) -> String {
     match records.split_once(',') {
         Some((first, rest)) => format!("{first} +{}", rest.split(',').count()),
         None => records.to_owned(),
+    }
+}
+
+/// A label's words; where the node does not know them, people are told that it is a digest.
+fn label(label: &str, out: &Out) -> String {
+    let is_digest = label.len() == 32 && label.bytes().all(|b| b.is_ascii_hexdigit());
+    match is_digest && !out.is_json() {
+        true => format!("{} {label}", out.say("标密摘要", "label digest")),
+        false => label.to_owned(),
     }
 }
 
@@ -239,4 +248,20 @@ fn verify(
         format!("{} {}  {}{pinned}", out.say("一致，条目数", "consistent, entries"), v.size, HEXLOWER.encode(&v.root))
     });
     Ok(ExitCode::SUCCESS)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_digest_is_told_from_words() {
+        let told = |text: &str, word: &str| label(text, &Out::of_words(&[word.to_owned()]));
+        let digest = "0a".repeat(16);
+        assert_eq!(told(&digest, "--lang=en"), format!("label digest {digest}"));
+        assert_eq!(
+            (told(&digest, "--json"), told("机密 +border-ops", "--lang=en")),
+            (digest, "机密 +border-ops".into())
+        );
+    }
 }

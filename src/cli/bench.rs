@@ -55,8 +55,12 @@ pub(super) trait Operation: Send + 'static {
 #[derive(Default)]
 pub(super) struct Seen {
     micros: Vec<u32>,
+    /// Whether one was done that does not count.
+    warmed_up: bool,
     /// What failed, by reason.
     refused: BTreeMap<&'static str, u64>,
+    /// The same by kind.
+    kinds: BTreeMap<FaultKind, u64>,
     first_error: Option<Fault>,
 }
 
@@ -66,20 +70,46 @@ impl Seen {
         self.micros.push(u32::try_from(time.as_micros()).unwrap_or(u32::MAX));
     }
 
+    /// One that does not.
+    pub(super) fn passed(&mut self) {
+        self.warmed_up = true;
+    }
+
     /// One that failed; a node that refuses at once is not asked at once again.
     pub(super) async fn failed(&mut self, why: Fault) {
-        *self.refused.entry(why.reason).or_default() += 1;
-        self.first_error.get_or_insert(why);
+        self.refused(why);
         tokio::time::sleep(AFTER_ERROR).await;
+    }
+
+    fn refused(&mut self, why: Fault) {
+        *self.refused.entry(why.reason).or_default() += 1;
+        *self.kinds.entry(why.kind).or_default() += 1;
+        self.first_error.get_or_insert(why);
     }
 
     /// What another client saw.
     pub(super) fn add(&mut self, other: Seen) {
         self.micros.extend(other.micros);
+        self.warmed_up |= other.warmed_up;
         for (reason, count) in other.refused {
             *self.refused.entry(reason).or_default() += count;
         }
+        for (kind, count) in other.kinds {
+            *self.kinds.entry(kind).or_default() += count;
+        }
         self.first_error = self.first_error.take().or(other.first_error);
+    }
+
+    /// What it comes to: done in part if one was done and another was not; where every one was refused, what most of the
+    /// refusals were.
+    fn failure(&self) -> Option<FaultKind> {
+        let most = self.kinds.iter().max_by_key(|(_, count)| **count).map(|(kind, _)| *kind);
+        let nothing_done = self.micros.is_empty() && !self.warmed_up;
+        match most {
+            None if !self.micros.is_empty() => None,
+            Some(kind) if nothing_done => Some(kind),
+            _ => Some(FaultKind::Partial),
+        }
     }
 }
 
@@ -123,7 +153,7 @@ async fn one_client<O: Operation>(mut client: O, begin: Instant, end: Instant) -
         let now = Instant::now();
         match outcome {
             Ok(()) if sent >= begin && now < end => seen.took(now.duration_since(sent)),
-            Ok(()) => {}
+            Ok(()) => seen.passed(),
             Err(why) => seen.failed(why).await,
         }
         if now >= end {
@@ -151,5 +181,32 @@ pub(super) fn report(op: &str, all: &mut Seen, span: Duration, out: &Out) -> Exi
         let each = out.say("秒", "s");
         format!("{op}  {n}  {per_s}/{each}  p50 {p50} ms  p99 {p99} ms  {most} {max} ms  {failed} {errors}")
     });
-    if errors == 0 && n > 0 { ExitCode::SUCCESS } else { ExitCode::from(FaultKind::Partial.exit_code()) }
+    all.failure().map_or(ExitCode::SUCCESS, |kind| ExitCode::from(kind.exit_code()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_refused_throughout_is_not_done_in_part() {
+        let mut all = Seen::default();
+        assert_eq!(all.failure(), Some(FaultKind::Partial), "nothing came to an end in its time");
+        all.refused(Fault::unavailable("OVERLOADED", "x"));
+        for _ in 0..2 {
+            let mut one = Seen::default();
+            one.refused(Fault::refused("UNKNOWN_AGREEMENT", "x"));
+            all.add(one);
+        }
+        assert_eq!(all.failure(), Some(FaultKind::Refused), "what most of them were");
+        let mut other = Seen::default();
+        other.passed();
+        all.add(other);
+        assert_eq!(all.failure(), Some(FaultKind::Partial), "one was done before it counted");
+        let mut fine = Seen::default();
+        fine.took(Duration::from_millis(1));
+        assert_eq!(fine.failure(), None);
+        fine.add(all);
+        assert_eq!(fine.failure(), Some(FaultKind::Partial));
+    }
 }

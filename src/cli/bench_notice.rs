@@ -132,7 +132,7 @@ async fn one_client(
         };
         match outcome {
             Ok(took) if sent >= begin => seen.took(took),
-            Ok(_) => {}
+            Ok(_) => seen.passed(),
             Err(why) => seen.failed(why).await,
         }
     }

@@ -12,7 +12,8 @@ use crate::domain::ids::AgencyId;
 use crate::domain::label::{Compartment, Grade};
 use crate::identity::authorities;
 use crate::ledger::{Act, SuiteState};
-use crate::service::root_fingerprint;
+use crate::seal::Suite;
+use crate::service::{root_fingerprint, unknown_suite};
 use crate::wire::pb::v1;
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet};
@@ -91,6 +92,10 @@ pub(super) fn trust_root(g: &Globals, out: &Out, args: TrustRoot) -> Result<Exit
 /// Signs for the table of suites.
 pub(super) fn suites(g: &Globals, out: &Out, args: &Suites) -> Result<ExitCode, Fault> {
     let states = table(args)?;
+    // Known before a node is asked, and before anything is signed.
+    if let Some(id) = states.keys().find(|id| Suite::from_id(**id).is_err()) {
+        return Err(unknown_suite(*id));
+    }
     let words: BTreeMap<String, &str> = states.iter().map(|(id, state)| (id.to_string(), state.as_str())).collect();
     submit(g, out, &Act::Suites(states), None, json!({"suites": words}))
 }

@@ -4,7 +4,7 @@ use super::args::Globals;
 use crate::config::{Profile, read_text};
 use crate::domain::fault::{Fault, FaultKind};
 use crate::domain::ids::AgencyId;
-use crate::identity::{PersonDial, dial_as_person};
+use crate::identity::{PersonDial, Refusal, dial_as_person};
 use crate::wire::fault_of;
 use crate::wire::pb::v1;
 use std::future::Future;
@@ -29,7 +29,8 @@ impl Client {
         let path = g.profile.as_ref().ok_or_else(|| {
             Fault::usage("NO_PROFILE", "no profile given").hint("use --profile FILE or set HUFU_PROFILE")
         })?;
-        let mut client = Client::with(path, Duration::from_secs(u64::from(g.timeout))).await?;
+        let (mut client, refusal) = dial(path, Duration::from_secs(u64::from(g.timeout))).await?;
+        g.connected(refusal);
         // What is read from here on is as new as this moment, whatever the command.
         if g.fresh {
             let asked = Instant::now();
@@ -43,10 +44,7 @@ impl Client {
 
     /// Connects with a given profile.
     pub(super) async fn with(path: &Path, timeout: Duration) -> Result<Client, Fault> {
-        let profile = Profile::read(path)?;
-        let (ca, cert, key) = (read_text(&profile.ca)?, read_text(&profile.cert)?, read_text(&profile.key)?);
-        let PersonDial { channel, agency } = dial_as_person(profile.address(), &ca, &cert, &key).await?;
-        Ok(Client { channel, profile, agency, timeout })
+        dial(path, timeout).await.map(|(client, _)| client)
     }
 
     /// Milliseconds to wait for a leader. None at all is the node's default, so who asked for no wait says a short one.
@@ -83,6 +81,13 @@ impl Client {
     pub(super) fn cluster(&self) -> v1::cluster_client::ClusterClient<Channel> {
         v1::cluster_client::ClusterClient::new(self.channel.clone())
     }
+}
+
+async fn dial(path: &Path, timeout: Duration) -> Result<(Client, Refusal), Fault> {
+    let profile = Profile::read(path)?;
+    let (ca, cert, key) = (read_text(&profile.ca)?, read_text(&profile.cert)?, read_text(&profile.key)?);
+    let PersonDial { channel, agency, refusal } = dial_as_person(profile.address(), &ca, &cert, &key).await?;
+    Ok((Client { channel, profile, agency, timeout }, refusal))
 }
 
 /// A refused call as a fault.

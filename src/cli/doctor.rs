@@ -308,14 +308,16 @@ fn online(g: &Globals, findings: &mut Vec<Finding>) {
         let client = Client::connect(g).await?;
         let who = client.persons().whoami(v1::WhoamiRequest {}).await.map_err(fault)?.into_inner();
         let status = client.cluster().status(v1::StatusRequest {}).await.map_err(fault)?.into_inner();
-        Ok((who, status))
+        let shown = client.federation().show(v1::ShowFederationRequest {}).await.map_err(fault)?.into_inner();
+        Ok((who, status, shown))
     });
-    let (who, status) = match asked {
+    let (who, status, shown) = match asked {
         Ok(answers) => answers,
-        Err(f) => return findings.push(bad("node", &f)),
+        Err(f) => return findings.push(bad("node", &g.cause(f))),
     };
     let name = who.person.map(|p| p.name).unwrap_or_default();
     findings.push(ok("node", format!("answers {}/{name} of {}", who.agency, who.federation)));
+    findings.extend(suspension(&who.agency, &shown.agencies));
     findings.push(if status.leader.is_empty() {
         let f = Fault::unavailable("NO_LEADER", "no leader: nothing can be published");
         bad("leader", &f.hint("more than half of the voters must run and reach each other"))
@@ -333,12 +335,7 @@ fn online(g: &Globals, findings: &mut Vec<Finding>) {
             "publish the record again",
         ));
     }
-    let away: Vec<&str> = status.nodes.iter().filter(|n| !n.reachable).map(|n| n.agency.as_str()).collect();
-    findings.push(if away.is_empty() {
-        ok("peers", format!("{} nodes reachable", status.nodes.len()))
-    } else {
-        warning("peers", format!("not reachable: {}", away.join(", ")), "look at these nodes and the way to them")
-    });
+    findings.push(peers(&who.agency, &status.nodes));
     let digests: std::collections::BTreeSet<&[u8]> =
         status.nodes.iter().filter(|n| !n.digest.is_empty()).map(|n| n.digest.as_slice()).collect();
     findings.push(if digests.len() <= 1 {
@@ -368,9 +365,49 @@ fn online(g: &Globals, findings: &mut Vec<Finding>) {
     }
 }
 
+/// That the own agency is suspended, as far as its node knows: one that was cut off may not have the entry.
+fn suspension(own: &str, agencies: &[v1::Agency]) -> Option<Finding> {
+    agencies.iter().find(|a| a.agency == own && a.suspended)?;
+    let f = Fault::refused("AGENCY_SUSPENDED", format!("`{own}` is suspended from the federation"));
+    let hint =
+        "its node serves its own people alone; officers of the other agencies lift it with `hufu federation reinstate`";
+    Some(bad("standing", &f.hint(hint)))
+}
+
+fn peers(own: &str, nodes: &[v1::NodeStatus]) -> Finding {
+    let away: Vec<&str> = nodes.iter().filter(|n| !n.reachable).map(|n| n.agency.as_str()).collect();
+    let others = move || nodes.iter().filter(move |n| n.agency != own);
+    let hint = match others().next().is_some() && others().all(|n| !n.reachable) {
+        true => "look at the way to them; if it is good, ask another agency by voice whether yours was suspended",
+        false => "look at these nodes and the way to them",
+    };
+    match away.is_empty() {
+        true => ok("peers", format!("{} nodes reachable", nodes.len())),
+        false => warning("peers", format!("not reachable: {}", away.join(", ")), hint),
+    }
+}
+
 #[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "test")]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_suspended_agency_is_told_so_and_one_that_reaches_nobody_to_ask() {
+        let agency = |name: &str, suspended| v1::Agency { agency: name.into(), suspended, ..v1::Agency::default() };
+        let told = |own| suspension(own, &[agency("police", true), agency("customs", false)]);
+        let finding = told("police").unwrap();
+        assert!(finding.state == State::Bad && finding.kind == FaultKind::Refused);
+        assert!(finding.hint.contains("hufu federation reinstate"));
+        assert!(told("customs").is_none());
+
+        let node =
+            |name: &str, reachable| v1::NodeStatus { agency: name.into(), reachable, ..v1::NodeStatus::default() };
+        let hint =
+            |customs| peers("police", &[node("police", true), node("customs", customs), node("tax", false)]).hint;
+        assert!(hint(false).contains("suspended") && !hint(true).contains("suspended"));
+        assert!(peers("police", &[node("police", true)]).state == State::Ok);
+    }
 
     #[test]
     fn a_bound_above_what_there_is_is_worth_a_warning() {

@@ -18,7 +18,8 @@ use tonic::Status;
 
 /// What the log says of a sealed copy for which nobody gave a reason.
 const SEALED_PURPOSE: &str = "密封副本 sealed copy";
-const CLEAR_FORMAT: &str = "hufu-clear-copy-1";
+/// What the manifest of a clear copy says of its form.
+pub(super) const CLEAR_FORMAT: &str = "hufu-clear-copy-1";
 
 const CLEAR_README: &str = "\
 本目录为虎符导出的明文副本，由原发机构承办人导出，已记入审计日志。

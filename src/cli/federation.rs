@@ -141,17 +141,21 @@ pub(super) fn run(command: Command, g: &Globals, out: &Out) -> Result<ExitCode, 
                     "state": if a.suspended { "suspended" } else { "in-force" }, "compartments": a.compartments, "roots": a.roots,
                     "folded": a.folded, "folded_root": HEXLOWER.encode(&a.folded_root)}))
                 .collect();
-            let suites: Vec<_> =
-                r.suites.iter().map(|s| json!({"suite": s.id, "name": s.name, "state": s.state})).collect();
+            let suites: Vec<_> = r
+                .suites
+                .iter()
+                .map(|s| json!({"suite": s.id, "name": words(&s.name, out), "state": s.state}))
+                .collect();
             let waiting: Vec<_> = r
                 .proposals
                 .iter()
-                .map(|p| json!({"act": p.act, "agency": p.agency, "signed_by": p.signed_by, "needed": r.threshold, "until": Millis(p.expires).to_rfc3339()}))
+                .map(|p| json!({"act": p.act, "agency": about(&p.agency, out), "signed_by": p.signed_by, "needed": r.threshold, "until": Millis(p.expires).to_rfc3339(),
+                    "state": if p.overtaken { "overtaken" } else { "pending" }}))
                 .collect();
             let uncertified: Vec<_> = r
                 .uncertified
                 .iter()
-                .map(|w| json!({"act": w.act, "subject": w.subject, "index": w.index, "state": UNCERTIFIED}))
+                .map(|w| json!({"act": w.act, "subject": about(&w.subject, out), "index": w.index, "state": UNCERTIFIED}))
                 .collect();
             let json = json!({"federation": r.federation, "threshold": r.threshold, "ledger_index": r.ledger_index, "level": r.level,
                 "ledger_time": Millis(r.ledger_time).to_rfc3339(), "agencies": agencies, "suites": suites, "waiting": waiting, "uncertified": uncertified});
@@ -172,7 +176,7 @@ pub(super) fn run(command: Command, g: &Globals, out: &Out) -> Result<ExitCode, 
                 out.table(&["suite", "name", "state"], &suites);
                 if !waiting.is_empty() {
                     outln!("\n{}", out.say("等待更多机构签署：", "Waiting for more agencies to sign:"));
-                    out.table(&["act", "agency", "signed_by", "needed", "until"], &waiting);
+                    out.table(&["act", "agency", "signed_by", "needed", "state", "until"], &waiting);
                 }
                 if !uncertified.is_empty() {
                     outln!("\n{}", out.say("签署齐全，等待认证：", "Complete, and waiting for a certificate:"));
@@ -182,6 +186,21 @@ pub(super) fn run(command: Command, g: &Globals, out: &Out) -> Result<ExitCode, 
             Ok(ExitCode::SUCCESS)
         }),
     }
+}
+
+/// A word for people; scripts get it as it is.
+fn words(word: &str, out: &Out) -> String {
+    if out.is_json() { word.to_owned() } else { out.word(word) }
+}
+
+/// What an act would change, word by word, with states of suites as NUMBER=STATE. The agency, which comes first, stays as it is.
+fn about(subject: &str, out: &Out) -> String {
+    let word = |(n, text): (usize, &str)| match text.split_once('=') {
+        Some((suite, state)) => format!("{suite}={}", words(state, out)),
+        None if n == 0 => text.to_owned(),
+        None => words(text, out),
+    };
+    subject.split(' ').enumerate().map(word).collect::<Vec<_>>().join(" ")
 }
 
 fn charter(g: &Globals, out: &Out, file: &Path) -> Result<ExitCode, Fault> {
@@ -312,4 +331,22 @@ fn tell(out: &Out, genesis: &SignedGenesis) -> Result<ExitCode, Fault> {
         format!("{} {fingerprint}\n{state}", out.say("指纹（请口头核对）", "fingerprint (compare by voice)"))
     });
     Ok(ExitCode::SUCCESS)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_waits_is_told_in_the_reader_s_words() {
+        let out = |lang: &str| Out::of_words(&[format!("--lang={lang}")]);
+        let zh = |text: &str| about(text, &out("zh"));
+        assert_eq!(zh("customs confidential border-ops"), "customs 秘密 border-ops");
+        assert_eq!(
+            (zh("1=preferred 2=forbidden"), zh("county county")),
+            ("1=首选 2=已禁用".into(), "county 县级".into())
+        );
+        assert_eq!(about("customs county", &out("en")), "customs county");
+        assert_eq!(about("customs county", &Out::of_words(&["--json".into(), "--lang=zh".into()])), "customs county");
+    }
 }

@@ -117,12 +117,8 @@ pub(super) struct Send {
     /// Subject, 1 to 200 characters.
     #[arg(long)]
     subject: String,
-    /// Text, up to 64 KiB.
-    #[arg(long, required_unless_present = "body_file")]
-    body: Option<String>,
-    /// File with the text, UTF-8, up to 64 KiB.
-    #[arg(long, conflicts_with = "body")]
-    body_file: Option<PathBuf>,
+    #[command(flatten)]
+    text: Text,
     /// Id of a record that every addressee may see; may be given several times.
     #[arg(long = "attach")]
     attachments: Vec<RecordId>,
@@ -135,6 +131,18 @@ pub(super) struct Send {
     /// Id of the notice that this one follows.
     #[arg(long)]
     about: Option<NoticeId>,
+}
+
+/// The text of a notice or a warning, in the one way or the other.
+#[derive(clap::Args)]
+#[group(required = true, multiple = false)]
+pub(super) struct Text {
+    /// Text, up to 64 KiB.
+    #[arg(long)]
+    body: Option<String>,
+    /// File with the text, UTF-8, up to 64 KiB.
+    #[arg(long)]
+    body_file: Option<PathBuf>,
 }
 
 impl Command {
@@ -225,8 +233,9 @@ fn done(id: &NoticeId, state: ReceiptState, out: &Out) {
 }
 
 /// The text of `--body`, or of the file of `--body-file`; clap sees to it that there is one.
-pub(super) fn body_of(body: Option<String>, file: Option<PathBuf>) -> Result<String, Fault> {
-    body.map_or_else(|| file.map_or(Ok(String::new()), |f| read_text(&f)), Ok)
+pub(super) fn body_of(text: Text) -> Result<String, Fault> {
+    let Text { body, body_file } = text;
+    body.map_or_else(|| body_file.map_or(Ok(String::new()), |f| read_text(&f)), Ok)
 }
 
 /// What went out is done; addressees for whom there was no room are named, and it is done in part.
@@ -246,8 +255,8 @@ pub(super) fn unless_refused(refused: &[String], out: &Out) -> ExitCode {
 }
 
 async fn send(client: &Client, ask: Send, out: &Out) -> Result<ExitCode, Fault> {
-    let Send { to, info, precedence, grade, subject, body, body_file, attachments, exercise, lead, about } = ask;
-    let body = body_of(body, body_file)?;
+    let Send { to, info, precedence, grade, subject, text, attachments, exercise, lead, about } = ask;
+    let body = body_of(text)?;
     let request = v1::NoticeSendRequest {
         to,
         info,
@@ -347,7 +356,7 @@ async fn watch(g: &Globals, out: &Out, count: Option<u64>) -> Result<ExitCode, F
     let mut printed = 0;
     let mut away = false;
     loop {
-        match watch_once(g, out, count, &mut printed).await {
+        match watch_once(g, out, count, &mut printed).await.map_err(|f| g.cause(f)) {
             Ok(()) if count.is_some_and(|c| printed >= c) => return Ok(ExitCode::SUCCESS),
             Ok(()) => {}
             Err(f) if f.kind == FaultKind::Unavailable || f.kind == FaultKind::Internal => {

@@ -222,8 +222,8 @@ impl Out {
     /// Columns whose values are this program's own words; what people wrote stays as they wrote it.
     fn value(&self, column: &str, text: &str) -> String {
         match column {
-            "action" | "answer" | "ceiling" | "clearance" | "decision" | "grade" | "kind" | "kinds" | "level"
-            | "precedence" | "role" | "roles" | "stage" | "state" | "tier" => self.word(text),
+            "act" | "action" | "answer" | "ceiling" | "clearance" | "decision" | "grade" | "kind" | "kinds"
+            | "level" | "precedence" | "role" | "roles" | "stage" | "state" | "tier" => self.word(text),
             "reason" => self.sentence(text),
             _ => text.to_owned(),
         }
@@ -234,8 +234,9 @@ impl Out {
 pub(super) fn next_step(kind: FaultKind) -> &'static str {
     match kind {
         FaultKind::Usage => "correct it and try again; see `--help`",
-        FaultKind::Refused => "ask your agency's security officer",
-        FaultKind::NotFound => "check the id, or ask your agency's security officer",
+        // Which roles the asker has is not known here: both are true for officers too.
+        FaultKind::Refused => "ask a security officer of your agency; whoever is one asks another",
+        FaultKind::NotFound => "check the id, or ask whoever gave it to you",
         FaultKind::Unavailable => "try again later; `hufu doctor` says what is wrong",
         FaultKind::Integrity => "do not use it; keep it as it is and tell your agency's security officer and operator",
         FaultKind::Conflict => "look again and repeat",
@@ -345,6 +346,12 @@ mod tests {
     #[test]
     fn sentences_and_words_have_chinese() {
         let zh = Out::of_words(&["--lang=zh".to_owned()]);
+        let act = |act: &str| zh.cell("act", Some(&Value::from(act)));
+        assert_eq!(
+            ["suspend", "voters", "suites", "trust-root"].map(act),
+            ["停权", "表决节点", "密码套件", "证书机构"]
+        );
+        assert_eq!(zh.word("evaluation"), "评估");
         let told = |text: &str| zh.sentence(text);
         assert_eq!(told("label secret, clearance internal"), "标密 机密，涉密等级 内部");
         assert_eq!(told("police: does not answer; customs: has none; "), "police：无应答；customs：没有该情报");

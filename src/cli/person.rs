@@ -185,7 +185,7 @@ pub(super) fn run(command: Command, g: &Globals, out: &Out) -> Result<ExitCode, 
             }
             Command::Show { name } => {
                 let person = show(&client, &name).await?;
-                out.details(&view(&person), &[]);
+                out.details(&view(&person), HEADINGS);
             }
             Command::Change(c) => {
                 let request = v1::ChangePersonRequest {
@@ -211,7 +211,7 @@ pub(super) fn run(command: Command, g: &Globals, out: &Out) -> Result<ExitCode, 
                         "a role that signs acts must also be registered on the ledger by two officers: hufu person approve",
                     ));
                 }
-                out.details(&person, &[]);
+                out.details(&person, HEADINGS);
             }
             Command::Suspend { name } => {
                 let before = show(&client, &name).await?;
@@ -340,6 +340,9 @@ async fn show(client: &Client, name: &str) -> Result<v1::Person, Fault> {
         .next()
         .ok_or_else(Fault::not_found)
 }
+
+/// Chinese headings of a person's own: records have titles of another kind.
+const HEADINGS: &[(&str, &str)] = &[("title", "职务")];
 
 fn view(p: &v1::Person) -> Value {
     json!({"name": p.name, "handle": p.handle, "title": p.title, "unit": p.unit, "roles": p.roles,

@@ -162,12 +162,8 @@ pub(super) struct Publish {
     /// Title, 1 to 300 characters.
     #[arg(long)]
     title: String,
-    /// File with the text, UTF-8, up to 16 MiB; above 1 MiB without portions.
-    #[arg(long, conflicts_with = "body", required_unless_present = "body")]
-    body_file: Option<PathBuf>,
-    /// The text itself.
-    #[arg(long)]
-    body: Option<String>,
+    #[command(flatten)]
+    text: Text,
     /// Grade of the whole: internal, confidential, secret or top-secret.
     #[arg(long)]
     grade: Grade,
@@ -215,6 +211,18 @@ pub(super) struct Publish {
     /// agency.
     #[arg(long, value_name = "HEX")]
     request_id: Option<String>,
+}
+
+/// The text of a record, in the one way or the other.
+#[derive(clap::Args)]
+#[group(required = true, multiple = false)]
+struct Text {
+    /// File with the text, UTF-8, up to 16 MiB; above 1 MiB without portions.
+    #[arg(long)]
+    body_file: Option<PathBuf>,
+    /// The text itself.
+    #[arg(long)]
+    body: Option<String>,
 }
 
 pub(super) fn run(command: Command, g: &Globals, out: &Out) -> Result<ExitCode, Fault> {
@@ -283,13 +291,14 @@ pub(super) fn run(command: Command, g: &Globals, out: &Out) -> Result<ExitCode, 
 
 async fn publish(client: &Client, p: Publish, out: &Out) -> Result<ExitCode, Fault> {
     let no_body = || Fault::usage("BAD_BODY", "no body given").hint("use --body or --body-file");
-    let large = match (&p.body, &p.body_file) {
+    let Text { body: words, body_file: file } = &p.text;
+    let large = match (words, file) {
         (None, Some(file)) => super::large::size(file)?,
         _ => None,
     };
     let body = match large {
         Some(_) => Vec::new(),
-        None => body(p.body.as_ref(), p.body_file.as_deref())?.ok_or_else(no_body)?,
+        None => body(words.as_ref(), file.as_deref())?.ok_or_else(no_body)?,
     };
     let date = |d: &Option<String>| d.as_deref().map_or(Ok(0), |t| Millis::parse(t).map(|m| m.0));
     let request = v1::PublishRequest {
@@ -318,7 +327,7 @@ async fn publish(client: &Client, p: Publish, out: &Out) -> Result<ExitCode, Fau
         ..p.marking.request()
     };
     let id = HEXLOWER.encode(&request.request_id);
-    let answered = match (large, &p.body_file) {
+    let answered = match (large, file) {
         (Some(bytes), Some(file)) => super::large::publish(client, request, (file.as_path(), bytes)).await,
         _ => client.records().publish(request).await.map(|r| r.into_inner()).map_err(fault),
     };

@@ -6,6 +6,7 @@
 
 use super::client::fault;
 use super::copy::{Folder, Growing, MANIFEST};
+use super::export::CLEAR_FORMAT;
 use super::output::Out;
 use crate::config::read_genesis;
 use crate::domain::canon::Canon;
@@ -31,6 +32,8 @@ const FORMAT: &str = "hufu-sealed-copy-1";
 const GENESIS: &str = "genesis.json";
 /// Largest file of a copy, in bytes: the ciphertexts of one envelope are smaller.
 const FILE_BYTES: u64 = 32 << 20;
+/// What to do with a copy that nothing but its own manifest speaks for.
+const CLEAR_HINT: &str = "compare its files with the SHA-256 in its MANIFEST.json; `hufu record verify` checks what `hufu record export --sealed` wrote";
 const NOT_WHOLE: &str = "its ciphertexts are not whole";
 
 const SEALED_README: &str = "\
@@ -168,6 +171,9 @@ pub(super) fn verify(ask: &Verify, out: &Out) -> Result<ExitCode, Fault> {
         return Err(Fault::usage("UNREADABLE_FILE", format!("`{}` is no folder", ask.dir.display()))
             .hint("give the folder that `hufu record export --sealed --out` wrote"));
     }
+    if let Some(other) = another_export(&ask.dir) {
+        return Err(other);
+    }
     let given = ask.genesis.as_deref().map(genesis_of).transpose()?;
     let is_pinned = given.is_some();
     let checked = check(&ask.dir, given)?;
@@ -185,6 +191,18 @@ pub(super) fn verify(ask: &Verify, out: &Out) -> Result<ExitCode, Fault> {
         format!("{} {record}  v{version}  {origin}  {}{pinned}", out.say("一致", "consistent"), checked.commitment)
     });
     Ok(ExitCode::SUCCESS)
+}
+
+/// Another export of this program is no sealed copy that was spoilt. One that was made to look so is not taken either.
+fn another_export(dir: &Path) -> Option<Fault> {
+    let other = |what: &str, hint: &str| Fault::usage("BAD_FILE", format!("`{}` is {what}", dir.display())).hint(hint);
+    let Ok(manifest) = read(dir, MANIFEST) else {
+        let is_log = dir.join("checkpoint").is_file() && dir.join("tile").is_dir();
+        return is_log.then(|| other("an export of an audit log", "check it with `hufu audit verify`"));
+    };
+    let manifest: Value = serde_json::from_slice(&manifest).ok()?;
+    let is_clear = manifest.get("format").and_then(Value::as_str) == Some(CLEAR_FORMAT);
+    is_clear.then(|| other("a copy in clear, which no signature covers", CLEAR_HINT))
 }
 
 /// What was found.

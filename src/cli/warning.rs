@@ -2,7 +2,7 @@
 
 use super::args::Globals;
 use super::client::{Client, block_on, fault};
-use super::notice::{body_of, unless_refused};
+use super::notice::{Text, body_of, unless_refused};
 use super::output::Out;
 use crate::domain::fault::{Fault, FaultKind};
 use crate::domain::ids::NoticeId;
@@ -66,12 +66,8 @@ pub(super) struct Issue {
     /// Subject, 1 to 200 characters.
     #[arg(long)]
     subject: String,
-    /// Text, up to 64 KiB.
-    #[arg(long, required_unless_present = "body_file")]
-    body: Option<String>,
-    /// File with the text, UTF-8, up to 64 KiB.
-    #[arg(long, conflicts_with = "body")]
-    body_file: Option<PathBuf>,
+    #[command(flatten)]
+    text: Text,
     /// Where, in words, 1 to 200 characters.
     #[arg(long)]
     area: String,
@@ -137,7 +133,7 @@ async fn issue(client: &Client, ask: Issue, out: &Out) -> Result<ExitCode, Fault
         precedence: ask.precedence.unwrap_or(ask.level.precedence()).to_string(),
         grade: ask.grade.to_string(),
         subject: ask.subject,
-        body: body_of(ask.body, ask.body_file)?,
+        body: body_of(ask.text)?,
         exercise,
         about: ask.update.map(|n| n.to_string()).unwrap_or_default(),
         warning: Some(v1::Warning {

@@ -19,7 +19,7 @@ pub(super) const WORDS: &str = "
     inspector 监督员 operator 运维员
     report 报告 lead 线索 person 人员 item 物品 fund 资金 place 场所 event 事件 case 案件
     admit 接纳 remove-node 移除节点 voters 表决节点 admitted 已接纳 removed 已移除
-    suspend 停权 reinstate 复权 suspended 已停权 lost 已灭失 committed 已提交 folded 已归并 proposed 待定密审批 rejected 已退回 accepted 已受理 draft 待签署 in-force 有效 ended 已终止 done 完成 pending 待会签 waiting-for-certificate 等待认证 register 登记 add-node 增加节点
+    suspend 停权 reinstate 复权 suspended 已停权 lost 已灭失 committed 已提交 folded 已归并 proposed 待定密审批 rejected 已退回 accepted 已受理 draft 待签署 in-force 有效 ended 已终止 done 完成 pending 待会签 overtaken 已被另一更改取代 waiting-for-certificate 等待认证 register 登记 add-node 增加节点
     preferred 首选 decrypt-only 仅可解密 forbidden 已禁用
     imported 新导入 updated 已更新 unchanged 未变
     cancelled 已撤回 unknown 未知 expired 已过期 marking-confirmed 定密已确认 undelivered 未按时送达
@@ -32,20 +32,22 @@ pub(super) const WORDS: &str = "
     notice-answer 签收答复 break-glass 应急调阅 policy 策略 key 密钥 membership 成员变更 witness 见证 backup 备份
     restore 恢复 request 查询请求 access-report 查阅报告 peer-refused 拒绝连接 count 计数 stream 结果流 who-read 查阅记录
     complaint 拒收告知 notice-anchor 通报锚定 approve 审批 reject 退回 amend 更正 who-can 可阅范围
-    notice 通报 clock 时钟 configuration 配置 keys 密钥 data 数据目录 disk 磁盘 memory 内存 node 节点 leader 主节点 evidence 证据 peers 其他节点
+    ceiling 系统密级 trust-root 证书机构 suites 密码套件 evaluation 评估
+    notice 通报 clock 时钟 configuration 配置 keys 密钥 data 数据目录 disk 磁盘 memory 内存 node 节点 leader 主节点 evidence 证据 standing 机构资格 peers 其他节点
     ledger 账本 sync 同步 suite 密码套件 revocation 吊销列表 configure 更改配置 grade 密级 kind 情报类别 date 日期 role 角色 tier 层级
     reference 关联要素 caveat 处理限制 descriptor 机构描述 genesis 创世 profile 个人配置";
 
 /// What a reason says in Chinese, where the sentence itself has none.
 pub(super) const REASONS: &str = "
     ABOVE_CEILING 密级高于系统密级 AGENCY_SUSPENDED 该机构已被停权 FOREIGN_RECORD 不是本机构的情报 ABOVE_CLEARANCE 密级高于您的涉密等级 ATTACHMENT_NOT_RELEASED 收件方无权查看所附情报
-    AUDIT_FAILED 审计日志无法写入，一切操作停止 AUDIT_STOPPED 审计日志无法写入，一切操作停止 BAD_ACT 签署内容无效
+    AUDIT_FAILED 审计日志无法写入，一切操作停止 AUDIT_STOPPED 审计日志无法写入，一切操作停止
+    AUDIT_INVALID 审计日志核验不符 AUDIT_IO 审计日志文件无法读写 AUDIT_UNAVAILABLE 审计日志暂不可用 BEYOND_LOG 超出审计日志范围 BAD_ACT 签署内容无效
     BAD_ADDRESSEE 收件方无效 BAD_ANSWER 答复无效 BAD_BODY 正文无效 BAD_CERTIFICATE 证书无效 BAD_CRL 吊销列表无效 BAD_CONFIG 节点配置无效
     BAD_CSR 证书申请无效 BAD_DATE 日期无效 BAD_DESCRIPTOR 机构描述文件无效 BAD_DIR 无法使用该目录 BAD_FILE 文件格式不符
     BAD_GENESIS 创世文件无效 BAD_KEY 密钥无效 BAD_NAME 名称无效 BAD_PERSON 人员信息无效 BAD_POLICY_SET 策略集无效
     BAD_ROOT 证书机构无效 BAD_PROFILE 个人配置文件无效 BAD_PURPOSE 须填写查阅事由（1至200字） BAD_QUERY 检索式无效 BAD_REFERENCE 关联要素无效
     BAD_OBJECT STIX对象无效 BAD_REASON 原因无效（1至200字） BAD_REQUEST 证书申请无效 BAD_SOURCE 来源无效 BAD_SUBJECT 主题无效 BAD_TERMS 协议条款无效 BAD_TITLE 标题无效
-    BAD_TLS 证书与密钥不符 BAD_WARNING 预警无效 BODY_TOO_LARGE 内容过大 BUDGET 本机构本分钟的账本配额已用完 CERTIFICATE 证书出错
+    BAD_TLS 证书与密钥不符 CERTIFICATE_REFUSED 节点拒绝了此证书 BAD_WARNING 预警无效 BODY_TOO_LARGE 内容过大 BUDGET 本机构本分钟的账本配额已用完 CERTIFICATE 证书出错
     COMPARTMENT_NOT_HELD 您不在该专项知悉范围内 CONFLICT 与他人的操作冲突 DATA_IN_USE 数据目录正被另一节点使用
     DEADLINE 超过等待时限 DISK_FULL 节点磁盘将满 DIR_NOT_EMPTY 目录不为空 EXISTS 已存在 EXPIRED 已过期 FOLDED 该版本早已被更正取代并归并 FLASH_QUOTA 特提通报过于频繁
     FOREIGN_DATA 数据目录属于其他节点或联盟 FOREIGN_ORIGINATOR 只有原发机构的人员可以标密 INTEGRITY 完整性校验失败
@@ -57,7 +59,7 @@ pub(super) const REASONS: &str = "
     NUMBER_TAKEN 批次编号已被占用，未写入账本
     ONE_SEAT 一次只能变更一个机构的表决席位 OUTBOX_FULL 待发通报已满 PORTION_LEFT_OUT 更正缺少已发布的低密级部分 OUTSIDE_AGREEMENT 超出协议范围 OVERLOADED 节点繁忙 PEER_REFUSED 连接被拒绝
     PERIOD_TOO_LONG 保密期限超过法定上限 PERSON_CHANGED 人员信息已被他人更改 POLICY_REFUSED 策略不允许
-    PORT_IN_USE 端口已被占用 PROGRAM_TOO_OLD 程序版本过旧，须先升级 REFUSED 被拒绝 RELABEL_NEEDED 须变更标密 REJECTED 已被退回 REFUSED_BY_LEDGER 账本不接受 SAME_PERSON 同一人不能充当两人
+    PORT_IN_USE 端口已被占用 PROGRAM_TOO_OLD 程序版本过旧，须先升级 REFUSED 被拒绝 RECALLED 已被收回 RELABEL_NEEDED 须变更标密 REJECTED 已被退回 REFUSED_BY_LEDGER 账本不接受 SAME_PERSON 同一人不能充当两人
     SEARCH_FAILED 检索失败 SUSPENDED 您的权限已被停用 TOO_LONG 内容过长 TOO_MANY 数量过多 UNAVAILABLE 暂不可用
     UNKNOWN_AGENCY 没有这个机构 UNKNOWN_NODE 没有这个节点 NODE_REMOVED 该节点已被移出联盟 BAD_NODE 节点名称无效 UNKNOWN_AGREEMENT 没有这个有效协议 UNKNOWN_GRADE 没有这个密级 UNKNOWN_GROUP 没有这个收件组
     UNKNOWN_SUITE 没有这个密码套件 UNKNOWN_PERSON 本节点不认识您，或您的权限已被收回 UNOPENABLE 密封数据损坏或打不开 UNREACHABLE 收件方暂不可达
@@ -105,6 +107,31 @@ pub(super) const SENTENCES: &str = "
     `{}`, which is a part of it, cannot be read here => 其中的 `{}` 在此无法读取
     open it where it is; its originator's people decide what leaves => 请在系统内查阅；能否导出由原发机构决定
     give the folder that `hufu record export --sealed --out` wrote => 请指定 `hufu record export --sealed --out` 写出的目录
+    `{}` is a copy in clear, which no signature covers => `{}` 是明文副本，没有签名可核验
+    compare its files with the SHA-256 in its MANIFEST.json; `hufu record verify` checks what `hufu record export --sealed` wrote => 请将各文件与其 MANIFEST.json 中的 SHA-256 比对；`hufu record verify` 只核验 `hufu record export --sealed` 写出的副本
+    `{}` is an export of an audit log => `{}` 是审计日志的导出
+    check it with `hufu audit verify` => 请用 `hufu audit verify` 核验
+    `{}` is no folder => `{}` 不是目录
+    give the folder that `hufu audit export --out` wrote => 请指定 `hufu audit export --out` 写出的目录
+    `genesis.json`: it is not the genesis that was given => `genesis.json` 不是所给的创世文件
+    `checkpoint`: no node of the genesis keeps a log named `{}` => 创世文件中没有节点的日志名为 `{}`
+    nothing can be read or changed without its audit entry; check the disk and restart the node => 没有审计记录就不能查阅或更改；请检查磁盘并重启节点
+    bring the node's data back as it was; a log with a gap is evidence, and nothing is served from it => 请将节点数据恢复原状；有缺口的日志是证据，其节点不再提供服务
+    the audit log has {} events, {} was asked for => 审计日志有 {} 条，所查为 {}
+    the ledger refused it: {} => 账本不接受：{+}
+    a signature does not verify => 签名核验不符
+    it came after its expiry => 已过有效期
+    somebody else changed it first => 已被他人先行更改
+    the signer has no authority for it => 签署人没有此项职权
+    there is no such object => 没有这一对象
+    there is another object of this name => 已有同名对象
+    its content is not allowed => 内容不符合规定
+    the ledger's level has no such command => 账本规则级别尚无此操作
+    it is over what the agency may put on the ledger in a minute => 超出本机构每分钟的账本配额
+    the voters change by one agency's seat at a time => 一次只能变更一个机构的表决席位
+    it widens and narrows at once => 同时收紧和放宽
+    it names a suite that nobody has, or none to seal with => 所列套件不存在，或没有首选套件
+    the agency has no key for that grade => 该机构没有此密级的密钥
     somebody was first; look again => 他人已先行处理，请重新查看
     the passphrase does not open the key ring => 口令打不开密钥环
     the change is in force at your own node; repeat the command when there is a leader, for the ledger => 更改已在本机构节点生效；有主节点后请重复此命令，以便在账本登记
@@ -240,6 +267,7 @@ pub(super) const SENTENCES: &str = "
     take it back with `hufu notice recall` => 请用 `hufu notice recall` 收回
     a reason has 1 to {} characters => 原因须为 1 至 {} 字
     its sender has recalled it => 发送方已收回
+    `hufu notice show` says who did, and why => 收回人和原因见 `hufu notice show`
     its sender has withdrawn it => 发送方已撤回
     not `{}` yet => 尚未达到 `{}`
     not `{}`, and nothing is tried any more that could bring it => 未达到 `{}`，且已不再尝试
@@ -295,6 +323,8 @@ pub(super) const SENTENCES: &str = "
     see `ledger/evidence` in the node's data and agree with the other agencies; moving it away and a restart open it => 请查看节点数据中的 `ledger/evidence` 并与其他机构商定；移走后重启即恢复
     {} cannot open {} v{}: {} => {} 打不开 {} 第 {} 版：{+}
     publish the record again => 请重新发布该情报
+    its node serves its own people alone; officers of the other agencies lift it with `hufu federation reinstate` => 本机构节点只服务本机构人员；由其他机构的保密员用 `hufu federation reinstate` 复权
+    look at the way to them; if it is good, ask another agency by voice whether yours was suspended => 请检查通往它们的网络；网络正常的，请口头向其他机构核实本机构是否已被停权
     {} nodes reachable => {} 个节点可达
     not reachable: {} => 不可达：{}
     look at these nodes and the way to them => 请检查这些节点及其网络
@@ -328,7 +358,7 @@ pub(super) const SENTENCES: &str = "
     state a case number or an order with --purpose => 请用 --purpose 填写案号或批示
     the grade is above your clearance => 密级高于您的涉密等级
     this node does not know you, or your access was taken away => 本节点不认识您，或您的权限已被收回
-    ask your agency's security officer => 请联系本机构保密员
+    ask a security officer of your agency; whoever is one asks another => 请联系本机构保密员；本人即保密员的，请联系另一位保密员
     the node does not answer => 节点无应答
     node `{}` of your agency may have it, and does not answer => 本机构节点 `{}` 可能存有，但无应答
     {} ({}) needs a classification period => {}须有保密期限
@@ -360,6 +390,12 @@ pub(super) const SENTENCES: &str = "
     the node at `{}` is refused: {} => 拒绝连接位于 `{}` 的节点：{+}
     its certificate is not of the authority in the profile => 其证书不是由个人配置文件中的证书机构签发
     it is no node of the agency in the profile => 不是个人配置文件所属机构的节点
+    the node at `{}` refused this certificate: {} => 位于 `{}` 的节点拒绝了此证书：{+}
+    it is revoked => 已被吊销
+    it is expired => 已过期
+    it is unknown => 无此证书
+    its authority counts for nothing there, or has no list there that counts => 该节点不认其证书机构，或没有该机构有效的吊销列表
+    compare the line `cert` of the profile with the newest certificate that you got, or ask your agency for one => 请将个人配置文件中的 `cert` 一行与最近领到的证书核对，或向本机构申领新证书
     compare the line `{}` of the profile with what your agency's operator gave you => 请将个人配置文件中的 `{}` 一行与本机构运维员提供的核对
     {}: {} of {} held; which are missing is not shown to you => {}：已有 {} 件，应有 {} 件；缺少哪些不向您显示
     ask the node's operator, who is shown it => 请询问节点运维员，其可查看
@@ -391,7 +427,7 @@ pub(super) const SENTENCES: &str = "
 /// first.
 pub(super) const FOREIGN: &str = "
     correct it and try again; see `--help` => 请改正后重试；用法见 `--help`
-    check the id, or ask your agency's security officer => 请核对编号，或联系本机构保密员
+    check the id, or ask whoever gave it to you => 请核对编号，或询问提供编号的人
     try again later; `hufu doctor` says what is wrong => 请稍后重试；`hufu doctor` 可查明原因
     do not use it; keep it as it is and tell your agency's security officer and operator => 请勿使用；请保持原状并报告本机构保密员和运维员
     look again and repeat => 请重新查看后再试

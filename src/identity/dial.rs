@@ -12,6 +12,7 @@ use super::live::Live;
 use super::name::Subject;
 use super::peer::VerifiedPeer;
 use super::protocol::Protocol;
+use super::refusal::{Heard, Refusal};
 use super::tls::{Credentials, Exchange, client_config, client_config_at};
 use super::trust::TrustRoots;
 use super::verify::{AgencyVerifier, Expected};
@@ -162,6 +163,8 @@ pub struct PersonDial {
     pub channel: Channel,
     /// The person's agency.
     pub agency: AgencyId,
+    /// Why the node refused the person's certificate: whoever waits for an answer hears only that the connection broke.
+    pub refusal: Refusal,
 }
 
 /// Connects a person to a node of the agency in the person's certificate, at `address` (`host:port`). `ca` is
@@ -181,13 +184,15 @@ pub async fn dial_as_person(address: &str, ca: &str, cert: &str, key: &str) -> R
     let (exchange, protocol) = (Exchange::PostQuantumOnly, PERSON_LINE.protocol);
     let tls = client_config_at(exchange, protocol, &credentials, Arc::new(verifier), time)?;
     let endpoint = endpoint(&agency, name.federation(), PERSON_LINE.connect)?;
-    let at = address.to_owned();
+    let (at, refusal) = (address.to_owned(), Refusal::of(address));
+    let heard = refusal.clone();
     let connector = tower::service_fn(move |_: Uri| {
-        let connecting = connect(at.clone(), Arc::clone(&tls), PERSON_LINE);
-        async move { connecting.await.map(TokioIo::new) }
+        let (connecting, heard) = (connect(at.clone(), Arc::clone(&tls), PERSON_LINE), heard.clone());
+        async move { connecting.await.map(|io| TokioIo::new(Heard::new(io, heard))) }
     });
-    let channel = endpoint.connect_with_connector(connector).await.map_err(|e| no_connection(address, &e))?;
-    Ok(PersonDial { channel, agency })
+    let channel = endpoint.connect_with_connector(connector).await;
+    let channel = channel.map_err(|e| refusal.error().unwrap_or_else(|| no_connection(address, &e)))?;
+    Ok(PersonDial { channel, agency, refusal })
 }
 
 /// Why a person's connection did not come about. A node that shows the wrong certificate is not one that is away: asking

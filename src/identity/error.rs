@@ -53,6 +53,14 @@ pub enum IdentityError {
         /// The line of the profile that it does not fit.
         line: &'static str,
     },
+    /// A node refused the certificate that a person showed.
+    #[error("the node at `{address}` refused this certificate: {why}")]
+    OwnCertificate {
+        /// Where it is.
+        address: String,
+        /// What it said of it.
+        why: &'static str,
+    },
     /// A directory entry breaks a rule.
     #[error("the directory entry is refused: {0}")]
     Entry(&'static str),
@@ -91,6 +99,8 @@ impl From<IdentityError> for Fault {
             IdentityError::Peer(_) => Fault::refused("PEER_REFUSED", text),
             IdentityError::ForeignNode { line, .. } => Fault::refused("PEER_REFUSED", text)
                 .hint(format!("compare the line `{line}` of the profile with what your agency's operator gave you")),
+            IdentityError::OwnCertificate { .. } => Fault::refused("CERTIFICATE_REFUSED", text)
+                .hint("compare the line `cert` of the profile with the newest certificate that you got, or ask your agency for one"),
             IdentityError::Unreachable { .. } => Fault::unavailable("NODE_UNREACHABLE", text),
             IdentityError::Entry(_) => Fault::usage("BAD_PERSON", text),
             IdentityError::Conflict { .. } => {

@@ -157,6 +157,18 @@ fn l_suites_leave_one_to_seal_with() {
     assert_eq!((l.s.suites().version(), l.s.suites().states().len()), (1, 1));
 }
 
+/// It waits on until its voices are over, and whoever looks is told that nobody's signature helps it any more.
+#[test]
+fn what_another_act_overtook_is_known_as_that() {
+    let (mut l, (police, customs, _)) = (Ledger::of(newest()), founders());
+    let (low, lower) = (ceiling(Grade::Confidential, &[]), ceiling(Grade::Internal, &[]));
+    assert_eq!((l.act(&police, 0, &low, 1), l.act(&police, 0, &lower, 1)), (Pending, Pending));
+    assert!(l.s.proposals().count() == 2 && !l.s.proposals().any(|p| l.s.is_overtaken(p)));
+    assert_eq!(l.act(&customs, 0, &low, 1), Done);
+    assert_eq!(l.act(&customs, 0, &lower, 1), CONFLICT);
+    assert!(l.s.proposals().all(|p| p.act == lower && l.s.is_overtaken(p)) && l.s.proposals().count() == 1);
+}
+
 /// A program that does not know such an act cannot read it, and neither does one that knows it before its level.
 #[test]
 fn l_acts_of_level_4_are_none_before() {

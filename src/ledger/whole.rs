@@ -15,6 +15,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::act::{Act, SignedAct};
 use super::batch::{CommandReply, Refusal};
+use super::genesis::node_id;
 use super::state::{AgencyState, State};
 
 /// A voice counts at most this long after it was brought; its signer may have written less.
@@ -62,6 +63,27 @@ impl State {
     /// Acts of the whole that wait for more signatures.
     pub fn proposals(&self) -> impl Iterator<Item = &Proposal> {
         self.proposals.values()
+    }
+
+    /// Whether what an act is about is of another version than its signers saw: no signature counts for it any more, and it
+    /// goes when its voices are over.
+    pub fn is_overtaken(&self, proposal: &Proposal) -> bool {
+        let Proposal { act, expected, .. } = proposal;
+        let now = match act {
+            Act::SuspendAgency { agency } | Act::ReinstateAgency { agency } => {
+                self.agencies.get(agency).map(|a| a.standing)
+            }
+            Act::Ceiling { agency, .. } | Act::Tier { agency, .. } | Act::TrustRoot { agency, .. } => {
+                self.agencies.get(agency).map(AgencyState::bounds_version)
+            }
+            Act::Suites(_) => Some(self.suites().version()),
+            Act::Voters(_) => Some(self.voters_version()),
+            // They have one version: to come in, and to be there.
+            Act::Admit(d) => (!self.agencies.contains_key(&d.agency)).then_some(*expected),
+            Act::RemoveNode { agency, node } => self.nodes.contains_key(&node_id(agency, node)).then_some(*expected),
+            _ => Some(*expected),
+        };
+        now != Some(*expected)
     }
 
     /// Whether an agency is one of the federation and not suspended.

@@ -412,7 +412,7 @@ impl Book {
         let entry = self.entry(letter).ok_or(NoticeError::Rule("there is no such notice"))?;
         match entry.state() {
             ReceiptState::Withdrawn => Err(NoticeError::Rule("its sender has withdrawn it")),
-            ReceiptState::Recalled => Err(NoticeError::Rule("its sender has recalled it")),
+            ReceiptState::Recalled => Err(NoticeError::Recalled),
             _ => Ok(entry),
         }
     }

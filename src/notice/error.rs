@@ -25,6 +25,9 @@ pub enum NoticeError {
     /// It is about a notice that is not here.
     #[error("refused: {0}")]
     Absent(&'static str),
+    /// Whoever sent it was first.
+    #[error("its sender has recalled it")]
+    Recalled,
     /// Too much lies undelivered.
     #[error("the outbox is full")]
     Full,
@@ -51,6 +54,9 @@ impl From<NoticeError> for Fault {
             }
             NoticeError::Rule(_) => Fault::refused("NOT_ALLOWED", e.to_string()),
             NoticeError::Absent(_) => Fault::new(FaultKind::NotFound, "NOT_FOUND", e.to_string()),
+            NoticeError::Recalled => {
+                Fault::conflict("RECALLED", e.to_string()).hint("`hufu notice show` says who did, and why")
+            }
             NoticeError::Disk(work) => work.refusal(),
             NoticeError::Busy => Fault::overloaded("too many notices wait for the node's disk"),
             NoticeError::Full => Fault::unavailable("OUTBOX_FULL", e.to_string())

@@ -558,7 +558,7 @@ impl Office {
 
 /// The letter of a notice, unless it was recalled.
 fn kept(entry: &In) -> Result<&Letter, NoticeError> {
-    entry.letter.as_ref().ok_or(NoticeError::Rule("its sender has recalled it"))
+    entry.letter.as_ref().ok_or(NoticeError::Recalled)
 }
 
 impl Shared {

@@ -118,7 +118,8 @@ impl Office {
     /// not said again, except by another person or with another answer.
     ///
     /// # Errors
-    /// [`NoticeError::Rule`] when the notice is not here, was withdrawn, or the person's signature does not fit.
+    /// [`NoticeError::Rule`] when the notice is not here, was withdrawn, or the person's signature does not fit;
+    /// [`NoticeError::Recalled`].
     pub async fn say(
         &self,
         state: &State,

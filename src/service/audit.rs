@@ -3,17 +3,18 @@
 use super::core::Core;
 use super::door::{Act, Caller, label_id};
 use super::federation::unknown_agency;
+use super::notices::notice_label;
 use crate::audit::{
     AccessEvent, Action as AuditAction, Actor, AuditError, AuditLog, Decision as Verdict, Event, Filter, Object, Stage,
 };
 use crate::domain::fault::Fault;
-use crate::domain::ids::{AgencyId, RecordId};
-use crate::domain::label::Label;
+use crate::domain::ids::{AgencyId, NoticeId, RecordId};
+use crate::domain::label::{Grade, Label};
 use crate::domain::person::Role;
 use crate::domain::time::Millis;
 use crate::policy::{Action, Resource};
 use data_encoding::HEXLOWER;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -79,14 +80,25 @@ pub struct ReadLine {
 }
 
 impl Core {
-    /// What this node knows labels of events to say: grade and compartments, which is what their digest is over; a period
+    /// What this node knows labels of these events to say: grade and compartments, which is what their digest is over; a period
     /// is not.
-    pub fn label_words(&self) -> BTreeMap<[u8; 16], String> {
+    pub fn label_words(&self, events: &[Event]) -> BTreeMap<[u8; 16], String> {
         let words = |label: &Label| {
             let compartments = label.compartments.iter().map(|c| format!(" +{c}"));
             label.grade.zh().to_owned() + &compartments.collect::<String>()
         };
-        self.vault.labels().iter().map(|label| (label_id(label), words(label))).collect()
+        let notice = |e: &Event| if let Object::Notice(id) = e.object { Some(id) } else { None };
+        let notices: BTreeSet<NoticeId> = events.iter().filter_map(notice).collect();
+        let addressees = |id: &NoticeId| {
+            self.office.read(|b| {
+                b.sent_of(id).into_iter().map(|(_, o)| o.letter.header.to.clone()).collect::<BTreeSet<AgencyId>>()
+            })
+        };
+        let state = self.state();
+        let agencies = state.agencies().map(|(id, _)| id);
+        let of_notices = notice_labels(&self.agency, agencies, notices.iter().map(addressees));
+        let known = self.vault.labels();
+        known.iter().chain(&of_notices).map(|label| (label_id(label), words(label))).collect()
     }
 
     /// Events of this node's log.
@@ -240,11 +252,44 @@ fn reported(event: &AccessEvent, record: RecordId) -> Vec<ReadLine> {
     event.records.iter().filter(|(id, _)| *id == record).map(|(_, v)| line(*v)).collect()
 }
 
+/// The labels that notices may have here: what comes from any of these agencies is released to the own one, what was sent to its
+/// addressees, and what is asked about an own one to nobody.
+fn notice_labels<'a>(
+    own: &'a AgencyId,
+    agencies: impl Iterator<Item = &'a AgencyId>,
+    sent: impl Iterator<Item = BTreeSet<AgencyId>>,
+) -> Vec<Label> {
+    let came = agencies.map(|from| (from, BTreeSet::from([own.clone()])));
+    let went = sent.map(|to| (own, to));
+    came.chain(went).flat_map(|(from, to)| Grade::ALL.map(|grade| notice_label(from, grade, to.clone()))).collect()
+}
+
 /// Damage is told as such; the words of a failing disk are for the operator.
 fn failed(e: AuditError) -> Fault {
     tracing::error!(error = %e, "the audit log cannot be read");
     match e {
         AuditError::Corrupt { .. } | AuditError::Format(_) => Fault::integrity("INTEGRITY", e.to_string()),
         _ => Fault::unavailable("AUDIT_FAILED", "the audit log cannot be read; the node's log says why"),
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "test")]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn labels_of_notices_are_found_by_who_sent_them_and_to_whom() {
+        let [police, customs, tax] = ["police", "customs", "tax"].map(|a| a.parse::<AgencyId>().unwrap());
+        let (agencies, both) = ([police.clone(), customs.clone()], BTreeSet::from([customs.clone(), tax.clone()]));
+        let known = notice_labels(&police, agencies.iter(), std::iter::once(both.clone()));
+        let is_known = |from, to: &BTreeSet<AgencyId>| {
+            Grade::ALL
+                .iter()
+                .all(|g| known.iter().any(|l| label_id(l) == label_id(&notice_label(from, *g, to.clone()))))
+        };
+        assert!(is_known(&customs, &[police.clone()].into()), "it came in");
+        assert!(is_known(&police, &both) && is_known(&police, &BTreeSet::new()), "it went out, and was asked about");
+        assert!(!is_known(&police, &[tax].into()));
     }
 }

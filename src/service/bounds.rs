@@ -16,6 +16,13 @@ pub fn root_fingerprint(der: &[u8]) -> String {
     HEXLOWER.encode(&sha256(&[der]))
 }
 
+/// A number that stands for no suite is wrong input, whoever signs under it.
+pub fn unknown_suite(id: u16) -> Fault {
+    let known: Vec<String> = Suite::ALL.iter().map(|s| s.id().to_string()).collect();
+    Fault::usage("UNKNOWN_SUITE", format!("no node has suite {id}"))
+        .hint(format!("there is suite {}", known.join(", ")))
+}
+
 /// The name of such an act, and what it says of whom; none of any other act. A fingerprint is short here.
 pub fn bounds_words(act: &Act) -> Option<(&'static str, String)> {
     match act {
@@ -102,9 +109,7 @@ fn check_keys(state: &State, agency: &AgencyId, grade: Grade) -> Result<(), Faul
 
 fn check_suites(state: &State, states: &BTreeMap<u16, SuiteState>) -> Result<(), Fault> {
     if let Some(id) = states.keys().find(|id| !state.is_suite_known(**id)) {
-        let known: Vec<String> = Suite::ALL.iter().map(|s| s.id().to_string()).collect();
-        return Err(Fault::refused("UNKNOWN_SUITE", format!("no node has suite {id}"))
-            .hint(format!("there is suite {}", known.join(", "))));
+        return Err(unknown_suite(*id));
     }
     if states.values().filter(|s| **s == SuiteState::Preferred).count() != 1 {
         return Err(Fault::refused("NO_SUITE", "exactly one suite is preferred, or nothing could be sealed")

@@ -333,7 +333,7 @@ fn rule_of(rule: &str, via: Option<&str>) -> String {
 
 fn unknown() -> Fault {
     Fault::refused("UNKNOWN_PERSON", "this node does not know you, or your access was taken away")
-        .hint("ask your agency's security officer")
+        .hint("ask a security officer of your agency; whoever is one asks another")
 }
 
 fn audit_failed(why: &str) -> Fault {

@@ -56,7 +56,7 @@ pub use self::core::Core;
 pub use amend::AmendAsk;
 pub use audit::{ReadLine, SearchQuery, log_name};
 pub use bell::{Bell, DutyChain, Ring};
-pub use bounds::{bounds_words, root_fingerprint};
+pub use bounds::{bounds_words, root_fingerprint, unknown_suite};
 pub use cluster::{ClusterView, NodeView, Position, Positions};
 pub use complaints::PeerComplaints;
 pub use disk::DiskRoom;

@@ -133,6 +133,7 @@ const REASONS: &[&str] = &[
     "BAD_ANSWER",
     "BAD_REASON",
     "ALREADY_SEEN",
+    "RECALLED",
     "BAD_SUBJECT",
     "TOO_MANY",
     "NO_ADDRESSEE",

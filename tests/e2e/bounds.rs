@@ -1,6 +1,6 @@
 //! What agencies may hold and mark, and which authorities vouch for them: acts of the whole (P2) with what follows from them.
 
-use super::demo::{Demo, Ran, until};
+use super::demo::{Demo, Ran, hufu, ran, until};
 use super::notices::{id, send};
 use super::revocation::{agency, at, in_time, told};
 use super::standing::reachable;
@@ -96,7 +96,10 @@ fn a_lowered_ceiling_hides_what_is_above_it_and_a_raised_one_shows_it_again() {
     demo.open("police-analyst", &marked).ok();
 
     // Suites: there is one, and it stays the one to seal with.
-    refused(&act(&demo, "police-officer", &["suites", "--preferred", "1", "--accepted", "2"]), 3, "UNKNOWN_SUITE");
+    refused(&act(&demo, "police-officer", &["suites", "--preferred", "1", "--accepted", "2"]), 2, "UNKNOWN_SUITE");
+    // Known without a node, and nothing is signed.
+    let unasked = hufu().args(["--json", "federation", "suites", "--preferred", "9"]).output().unwrap();
+    refused(&ran(unasked), 2, "UNKNOWN_SUITE");
     assert_eq!(act(&demo, "police-officer", &["suites", "--preferred", "1"]).ok()["state"], "done");
     let shown = act(&demo, "police-analyst", &["show"]).ok()["suites"].clone();
     assert_eq!(shown, json!([{"suite": 1, "name": "evaluation", "state": "preferred"}]));

@@ -81,6 +81,13 @@ fn copies_say_what_they_are() {
     assert_eq!(read(&format!("{record}-1.02.txt")), format!("内部\n\n{TEAR_LINE}\n"));
     let manifest: Value = serde_json::from_str(&read("MANIFEST.json")).unwrap();
     assert_eq!((&manifest["label"], &manifest["purpose"]), (&json!("机密★10年"), &json!("CASE-3")));
+    // Neither it nor a log is a sealed copy that was spoilt.
+    let log = folder("log");
+    demo.run("police-officer", &["audit", "export", "--out", &log]).ok();
+    for (dir, told) in [(&clear, "a copy in clear"), (&log, "hufu audit verify")] {
+        let other = ran(hufu().args(["--json", "record", "verify", dir]).output().unwrap());
+        assert!(other.code == 2 && other.stderr.contains(told), "{} {}", other.code, other.stderr);
+    }
     let reads = demo.run("police-officer", &["audit", "who-read", &record]);
     let exported = |who: &str| reads.lines.iter().any(|r| r["who"] == who && r["action"] == "export");
     assert!(exported("analyst"), "{:?}", reads.lines);

@@ -206,7 +206,8 @@ fn a_recalled_notice_is_read_by_nobody_any_more() {
     let shown = |persona: &str| gone(demo.run(persona, &["notice", "show", &notice]).ok());
     shown("customs-duty");
     let ack = demo.run("customs-duty", &["notice", "ack", &notice]);
-    assert!(ack.code == 3 && ack.stderr.contains("recalled"), "{}", ack.stderr);
+    assert!(ack.code == 7 && ack.stderr.contains("RECALLED"), "{}", ack.stderr);
+    assert_eq!(demo.run("cyberspace-duty", &["notice", "ack", &notice]).code, 4, "it never had it");
     drop(watch);
     demo.kill("customs");
     let _customs = demo.start_node("customs");
@@ -219,6 +220,13 @@ fn a_recalled_notice_is_read_by_nobody_any_more() {
     let log = demo.run("customs-officer", &["audit", "search"]);
     let recalled = |l: &&Value| l["record"] == json!(notice) && l["rule"] == "recall";
     assert_eq!(log.lines.iter().filter(recalled).count(), 1);
+    // Either side's log says its grade in words.
+    let sent = demo.run("police-officer", &["audit", "search"]);
+    for log in [&log, &sent] {
+        let labels = log.lines.iter().filter(|l| l["record"] == json!(notice)).filter_map(|l| l["label"].as_str());
+        let labels: Vec<&str> = labels.collect();
+        assert!(labels.contains(&"机密") && labels.iter().all(|l| ["机密", "内部"].contains(l)), "{labels:?}");
+    }
     none_readable(&demo, &["误报车辆", "车牌有误"]);
 }
 

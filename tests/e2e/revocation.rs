@@ -130,6 +130,22 @@ fn a_revoked_node_is_cut_off_within_a_second_and_back_with_a_new_certificate() {
     let (kept, again) = (std::fs::read(clerk).unwrap(), agency(&["renew-person", clerk, "--dir", theirs]));
     assert!(again.code == 2 && again.stderr.contains("revoked"), "{}", again.stderr);
     assert_eq!(std::fs::read(clerk).unwrap(), kept);
+
+    // Their own node refuses them, and they are told that, and not that the node is away.
+    demo.configure("cyberspace", |config| {
+        let files = [("cyberspace".to_owned(), toml::Value::from("crl.pem"))];
+        config.insert("crl".to_owned(), toml::Value::Table(files.into_iter().collect()));
+    });
+    told(&demo, "cyberspace-officer", "cyberspace", "crl-accepted");
+    for args in [&["cluster", "status"][..], &["record", "list", "--purpose", "x"]] {
+        let refused = demo.run("cyberspace-clerk", args);
+        let told = refused.stderr.contains("CERTIFICATE_REFUSED") && refused.stderr.contains("revoked");
+        assert!(refused.code == 3 && told, "{args:?}: {} {}", refused.code, refused.stderr);
+    }
+    assert_eq!(Watch::start(&demo, "cyberspace-clerk").ends(SOON), 3, "it does not wait for the node");
+    let doctor = demo.run("cyberspace-clerk", &["doctor"]);
+    assert!(doctor.code == 3 && doctor.lines.iter().any(|l| l.to_string().contains("revoked")), "{:?}", doctor.lines);
+    assert_eq!(demo.run("cyberspace-analyst", &["cluster", "status"]).code, 0);
 }
 
 #[test]

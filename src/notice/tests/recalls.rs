@@ -74,7 +74,7 @@ fn what_was_seen_is_taken_back_for_good() {
         assert!(!block(customs.opening(&digest, "duty", START)).unwrap(), "nobody opens it");
         let (mut dice, word) = (Dice(2), word(&digest, "duty", None));
         let said = customs.say(&state, &digest, ReceiptState::Acknowledged, Some(word), START, &mut dice);
-        assert_eq!(block(said).err().unwrap().to_string(), "refused: its sender has recalled it");
+        assert_eq!(block(said).err().unwrap().to_string(), "its sender has recalled it");
         assert!(customs.read(|b| b.uncalled(START)).is_empty(), "and nobody is called");
     }
 }

@@ -1,0 +1,183 @@
+//! What a node says of a person's certificate that it does not take.
+//!
+//! In TLS 1.3 a client's handshake is over before the other end has looked at its certificate: the alert comes with the first
+//! read, when HTTP/2 owns the connection, which keeps no cause of a broken one. So the connection itself notes what it heard.
+
+use super::error::IdentityError;
+use rustls::AlertDescription;
+use std::io;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::task::{Context, Poll};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+
+/// An alert in its record (RFC 8446, sections 5.1 and 6), with room to spare.
+const ALERT_BYTES: usize = 64;
+
+/// Why a node refused a person's certificate, if it did; the same for all connections of a channel.
+#[derive(Debug, Clone)]
+pub struct Refusal {
+    address: String,
+    why: Arc<Mutex<Option<&'static str>>>,
+}
+
+impl Refusal {
+    /// None yet, of the node at an address.
+    pub(super) fn of(address: &str) -> Refusal {
+        Refusal { address: address.to_owned(), why: Arc::default() }
+    }
+
+    /// The refusal, if there was one.
+    pub fn error(&self) -> Option<IdentityError> {
+        let why = (*self.why.lock().unwrap_or_else(PoisonError::into_inner))?;
+        Some(IdentityError::OwnCertificate { address: self.address.clone(), why })
+    }
+
+    fn hear(&self, error: &io::Error) {
+        let tls = error.get_ref().and_then(|e| e.downcast_ref::<rustls::Error>());
+        let Some(rustls::Error::AlertReceived(alert)) = tls else { return };
+        if let Some(why) = reason(*alert) {
+            *self.why.lock().unwrap_or_else(PoisonError::into_inner) = Some(why);
+        }
+    }
+}
+
+/// What an alert says of the certificate that was shown; none of those that are about something else.
+fn reason(alert: AlertDescription) -> Option<&'static str> {
+    match alert {
+        AlertDescription::CertificateRevoked => Some("it is revoked"),
+        AlertDescription::CertificateExpired => Some("it is expired"),
+        // Also when the node must have a list of that authority and has none that counts.
+        AlertDescription::UnknownCA => Some("its authority counts for nothing there, or has no list there that counts"),
+        AlertDescription::BadCertificate
+        | AlertDescription::UnsupportedCertificate
+        | AlertDescription::CertificateUnknown
+        | AlertDescription::CertificateRequired
+        | AlertDescription::AccessDenied => Some("it is unknown"),
+        _ => None,
+    }
+}
+
+/// A connection that notes such an alert.
+pub(super) struct Heard<S> {
+    io: S,
+    refusal: Refusal,
+}
+
+impl<S: AsyncRead + Unpin> Heard<S> {
+    pub(super) fn new(io: S, refusal: Refusal) -> Heard<S> {
+        Heard { io, refusal }
+    }
+
+    /// Whoever refuses closes at once, so a write may fail before the alert is read, which came before the end.
+    fn listen(&mut self, cx: &mut Context<'_>) {
+        let mut rest = [0; ALERT_BYTES];
+        if let Poll::Ready(Err(error)) = Pin::new(&mut self.io).poll_read(cx, &mut ReadBuf::new(&mut rest)) {
+            self.refusal.hear(&error);
+        }
+    }
+}
+
+impl<S: AsyncRead + Unpin> AsyncRead for Heard<S> {
+    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        let this = self.get_mut();
+        let read = Pin::new(&mut this.io).poll_read(cx, buf);
+        if let Poll::Ready(Err(error)) = &read {
+            this.refusal.hear(error);
+        }
+        read
+    }
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Heard<S> {
+    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        let this = self.get_mut();
+        let written = Pin::new(&mut this.io).poll_write(cx, buf);
+        if matches!(written, Poll::Ready(Err(_))) {
+            this.listen(cx);
+        }
+        written
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let this = self.get_mut();
+        let flushed = Pin::new(&mut this.io).poll_flush(cx);
+        if matches!(flushed, Poll::Ready(Err(_))) {
+            this.listen(cx);
+        }
+        flushed
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.get_mut().io).poll_shutdown(cx)
+    }
+
+    fn poll_write_vectored(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let this = self.get_mut();
+        let written = Pin::new(&mut this.io).poll_write_vectored(cx, bufs);
+        if matches!(written, Poll::Ready(Err(_))) {
+            this.listen(cx);
+        }
+        written
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.io.is_write_vectored()
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "test")]
+mod tests {
+    use super::*;
+    use crate::domain::fault::{Fault, FaultKind};
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+    /// Breaks on what comes first, as TLS does with an alert behind it.
+    struct Broken {
+        alert: Option<AlertDescription>,
+    }
+
+    impl AsyncRead for Broken {
+        fn poll_read(self: Pin<&mut Self>, _: &mut Context<'_>, _: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+            Poll::Ready(match self.alert {
+                Some(alert) => Err(io::Error::new(io::ErrorKind::InvalidData, rustls::Error::AlertReceived(alert))),
+                None => Err(io::ErrorKind::ConnectionReset.into()),
+            })
+        }
+    }
+
+    impl AsyncWrite for Broken {
+        fn poll_write(self: Pin<&mut Self>, _: &mut Context<'_>, _: &[u8]) -> Poll<io::Result<usize>> {
+            Poll::Ready(Err(io::ErrorKind::BrokenPipe.into()))
+        }
+        fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+            Poll::Ready(Ok(()))
+        }
+        fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+            Poll::Ready(Ok(()))
+        }
+    }
+
+    async fn heard(alert: Option<AlertDescription>, reads: bool) -> Option<Fault> {
+        let refusal = Refusal::of("127.0.0.1:1");
+        let mut io = Heard::new(Broken { alert }, refusal.clone());
+        assert!(if reads { io.read_u8().await.is_err() } else { io.write_u8(0).await.is_err() });
+        refusal.error().map(Fault::from)
+    }
+
+    #[tokio::test]
+    async fn a_refused_certificate_is_heard_on_a_read_and_behind_a_write_that_failed() {
+        for reads in [true, false] {
+            let fault = heard(Some(AlertDescription::CertificateRevoked), reads).await.unwrap();
+            assert_eq!((fault.kind, fault.reason), (FaultKind::Refused, "CERTIFICATE_REFUSED"));
+            assert!(fault.message.contains("revoked"), "{fault:?}");
+            assert_eq!(heard(Some(AlertDescription::NoApplicationProtocol), reads).await, None, "of something else");
+            assert_eq!(heard(None, reads).await, None, "a line that was cut");
+        }
+    }
+}
