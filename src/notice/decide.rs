@@ -267,9 +267,11 @@ impl Book {
         let about = matches!(h.kind, LetterKind::Cancel | LetterKind::Recall | LetterKind::Confirm);
         let homes = if about { self.homes(h) } else { BTreeSet::new() };
         let at_home = homes.is_empty() || homes.contains(&receipt.node);
+        // Each node speaks for what lies there: a notice may have come to lie at two.
         let same = |s: &SignedReceipt| {
             let (s, name) = (&s.receipt, |r: &Receipt| r.by.as_ref().map(|b| b.name.clone()));
-            s.state == receipt.state && s.answer == receipt.answer && name(s) == name(receipt)
+            let said = s.state == receipt.state && s.answer == receipt.answer && name(s) == name(receipt);
+            said && s.node == receipt.node
         };
         let many = out.receipts.len() >= RECEIPTS && !receipt.state.is_taken_back();
         let full = many || h.kind != LetterKind::Notice && out.is_delivered();

@@ -102,9 +102,11 @@ impl Core {
         nodes
     }
 
-    /// The receipts of a letter that this node took in.
+    /// The receipts of a letter that this node took in; nothing that people said, which is for its sender.
     pub fn letter_held(&self, letter: &LetterDigest) -> Vec<SignedReceipt> {
-        self.office.read(|b| b.entry(letter).map(|i| i.receipts.clone())).unwrap_or_default()
+        let mut receipts = self.office.read(|b| b.entry(letter).map(|i| i.receipts.clone())).unwrap_or_default();
+        receipts.retain(|r| r.receipt.by.is_none());
+        receipts
     }
 
     /// Takes a notice back at every node of this agency.
@@ -174,19 +176,25 @@ impl Asking<'_> {
     async fn held_by(&self, nodes: Vec<NodeId>) -> Answer {
         let (precedence, letter) = (self.letter.header.precedence, self.letter.digest());
         let asked = nodes.into_iter().map(|node| async move {
-            let posted = self.post.held(node, precedence, letter);
-            self.answer(node, timeout(HELD, posted).await)
+            match timeout(HELD, self.post.held(node, precedence, letter)).await {
+                Ok(Ok(receipts)) => self.said(node, receipts),
+                // Whoever refuses, since it does not know this node yet, says nothing of what it has.
+                Ok(Err(_)) | Err(_) => Answer::Silent,
+            }
         });
         first_home(asked.collect()).await
     }
 
     fn answer(&self, node: NodeId, said: Result<Result<Vec<SignedReceipt>, Fault>, Elapsed>) -> Answer {
+        match said {
+            Ok(Ok(receipts)) => self.said(node, receipts),
+            Ok(Err(fault)) if is_an_answer(self.letter.header.kind, fault.kind) => Answer::NotHere,
+            Ok(Err(_)) | Err(_) => Answer::Silent,
+        }
+    }
+
+    fn said(&self, node: NodeId, receipts: Vec<SignedReceipt>) -> Answer {
         let h = &self.letter.header;
-        let receipts = match said {
-            Ok(Ok(receipts)) => receipts,
-            Ok(Err(fault)) if is_an_answer(h.kind, fault.kind) => return Answer::NotHere,
-            Ok(Err(_)) | Err(_) => return Answer::Silent,
-        };
         let genuine = |r: &SignedReceipt| r.receipt.node == node && is_of_addressee(self.state, r);
         let receipts = passed_back(&h.notice, receipts, genuine);
         match is_home_of(h.kind, &self.letter.digest(), &receipts) {
@@ -248,12 +256,15 @@ fn is_home_of(kind: LetterKind, letter: &LetterDigest, receipts: &[SignedReceipt
 #[cfg(test)]
 #[allow(clippy::unwrap_used, reason = "test")]
 mod tests {
+    use super::super::letters::Posted;
     use super::*;
-    use crate::domain::notice::ReceiptState;
+    use crate::domain::label::Grade;
+    use crate::domain::notice::{Precedence, ReceiptState};
     use crate::domain::time::Millis;
+    use crate::ledger::fixture::newest;
     use crate::ledger::node_id;
     use crate::notice::Receipt;
-    use crate::seal::SigningKey;
+    use crate::seal::{Counter, KeyRing, SigningKey};
 
     fn receipt(letter: LetterDigest, state: ReceiptState) -> SignedReceipt {
         let addressee: AgencyId = "customs".parse().unwrap();
@@ -275,6 +286,54 @@ mod tests {
             assert!(!is_an_answer(kind, FaultKind::Refused) && !is_an_answer(kind, FaultKind::NotFound), "{kind:?}");
             assert!(!is_an_answer(kind, FaultKind::Unavailable) && !is_an_answer(kind, FaultKind::Integrity));
         }
+    }
+
+    /// A node that refuses whoever asks: it does not know that node yet.
+    struct Refuses;
+
+    impl PeerPost for Refuses {
+        fn deliver(&self, _: NodeId, _: Precedence, _: Vec<u8>) -> Posted<'_> {
+            refused()
+        }
+
+        fn held(&self, _: NodeId, _: Precedence, _: LetterDigest) -> Posted<'_> {
+            refused()
+        }
+
+        fn relay(&self, _: NodeId, _: Precedence, _: Vec<u8>) -> Posted<'_> {
+            refused()
+        }
+    }
+
+    fn refused() -> Posted<'static> {
+        Box::pin(async { Err(Fault::refused("NOT_ALLOWED", "the ledger knows no such node")) })
+    }
+
+    /// Else one that may have shown a recalled notice would let this one say that nobody saw it.
+    #[tokio::test]
+    async fn whoever_refuses_to_say_what_it_has_does_not_say_that_it_has_none() {
+        let ring = KeyRing::create(Grade::Secret, &mut Counter::at(1)).unwrap();
+        let header = LetterHeader {
+            federation: "test".parse().unwrap(),
+            from: "police".parse().unwrap(),
+            node: NodeId(1),
+            to: "customs".parse().unwrap(),
+            notice: crate::domain::ids::NoticeId::from_bytes([1; 16]),
+            kind: LetterKind::Notice,
+            precedence: Precedence::Flash,
+            exercise: true,
+            action: true,
+            lead: false,
+            grade: Grade::Secret,
+            created: Millis(1),
+            expires: Millis(2),
+        };
+        let (to, signer) = (ring.grade_public(Grade::Secret).unwrap(), ring.signing_key().unwrap());
+        let letter = Letter::seal(header, b"words", &to, &signer, &mut Counter::at(3)).unwrap();
+        let state = State::genesis(&newest().genesis).unwrap();
+        let asking = Asking { letter: &letter, bytes: b"", state: &state, post: &Refuses };
+        assert_eq!(asking.held_by(vec![NodeId(7)]).await, Answer::Silent);
+        assert_eq!(asking.one(NodeId(7), ASK).await, Answer::NotHere, "it does not take it in");
     }
 
     #[tokio::test(start_paused = true)]

@@ -220,6 +220,10 @@ fn a_notice_has_one_home_and_is_acknowledged_from_anywhere() {
     let once = [ReceiptState::Delivered, ReceiptState::Presented, ReceiptState::Acknowledged].map(|s| (s, home));
     assert_eq!(pair.steps(police, &notice), once);
     pair.world.chains_are_single().unwrap();
+    // Another node is told that it is there, and not what people said of it.
+    let letter = pair.up(police).core.office.sent_of(&notice)[0].0;
+    let held: Vec<_> = pair.up(first).core.letter_held(&letter).into_iter().map(|r| r.receipt.state).collect();
+    assert_eq!(held, [ReceiptState::Delivered, ReceiptState::Presented]);
 
     // While its home is away, nothing is said to be absent.
     pair.cut(first, second);
