@@ -65,7 +65,7 @@ pub use elsewhere::{Asked, PeerNotices, Reply};
 pub use export::SealedCopy;
 pub use folded::Folded;
 pub use import::{Imported, InProgress};
-pub use inbox::{NoticeLine, Watching};
+pub use inbox::{NoticeLine, UNOPENABLE, Watching};
 pub use letters::{Logged, PeerPost, Posted, Relayed};
 pub use memory::MemoryRoom;
 pub use notices::{Groups, NoticeAsk};

@@ -357,6 +357,37 @@ fn a_watch_shows_what_the_other_node_takes_in() {
     assert!(pair.has(first, &notice) && !pair.has(second, &notice));
 }
 
+/// One that does not open any more is named, in a list and on a stream at either node, and stands in front of no other. No
+/// terminal has displayed it.
+#[test]
+fn a_notice_that_does_not_open_is_named_and_hides_no_other() {
+    let mut pair = Pair::new();
+    let (police, first, second) = (pair.police, pair.first, pair.second);
+    let spoilt = pair.send(police, "customs");
+    pair.until_step(police, spoilt, ReceiptState::Delivered);
+    let letter = pair.up(police).core.office.sent_of(&spoilt)[0].0;
+    assert!(pair.has(first, &spoilt));
+    pair.up(first).core.office.spoil(&letter);
+    let whole = pair.send(police, "customs");
+    pair.until_step(police, whole, ReceiptState::Delivered);
+    let both = [(spoilt.to_string(), false), (whole.to_string(), true)];
+    for n in [first, second] {
+        let reader = pair.reader(n);
+        let listed = pair.answer(n, async move { reader.inbox().await }).unwrap().notices;
+        let listed: Vec<_> = listed.into_iter().rev().map(|one| (one.notice, one.unopenable.is_empty())).collect();
+        assert_eq!(listed, both);
+        let reader = pair.reader(n);
+        let ask = reader.request(v1::NoticeWatchRequest {});
+        let mut lines = pair.answer(n, async move { reader.people.watch(ask).await }).unwrap().into_inner();
+        let shown = pair.answer(n, async move { [lines.next().await, lines.next().await] });
+        let shown = shown.map(|line| line.unwrap().unwrap()).map(|one| (one.notice, one.unopenable.is_empty()));
+        assert_eq!(shown, both);
+        let reader = pair.reader(n);
+        let ask = reader.request(v1::NoticePresentedRequest { notice: spoilt.to_string(), recall: false });
+        assert_eq!(reason(pair.answer(n, async move { reader.people.presented(ask).await })), "UNOPENABLE");
+    }
+}
+
 /// A suspension counts at both at once; what gives anybody anything does not without the ledger.
 #[test]
 fn a_suspension_at_one_node_counts_at_both_and_what_one_makes_up_at_none() {
