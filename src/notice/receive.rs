@@ -233,6 +233,17 @@ impl Office {
             }
         });
     }
+
+    /// As many notices of a sender are kept back as may.
+    pub(crate) fn keep_no_more_back(&self, from: &AgencyId, at: Millis) {
+        let mut entropy = crate::seal::Counter::at(0);
+        self.change(|book| {
+            for _ in 0..super::decide::WITHHELD {
+                let notice = crate::domain::ids::NoticeId::new(at, [0; 4], &mut entropy);
+                book.fold(super::frame::Frame::Withheld { notice, from: from.clone(), at });
+            }
+        });
+    }
 }
 
 /// Whether a node of its addressee signed a receipt, and the person named in it too. One that was removed since may have

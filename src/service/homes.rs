@@ -7,7 +7,9 @@
 //!
 //! Invariants
 //! - What takes a notice back goes to every node of this agency, since the notice may lie at two, and counts as delivered once
-//!   all of them answered: each has taken it back, or has none, and keeps it back when it comes.
+//!   all of them answered: each has taken it back, or has none, and keeps it back when it comes. One that keeps as many back as
+//!   it may counts as one that has none where another has taken it back: else the thousandth recall of one sender in some days
+//!   would be the last that is heard of.
 //! - A copy of a notice that another node of this agency says it has stays there, however late it comes. That nobody saw one
 //!   that came after its recall is said only when all others say that they do not have it.
 //! - A new notice goes to the first node of this agency, in the ledger's order, that answers. When the earlier ones do not, it
@@ -20,7 +22,10 @@ use crate::domain::canon::Canon;
 use crate::domain::fault::{Fault, FaultKind};
 use crate::domain::ids::{AgencyId, NodeId};
 use crate::ledger::State;
-use crate::notice::{Letter, LetterDigest, LetterHeader, LetterKind, SignedReceipt, is_of_addressee, passed_back};
+use crate::notice::{
+    Letter, LetterDigest, LetterHeader, LetterKind, NoticeError, RECALLS_FULL, SignedReceipt, is_of_addressee,
+    passed_back,
+};
 use futures_util::StreamExt;
 use futures_util::future::join_all;
 use futures_util::stream::FuturesUnordered;
@@ -41,6 +46,8 @@ enum Answer {
     Home(Vec<SignedReceipt>),
     /// It does not have what the letter is about.
     NotHere,
+    /// It does not have the notice that the letter takes back, and keeps no more back.
+    Full,
     /// Nothing, or nothing that tells.
     Silent,
 }
@@ -90,7 +97,7 @@ impl Core {
                 Ok(receipts)
             }
             Answer::Silent if kept_back || h.kind != LetterKind::Notice => Err(unsure()),
-            Answer::Silent | Answer::NotHere => self.take_letter(sender, bytes).await,
+            Answer::Silent | Answer::NotHere | Answer::Full => self.take_letter(sender, bytes).await,
         }
     }
 
@@ -125,6 +132,7 @@ impl Core {
         if answers.contains(&Answer::Silent) {
             return Err(unsure());
         }
+        let full = answers.contains(&Answer::Full);
         let homes = answers.into_iter().filter_map(|a| if let Answer::Home(r) = a { Some(r) } else { None });
         let mut receipts: Vec<SignedReceipt> = homes.flatten().collect();
         let elsewhere = !receipts.is_empty();
@@ -140,7 +148,13 @@ impl Core {
                     tracing::warn!(%notice, reason = fault.reason, "a late copy of a notice that was taken back would be shown");
                 }
             }
+            // Nobody has it, and it would be shown when it comes.
+            None if full => return Err(NoticeError::KeptBackFull.into()),
             None => receipts = take().await?,
+        }
+        if full {
+            let notice = asking.letter.header.notice;
+            tracing::warn!(%notice, "a late copy of a notice that was taken back would be shown at another node");
         }
         Ok(receipts)
     }
@@ -188,6 +202,7 @@ impl Asking<'_> {
     fn answer(&self, node: NodeId, said: Result<Result<Vec<SignedReceipt>, Fault>, Elapsed>) -> Answer {
         match said {
             Ok(Ok(receipts)) => self.said(node, receipts),
+            Ok(Err(fault)) if fault.reason == RECALLS_FULL => Answer::Full,
             Ok(Err(fault)) if is_an_answer(self.letter.header.kind, fault.kind) => Answer::NotHere,
             Ok(Err(_)) | Err(_) => Answer::Silent,
         }
@@ -226,7 +241,7 @@ async fn first_home(mut asked: FuturesUnordered<impl Future<Output = Answer>>) -
     while let Some(answer) = asked.next().await {
         match answer {
             Answer::Home(receipts) => return Answer::Home(receipts),
-            Answer::NotHere => {}
+            Answer::NotHere | Answer::Full => {}
             Answer::Silent => found = Answer::Silent,
         }
     }
@@ -288,25 +303,27 @@ mod tests {
         }
     }
 
-    /// A node that refuses whoever asks: it does not know that node yet.
-    struct Refuses;
+    /// A node that refuses whatever it is asked.
+    struct Refuses(Fault);
 
     impl PeerPost for Refuses {
         fn deliver(&self, _: NodeId, _: Precedence, _: Vec<u8>) -> Posted<'_> {
-            refused()
+            self.says()
         }
 
         fn held(&self, _: NodeId, _: Precedence, _: LetterDigest) -> Posted<'_> {
-            refused()
+            self.says()
         }
 
         fn relay(&self, _: NodeId, _: Precedence, _: Vec<u8>) -> Posted<'_> {
-            refused()
+            self.says()
         }
     }
 
-    fn refused() -> Posted<'static> {
-        Box::pin(async { Err(Fault::refused("NOT_ALLOWED", "the ledger knows no such node")) })
+    impl Refuses {
+        fn says(&self) -> Posted<'_> {
+            Box::pin(async { Err(self.0.clone()) })
+        }
     }
 
     /// Else one that may have shown a recalled notice would let this one say that nobody saw it.
@@ -331,9 +348,13 @@ mod tests {
         let (to, signer) = (ring.grade_public(Grade::Secret).unwrap(), ring.signing_key().unwrap());
         let letter = Letter::seal(header, b"words", &to, &signer, &mut Counter::at(3)).unwrap();
         let state = State::genesis(&newest().genesis).unwrap();
-        let asking = Asking { letter: &letter, bytes: b"", state: &state, post: &Refuses };
+        // It does not know this node yet.
+        let refuses = Refuses(Fault::refused("NOT_ALLOWED", "the ledger knows no such node"));
+        let asking = Asking { letter: &letter, bytes: b"", state: &state, post: &refuses };
         assert_eq!(asking.held_by(vec![NodeId(7)]).await, Answer::Silent);
         assert_eq!(asking.one(NodeId(7), ASK).await, Answer::NotHere, "it does not take it in");
+        let full = Refuses(NoticeError::KeptBackFull.into());
+        assert_eq!(Asking { post: &full, ..asking }.one(NodeId(7), ASK).await, Answer::Full);
     }
 
     #[tokio::test(start_paused = true)]

@@ -388,6 +388,44 @@ fn a_notice_that_does_not_open_is_named_and_hides_no_other() {
     }
 }
 
+/// Each node but its home keeps a recalled notice back, and only so many: a recall counts though the other node keeps no more
+/// back. Of one that nobody has, its sender's officers hear that it is not taken.
+#[test]
+fn a_recall_is_heard_of_though_a_node_keeps_no_more_back() {
+    let mut pair = Pair::new();
+    let (police, third, first, second) = (pair.police, pair.third, pair.first, pair.second);
+    let recall = |pair: &mut Pair, notice: NoticeId| {
+        let core = Arc::clone(&pair.up(police).core);
+        let caller = pair.world.sites[police].member.caller(&core).unwrap();
+        pair.answer(police, async move { core.notice_recall(&caller, &notice, "误发").await }).unwrap();
+    };
+    let notice = pair.send(police, "customs");
+    pair.until_step(police, notice, ReceiptState::Delivered);
+    let from = pair.world.sites[police].member.id.clone();
+    let fill = |pair: &Pair, n: usize| {
+        let core = &pair.up(n).core;
+        core.office.keep_no_more_back(&from, core.clock.now());
+    };
+    assert!(pair.has(first, &notice));
+    fill(&pair, second);
+    recall(&mut pair, notice);
+    pair.until_step(police, notice, ReceiptState::Withdrawn);
+    assert!(!pair.up(second).core.office.read(|b| b.is_withheld(&from, &notice)));
+
+    fill(&pair, first);
+    for (a, b) in [(police, first), (police, second), (third, first), (third, second)] {
+        pair.cut(a, b);
+    }
+    let lost = pair.send(police, "customs");
+    recall(&mut pair, lost);
+    pair.world.net.heal();
+    let told = |w: &World| {
+        let audit = &w.sites[police].up().unwrap().core.audit;
+        (0..audit.size()).any(|seq| audit.read(seq, 1).unwrap().iter().any(|e| e.rule == "recalls-full"))
+    };
+    pair.world.until("that a recall is not taken", told).unwrap();
+}
+
 /// A suspension counts at both at once; what gives anybody anything does not without the ledger.
 #[test]
 fn a_suspension_at_one_node_counts_at_both_and_what_one_makes_up_at_none() {
