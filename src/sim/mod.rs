@@ -32,6 +32,7 @@ mod members;
 mod net;
 mod node;
 mod oracle;
+mod people;
 mod retention;
 mod siblings;
 mod tests;

@@ -66,16 +66,16 @@ const SEED: u64 = 6;
 const ANSWERED: u64 = 60_000;
 
 /// Customs has two nodes: `first` is the one before the other in the ledger's order. Police and third have one.
-struct Pair {
-    world: World,
+pub(super) struct Pair {
+    pub(super) world: World,
     police: usize,
     third: usize,
-    first: usize,
-    second: usize,
+    pub(super) first: usize,
+    pub(super) second: usize,
 }
 
 impl Pair {
-    fn new() -> Pair {
+    pub(super) fn new() -> Pair {
         let mut world = World::new(SEED);
         world.begin().unwrap();
         world.let_a_second_node_in().unwrap();
@@ -92,22 +92,22 @@ impl Pair {
         self.world.sites[n].member.node
     }
 
-    fn up(&self, n: usize) -> &Up {
+    pub(super) fn up(&self, n: usize) -> &Up {
         self.world.sites[n].up().unwrap()
     }
 
-    fn reader(&self, n: usize) -> Reader {
+    pub(super) fn reader(&self, n: usize) -> Reader {
         Reader::at(&self.world.sites[n])
     }
 
     /// Nothing gets from either to the other.
-    fn cut(&self, a: usize, b: usize) {
+    pub(super) fn cut(&self, a: usize, b: usize) {
         self.world.net.cut(self.node(a), self.node(b));
         self.world.net.cut(self.node(b), self.node(a));
     }
 
     /// What a node answers, once it does.
-    fn answer<R: Send + 'static>(&mut self, n: usize, act: impl Future<Output = R> + Send + 'static) -> R {
+    pub(super) fn answer<R: Send + 'static>(&mut self, n: usize, act: impl Future<Output = R> + Send + 'static) -> R {
         let (answer, mut answered) = oneshot::channel();
         self.world.spawn(n, async move { drop(answer.send(act.await)) });
         for _ in 0..ANSWERED {
@@ -161,7 +161,7 @@ impl Pair {
         self.up(n).core.office.read(|b| b.received_of(notice).is_some())
     }
 
-    fn person(&self, n: usize) -> Person {
+    pub(super) fn person(&self, n: usize) -> Person {
         self.up(n).core.directory.by_name(PERSON).unwrap()
     }
 
