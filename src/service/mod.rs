@@ -69,7 +69,7 @@ pub use inbox::{NoticeLine, UNOPENABLE, Watching};
 pub use letters::{Logged, PeerPost, Posted, Relayed};
 pub use memory::MemoryRoom;
 pub use notices::{Groups, NoticeAsk};
-pub use once::Once;
+pub use once::{Once, Unheard};
 pub use persons::{Change, Entering};
 pub use proposals::{ProposalLine, ProposalsAsk};
 pub use publish::{Patience, PortionAsk, PublishAsk, Published, Recommits, Wait};

@@ -33,6 +33,7 @@ mod net;
 mod node;
 mod oracle;
 mod people;
+mod repeats;
 mod retention;
 mod siblings;
 mod tests;

@@ -24,7 +24,7 @@ use tonic::{Request, Status};
 
 /// Whoever is served by a node, and what they sign with.
 pub(super) struct Reader {
-    people: People,
+    pub(super) people: People,
     peer: VerifiedPeer,
     signer: SigningKey,
 }
@@ -36,7 +36,7 @@ impl Reader {
         Reader { people, peer: site.member.peer(), signer: site.member.person_signer() }
     }
 
-    fn request<T>(&self, message: T) -> Request<T> {
+    pub(super) fn request<T>(&self, message: T) -> Request<T> {
         let mut request = Request::new(message);
         request.extensions_mut().insert(self.peer.clone());
         request
@@ -189,7 +189,7 @@ fn is_suspended(world: &World, n: usize, name: &str) -> bool {
     world.sites[n].up().unwrap().core.directory.by_name(name).unwrap().suspended
 }
 
-fn reason<R>(answered: Result<R, Status>) -> &'static str {
+pub(super) fn reason<R>(answered: Result<R, Status>) -> &'static str {
     answered.err().map_or("", |status| fault_of(&status).reason)
 }
 
@@ -518,7 +518,7 @@ fn no_node_suspends_the_last_officers_by_its_word() {
     assert!(!pair.is_suspended(second, OFFICERS[1]));
 }
 
-fn publish(request: u8, grade: &str, repeats: bool) -> v1::PublishRequest {
+pub(super) fn publish(request: u8, grade: &str, repeats: bool) -> v1::PublishRequest {
     v1::PublishRequest {
         title: "演练".into(),
         body: "正文".into(),
