@@ -31,6 +31,9 @@ pub(super) const APPROVE: u32 = 12;
 pub(super) const REJECT: u32 = 13;
 pub(super) const REQUESTED: u32 = 14;
 pub(super) const AGAIN: u32 = 15;
+pub(super) const AMENDED: u32 = 16;
+pub(super) const AMENDED_AGAIN: u32 = 17;
+pub(super) const IMPORTED: u32 = 18;
 
 /// Longest that a node waits for a state on behalf of another one, and that it takes to publish for it: with what an answer
 /// takes, less than any call between nodes may last.
@@ -41,7 +44,7 @@ pub(super) const PUBLISH_MOST: Duration = Duration::from_secs(20);
 fn patience(call: u32) -> Duration {
     match call {
         TRACK => TRACK_MOST,
-        APPROVE | AGAIN => PUBLISH_MOST,
+        APPROVE | AGAIN | AMENDED_AGAIN => PUBLISH_MOST,
         _ => Duration::ZERO,
     }
 }
@@ -70,6 +73,9 @@ pub(super) async fn here(
         REJECT => proposals::reject(core, caller, read(request)?).await?.encode_to_vec(),
         REQUESTED => once::requested(core, caller, read(request)?)?.encode_to_vec(),
         AGAIN => once::again(core, caller, read(request)?, peers()).await?.encode_to_vec(),
+        AMENDED => once::amended(core, caller, read(request)?)?.encode_to_vec(),
+        AMENDED_AGAIN => once::amended_again(core, caller, read(request)?, peers()).await?.encode_to_vec(),
+        IMPORTED => once::imported(core, &read(request)?)?.encode_to_vec(),
         _ => return Err(Fault::usage("INVALID", "this node knows no such call")),
     })
 }

@@ -320,6 +320,7 @@ pub(super) fn line(l: NoticeLine) -> v1::Notice {
         lead: l.lead.map(clock),
         provisional: l.content.provisional,
         reason: l.reason.unwrap_or_default(),
+        unopenable: l.unopenable.unwrap_or_default(),
     }
 }
 

@@ -2,7 +2,8 @@
 //! wherever it can, with the same request id. Before anything is published the other nodes are asked whether they have it.
 //!
 //! Only what says that it may be a repetition is looked for, and only where the agency has another node. One that does not
-//! answer soon is not waited for: what it published, and could not tell anybody, is published again here.
+//! answer soon is not waited for: what it published, and could not tell anybody, is published again here. Amendments are looked
+//! for in the same way; a source that is imported always is, since it may have been imported at another node at any time.
 
 use super::homes;
 use super::records::{patience, published, request_key};
@@ -10,6 +11,7 @@ use crate::domain::fault::{Fault, FaultKind};
 use crate::domain::ids::NodeId;
 use crate::service::{Caller, Core};
 use crate::vault::PeerVault;
+use crate::wire::Message;
 use crate::wire::pb::v1;
 use futures_util::future::join_all;
 use std::sync::Arc;
@@ -42,14 +44,78 @@ pub(super) async fn elsewhere(
     repeated: Option<v1::PublishRequest>,
 ) -> Result<Option<v1::PublishReply>, Fault> {
     let Some(asked) = repeated else { return Ok(None) };
-    let all = core.siblings().into_iter().map(|(node, _)| {
-        let has = homes::ask::<v1::PublishReply>(core, caller, node, (homes::REQUESTED, &asked));
-        async move { (node, timeout(ASK, has).await.ok()) }
-    });
-    match told(join_all(all.collect::<Vec<_>>()).await)? {
+    let others = core.siblings().into_iter().map(|(node, _)| node).collect();
+    match who_has(core, caller, others, (homes::REQUESTED, &asked)).await? {
         Some(node) => homes::ask(core, caller, node, (homes::AGAIN, &asked)).await.map(Some),
         None => Ok(None),
     }
+}
+
+/// The same of an amendment.
+pub(super) fn repeated_amendment(request: &v1::AmendRequest) -> Option<v1::AmendRequest> {
+    let v1::AmendRequest { record, request_id, wait, wait_ms, timeout_ms, repeats, .. } = request;
+    let (wait_ms, timeout_ms) = homes::bounded(*wait_ms, *timeout_ms);
+    repeats.then(|| v1::AmendRequest {
+        record: record.clone(),
+        request_id: request_id.clone(),
+        wait: wait.clone(),
+        wait_ms,
+        timeout_ms,
+        ..v1::AmendRequest::default()
+    })
+}
+
+/// What became of an amendment at another node; none if nobody says that it has it.
+///
+/// # Errors
+/// As [`elsewhere`].
+pub(super) async fn amended_elsewhere(
+    core: &Core,
+    caller: &Caller,
+    repeated: Option<v1::AmendRequest>,
+) -> Result<Option<v1::PublishReply>, Fault> {
+    let Some(asked) = repeated else { return Ok(None) };
+    let others = core.siblings().into_iter().map(|(node, _)| node).collect();
+    match who_has(core, caller, others, (homes::AMENDED, &asked)).await? {
+        Some(node) => homes::ask(core, caller, node, (homes::AMENDED_AGAIN, &asked)).await.map(Some),
+        None => Ok(None),
+    }
+}
+
+/// Which other node imported a source; none if nobody says that it did. One that said nothing a moment ago is not asked for
+/// each of many sources.
+///
+/// # Errors
+/// A conflict while one of them works on it.
+pub(super) async fn imported_elsewhere(core: &Core, caller: &Caller, source: &str) -> Result<Option<String>, Fault> {
+    let others = core.siblings();
+    let now = core.clock.steady();
+    let asked = others.iter().map(|(node, _)| *node).filter(|node| core.unheard.is_asked(*node, now)).collect();
+    let named = v1::PublishRequest { source: source.to_owned(), ..v1::PublishRequest::default() };
+    let has = who_has(core, caller, asked, (homes::IMPORTED, &named)).await?;
+    Ok(others.into_iter().find(|(node, _)| has == Some(*node)).map(|(_, local)| local))
+}
+
+/// The first of some nodes that says that it has something.
+async fn who_has(
+    core: &Core,
+    caller: &Caller,
+    nodes: Vec<NodeId>,
+    asked: (u32, &impl Message),
+) -> Result<Option<NodeId>, Fault> {
+    let all = nodes.into_iter().map(|node| {
+        let has = homes::ask::<v1::PublishReply>(core, caller, node, asked);
+        async move { (node, timeout(ASK, has).await.ok()) }
+    });
+    let all = join_all(all.collect::<Vec<_>>()).await;
+    let now = core.clock.steady();
+    all.iter().for_each(|(node, said)| core.unheard.note(*node, said.as_ref().is_some_and(is_said), now));
+    told(all)
+}
+
+/// Whether a node said something of what it was asked for, be it that it does not have it.
+fn is_said(said: &Result<v1::PublishReply, Fault>) -> bool {
+    said.as_ref().err().is_none_or(|fault| matches!(fault.kind, FaultKind::Conflict | FaultKind::NotFound))
 }
 
 /// The node that has it, by what each of them said; nothing of one that did not in time.
@@ -71,10 +137,7 @@ fn told(all: Vec<(NodeId, Option<Result<v1::PublishReply, Fault>>)>) -> Result<O
 
 /// Whether this node has a request of somebody's; not found if not.
 pub(super) fn requested(core: &Core, caller: &Caller, request: v1::PublishRequest) -> Result<v1::PublishReply, Fault> {
-    match core.was_requested(caller, &request_key(request.request_id)?)? {
-        true => Ok(v1::PublishReply::default()),
-        false => Err(Fault::not_found()),
-    }
+    found(core.was_requested(caller, &request_key(request.request_id)?)?)
 }
 
 /// What became of it here.
@@ -89,6 +152,37 @@ pub(super) async fn again(
     let patience = patience(&wait, wait_ms, timeout_ms)?;
     let p = core.publish_again(caller, &request_key(request_id)?, &patience, peers).await?;
     Ok(published(core, p, ""))
+}
+
+/// Whether this node has an amendment of somebody's; not found if not.
+pub(super) fn amended(core: &Core, caller: &Caller, request: v1::AmendRequest) -> Result<v1::PublishReply, Fault> {
+    let v1::AmendRequest { record, request_id, .. } = request;
+    found(core.was_amended(caller, &record.parse()?, &request_key(request_id)?)?)
+}
+
+/// What became of it here.
+pub(super) async fn amended_again(
+    core: &Core,
+    caller: &Caller,
+    request: v1::AmendRequest,
+    peers: Arc<dyn PeerVault>,
+) -> Result<v1::PublishReply, Fault> {
+    let v1::AmendRequest { record, request_id, wait, wait_ms, timeout_ms, .. } = request;
+    let (wait_ms, timeout_ms) = homes::bounded(wait_ms, timeout_ms);
+    let patience = patience(&wait, wait_ms, timeout_ms)?;
+    let (record, id) = (record.parse()?, request_key(request_id)?);
+    let p = core.amended_again(caller, (&record, &id), &patience, peers).await?;
+    Ok(published(core, p, ""))
+}
+
+/// Whether this node imported a source; not found if not. It is told to the other node alone: what that one tells its person is
+/// decided there.
+pub(super) fn imported(core: &Core, request: &v1::PublishRequest) -> Result<v1::PublishReply, Fault> {
+    found(core.was_imported(&request.source)?)
+}
+
+fn found(is_here: bool) -> Result<v1::PublishReply, Fault> {
+    if is_here { Ok(v1::PublishReply::default()) } else { Err(Fault::not_found()) }
 }
 
 #[cfg(test)]
@@ -119,5 +213,9 @@ mod tests {
         let again = v1::PublishRequest { repeats: true, body: vec![0; 9], timeout_ms: 5, ..first };
         let asked = repeated(&again);
         assert!(asked.is_some_and(|a| a.request_id == [1; 16] && a.timeout_ms == 5 && a.body.is_empty()));
+        let first = v1::AmendRequest { request_id: vec![1; 16], record: "r".into(), ..v1::AmendRequest::default() };
+        assert!(repeated_amendment(&first).is_none());
+        let asked = repeated_amendment(&v1::AmendRequest { repeats: true, body: vec![0; 9], ..first });
+        assert!(asked.is_some_and(|a| a.request_id == [1; 16] && a.record == "r" && a.body.is_empty()));
     }
 }

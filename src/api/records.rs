@@ -54,13 +54,13 @@ impl v1::records_server::Records for People {
         let peers = Arc::clone(&self.peers);
         let reply = if source.is_empty() {
             let known = once::elsewhere(&self.core, &caller, repeated);
-            match self.core.publish_coming(&caller, ask, &mut body, peers, known).await.map_err(refuse)? {
-                Once::Here(p) => published(&self.core, p, ""),
-                Once::Elsewhere(reply) => reply,
-            }
+            let done = self.core.publish_coming(&caller, ask, &mut body, peers, known).await;
+            self.done_once(done.map_err(refuse)?)
         } else {
             let of = (source.as_str(), content.as_slice());
-            let (imported, p) = self.core.import_coming(&caller, of, ask, &mut body, peers).await.map_err(refuse)?;
+            let known = once::imported_elsewhere(&self.core, &caller, &source);
+            let imported = self.core.import_coming(&caller, of, ask, &mut body, peers, known);
+            let (imported, p) = imported.await.map_err(refuse)?;
             published(&self.core, p, imported.as_str())
         };
         Ok(Response::new(reply))
@@ -68,10 +68,12 @@ impl v1::records_server::Records for People {
 
     async fn amend(&self, request: Request<v1::AmendRequest>) -> Result<Response<v1::PublishReply>, Status> {
         let caller = self.caller(&request)?;
-        let ask = amend_ask(request.into_inner()).map_err(refuse)?;
-        let peers = std::sync::Arc::clone(&self.peers);
-        let p = self.core.amend(&caller, ask, peers).await.map_err(refuse)?;
-        Ok(Response::new(published(&self.core, p, "")))
+        let request = request.into_inner();
+        let repeated = once::repeated_amendment(&request);
+        let ask = amend_ask(request).map_err(refuse)?;
+        let known = once::amended_elsewhere(&self.core, &caller, repeated);
+        let amended = self.core.amend_unless(&caller, ask, Arc::clone(&self.peers), known);
+        amended.await.map(|done| Response::new(self.done_once(done))).map_err(refuse)
     }
 
     async fn amend_large(
@@ -81,10 +83,11 @@ impl v1::records_server::Records for People {
         let caller = self.caller(&request)?;
         let mut body = Body(request.into_inner());
         let (ask, bytes) = body.first().await.map_err(refuse)?;
+        let repeated = once::repeated_amendment(&ask);
         let ask = AmendAsk { coming: bytes, ..amend_ask(ask).map_err(refuse)? };
-        let peers = Arc::clone(&self.peers);
-        let p = self.core.amend_coming(&caller, ask, &mut body, peers).await.map_err(refuse)?;
-        Ok(Response::new(published(&self.core, p, "")))
+        let known = once::amended_elsewhere(&self.core, &caller, repeated);
+        let amended = self.core.amend_coming(&caller, ask, &mut body, Arc::clone(&self.peers), known);
+        amended.await.map(|done| Response::new(self.done_once(done))).map_err(refuse)
     }
 
     async fn proposals(&self, request: Request<v1::ProposalsRequest>) -> Result<Response<v1::ProposalsReply>, Status> {
@@ -257,14 +260,20 @@ impl People {
         let ask = ask(request)?;
         let peers = Arc::clone(&self.peers);
         if !source.is_empty() {
-            let (imported, p) = self.core.import(caller, (&source, &content), ask, peers).await?;
+            let known = once::imported_elsewhere(&self.core, caller, &source);
+            let (imported, p) = self.core.import(caller, (&source, &content), ask, peers, known).await?;
             return Ok(published(&self.core, p, imported.as_str()));
         }
         let known = once::elsewhere(&self.core, caller, repeated);
-        Ok(match self.core.publish_unless(caller, ask, peers, known).await? {
+        Ok(self.done_once(self.core.publish_unless(caller, ask, peers, known).await?))
+    }
+
+    /// What was done here, or what another node says that it did.
+    fn done_once(&self, done: Once<v1::PublishReply>) -> v1::PublishReply {
+        match done {
             Once::Here(p) => published(&self.core, p, ""),
             Once::Elsewhere(reply) => reply,
-        })
+        }
     }
 
     /// One of many on a stream. Who asks is looked up for each: somebody suspended meanwhile publishes no more.
@@ -339,7 +348,19 @@ fn opened_reply(o: &Opened) -> v1::OpenReply {
 
 /// What is empty stays as it was: no title and no text of a record is empty.
 fn amend_ask(r: v1::AmendRequest) -> Result<AmendAsk, Fault> {
-    let v1::AmendRequest { record, version, title, body, portions, reason, wait, wait_ms, timeout_ms, request_id } = r;
+    let v1::AmendRequest {
+        record,
+        version,
+        title,
+        body,
+        portions,
+        reason,
+        wait,
+        wait_ms,
+        timeout_ms,
+        request_id,
+        repeats: _,
+    } = r;
     Ok(AmendAsk {
         record: record.parse()?,
         expected: version,

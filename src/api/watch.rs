@@ -9,7 +9,7 @@ use crate::domain::fault::{Fault, FaultKind};
 use crate::domain::ids::{NodeId, NoticeId};
 use crate::domain::label::Grade;
 use crate::domain::notice::Precedence;
-use crate::service::{Caller, Core};
+use crate::service::{Caller, Core, UNOPENABLE};
 use crate::wire::pb::{peer, v1};
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
@@ -46,14 +46,20 @@ struct Seen {
 }
 
 impl Seen {
-    /// One that cannot be shown hides no other: only a node that says nothing ends the round.
-    fn fail(&mut self, key: (String, bool), fault: Fault) -> Result<(), Fault> {
+    /// One that cannot be shown hides no other: only a node that says nothing ends the round. Answers what the person is told of
+    /// one that does not open there.
+    fn fail(&mut self, key: (String, bool), fault: Fault) -> Result<Option<v1::Notice>, Fault> {
         if homes::is_away(&fault) {
             return Err(fault);
         }
         tracing::warn!(notice = %key.0, reason = fault.reason, "another node of this agency cannot show a notice");
+        let told = (fault.reason == UNOPENABLE).then(|| v1::Notice {
+            notice: key.0.clone(),
+            unopenable: fault.message,
+            ..v1::Notice::default()
+        });
         note(&mut self.failed, key);
-        Ok(())
+        Ok(told)
     }
 }
 
@@ -183,22 +189,22 @@ async fn show_news(core: &Core, caller: &Caller, node: NodeId, seen: &mut Seen, 
         if seen.shown.contains(&key) || seen.failed.contains(&key) || core.shows(caller, &id) {
             continue;
         }
-        let shown: v1::Notice = match homes::ask(core, caller, node, (homes::SHOW, &v1::NoticeRequest { notice })).await
-        {
-            Ok(shown) => shown,
-            // It was taken back meanwhile.
-            Err(fault) if fault.kind == FaultKind::NotFound => continue,
-            Err(fault) => {
-                seen.fail(key, fault)?;
-                continue;
+        let asked = v1::NoticeRequest { notice };
+        let told: Option<v1::Notice> = match homes::ask::<v1::Notice>(core, caller, node, (homes::SHOW, &asked)).await {
+            Ok(shown) => {
+                note(&mut seen.shown, key);
+                if seen.begun && !recalled {
+                    let (precedence, grade): (Precedence, Grade) = (shown.precedence.parse()?, shown.grade.parse()?);
+                    core.ring_elsewhere(id, shown.from.parse()?, (precedence, grade, shown.exercise));
+                }
+                Some(shown)
             }
+            // It was taken back meanwhile.
+            Err(fault) if fault.kind == FaultKind::NotFound => None,
+            Err(fault) => seen.fail(key, fault)?,
         };
-        note(&mut seen.shown, key);
-        if seen.begun && !recalled {
-            let (precedence, grade): (Precedence, Grade) = (shown.precedence.parse()?, shown.grade.parse()?);
-            core.ring_elsewhere(id, shown.from.parse()?, (precedence, grade, shown.exercise));
-        }
-        if !matches!(timeout(SLOW, lines.send(Ok(shown))).await, Ok(Ok(()))) {
+        let Some(told) = told else { continue };
+        if !matches!(timeout(SLOW, lines.send(Ok(told))).await, Ok(Ok(()))) {
             return Ok(false);
         }
     }
@@ -243,9 +249,11 @@ mod tests {
             assert_eq!(seen.fail(key("n-a"), away.clone()), Err(away));
         }
         assert!(seen.failed.is_empty());
-        for (id, broken) in [("n-a", Fault::integrity("UNOPENABLE", "x")), ("n-b", Fault::refused("NOT_ALLOWED", "x"))]
+        let named = v1::Notice { notice: "n-a".into(), unopenable: "x".into(), ..v1::Notice::default() };
+        for (id, broken, told) in
+            [("n-a", Fault::integrity(UNOPENABLE, "x"), Some(named)), ("n-b", Fault::refused("NOT_ALLOWED", "x"), None)]
         {
-            assert_eq!(seen.fail(key(id), broken), Ok(()));
+            assert_eq!(seen.fail(key(id), broken), Ok(told));
             assert!(seen.failed.contains(&key(id)) && !seen.failed.contains(&(id.to_owned(), true)));
         }
         (0..=MOST).for_each(|n| note(&mut seen.failed, key(&n.to_string())));

@@ -2,11 +2,12 @@
 
 use super::client::{Client, fault};
 use super::output::Out;
-use super::record::{body, portion, published, request_id};
+use super::record::{body, given_id, portion, published, request_id, unclear};
 use crate::domain::fault::Fault;
 use crate::domain::ids::RecordId;
 use crate::wire::pb::v1;
 use clap::builder::NonEmptyStringValueParser;
+use data_encoding::HEXLOWER;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -39,6 +40,9 @@ pub(super) struct Amend {
     /// How long to wait for copies, in seconds, at most 60.
     #[arg(long, value_name = "SECONDS", default_value_t = 2, value_parser = clap::value_parser!(u32).range(..=60))]
     wait_seconds: u32,
+    /// Id of an amendment without a clear answer, 32 hex digits: the same again is made once, also at another node of the agency.
+    #[arg(long, value_name = "HEX")]
+    request_id: Option<String>,
 }
 
 pub(super) async fn run(ask: Amend, client: &Client, out: &Out) -> Result<ExitCode, Fault> {
@@ -60,11 +64,13 @@ pub(super) async fn run(ask: Amend, client: &Client, out: &Out) -> Result<ExitCo
         wait: ask.wait,
         wait_ms: ask.wait_seconds.saturating_mul(1000),
         timeout_ms: client.timeout_ms(),
-        request_id: request_id(),
+        request_id: ask.request_id.as_deref().map_or_else(|| Ok(request_id()), given_id)?,
+        repeats: ask.request_id.is_some(),
     };
-    let r = match &large {
-        Some((file, bytes)) => super::large::amend(client, request, (file.as_path(), *bytes)).await?,
-        None => client.records().amend(request).await.map_err(fault)?.into_inner(),
+    let id = HEXLOWER.encode(&request.request_id);
+    let answered = match &large {
+        Some((file, bytes)) => super::large::amend(client, request, (file.as_path(), *bytes)).await,
+        None => client.records().amend(request).await.map(|r| r.into_inner()).map_err(fault),
     };
-    Ok(published(&r, out))
+    Ok(published(&answered.map_err(|f| unclear(f, &id))?, out))
 }

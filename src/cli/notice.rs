@@ -387,6 +387,10 @@ async fn watch_once(g: &Globals, out: &Out, count: Option<u64>, printed: &mut u6
         }
         std::io::stdout().flush().map_err(|e| Fault::usage("UNWRITABLE", format!("cannot print: {e}")))?;
         *printed += 1;
+        // Nobody saw what it says.
+        if !n.unopenable.is_empty() {
+            continue;
+        }
         // Only now it is displayed. One that was withdrawn meanwhile, or that the node does not take the word for, must not
         // end the watch: what comes after it would never be seen.
         match client.notices().presented(displayed(&n)).await.map_err(fault) {
@@ -409,7 +413,7 @@ fn line(n: &v1::Notice) -> Value {
     json!({
         "notice": n.notice, "from": n.from, "precedence": n.precedence, "grade": n.grade, "subject": n.subject,
         "body": n.body, "exercise": n.exercise, "state": n.state, "at": Millis(n.at).to_rfc3339(), "ack_by": some(&n.ack_by), "reason": some(&n.reason),
-        "sender": n.sender, "action": n.action, "attachments": n.attachments, "about": some(&n.about),
+        "unopenable": some(&n.unopenable), "sender": n.sender, "action": n.action, "attachments": n.attachments, "about": some(&n.about),
         "escalated": n.escalated, "lead": n.lead.as_ref().map(clock), "sent": Millis(n.sent).to_rfc3339(), "provisional": n.provisional, "warning": n.warning.as_ref().map(|w| json!({
             "level": w.level, "kind": w.kind, "area": w.area, "measures": w.measures, "issuer": w.issuer, "tier": w.tier,
             "start": time(w.start), "end": time(w.end),
@@ -439,6 +443,10 @@ fn deadline_words(lead: &v1::Lead, out: &Out) -> String {
 
 fn text(n: &v1::Notice, out: &Out) -> String {
     let (precedence, grade) = (out.word(&n.precedence), out.word(&n.grade));
+    if !n.unopenable.is_empty() {
+        let why = out.say("内容在保存它的节点上无法打开", "what it says does not open at the node that has it");
+        return format!("[{precedence}] {}  {}  {grade}  {why}: {}\n", n.notice, n.from, n.unopenable);
+    }
     let exercise = if n.exercise { out.say("【演练】", "[EXERCISE] ") } else { "" };
     let act =
         if n.action { out.say("须签收", "must be acknowledged") } else { out.say("抄送", "for information") };

@@ -335,14 +335,14 @@ async fn publish(client: &Client, p: Publish, out: &Out) -> Result<ExitCode, Fau
 }
 
 /// A node that does not answer may have published: whoever asks again says that it is the same.
-fn unclear(fault: Fault, id: &str) -> Fault {
+pub(super) fn unclear(fault: Fault, id: &str) -> Fault {
     if fault.reason != "NODE_UNREACHABLE" {
         return fault;
     }
     fault.hint(format!("it may be published; ask again, at any node of your agency, with --request-id {id}"))
 }
 
-fn given_id(hex: &str) -> Result<Vec<u8>, Fault> {
+pub(super) fn given_id(hex: &str) -> Result<Vec<u8>, Fault> {
     let id = HEXLOWER.decode(hex.to_ascii_lowercase().as_bytes()).ok().filter(|id| id.len() == 16);
     id.ok_or_else(|| Fault::usage("INVALID", "a request id has 32 hex digits"))
 }

@@ -35,6 +35,8 @@ pub struct Directory {
 #[derive(Default)]
 struct People {
     by_name: BTreeMap<String, Person>,
+    /// The version of an entry before the one of now, as far as the frames have it.
+    before: BTreeMap<String, Person>,
     name_by_key: BTreeMap<[u8; 32], String>,
     name_by_handle: BTreeMap<Handle, String>,
     version: u64,
@@ -105,6 +107,11 @@ impl Directory {
     /// The entry of a name.
     pub fn by_name(&self, name: &str) -> Option<Person> {
         self.read(|p| p.by_name.get(name).cloned())
+    }
+
+    /// The version of an entry before the one of now; none of the first, and none after a start that let earlier ones go.
+    pub fn before(&self, name: &str) -> Option<Person> {
+        self.read(|p| p.before.get(name).cloned())
     }
 
     /// The entry that has this key now.
@@ -190,9 +197,10 @@ fn after(seen: u32) -> Result<u32, IdentityError> {
 
 impl People {
     fn enter(&mut self, person: Person) {
-        if let Some(old) = self.by_name.get(&person.name) {
+        if let Some(old) = self.by_name.remove(&person.name) {
             self.name_by_key.remove(&old.public_key);
             self.name_by_handle.remove(&old.handle);
+            self.before.insert(person.name.clone(), old);
         }
         self.name_by_key.insert(person.public_key, person.name.clone());
         self.name_by_handle.insert(person.handle, person.name.clone());
@@ -230,8 +238,9 @@ mod tests {
             d.put(sample("wang", 1), 0).await,
             Err(IdentityError::Conflict { current: 1, expected: 0, .. })
         ));
-        let moved = Person { unit: "情报处".into(), public_key: [9; 32], ..wang };
-        assert_eq!(d.put(moved.clone(), 1).await.unwrap().version, 2);
+        let moved = Person { unit: "情报处".into(), public_key: [9; 32], ..wang.clone() };
+        assert_eq!((d.before("wang"), d.put(moved.clone(), 1).await.unwrap().version), (None, 2));
+        assert_eq!(d.before("wang").as_ref(), Some(&wang));
         assert!(d.by_key(&[1; 32]).is_none(), "the old key is nobody's");
         d.put(sample("li", 2), 0).await.unwrap();
         assert!(d.suspend("li", [5; 32]).await.unwrap().suspended);
@@ -244,6 +253,7 @@ mod tests {
         let again = reopen(dir.path());
         assert_eq!((again.list(), again.directory_version()), (list, version));
         assert_eq!(again.by_key(&[9; 32]).unwrap().unit, "情报处");
+        assert_eq!(again.before("wang"), Some(wang));
         assert!(again.by_handle(&sample("li", 2).handle).unwrap().suspended);
     }
 

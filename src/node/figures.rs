@@ -48,6 +48,7 @@ impl Watched {
         self.vault(page);
         self.durable(page, &state);
         waiting(page, &self.core.office.read(waiting_letters), self.core.clock.now());
+        self.core.office.read(|book| kept_back(page, book));
         self.rest(page);
     }
 
@@ -235,9 +236,20 @@ fn waiting(page: &mut Page, letters: &Waiting, now: Millis) {
     }
 }
 
+fn kept_back(page: &mut Page, book: &Book) {
+    let help = "Notices of a sender that its recalls and withdrawals keep back before they come; at 1000 no more are.";
+    let mut by_sender = page.family("hufu_notices_kept_back", Kind::Gauge, help);
+    for (from, count) in book.kept_back() {
+        by_sender.sample(&[("from", from.as_str())], count);
+    }
+}
+
 #[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "test")]
 mod tests {
     use super::*;
+    use crate::domain::ids::NoticeId;
+    use crate::notice::Frame;
 
     #[test]
     fn every_precedence_is_there_also_when_nothing_waits() {
@@ -250,6 +262,18 @@ mod tests {
         assert!(lines.contains(&"hufu_notices_waiting{precedence=\"flash\",exercise=\"false\"} 2"));
         assert!(lines.contains(&"hufu_notices_waiting_oldest_seconds{precedence=\"flash\",exercise=\"false\"} 8"));
         assert!(lines.contains(&"hufu_notices_waiting{precedence=\"routine\",exercise=\"true\"} 0"));
+    }
+
+    #[test]
+    fn who_recalls_what_never_came_is_named() {
+        let mut book = Book::default();
+        for n in [1, 2] {
+            let (notice, from) = (NoticeId::from_bytes([n; 16]), "police".parse().unwrap());
+            book.fold(Frame::Withheld { notice, from, at: Millis(1) });
+        }
+        let mut page = Page::default();
+        kept_back(&mut page, &book);
+        assert!(page.finish().lines().any(|l| l == "hufu_notices_kept_back{from=\"police\"} 2"));
     }
 
     #[test]

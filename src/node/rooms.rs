@@ -152,6 +152,7 @@ pub(crate) async fn core(
         elsewhere: plugs.elsewhere,
         folded: Default::default(),
         in_progress: Default::default(),
+        unheard: Default::default(),
         clock,
         entropy: Mutex::new((ground.entropy)()),
     });

@@ -65,9 +65,12 @@ impl Out {
         self.ended.is_some() && !self.is_delivered()
     }
 
-    /// The furthest state that a receipt proves.
+    /// The furthest state that a receipt proves. What one node of its addressee took back stands while another one has it.
     pub fn state(&self) -> Option<ReceiptState> {
-        self.receipts.iter().map(|r| r.receipt.state).max()
+        let all = || self.receipts.iter().map(|r| &r.receipt);
+        let took_back = |node| all().any(|r| r.node == node && r.state.is_taken_back());
+        let standing = all().filter(|r| !took_back(r.node)).map(|r| r.state).max();
+        standing.or_else(|| all().map(|r| r.state).max())
     }
 
     /// Alarms that are due by now, given or not.

@@ -16,7 +16,7 @@ use super::frame::{Frame, Warned};
 use super::letter::{Letter, LetterDigest, LetterHeader, LetterKind};
 use super::office::{Draft, Taken, Word};
 use super::receipt::{Receipt, SignedReceipt};
-use crate::domain::ids::NoticeId;
+use crate::domain::ids::{AgencyId, NoticeId};
 use crate::domain::notice::{Precedence, ReceiptState};
 use crate::domain::reserve::Work;
 use crate::domain::time::Millis;
@@ -26,7 +26,7 @@ use std::collections::BTreeSet;
 /// A sender's clock may be off by this much.
 const SLACK_MS: u64 = 3_600_000;
 /// Most withdrawals of one sender that wait for notices that never came.
-const WITHHELD: usize = 1_000;
+pub(super) const WITHHELD: usize = 1_000;
 /// Most receipts that are kept for one letter: people's acknowledgements and answers, each once.
 const RECEIPTS: usize = 64;
 /// Most notices that wait for one addressee, of each precedence: a flash is still taken when routine is refused.
@@ -182,7 +182,8 @@ impl Book {
     /// What is to be done about an event.
     ///
     /// # Errors
-    /// [`NoticeError::Rule`] when it is refused, or [`NoticeError::Absent`]: nothing is signed, kept or answered then.
+    /// [`NoticeError::Rule`] when it is refused, [`NoticeError::Absent`], or [`NoticeError::KeptBackFull`]: nothing is signed,
+    /// kept or answered then.
     pub(super) fn decide(&self, event: Event<'_>, now: Millis) -> Result<Decision, NoticeError> {
         match event {
             Event::Came { letter, digest, names, warning } => match letter.header.kind {
@@ -207,6 +208,11 @@ impl Book {
             }
             Event::Said { letter, step, word } => self.said(letter, step, word),
         }
+    }
+
+    /// Senders, with how many of their notices are kept back before they come.
+    pub fn kept_back(&self) -> impl Iterator<Item = (&AgencyId, usize)> {
+        self.withheld_of.iter().filter(|(_, waiting)| **waiting > 0).map(|(from, waiting)| (from, *waiting))
     }
 
     /// Whether one more letter may wait for its addressee.
@@ -267,9 +273,11 @@ impl Book {
         let about = matches!(h.kind, LetterKind::Cancel | LetterKind::Recall | LetterKind::Confirm);
         let homes = if about { self.homes(h) } else { BTreeSet::new() };
         let at_home = homes.is_empty() || homes.contains(&receipt.node);
+        // Each node speaks for what lies there: a notice may have come to lie at two.
         let same = |s: &SignedReceipt| {
             let (s, name) = (&s.receipt, |r: &Receipt| r.by.as_ref().map(|b| b.name.clone()));
-            s.state == receipt.state && s.answer == receipt.answer && name(s) == name(receipt)
+            let said = s.state == receipt.state && s.answer == receipt.answer && name(s) == name(receipt);
+            said && s.node == receipt.node
         };
         let many = out.receipts.len() >= RECEIPTS && !receipt.state.is_taken_back();
         let full = many || h.kind != LetterKind::Notice && out.is_delivered();
@@ -318,7 +326,7 @@ impl Book {
             // It came first. The notice is not shown when it comes.
             if !self.is_withheld(&h.from, &h.notice) {
                 if self.withheld_of(&h.from) >= WITHHELD {
-                    return Err(NoticeError::Absent("the notice that it withdraws is not here"));
+                    return Err(NoticeError::KeptBackFull);
                 }
                 decision.frames.push(Frame::Withheld { notice: h.notice, from: h.from.clone(), at: now });
             }

@@ -7,6 +7,9 @@ use crate::journal::JournalError;
 use crate::seal::SealError;
 use thiserror::Error;
 
+/// The reason by which an addressee takes no withdrawal and no recall of a notice that it does not have.
+pub const RECALLS_FULL: &str = "RECALLS_FULL";
+
 /// An error of the notices; which step failed, and why.
 #[derive(Debug, Clone, Error)]
 pub enum NoticeError {
@@ -28,6 +31,9 @@ pub enum NoticeError {
     /// Whoever sent it was first.
     #[error("its sender has recalled it")]
     Recalled,
+    /// It takes back a notice that is not here, and as many of its sender are kept back already as may.
+    #[error("as many notices of its sender are kept back, before they come, as may")]
+    KeptBackFull,
     /// Too much lies undelivered.
     #[error("the outbox is full")]
     Full,
@@ -57,6 +63,8 @@ impl From<NoticeError> for Fault {
             NoticeError::Recalled => {
                 Fault::conflict("RECALLED", e.to_string()).hint("`hufu notice show` says who did, and why")
             }
+            NoticeError::KeptBackFull => Fault::unavailable(RECALLS_FULL, e.to_string())
+                .hint("those whose notices never come are forgotten after eight days"),
             NoticeError::Disk(work) => work.refusal(),
             NoticeError::Busy => Fault::overloaded("too many notices wait for the node's disk"),
             NoticeError::Full => Fault::unavailable("OUTBOX_FULL", e.to_string())

@@ -36,7 +36,7 @@ mod tests;
 
 pub use book::{Book, End, In, Out, Recall};
 pub use decide::{disk_work, memory_work};
-pub use error::NoticeError;
+pub use error::{NoticeError, RECALLS_FULL};
 pub use frame::{Frame, Step, Warned};
 pub use letter::{Content, LETTER_BYTES, Letter, LetterDigest, LetterHeader, LetterKind};
 pub use office::{Accepted, Draft, Identity, Office, Taken, Word};

@@ -467,6 +467,15 @@ impl Office {
         Ok((subject, sender))
     }
 
+    /// Whether what a notice says, or why it was recalled, opens here.
+    ///
+    /// # Errors
+    /// As [`Office::disclose`].
+    pub fn opens(&self, entry: &In) -> Result<(), NoticeError> {
+        let letter = entry.recall.as_ref().map_or_else(|| kept(entry), |recall| Ok(&recall.letter))?;
+        Content::from_bytes(&self.content(letter)?).map(drop)
+    }
+
     /// Units and persons whom a notice names; no content. Opened once: every decision on a notice asks for them.
     ///
     /// # Errors

@@ -224,6 +224,29 @@ impl Office {
     }
 }
 
+#[cfg(test)]
+impl Office {
+    /// What a notice says opens no more, as after damage or with another key ring.
+    pub(crate) fn spoil(&self, letter: &LetterDigest) {
+        self.change(|book| {
+            if let Some(kept) = book.received.get_mut(letter).and_then(|i| i.letter.as_mut()) {
+                kept.header.created = kept.header.created.plus_ms(1);
+            }
+        });
+    }
+
+    /// As many notices of a sender are kept back as may.
+    pub(crate) fn keep_no_more_back(&self, from: &AgencyId, at: Millis) {
+        let mut entropy = crate::seal::Counter::at(0);
+        self.change(|book| {
+            for _ in 0..super::decide::WITHHELD {
+                let notice = crate::domain::ids::NoticeId::new(at, [0; 4], &mut entropy);
+                book.fold(super::frame::Frame::Withheld { notice, from: from.clone(), at });
+            }
+        });
+    }
+}
+
 /// Whether a node of its addressee signed a receipt, and the person named in it too. One that was removed since may have
 /// said so before, and its receipt have been under way: what it took in, it took in.
 pub fn is_of_addressee(state: &State, receipt: &SignedReceipt) -> bool {

@@ -7,6 +7,7 @@
 use super::coming::Passing;
 use super::core::Core;
 use super::door::{Act, Caller};
+use super::once::Once;
 use super::publish::{Patience, PortionAsk, PublishAsk, Published, Target};
 use crate::audit::{Action as AuditAction, AuditReceipt, Stage};
 use crate::domain::fault::Fault;
@@ -21,6 +22,7 @@ use crate::policy::{Action, Decision, DenyKind, Resource};
 use crate::seal::digest;
 use crate::vault::{Card, Coming, Disclosed, Draft, PeerVault, Pieces};
 use std::collections::{BTreeMap, BTreeSet};
+use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -99,42 +101,79 @@ impl Core {
     /// Who may not see it is told what an absent record is told; another agency's, no originator's role and what no marking
     /// guide covers are refused; a conflict when another version is the newest.
     pub async fn amend(&self, caller: &Caller, ask: AmendAsk, peers: Arc<dyn PeerVault>) -> Result<Published, Fault> {
-        self.amend_once(caller, ask, None, peers).await
+        let nowhere = async { Ok(None::<Infallible>) };
+        match self.amend_once(caller, ask, None, peers, nowhere).await? {
+            Once::Here(published) => Ok(published),
+            Once::Elsewhere(never) => match never {},
+        }
+    }
+
+    /// Makes it, unless the same amendment is `known` elsewhere, as [`Core::publish_unless`] does.
+    ///
+    /// # Errors
+    /// As [`Core::amend`], and what is said elsewhere.
+    pub async fn amend_unless<T>(
+        &self,
+        caller: &Caller,
+        ask: AmendAsk,
+        peers: Arc<dyn PeerVault>,
+        known: impl Future<Output = Result<Option<T>, Fault>>,
+    ) -> Result<Once<T>, Fault> {
+        self.amend_once(caller, ask, None, peers, known).await
+    }
+
+    /// What became of an amendment that was journaled here.
+    ///
+    /// # Errors
+    /// As [`Core::amend`]; not found when it was not.
+    pub async fn amended_again(
+        &self,
+        caller: &Caller,
+        (record, id): (&RecordId, &[u8; 16]),
+        patience: &Patience,
+        peers: Arc<dyn PeerVault>,
+    ) -> Result<Published, Fault> {
+        let request = amend_request(caller, record, id);
+        let _turn = self.begin(request)?;
+        let (record, version) = self.vault.by_request(&request).ok_or_else(Fault::not_found)?;
+        self.answer_again(record, version, patience, &peers).await
     }
 
     /// The same with another body that comes in pieces, as with [`Core::publish_coming`].
     ///
     /// # Errors
-    /// As [`Core::amend`], and what is wrong with the body.
-    pub async fn amend_coming(
+    /// As [`Core::amend_unless`], and what is wrong with the body.
+    pub async fn amend_coming<T>(
         &self,
         caller: &Caller,
         ask: AmendAsk,
         pieces: &mut dyn Pieces,
         peers: Arc<dyn PeerVault>,
-    ) -> Result<Published, Fault> {
+        known: impl Future<Output = Result<Option<T>, Fault>>,
+    ) -> Result<Once<T>, Fault> {
         let bytes = ask.coming;
         let mut passing = Passing::new(pieces, bytes);
         let coming = Coming { bytes, pieces: &mut passing };
-        let done = self.amend_once(caller, ask, Some(coming), peers).await;
+        let done = self.amend_once(caller, ask, Some(coming), peers, known).await;
         done.map_err(|fault| passing.wrong().unwrap_or(fault))
     }
 
-    async fn amend_once(
+    async fn amend_once<T>(
         &self,
         caller: &Caller,
         ask: AmendAsk,
         coming: Option<Coming<'_>>,
         peers: Arc<dyn PeerVault>,
-    ) -> Result<Published, Fault> {
+        known: impl Future<Output = Result<Option<T>, Fault>>,
+    ) -> Result<Once<T>, Fault> {
         check_ask(&ask)?;
-        let request = {
-            let name = caller.person().name.as_bytes();
-            digest("hufu.amend-request", &[name, ask.record.as_bytes(), &ask.request_id])
-        };
+        let request = amend_request(caller, &ask.record, &ask.request_id);
         let _turn = self.begin(request)?;
         if let Some((record, version)) = self.vault.by_request(&request) {
-            return self.answer_again(record, version, &ask.patience, &peers).await;
+            return self.answer_again(record, version, &ask.patience, &peers).await.map(Once::Here);
+        }
+        if let Some(elsewhere) = known.await? {
+            return Ok(Once::Elsewhere(elsewhere));
         }
         self.disk.check(Work::Content)?;
         self.memory.check(Work::Content)?;
@@ -150,7 +189,7 @@ impl Core {
             Err(fault) => Decision::Deny { rule: format!("act:{}", fault.reason), kind: DenyKind::Refused },
         };
         let _outcome = self.log(caller, &act, Stage::Outcome, &outcome).await?;
-        done
+        done.map(Once::Here)
     }
 
     /// Logs the intent: whoever may amend may read, and marks what is written. Denied and absent take one path (P21).
@@ -274,6 +313,11 @@ fn next_after(state: &State, read: (&RecordId, u32), expected: u32, newest: u32)
         return Err(newest);
     }
     if expected == 0 || expected == version { Ok(newest.saturating_add(1)) } else { Err(version) }
+}
+
+/// What an amendment is known by: the same again gets the first answer.
+pub(super) fn amend_request(caller: &Caller, record: &RecordId, id: &[u8; 16]) -> [u8; 32] {
+    digest("hufu.amend-request", &[caller.person().name.as_bytes(), record.as_bytes(), id])
 }
 
 /// One at a time makes the next version of a record.

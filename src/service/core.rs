@@ -9,6 +9,7 @@ use super::import::InProgress;
 use super::inbox::Watching;
 use super::letters::{Logged, Relayed};
 use super::memory::MemoryRoom;
+use super::once::Unheard;
 use super::pushes::Pushes;
 use super::settings::InForce;
 use crate::audit::{Anchors, AuditLog, ReceivedReports};
@@ -91,6 +92,8 @@ pub struct Core {
     pub folded: Folded,
     /// Publishes and imports under way.
     pub in_progress: InProgress,
+    /// Nodes of this agency that do not say what they have.
+    pub unheard: Unheard,
     /// The clock.
     pub clock: Arc<dyn Clock>,
     /// Randomness.

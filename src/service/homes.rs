@@ -7,7 +7,9 @@
 //!
 //! Invariants
 //! - What takes a notice back goes to every node of this agency, since the notice may lie at two, and counts as delivered once
-//!   all of them answered: each has taken it back, or has none, and keeps it back when it comes.
+//!   all of them answered: each has taken it back, or has none, and keeps it back when it comes. One that keeps as many back as
+//!   it may counts as one that has none where another has taken it back: else the thousandth recall of one sender in some days
+//!   would be the last that is heard of.
 //! - A copy of a notice that another node of this agency says it has stays there, however late it comes. That nobody saw one
 //!   that came after its recall is said only when all others say that they do not have it.
 //! - A new notice goes to the first node of this agency, in the ledger's order, that answers. When the earlier ones do not, it
@@ -20,7 +22,10 @@ use crate::domain::canon::Canon;
 use crate::domain::fault::{Fault, FaultKind};
 use crate::domain::ids::{AgencyId, NodeId};
 use crate::ledger::State;
-use crate::notice::{Letter, LetterDigest, LetterHeader, LetterKind, SignedReceipt, is_of_addressee, passed_back};
+use crate::notice::{
+    Letter, LetterDigest, LetterHeader, LetterKind, NoticeError, RECALLS_FULL, SignedReceipt, is_of_addressee,
+    passed_back,
+};
 use futures_util::StreamExt;
 use futures_util::future::join_all;
 use futures_util::stream::FuturesUnordered;
@@ -41,6 +46,8 @@ enum Answer {
     Home(Vec<SignedReceipt>),
     /// It does not have what the letter is about.
     NotHere,
+    /// It does not have the notice that the letter takes back, and keeps no more back.
+    Full,
     /// Nothing, or nothing that tells.
     Silent,
 }
@@ -90,7 +97,7 @@ impl Core {
                 Ok(receipts)
             }
             Answer::Silent if kept_back || h.kind != LetterKind::Notice => Err(unsure()),
-            Answer::Silent | Answer::NotHere => self.take_letter(sender, bytes).await,
+            Answer::Silent | Answer::NotHere | Answer::Full => self.take_letter(sender, bytes).await,
         }
     }
 
@@ -102,9 +109,11 @@ impl Core {
         nodes
     }
 
-    /// The receipts of a letter that this node took in.
+    /// The receipts of a letter that this node took in; nothing that people said, which is for its sender.
     pub fn letter_held(&self, letter: &LetterDigest) -> Vec<SignedReceipt> {
-        self.office.read(|b| b.entry(letter).map(|i| i.receipts.clone())).unwrap_or_default()
+        let mut receipts = self.office.read(|b| b.entry(letter).map(|i| i.receipts.clone())).unwrap_or_default();
+        receipts.retain(|r| r.receipt.by.is_none());
+        receipts
     }
 
     /// Takes a notice back at every node of this agency.
@@ -123,6 +132,7 @@ impl Core {
         if answers.contains(&Answer::Silent) {
             return Err(unsure());
         }
+        let full = answers.contains(&Answer::Full);
         let homes = answers.into_iter().filter_map(|a| if let Answer::Home(r) = a { Some(r) } else { None });
         let mut receipts: Vec<SignedReceipt> = homes.flatten().collect();
         let elsewhere = !receipts.is_empty();
@@ -138,7 +148,13 @@ impl Core {
                     tracing::warn!(%notice, reason = fault.reason, "a late copy of a notice that was taken back would be shown");
                 }
             }
+            // Nobody has it, and it would be shown when it comes.
+            None if full => return Err(NoticeError::KeptBackFull.into()),
             None => receipts = take().await?,
+        }
+        if full {
+            let notice = asking.letter.header.notice;
+            tracing::warn!(%notice, "a late copy of a notice that was taken back would be shown at another node");
         }
         Ok(receipts)
     }
@@ -174,19 +190,26 @@ impl Asking<'_> {
     async fn held_by(&self, nodes: Vec<NodeId>) -> Answer {
         let (precedence, letter) = (self.letter.header.precedence, self.letter.digest());
         let asked = nodes.into_iter().map(|node| async move {
-            let posted = self.post.held(node, precedence, letter);
-            self.answer(node, timeout(HELD, posted).await)
+            match timeout(HELD, self.post.held(node, precedence, letter)).await {
+                Ok(Ok(receipts)) => self.said(node, receipts),
+                // Whoever refuses, since it does not know this node yet, says nothing of what it has.
+                Ok(Err(_)) | Err(_) => Answer::Silent,
+            }
         });
         first_home(asked.collect()).await
     }
 
     fn answer(&self, node: NodeId, said: Result<Result<Vec<SignedReceipt>, Fault>, Elapsed>) -> Answer {
+        match said {
+            Ok(Ok(receipts)) => self.said(node, receipts),
+            Ok(Err(fault)) if fault.reason == RECALLS_FULL => Answer::Full,
+            Ok(Err(fault)) if is_an_answer(self.letter.header.kind, fault.kind) => Answer::NotHere,
+            Ok(Err(_)) | Err(_) => Answer::Silent,
+        }
+    }
+
+    fn said(&self, node: NodeId, receipts: Vec<SignedReceipt>) -> Answer {
         let h = &self.letter.header;
-        let receipts = match said {
-            Ok(Ok(receipts)) => receipts,
-            Ok(Err(fault)) if is_an_answer(h.kind, fault.kind) => return Answer::NotHere,
-            Ok(Err(_)) | Err(_) => return Answer::Silent,
-        };
         let genuine = |r: &SignedReceipt| r.receipt.node == node && is_of_addressee(self.state, r);
         let receipts = passed_back(&h.notice, receipts, genuine);
         match is_home_of(h.kind, &self.letter.digest(), &receipts) {
@@ -218,7 +241,7 @@ async fn first_home(mut asked: FuturesUnordered<impl Future<Output = Answer>>) -
     while let Some(answer) = asked.next().await {
         match answer {
             Answer::Home(receipts) => return Answer::Home(receipts),
-            Answer::NotHere => {}
+            Answer::NotHere | Answer::Full => {}
             Answer::Silent => found = Answer::Silent,
         }
     }
@@ -248,12 +271,15 @@ fn is_home_of(kind: LetterKind, letter: &LetterDigest, receipts: &[SignedReceipt
 #[cfg(test)]
 #[allow(clippy::unwrap_used, reason = "test")]
 mod tests {
+    use super::super::letters::Posted;
     use super::*;
-    use crate::domain::notice::ReceiptState;
+    use crate::domain::label::Grade;
+    use crate::domain::notice::{Precedence, ReceiptState};
     use crate::domain::time::Millis;
+    use crate::ledger::fixture::newest;
     use crate::ledger::node_id;
     use crate::notice::Receipt;
-    use crate::seal::SigningKey;
+    use crate::seal::{Counter, KeyRing, SigningKey};
 
     fn receipt(letter: LetterDigest, state: ReceiptState) -> SignedReceipt {
         let addressee: AgencyId = "customs".parse().unwrap();
@@ -275,6 +301,60 @@ mod tests {
             assert!(!is_an_answer(kind, FaultKind::Refused) && !is_an_answer(kind, FaultKind::NotFound), "{kind:?}");
             assert!(!is_an_answer(kind, FaultKind::Unavailable) && !is_an_answer(kind, FaultKind::Integrity));
         }
+    }
+
+    /// A node that refuses whatever it is asked.
+    struct Refuses(Fault);
+
+    impl PeerPost for Refuses {
+        fn deliver(&self, _: NodeId, _: Precedence, _: Vec<u8>) -> Posted<'_> {
+            self.says()
+        }
+
+        fn held(&self, _: NodeId, _: Precedence, _: LetterDigest) -> Posted<'_> {
+            self.says()
+        }
+
+        fn relay(&self, _: NodeId, _: Precedence, _: Vec<u8>) -> Posted<'_> {
+            self.says()
+        }
+    }
+
+    impl Refuses {
+        fn says(&self) -> Posted<'_> {
+            Box::pin(async { Err(self.0.clone()) })
+        }
+    }
+
+    /// Else one that may have shown a recalled notice would let this one say that nobody saw it.
+    #[tokio::test]
+    async fn whoever_refuses_to_say_what_it_has_does_not_say_that_it_has_none() {
+        let ring = KeyRing::create(Grade::Secret, &mut Counter::at(1)).unwrap();
+        let header = LetterHeader {
+            federation: "test".parse().unwrap(),
+            from: "police".parse().unwrap(),
+            node: NodeId(1),
+            to: "customs".parse().unwrap(),
+            notice: crate::domain::ids::NoticeId::from_bytes([1; 16]),
+            kind: LetterKind::Notice,
+            precedence: Precedence::Flash,
+            exercise: true,
+            action: true,
+            lead: false,
+            grade: Grade::Secret,
+            created: Millis(1),
+            expires: Millis(2),
+        };
+        let (to, signer) = (ring.grade_public(Grade::Secret).unwrap(), ring.signing_key().unwrap());
+        let letter = Letter::seal(header, b"words", &to, &signer, &mut Counter::at(3)).unwrap();
+        let state = State::genesis(&newest().genesis).unwrap();
+        // It does not know this node yet.
+        let refuses = Refuses(Fault::refused("NOT_ALLOWED", "the ledger knows no such node"));
+        let asking = Asking { letter: &letter, bytes: b"", state: &state, post: &refuses };
+        assert_eq!(asking.held_by(vec![NodeId(7)]).await, Answer::Silent);
+        assert_eq!(asking.one(NodeId(7), ASK).await, Answer::NotHere, "it does not take it in");
+        let full = Refuses(NoticeError::KeptBackFull.into());
+        assert_eq!(Asking { post: &full, ..asking }.one(NodeId(7), ASK).await, Answer::Full);
     }
 
     #[tokio::test(start_paused = true)]

@@ -60,6 +60,11 @@ impl InProgress {
     }
 }
 
+/// What a source is known by, whoever imports it.
+fn source_request(source: &str) -> [u8; 32] {
+    digest("hufu.import-source", &[source.as_bytes()])
+}
+
 fn busy() -> Fault {
     Fault::conflict("IN_PROGRESS", "the same is being worked on at this moment").hint("ask again")
 }
@@ -88,15 +93,31 @@ impl Core {
     }
 
     /// Imports one source. `source` names format and path (or foreign id) within this agency. `content` is a digest of what
-    /// is there, by which the same again is known; empty means title and body. It is the importer's word, as those are.
+    /// is there, by which the same again is known; empty means title and body. It is the importer's word, as those are. Of a
+    /// source that this node does not know it is asked, while the same source waits here, whether another node of the agency
+    /// imported it: `known` answers which.
+    ///
+    /// # Errors
+    /// As [`Core::publish`], and a conflict where another node knows it.
     pub async fn import(
         &self,
         caller: &Caller,
         (source, content): (&str, &[u8]),
         ask: PublishAsk,
         peers: Arc<dyn PeerVault>,
+        known: impl Future<Output = Result<Option<String>, Fault>>,
     ) -> Result<(Imported, Published), Fault> {
-        self.import_once(caller, (source, content), ask, None, peers).await
+        self.import_once(caller, (source, content), ask, None, peers, known).await
+    }
+
+    /// Whether a source was imported here.
+    ///
+    /// # Errors
+    /// A conflict while it is being worked on.
+    pub fn was_imported(&self, source: &str) -> Result<bool, Fault> {
+        let request = source_request(source);
+        let _turn = self.begin(request)?;
+        Ok(self.vault.by_request(&request).is_some())
     }
 
     /// The same with a body that comes in pieces, as with [`Core::publish_coming`]; none is read of what is known as it is. The
@@ -111,6 +132,7 @@ impl Core {
         ask: PublishAsk,
         pieces: &mut dyn Pieces,
         peers: Arc<dyn PeerVault>,
+        known: impl Future<Output = Result<Option<String>, Fault>>,
     ) -> Result<(Imported, Published), Fault> {
         if content.is_empty() {
             return Err(Fault::usage("INVALID", "an import in pieces states the digest of its content"));
@@ -118,7 +140,7 @@ impl Core {
         let bytes = ask.coming;
         let mut passing = Passing::new(pieces, bytes);
         let coming = Coming { bytes, pieces: &mut passing };
-        let done = self.import_once(caller, (source, content), ask, Some(coming), peers).await;
+        let done = self.import_once(caller, (source, content), ask, Some(coming), peers, known).await;
         done.map_err(|fault| passing.wrong().unwrap_or(fault))
     }
 
@@ -129,6 +151,7 @@ impl Core {
         ask: PublishAsk,
         coming: Option<Coming<'_>>,
         peers: Arc<dyn PeerVault>,
+        known: impl Future<Output = Result<Option<String>, Fault>>,
     ) -> Result<(Imported, Published), Fault> {
         if source.is_empty() || source.len() > SOURCE_BYTES {
             return Err(Fault::usage("BAD_SOURCE", format!("a source has 1 to {SOURCE_BYTES} bytes")));
@@ -136,7 +159,7 @@ impl Core {
         if !content.is_empty() && content.len() != CONTENT_BYTES {
             return Err(Fault::usage("INVALID", format!("a digest of the content has {CONTENT_BYTES} bytes")));
         }
-        let request = digest("hufu.import-source", &[source.as_bytes()]);
+        let request = source_request(source);
         // Keyed, so that nobody who copies the disk can test what was imported.
         let content = match content {
             [] => hmac(&self.pseudonym_key, "hufu.import-content", &[ask.title.as_bytes(), &ask.body]),
@@ -148,8 +171,15 @@ impl Core {
         let _turn = self.begin(request)?;
         let now = self.clock.now();
         let Some((record, version)) = self.vault.by_request(&request) else {
-            let target =
-                Target { record: self.new_record(), version: 1, request, content: Some(content), amends: None };
+            let record = self.new_record();
+            let target = Target { record, version: 1, request, content: Some(content), amends: None };
+            if let Some(node) = known.await? {
+                // Also of another node's it is told only to those who may import it.
+                let label = self.draft(&self.state(), caller, ask, &target, now)?.label;
+                self.may_import(caller, &label, record, 1).await?;
+                let why = format!("node `{node}` of your agency imported it before");
+                return Err(Fault::conflict("EXISTS", why).hint("import it at that node: it knows what is new"));
+            }
             return Ok((Imported::New, on_ledger(self.publish_as(caller, ask, coming, target, peers).await?)?));
         };
         let state = self.state();

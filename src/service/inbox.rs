@@ -38,7 +38,12 @@ pub struct NoticeLine {
     pub lead: Option<Lead>,
     /// Why its sender recalled it: the content says nothing then but who did, and what warning it was.
     pub reason: Option<String>,
+    /// Why what it says does not open here: the content is empty then.
+    pub unopenable: Option<String>,
 }
+
+/// The reason of a fault by which a notice that is here is not shown.
+pub const UNOPENABLE: &str = "UNOPENABLE";
 
 /// Streams of one person at a time: terminals, and what a lost connection left.
 const WATCHES: usize = 8;
@@ -96,9 +101,14 @@ impl Drop for Watch<'_> {
     }
 }
 
-/// Letters looked at for one inbox, and bytes of text shown in it: the rest is older.
+/// Letters looked at for one inbox, and bytes of what the notices shown in it say: the rest is older.
 const INBOX_SCAN: usize = 5_000;
 const INBOX_BYTES: usize = 4 << 20;
+
+/// What a notice takes in a list, whatever its sender put its words into: another node's list comes in one message.
+fn listed_bytes(content: &Content) -> usize {
+    content.to_bytes().len()
+}
 
 impl Core {
     /// Whether somebody may look at notices at all; a refusal is an event.
@@ -121,7 +131,7 @@ impl Core {
                 break;
             }
             if let Some(line) = self.notice_shown(caller, letter).await? {
-                bytes = bytes.saturating_add(line.content.body.len());
+                bytes = bytes.saturating_add(listed_bytes(&line.content));
                 lines.push(line);
             }
         }
@@ -136,6 +146,7 @@ impl Core {
             None => None,
         };
         match line {
+            Some(NoticeLine { unopenable: Some(why), .. }) => Err(Fault::integrity(UNOPENABLE, why)),
             Some(line) => Ok(line),
             None => Err(self.notice_denied(caller, notice, Action::NoticeRead).await?),
         }
@@ -161,7 +172,7 @@ impl Core {
     }
 
     /// A notice as this person may see it: none when they may not, or when it was withdrawn. Of one that was recalled they see
-    /// that, and why.
+    /// that, and why; of one that does not open, that it is there.
     pub async fn notice_shown(&self, caller: &Caller, letter: LetterDigest) -> Result<Option<NoticeLine>, Fault> {
         let Some(entry) = self.office.read(|b| b.entry(&letter).cloned()) else { return Ok(None) };
         let decision = self.notice_may(caller, Action::NoticeRead, &entry);
@@ -178,18 +189,24 @@ impl Core {
         let (receipt, opened) = (receipt?, opening?);
         // As it is now: it may have been taken back meanwhile.
         let Some(entry) = self.office.read(|b| b.entry(&letter).cloned()) else { return Ok(None) };
-        let (content, reason) = match &entry.recall {
-            Some(recall) => {
-                let (reason, sender) = self.office.why_recalled(&entry, &receipt)?;
+        let said = match &entry.recall {
+            Some(recall) => self.office.why_recalled(&entry, &receipt).map(|(reason, sender)| {
                 let (warning, about) = (bare(recall), recall.warning.and_then(|w| w.about));
                 (Content { sender, warning, about, ..Content::default() }, Some(reason))
-            }
-            None if opened => {
-                let content = self.office.disclose(&entry, &receipt)?;
+            }),
+            None if opened => self.office.disclose(&entry, &receipt).map(|content| {
                 let provisional = content.provisional && entry.confirmed.is_none();
                 (Content { provisional, ..content }, None)
-            }
+            }),
             None => return Ok(None),
+        };
+        // It stands in front of no other.
+        let ((content, reason), unopenable) = match said {
+            Ok(said) => (said, None),
+            Err(error) => {
+                tracing::error!(notice = %entry.header.notice, %error, "a notice that was taken in does not open");
+                ((Content::default(), None), Some(error.to_string()))
+            }
         };
         let h = &entry.header;
         let (state, ack_by) = (entry.state(), entry.acknowledged_by().map(str::to_owned));
@@ -197,7 +214,7 @@ impl Core {
         let at_once = |due| entry.receipts.iter().any(|r| r.receipt.state.is_of_a_person() && r.receipt.time <= due);
         let lead = h.lead.then(|| Lead::of(h.created, &entry.receipts, at_once));
         let (header, at) = (h.clone(), entry.at);
-        Ok(Some(NoticeLine { letter, header, content, state, at, ack_by, escalated, lead, reason }))
+        Ok(Some(NoticeLine { letter, header, content, state, at, ack_by, escalated, lead, reason, unopenable }))
     }
 
     /// The lattice on the notice's label, with its desks as the need-to-know scope: a desk or person that is named,
@@ -280,6 +297,8 @@ impl Core {
         let resource = Resource::Record { label: label.clone(), own: entry.header.from == self.agency };
         let (state, now) = (self.state(), self.clock.now());
         let shown = async {
+            // What does not open was displayed to nobody, whatever the terminal says.
+            self.office.opens(&entry)?;
             let shown = match recall {
                 true => self.office.recall_shown(&letter, name, now).await,
                 false => self.office.shown(&state, &letter, name, now, &mut RandomOf(self)).await,
@@ -358,6 +377,7 @@ fn notice_of(entry: &In) -> Label {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::domain::notice::{WarningKind, WarningLevel};
 
     /// Several who watch at one node hear one bell.
     #[test]
@@ -365,5 +385,18 @@ mod tests {
         let watching = Watching::default();
         let notice = |n| NoticeId::from_bytes([n; 16]);
         assert_eq!([1, 1, 2].map(|n| watching.first_ring(notice(n))), [true, false, true]);
+    }
+
+    /// A list that counted bodies alone would be longer than a message.
+    #[test]
+    fn whatever_a_notice_says_counts_in_a_list() {
+        let long = "长".repeat(100);
+        let addressees = Content { addressees: vec![long.clone(); 9], ..Content::default() };
+        assert!(listed_bytes(&addressees) > 9 * long.len());
+        let (start, end) = (Millis(0), Millis(1));
+        let (level, kind) = (WarningLevel::Red, WarningKind::Alert);
+        let (area, measures, issuer, tier) = (String::new(), long.clone(), String::new(), String::new());
+        let warning = Some(Warning { level, kind, area, measures, start, end, issuer, tier });
+        assert!(listed_bytes(&Content { warning, ..Content::default() }) > long.len());
     }
 }

@@ -9,8 +9,8 @@ use crate::domain::ids::{AgencyId, NodeId};
 use crate::domain::notice::Precedence;
 use crate::domain::reserve::Work;
 use crate::notice::{
-    Frame, Letter, LetterDigest, LetterHeader, LetterKind, NoticeError, Out, Passage, Relay, SignedReceipt, Step,
-    demoted, disk_work, is_of_addressee, may_go, memory_work, origin_allowance, passed_back,
+    Frame, Letter, LetterDigest, LetterHeader, LetterKind, NoticeError, Out, Passage, RECALLS_FULL, Relay,
+    SignedReceipt, Step, demoted, disk_work, is_of_addressee, may_go, memory_work, origin_allowance, passed_back,
 };
 use std::collections::BTreeSet;
 use std::future::Future;
@@ -129,14 +129,12 @@ impl Core {
                 Ok(receipts)
             }
             Err(error) => {
-                let refused = matches!(
-                    error,
-                    NoticeError::Rule(_) | NoticeError::Absent(_) | NoticeError::Seal(_) | NoticeError::Canon(_)
-                );
-                if refused && self.logged.first(digest, Fate::Refused) {
+                if let Some(rule) = refusal_of(&error)
+                    && self.logged.first(digest, Fate::Refused)
+                {
                     tracing::warn!(%from, %notice, %error, "a letter was refused");
                     let action = AuditAction::NoticeReceive;
-                    self.log_refusal(action, sender, Object::Notice(notice), "letter-refused").await?;
+                    self.log_refusal(action, sender, Object::Notice(notice), rule).await?;
                 }
                 Err(error.into())
             }
@@ -237,6 +235,7 @@ impl Core {
                     }
                 }
             }
+            Err(why) if why.reason == RECALLS_FULL => self.tell_not_taken_back(letter, h).await,
             Err(why) => tracing::debug!(notice = %h.notice, to = %h.to, ?via, %why, "a letter did not arrive"),
         }
     }
@@ -253,6 +252,24 @@ impl Core {
         if let Err(error) = logged {
             self.logged.forget(letter, Fate::Refused);
             tracing::error!(notice = %h.notice, %error, "a notice that was held back could not be audited");
+        }
+    }
+
+    /// An addressee does not have the notice and keeps none of this agency's back any more: it would show it when it comes. The
+    /// schedule tries on; somebody must know.
+    async fn tell_not_taken_back(&self, letter: LetterDigest, h: &LetterHeader) {
+        if !self.logged.first(letter, Fate::Refused) {
+            return;
+        }
+        tracing::error!(notice = %h.notice, to = %h.to, "ALARM: a recall or withdrawal is not taken: its addressee keeps too many");
+        let (notice, precedence, grade, exercise) = (h.notice, h.precedence, h.grade, h.exercise);
+        let (event, agency, call, of) = ("recall-not-taken", h.to.clone(), Vec::new(), None);
+        self.bell.ring(Ring { event, notice, agency, precedence, grade, exercise, call, of });
+        let object = Object::Notice(notice);
+        let logged = self.log_node(AuditAction::NoticeSend, &h.to, object, Verdict::Deny, "recalls-full").await;
+        if let Err(error) = logged {
+            self.logged.forget(letter, Fate::Refused);
+            tracing::error!(%notice, %error, "that a recall is not taken could not be audited");
         }
     }
 
@@ -316,6 +333,17 @@ impl Core {
             _ => Vec::new(),
         };
         self.bell.ring(ring(event, header, other, call, of));
+    }
+}
+
+/// By which rule a letter was refused for what it is, as the log says it; none when it may be taken later.
+fn refusal_of(error: &NoticeError) -> Option<&'static str> {
+    match error {
+        NoticeError::Rule(_) | NoticeError::Absent(_) | NoticeError::Seal(_) | NoticeError::Canon(_) => {
+            Some("letter-refused")
+        }
+        NoticeError::KeptBackFull => Some("recalls-full"),
+        _ => None,
     }
 }
 

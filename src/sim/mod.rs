@@ -32,6 +32,8 @@ mod members;
 mod net;
 mod node;
 mod oracle;
+mod people;
+mod repeats;
 mod retention;
 mod siblings;
 mod tests;

@@ -24,7 +24,7 @@ use tonic::{Request, Status};
 
 /// Whoever is served by a node, and what they sign with.
 pub(super) struct Reader {
-    people: People,
+    pub(super) people: People,
     peer: VerifiedPeer,
     signer: SigningKey,
 }
@@ -36,7 +36,7 @@ impl Reader {
         Reader { people, peer: site.member.peer(), signer: site.member.person_signer() }
     }
 
-    fn request<T>(&self, message: T) -> Request<T> {
+    pub(super) fn request<T>(&self, message: T) -> Request<T> {
         let mut request = Request::new(message);
         request.extensions_mut().insert(self.peer.clone());
         request
@@ -66,16 +66,16 @@ const SEED: u64 = 6;
 const ANSWERED: u64 = 60_000;
 
 /// Customs has two nodes: `first` is the one before the other in the ledger's order. Police and third have one.
-struct Pair {
-    world: World,
+pub(super) struct Pair {
+    pub(super) world: World,
     police: usize,
     third: usize,
-    first: usize,
-    second: usize,
+    pub(super) first: usize,
+    pub(super) second: usize,
 }
 
 impl Pair {
-    fn new() -> Pair {
+    pub(super) fn new() -> Pair {
         let mut world = World::new(SEED);
         world.begin().unwrap();
         world.let_a_second_node_in().unwrap();
@@ -92,22 +92,22 @@ impl Pair {
         self.world.sites[n].member.node
     }
 
-    fn up(&self, n: usize) -> &Up {
+    pub(super) fn up(&self, n: usize) -> &Up {
         self.world.sites[n].up().unwrap()
     }
 
-    fn reader(&self, n: usize) -> Reader {
+    pub(super) fn reader(&self, n: usize) -> Reader {
         Reader::at(&self.world.sites[n])
     }
 
     /// Nothing gets from either to the other.
-    fn cut(&self, a: usize, b: usize) {
+    pub(super) fn cut(&self, a: usize, b: usize) {
         self.world.net.cut(self.node(a), self.node(b));
         self.world.net.cut(self.node(b), self.node(a));
     }
 
     /// What a node answers, once it does.
-    fn answer<R: Send + 'static>(&mut self, n: usize, act: impl Future<Output = R> + Send + 'static) -> R {
+    pub(super) fn answer<R: Send + 'static>(&mut self, n: usize, act: impl Future<Output = R> + Send + 'static) -> R {
         let (answer, mut answered) = oneshot::channel();
         self.world.spawn(n, async move { drop(answer.send(act.await)) });
         for _ in 0..ANSWERED {
@@ -161,7 +161,7 @@ impl Pair {
         self.up(n).core.office.read(|b| b.received_of(notice).is_some())
     }
 
-    fn person(&self, n: usize) -> Person {
+    pub(super) fn person(&self, n: usize) -> Person {
         self.up(n).core.directory.by_name(PERSON).unwrap()
     }
 
@@ -189,7 +189,7 @@ fn is_suspended(world: &World, n: usize, name: &str) -> bool {
     world.sites[n].up().unwrap().core.directory.by_name(name).unwrap().suspended
 }
 
-fn reason<R>(answered: Result<R, Status>) -> &'static str {
+pub(super) fn reason<R>(answered: Result<R, Status>) -> &'static str {
     answered.err().map_or("", |status| fault_of(&status).reason)
 }
 
@@ -220,6 +220,10 @@ fn a_notice_has_one_home_and_is_acknowledged_from_anywhere() {
     let once = [ReceiptState::Delivered, ReceiptState::Presented, ReceiptState::Acknowledged].map(|s| (s, home));
     assert_eq!(pair.steps(police, &notice), once);
     pair.world.chains_are_single().unwrap();
+    // Another node is told that it is there, and not what people said of it.
+    let letter = pair.up(police).core.office.sent_of(&notice)[0].0;
+    let held: Vec<_> = pair.up(first).core.letter_held(&letter).into_iter().map(|r| r.receipt.state).collect();
+    assert_eq!(held, [ReceiptState::Delivered, ReceiptState::Presented]);
 
     // While its home is away, nothing is said to be absent.
     pair.cut(first, second);
@@ -353,6 +357,75 @@ fn a_watch_shows_what_the_other_node_takes_in() {
     assert!(pair.has(first, &notice) && !pair.has(second, &notice));
 }
 
+/// One that does not open any more is named, in a list and on a stream at either node, and stands in front of no other. No
+/// terminal has displayed it.
+#[test]
+fn a_notice_that_does_not_open_is_named_and_hides_no_other() {
+    let mut pair = Pair::new();
+    let (police, first, second) = (pair.police, pair.first, pair.second);
+    let spoilt = pair.send(police, "customs");
+    pair.until_step(police, spoilt, ReceiptState::Delivered);
+    let letter = pair.up(police).core.office.sent_of(&spoilt)[0].0;
+    assert!(pair.has(first, &spoilt));
+    pair.up(first).core.office.spoil(&letter);
+    let whole = pair.send(police, "customs");
+    pair.until_step(police, whole, ReceiptState::Delivered);
+    let both = [(spoilt.to_string(), false), (whole.to_string(), true)];
+    for n in [first, second] {
+        let reader = pair.reader(n);
+        let listed = pair.answer(n, async move { reader.inbox().await }).unwrap().notices;
+        let listed: Vec<_> = listed.into_iter().rev().map(|one| (one.notice, one.unopenable.is_empty())).collect();
+        assert_eq!(listed, both);
+        let reader = pair.reader(n);
+        let ask = reader.request(v1::NoticeWatchRequest {});
+        let mut lines = pair.answer(n, async move { reader.people.watch(ask).await }).unwrap().into_inner();
+        let shown = pair.answer(n, async move { [lines.next().await, lines.next().await] });
+        let shown = shown.map(|line| line.unwrap().unwrap()).map(|one| (one.notice, one.unopenable.is_empty()));
+        assert_eq!(shown, both);
+        let reader = pair.reader(n);
+        let ask = reader.request(v1::NoticePresentedRequest { notice: spoilt.to_string(), recall: false });
+        assert_eq!(reason(pair.answer(n, async move { reader.people.presented(ask).await })), "UNOPENABLE");
+    }
+}
+
+/// Each node but its home keeps a recalled notice back, and only so many: a recall counts though the other node keeps no more
+/// back. Of one that nobody has, its sender's officers hear that it is not taken.
+#[test]
+fn a_recall_is_heard_of_though_a_node_keeps_no_more_back() {
+    let mut pair = Pair::new();
+    let (police, third, first, second) = (pair.police, pair.third, pair.first, pair.second);
+    let recall = |pair: &mut Pair, notice: NoticeId| {
+        let core = Arc::clone(&pair.up(police).core);
+        let caller = pair.world.sites[police].member.caller(&core).unwrap();
+        pair.answer(police, async move { core.notice_recall(&caller, &notice, "误发").await }).unwrap();
+    };
+    let notice = pair.send(police, "customs");
+    pair.until_step(police, notice, ReceiptState::Delivered);
+    let from = pair.world.sites[police].member.id.clone();
+    let fill = |pair: &Pair, n: usize| {
+        let core = &pair.up(n).core;
+        core.office.keep_no_more_back(&from, core.clock.now());
+    };
+    assert!(pair.has(first, &notice));
+    fill(&pair, second);
+    recall(&mut pair, notice);
+    pair.until_step(police, notice, ReceiptState::Withdrawn);
+    assert!(!pair.up(second).core.office.read(|b| b.is_withheld(&from, &notice)));
+
+    fill(&pair, first);
+    for (a, b) in [(police, first), (police, second), (third, first), (third, second)] {
+        pair.cut(a, b);
+    }
+    let lost = pair.send(police, "customs");
+    recall(&mut pair, lost);
+    pair.world.net.heal();
+    let told = |w: &World| {
+        let audit = &w.sites[police].up().unwrap().core.audit;
+        (0..audit.size()).any(|seq| audit.read(seq, 1).unwrap().iter().any(|e| e.rule == "recalls-full"))
+    };
+    pair.world.until("that a recall is not taken", told).unwrap();
+}
+
 /// A suspension counts at both at once; what gives anybody anything does not without the ledger.
 #[test]
 fn a_suspension_at_one_node_counts_at_both_and_what_one_makes_up_at_none() {
@@ -445,7 +518,7 @@ fn no_node_suspends_the_last_officers_by_its_word() {
     assert!(!pair.is_suspended(second, OFFICERS[1]));
 }
 
-fn publish(request: u8, grade: &str, repeats: bool) -> v1::PublishRequest {
+pub(super) fn publish(request: u8, grade: &str, repeats: bool) -> v1::PublishRequest {
     v1::PublishRequest {
         title: "演练".into(),
         body: "正文".into(),

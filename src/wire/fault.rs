@@ -150,6 +150,7 @@ const REASONS: &[&str] = &[
     "BAD_NOTICE_ID",
     "BAD_TERMS",
     "OUTBOX_FULL",
+    "RECALLS_FULL",
     "BAD_COMPLAINT",
     "DEADLINE",
     "DISK_FULL",

@@ -286,6 +286,31 @@ fn a_recall_arrives_only_where_the_notice_is() {
     assert!(!police.read(|b| b.is_at_home(&back.header, &back.digest())));
 }
 
+/// A notice came to lie at two nodes of its addressee. What one of them withdrew may still be read at the other, so its sender
+/// does not hear that it was withdrawn, and can recall it.
+#[test]
+fn what_one_of_two_nodes_withdrew_stands_at_the_other() {
+    let (parties, state, letter) = sent();
+    let (customs, police) = (parties[0].office.as_ref().unwrap(), parties[1].office.as_ref().unwrap());
+    let receipts = block(customs.take(&state, letter.clone(), START)).unwrap().receipts;
+    block(police.told(&state, receipts.clone(), START)).unwrap();
+    let draft = draft(letter.header.notice, &parties[0].id, Precedence::Flash);
+    accepted(&parties[1], &state, Draft { kind: LetterKind::Cancel, action: false, ..draft }, START);
+    let from =
+        |local: &str, state| Receipt { node: node_id(&parties[0].id, local), state, ..receipts[0].receipt.clone() };
+    let key = parties[0].ring().signing_key().unwrap();
+    let told = |receipt: Receipt| {
+        assert_eq!(police.read(|b| b.knows(&receipt)), Some(false), "it is news");
+        police.change(|b| b.fold(Frame::Told { receipt: receipt.sign(&key), at: START }));
+        let out = police.read(|b| b.out(&letter.digest()).cloned()).unwrap();
+        (out.state(), out.is_taken_back(), police.read(|b| b.recallable(&letter.header.notice)).len())
+    };
+    assert_eq!(police.read(|b| b.knows(&from("1", ReceiptState::Delivered))), Some(true));
+    assert_eq!(told(from("2", ReceiptState::Delivered)), (Some(ReceiptState::Delivered), false, 1));
+    assert_eq!(told(from("1", ReceiptState::Withdrawn)), (Some(ReceiptState::Delivered), false, 1));
+    assert_eq!(told(from("2", ReceiptState::Withdrawn)), (Some(ReceiptState::Withdrawn), true, 0));
+}
+
 /// A receipt goes to the node that sent the notice, which is the only one to know it.
 #[test]
 fn a_receipt_goes_to_the_node_that_sent_the_notice() {

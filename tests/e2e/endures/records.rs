@@ -137,6 +137,7 @@ impl Analyst<'_> {
             wait_ms: 2_000,
             timeout_ms: 5_000,
             request_id: self.dice.id(),
+            repeats: false,
         };
         // A node that was just started may not have applied yet what it acknowledged before.
         let lags = [FaultKind::NotFound, FaultKind::Conflict];
