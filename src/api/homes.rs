@@ -75,7 +75,7 @@ pub(super) async fn here(
         AGAIN => once::again(core, caller, read(request)?, peers()).await?.encode_to_vec(),
         AMENDED => once::amended(core, caller, read(request)?)?.encode_to_vec(),
         AMENDED_AGAIN => once::amended_again(core, caller, read(request)?, peers()).await?.encode_to_vec(),
-        IMPORTED => once::imported(core, &read(request)?)?.encode_to_vec(),
+        IMPORTED => once::imported(core, caller, &read(request)?).await?.encode_to_vec(),
         _ => return Err(Fault::usage("INVALID", "this node knows no such call")),
     })
 }

@@ -86,13 +86,13 @@ pub(super) async fn amended_elsewhere(
 /// each of many sources.
 ///
 /// # Errors
-/// A conflict while one of them works on it.
+/// A conflict while one of them works on it; refused when one says that it is not told to this person.
 pub(super) async fn imported_elsewhere(core: &Core, caller: &Caller, source: &str) -> Result<Option<String>, Fault> {
     let others = core.siblings();
     let now = core.clock.steady();
     let asked = others.iter().map(|(node, _)| *node).filter(|node| core.unheard.is_asked(*node, now)).collect();
     let named = v1::PublishRequest { source: source.to_owned(), ..v1::PublishRequest::default() };
-    let has = who_has(core, caller, asked, (homes::IMPORTED, &named)).await?;
+    let has = who_has(core, caller, asked, (homes::IMPORTED, &named)).await.map_err(for_person)?;
     Ok(others.into_iter().find(|(node, _)| has == Some(*node)).map(|(_, local)| local))
 }
 
@@ -109,13 +109,14 @@ async fn who_has(
     });
     let all = join_all(all.collect::<Vec<_>>()).await;
     let now = core.clock.steady();
-    all.iter().for_each(|(node, said)| core.unheard.note(*node, said.as_ref().is_some_and(is_said), now));
+    all.iter().for_each(|(node, said)| core.unheard.note(*node, said.as_ref().is_some_and(is_heard), now));
     told(all)
 }
 
-/// Whether a node said something of what it was asked for, be it that it does not have it.
-fn is_said(said: &Result<v1::PublishReply, Fault>) -> bool {
-    said.as_ref().err().is_none_or(|fault| matches!(fault.kind, FaultKind::Conflict | FaultKind::NotFound))
+/// Whether a node said anything. One that refuses, since it does not know this person yet, keeps nobody waiting, and is asked for
+/// the next person.
+fn is_heard(said: &Result<v1::PublishReply, Fault>) -> bool {
+    !said.as_ref().is_err_and(|fault| matches!(fault.kind, FaultKind::Unavailable | FaultKind::Internal))
 }
 
 /// The node that has it, by what each of them said; nothing of one that did not in time.
@@ -177,8 +178,22 @@ pub(super) async fn amended_again(
 
 /// Whether this node imported a source; not found if not. It is told to the other node alone: what that one tells its person is
 /// decided there.
-pub(super) fn imported(core: &Core, request: &v1::PublishRequest) -> Result<v1::PublishReply, Fault> {
-    found(core.was_imported(&request.source)?)
+pub(super) async fn imported(
+    core: &Core,
+    caller: &Caller,
+    request: &v1::PublishRequest,
+) -> Result<v1::PublishReply, Fault> {
+    found(core.was_imported(caller, &request.source).await.map_err(as_word)?)
+}
+
+/// That a source is not told of is this node's word on it, and travels as one: what is merely refused may be the node that asks.
+fn as_word(fault: Fault) -> Fault {
+    if fault.kind == FaultKind::Refused { Fault { kind: FaultKind::Conflict, ..fault } } else { fault }
+}
+
+/// The same as a person is told it.
+fn for_person(fault: Fault) -> Fault {
+    if fault.reason == "NOT_ALLOWED" { Fault { kind: FaultKind::Refused, ..fault } } else { fault }
 }
 
 fn found(is_here: bool) -> Result<v1::PublishReply, Fault> {
@@ -204,6 +219,22 @@ mod tests {
         assert_eq!(said([None, away()]), Ok(None), "nobody waits for whoever is silent");
         assert_eq!(said([None, Some(Ok(()))]), Ok(Some(NodeId(2))));
         assert_eq!(said([Some(Ok(())), busy()]), Err("IN_PROGRESS"), "it is being published at this moment");
+    }
+
+    #[test]
+    fn whoever_refuses_is_asked_for_the_next_person_and_whoever_is_silent_is_not() {
+        assert!(is_heard(&Ok(v1::PublishReply::default())) && is_heard(&Err(Fault::not_found())));
+        assert!(is_heard(&Err(Fault::refused("UNKNOWN_PERSON", "x"))));
+        assert!(!is_heard(&Err(Fault::unavailable("NODE_UNREACHABLE", "x"))));
+    }
+
+    #[test]
+    fn that_a_source_is_not_told_of_is_an_answer_and_that_a_node_is_refused_is_none() {
+        let (denied, busy) = (Fault::refused("NOT_ALLOWED", "x"), Fault::conflict("IN_PROGRESS", "x"));
+        let heard = |fault: Fault| told(vec![(NodeId(1), Some(Err(fault)))]).map_err(for_person);
+        assert_eq!(heard(as_word(denied.clone())), Err(denied.clone()));
+        assert_eq!(heard(denied), Ok(None));
+        assert_eq!(heard(as_word(busy.clone())), Err(busy));
     }
 
     #[test]

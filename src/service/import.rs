@@ -110,14 +110,19 @@ impl Core {
         self.import_once(caller, (source, content), ask, None, peers, known).await
     }
 
-    /// Whether a source was imported here.
+    /// Whether a source was imported here, for somebody who imports it at another node.
     ///
     /// # Errors
-    /// A conflict while it is being worked on.
-    pub fn was_imported(&self, source: &str) -> Result<bool, Fault> {
+    /// A conflict while it is being worked on; refused to whom it is not told.
+    pub async fn was_imported(&self, caller: &Caller, source: &str) -> Result<bool, Fault> {
         let request = source_request(source);
         let _turn = self.begin(request)?;
-        Ok(self.vault.by_request(&request).is_some())
+        let Some((record, version)) = self.vault.by_request(&request) else { return Ok(false) };
+        let state = self.state();
+        if let Some(card) = self.find(&state, &record, state.standing_for(&record, version)) {
+            self.may_know(caller, &card.facts.label, record, version).await?;
+        }
+        Ok(true)
     }
 
     /// The same with a body that comes in pieces, as with [`Core::publish_coming`]; none is read of what is known as it is. The
@@ -173,14 +178,19 @@ impl Core {
         let Some((record, version)) = self.vault.by_request(&request) else {
             let record = self.new_record();
             let target = Target { record, version: 1, request, content: Some(content), amends: None };
-            if let Some(node) = known.await? {
-                // Also of another node's it is told only to those who may import it.
-                let label = self.draft(&self.state(), caller, ask, &target, now)?.label;
-                self.may_import(caller, &label, record, 1).await?;
-                let why = format!("node `{node}` of your agency imported it before");
-                return Err(Fault::conflict("EXISTS", why).hint("import it at that node: it knows what is new"));
-            }
-            return Ok((Imported::New, on_ledger(self.publish_as(caller, ask, coming, target, peers).await?)?));
+            let said = match known.await {
+                Ok(None) => {
+                    let done = self.publish_as(caller, ask, coming, target, peers).await?;
+                    return Ok((Imported::New, on_ledger(done)?));
+                }
+                Ok(Some(node)) => Fault::conflict("EXISTS", format!("node `{node}` of your agency imported it before"))
+                    .hint("import it at that node: it knows what is new"),
+                Err(fault) => fault,
+            };
+            // Whatever another node says of it is told only to those who may import it.
+            let label = self.draft(&self.state(), caller, ask, &target, now)?.label;
+            self.may_import(caller, &label, record, 1).await?;
+            return Err(said);
         };
         let state = self.state();
         let version_after = version.saturating_add(1);
@@ -189,11 +199,9 @@ impl Core {
         self.may_import(caller, &label, record, version).await?;
         // What was amended since so long ago that it folded is looked at as it stands now.
         let standing = self.find(&state, &record, state.standing_for(&record, version));
-        // Whether it is known under another label is told only to those who may publish under that one too.
         let known = standing.as_ref().map(|card| card.facts.label.clone());
         if let Some(known) = known.filter(|known| known.class_id() != label.class_id()) {
-            let denied = |_| Fault::refused("NOT_ALLOWED", "you may not import this source");
-            self.may_import(caller, &known, record, version).await.map_err(denied)?;
+            self.may_know(caller, &known, record, version).await?;
         }
         let _record_turn = self.in_progress.begin(record_turn(&record))?;
         // A crash may have left the last version journaled and not committed.
@@ -220,6 +228,12 @@ impl Core {
                 .hint("bring the change in with `hufu record amend`"));
         }
         Ok((Imported::Updated, on_ledger(self.publish_as(caller, ask, coming, target, peers).await?)?))
+    }
+
+    /// Whether a source is known under a label is told only to those who may publish under that one too.
+    async fn may_know(&self, caller: &Caller, known: &Label, record: RecordId, version: u32) -> Result<(), Fault> {
+        let denied = |_| Fault::refused("NOT_ALLOWED", "you may not import this source");
+        self.may_import(caller, known, record, version).await.map_err(denied)
     }
 
     /// Whether a source is known is told only to those who may publish it.

@@ -1,8 +1,11 @@
 //! The same again at the other node of an agency: an amendment that had no clear answer, and a source that was imported.
 
 use super::siblings::{Pair, publish, reason};
+use crate::domain::person::Role;
+use crate::identity::Person;
 use crate::wire::pb::v1;
 use crate::wire::pb::v1::records_server::Records as _;
+use std::sync::Arc;
 use tonic::Status;
 
 fn ask_publish(pair: &mut Pair, n: usize, request: v1::PublishRequest) -> Result<v1::PublishReply, Status> {
@@ -50,4 +53,24 @@ fn a_source_that_the_other_node_imported_is_not_imported_again() {
     assert_eq!(import(&mut pair, second, "text:b").unwrap().result, "imported");
     pair.cut(first, second);
     assert_ne!(reason(import(&mut pair, second, "text:a")), "EXISTS");
+}
+
+/// Whoever may not publish under the label that a source is known under does not hear by way of another node that it is known.
+#[test]
+fn a_source_is_told_of_only_for_those_who_may_import_it() {
+    let mut pair = Pair::new();
+    let first = pair.first;
+    let source = v1::PublishRequest { source: "text:a".into(), ..publish(11, "internal", false) };
+    assert_eq!(ask_publish(&mut pair, first, source).unwrap().result, "imported");
+    let asked = |pair: &mut Pair, source: &'static str| {
+        let core = Arc::clone(&pair.up(first).core);
+        let caller = pair.world.sites[first].member.caller(&core).unwrap();
+        pair.answer(first, async move { core.was_imported(&caller, source).await.map_err(|fault| fault.reason) })
+    };
+    assert_eq!((asked(&mut pair, "text:a"), asked(&mut pair, "text:b")), (Ok(true), Ok(false)));
+    let known = pair.person(first);
+    let change = Person { roles: [Role::Analyst].into(), salt: [8; 32], ..known.clone() };
+    let (core, seen) = (Arc::clone(&pair.up(first).core), known.version);
+    pair.answer(first, async move { core.directory.put(change, seen).await }).unwrap();
+    assert_eq!((asked(&mut pair, "text:a"), asked(&mut pair, "text:b")), (Err("NOT_ALLOWED"), Ok(false)));
 }
