@@ -14,7 +14,8 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 /// An alert in its record (RFC 8446, sections 5.1 and 6), with room to spare.
 const ALERT_BYTES: usize = 64;
 
-/// Why a node refused a person's certificate, if it did; the same for all connections of a channel.
+/// Why a node refused a person's certificate, if it did; the same for all connections of a channel, of which one that was served
+/// ends what an earlier one heard.
 #[derive(Debug, Clone)]
 pub struct Refusal {
     address: String,
@@ -37,8 +38,12 @@ impl Refusal {
         let tls = error.get_ref().and_then(|e| e.downcast_ref::<rustls::Error>());
         let Some(rustls::Error::AlertReceived(alert)) = tls else { return };
         if let Some(why) = reason(*alert) {
-            *self.why.lock().unwrap_or_else(PoisonError::into_inner) = Some(why);
+            self.note(Some(why));
         }
+    }
+
+    fn note(&self, why: Option<&'static str>) {
+        *self.why.lock().unwrap_or_else(PoisonError::into_inner) = why;
     }
 }
 
@@ -62,11 +67,13 @@ fn reason(alert: AlertDescription) -> Option<&'static str> {
 pub(super) struct Heard<S> {
     io: S,
     refusal: Refusal,
+    /// Whether the node said something: it sends nothing before it has looked at the certificate.
+    served: bool,
 }
 
 impl<S: AsyncRead + Unpin> Heard<S> {
     pub(super) fn new(io: S, refusal: Refusal) -> Heard<S> {
-        Heard { io, refusal }
+        Heard { io, refusal, served: false }
     }
 
     /// Whoever refuses closes at once, so a write may fail before the alert is read, which came before the end.
@@ -80,10 +87,15 @@ impl<S: AsyncRead + Unpin> Heard<S> {
 
 impl<S: AsyncRead + Unpin> AsyncRead for Heard<S> {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        let this = self.get_mut();
+        let (this, before) = (self.get_mut(), buf.filled().len());
         let read = Pin::new(&mut this.io).poll_read(cx, buf);
-        if let Poll::Ready(Err(error)) = &read {
-            this.refusal.hear(error);
+        match &read {
+            Poll::Ready(Err(error)) => this.refusal.hear(error),
+            Poll::Ready(Ok(())) if !this.served && buf.filled().len() > before => {
+                this.served = true;
+                this.refusal.note(None);
+            }
+            _ => {}
         }
         read
     }
@@ -168,6 +180,18 @@ mod tests {
         let mut io = Heard::new(Broken { alert }, refusal.clone());
         assert!(if reads { io.read_u8().await.is_err() } else { io.write_u8(0).await.is_err() });
         refusal.error().map(Fault::from)
+    }
+
+    /// What fails later, fails for another reason.
+    #[tokio::test]
+    async fn a_node_that_serves_a_later_connection_refuses_no_more() {
+        let refusal = Refusal::of("127.0.0.1:1");
+        let mut first = Heard::new(Broken { alert: Some(AlertDescription::UnknownCA) }, refusal.clone());
+        assert!(first.read_u8().await.is_err() && refusal.error().is_some());
+        let mut ended = Heard::new(&b""[..], refusal.clone());
+        assert!(ended.read_u8().await.is_err() && refusal.error().is_some(), "it said nothing");
+        let mut second = Heard::new(&b"\x07"[..], refusal.clone());
+        assert_eq!((second.read_u8().await.unwrap(), refusal.error().is_none()), (7, true));
     }
 
     #[tokio::test]
