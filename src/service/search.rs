@@ -168,7 +168,7 @@ impl Core {
         }
     }
 
-    /// Cards of the first `wanted` of those matches that are shown to the person, and how many that were met on the way are not.
+    /// Cards of the first `wanted` of those matches that are shown to the person, and how many of all of them are not.
     fn shown_of(
         &self,
         caller: &Caller,
@@ -179,23 +179,13 @@ impl Core {
     ) -> (Vec<Card>, usize) {
         // One decision for each label and agreement; the facts are shared, so their address names them.
         let mut decided: BTreeMap<*const Facts, bool> = BTreeMap::new();
-        let (mut shown, mut hidden) = (Vec::new(), 0);
-        for m in matches {
-            if shown.len() == wanted {
-                break;
-            }
-            let card = self.find(state, &m.record, 0).filter(|c| c.version == m.version);
-            let shows = card.filter(|card| {
-                *decided
-                    .entry(Arc::as_ptr(&card.facts))
-                    .or_insert_with(|| self.may(caller, Action::RecordSearch, card, purpose).is_allow())
-            });
-            match shows {
-                Some(card) => shown.push(card),
-                None => hidden += 1,
-            }
-        }
-        (shown, hidden)
+        first_shown(matches, wanted, |m| {
+            let card = self.find(state, &m.record, 0).filter(|c| c.version == m.version)?;
+            let may = *decided
+                .entry(Arc::as_ptr(&card.facts))
+                .or_insert_with(|| self.may(caller, Action::RecordSearch, &card, purpose).is_allow());
+            may.then_some(card)
+        })
     }
 
     /// Classes of which the person may see what the index has. A class is all that [`Core::may`] decides by, so the index
@@ -366,6 +356,20 @@ impl Core {
     }
 }
 
+/// The first `wanted` of the matches that are shown, and how many are not: those behind the last one that is wanted, too. A total that
+/// had them would tell that there is something, such as an earlier version of what is marked higher now.
+fn first_shown<M, T>(matches: &[M], wanted: usize, mut shows: impl FnMut(&M) -> Option<T>) -> (Vec<T>, usize) {
+    let (mut shown, mut hidden) = (Vec::new(), 0);
+    for m in matches {
+        match shows(m) {
+            Some(one) if shown.len() < wanted => shown.push(one),
+            Some(_) => {}
+            None => hidden += 1,
+        }
+    }
+    (shown, hidden)
+}
+
 fn query(ask: &SearchAsk) -> Result<Query, Fault> {
     let mut query = Query::parse(&ask.query)?;
     if let Some(kind) = ask.kind {
@@ -415,6 +419,14 @@ mod tests {
             w.value(id);
         });
         w.finish()
+    }
+
+    #[test]
+    fn what_is_not_shown_counts_on_no_page() {
+        let even = |n: &u8| (n % 2 == 0).then_some(*n);
+        for (wanted, shown) in [(1, vec![2]), (2, vec![2, 4]), (9, vec![2, 4, 6])] {
+            assert_eq!(first_shown(&[1, 2, 3, 4, 5, 6, 7], wanted, even), (shown, 4));
+        }
     }
 
     #[test]
