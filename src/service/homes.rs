@@ -148,8 +148,11 @@ impl Core {
                     tracing::warn!(%notice, reason = fault.reason, "a late copy of a notice that was taken back would be shown");
                 }
             }
-            // Nobody has it, and it would be shown when it comes.
-            None if full => return Err(NoticeError::KeptBackFull.into()),
+            // Nobody has it, and it would be shown when it comes there; here it is kept back. Its sender tries on.
+            None if full => {
+                take().await?;
+                return Err(NoticeError::KeptBackFull.into());
+            }
             None => receipts = take().await?,
         }
         if full {

@@ -309,6 +309,10 @@ fn what_one_of_two_nodes_withdrew_stands_at_the_other() {
     assert_eq!(told(from("2", ReceiptState::Delivered)), (Some(ReceiptState::Delivered), false, 1));
     assert_eq!(told(from("1", ReceiptState::Withdrawn)), (Some(ReceiptState::Delivered), false, 1));
     assert_eq!(told(from("2", ReceiptState::Withdrawn)), (Some(ReceiptState::Withdrawn), true, 0));
+    // With other words it says the same, or it could say it for ever.
+    let answer = Some((Answer::Refused, "又".to_owned()));
+    let again = Receipt { answer, ..from("2", ReceiptState::Withdrawn) };
+    assert_eq!(police.read(|b| b.knows(&again)), Some(true));
 }
 
 /// A receipt goes to the node that sent the notice, which is the only one to know it.
