@@ -1,11 +1,17 @@
 //! The same again at the other node of an agency: an amendment that had no clear answer, and a source that was imported.
 
 use super::siblings::{Pair, publish, reason};
+use crate::domain::fault::Fault;
+use crate::domain::label::Grade;
 use crate::domain::person::Role;
+use crate::domain::record::Kind;
 use crate::identity::Person;
+use crate::service::{Patience, PublishAsk, Wait};
 use crate::wire::pb::v1;
 use crate::wire::pb::v1::records_server::Records as _;
+use std::collections::BTreeSet;
 use std::sync::Arc;
+use std::time::Duration;
 use tonic::Status;
 
 fn ask_publish(pair: &mut Pair, n: usize, request: v1::PublishRequest) -> Result<v1::PublishReply, Status> {
@@ -55,6 +61,14 @@ fn a_source_that_the_other_node_imported_is_not_imported_again() {
     assert_ne!(reason(import(&mut pair, second, "text:a")), "EXISTS");
 }
 
+/// An officer takes the role from somebody by which they import.
+fn may_import_no_more(pair: &mut Pair, n: usize) {
+    let known = pair.person(n);
+    let (core, seen) = (Arc::clone(&pair.up(n).core), known.version);
+    let change = Person { roles: [Role::Analyst].into(), salt: [8; 32], ..known };
+    pair.answer(n, async move { core.directory.put(change, seen).await }).unwrap();
+}
+
 /// Whoever may not publish under the label that a source is known under does not hear by way of another node that it is known.
 #[test]
 fn a_source_is_told_of_only_for_those_who_may_import_it() {
@@ -68,9 +82,48 @@ fn a_source_is_told_of_only_for_those_who_may_import_it() {
         pair.answer(first, async move { core.was_imported(&caller, source).await.map_err(|fault| fault.reason) })
     };
     assert_eq!((asked(&mut pair, "text:a"), asked(&mut pair, "text:b")), (Ok(true), Ok(false)));
-    let known = pair.person(first);
-    let change = Person { roles: [Role::Analyst].into(), salt: [8; 32], ..known.clone() };
-    let (core, seen) = (Arc::clone(&pair.up(first).core), known.version);
-    pair.answer(first, async move { core.directory.put(change, seen).await }).unwrap();
+    may_import_no_more(&mut pair, first);
     assert_eq!((asked(&mut pair, "text:a"), asked(&mut pair, "text:b")), (Err("NOT_ALLOWED"), Ok(false)));
+}
+
+/// Nor that another node works on it at this moment.
+#[test]
+fn what_another_node_says_of_a_source_is_told_to_those_who_may_import_it() {
+    let mut pair = Pair::new();
+    let first = pair.first;
+    let imported = |pair: &mut Pair| {
+        let (core, link) = (Arc::clone(&pair.up(first).core), Arc::clone(&pair.up(first).link));
+        let caller = pair.world.sites[first].member.caller(&core).unwrap();
+        let busy = std::future::ready(Err::<Option<String>, Fault>(Fault::conflict("IN_PROGRESS", "x")));
+        pair.answer(first, async move {
+            let done = core.import(&caller, ("text:a", b"".as_slice()), ask(), link, busy).await;
+            done.err().map(|fault| fault.reason)
+        })
+    };
+    assert_eq!(imported(&mut pair), Some("IN_PROGRESS"));
+    may_import_no_more(&mut pair, first);
+    assert_eq!(imported(&mut pair), Some("POLICY_REFUSED"));
+}
+
+fn ask() -> PublishAsk {
+    PublishAsk {
+        title: "演练".into(),
+        body: "正文".into(),
+        coming: 0,
+        portions: Vec::new(),
+        grade: Grade::Internal,
+        compartments: BTreeSet::new(),
+        agreement: None,
+        release: BTreeSet::new(),
+        kind: Kind::Report,
+        period: None,
+        references: Vec::new(),
+        reliability: None,
+        credibility: None,
+        legal_basis: String::new(),
+        retain_until: None,
+        caveats: BTreeSet::new(),
+        patience: Patience { wait: Wait::None, wait_for: Duration::ZERO, timeout: Duration::from_secs(5) },
+        request_id: [12; 16],
+    }
 }
