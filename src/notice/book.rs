@@ -296,16 +296,20 @@ impl Book {
                 }
             }
             Frame::Told { receipt, at } => {
-                self.close(&receipt.receipt.letter);
-                let Some(out) = self.sent.get_mut(&receipt.receipt.letter) else { return };
+                let of = receipt.receipt.letter;
+                self.close(&of);
+                let Some(out) = self.sent.get_mut(&of) else { return };
                 if !out.receipts.contains(&receipt) {
                     if receipt.receipt.state.is_of_a_person() {
                         out.acknowledged_here.get_or_insert(at);
                     }
                     out.receipts.push(receipt);
                     out.receipts.sort_by_key(|r| (r.receipt.state, r.receipt.time));
-                    if out.is_settled() {
-                        self.unsettled.remove(&out.letter.digest());
+                    // What one node took back may stand at another, whose word comes later.
+                    match out.is_settled() {
+                        true => _ = self.unsettled.remove(&of),
+                        false if out.letter.header.kind == LetterKind::Notice => _ = self.unsettled.insert(of),
+                        false => {}
                     }
                 }
             }

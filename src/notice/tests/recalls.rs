@@ -315,6 +315,27 @@ fn what_one_of_two_nodes_withdrew_stands_at_the_other() {
     assert_eq!(police.read(|b| b.knows(&again)), Some(true));
 }
 
+/// In whichever order both nodes' words come, its sender is alarmed of what stands at one of them and nobody acknowledges.
+#[test]
+fn what_one_node_took_back_settles_nothing_at_the_other() {
+    for late in [false, true] {
+        let (parties, state, letter) = sent();
+        let (customs, police) = (parties[0].office.as_ref().unwrap(), parties[1].office.as_ref().unwrap());
+        let first = block(customs.take(&state, letter.clone(), START)).unwrap().receipts.remove(0);
+        block(police.told(&state, vec![first.clone()], START)).unwrap();
+        let key = parties[0].ring().signing_key().unwrap();
+        let withdrawn = Receipt { state: ReceiptState::Withdrawn, ..first.receipt.clone() };
+        let delivered = Receipt { node: node_id(&parties[0].id, "2"), ..first.receipt.clone() };
+        let told = if late { [withdrawn, delivered] } else { [delivered, withdrawn] };
+        for receipt in told {
+            police.change(|b| b.fold(Frame::Told { receipt: receipt.sign(&key), at: START }));
+        }
+        let due = police.read(|b| b.due(Millis(u64::MAX), &Deadlines::default()));
+        let alarmed = |f: &Frame| matches!(f, Frame::Stepped { step: Step::Unacknowledged, .. });
+        assert!(due.iter().any(alarmed), "late: {late}");
+    }
+}
+
 /// A receipt goes to the node that sent the notice, which is the only one to know it.
 #[test]
 fn a_receipt_goes_to_the_node_that_sent_the_notice() {
