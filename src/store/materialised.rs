@@ -15,7 +15,7 @@ const CACHE_BYTES: u64 = 8 << 20;
 /// The database's only real fsync is that of its background thread: never switch it off.
 const FLUSH_EVERY_MS: u64 = 500;
 /// Of files that are no larger none is written anew.
-const FILES_BYTES: u64 = 64 << 20;
+const FILES_BYTES: u64 = 16 << 20;
 /// Files that are so many times as large as when everything had been written at once are written anew: the database keeps
 /// segments of which half is no longer valid, and gives none back to the file system but the last ones.
 const GROWTH: u64 = 2;
