@@ -3,7 +3,7 @@
 use super::bell::Bell;
 use super::cluster::Positions;
 use super::disk::DiskRoom;
-use super::elsewhere::PeerNotices;
+use super::elsewhere::{Certificates, PeerNotices};
 use super::folded::Folded;
 use super::import::InProgress;
 use super::inbox::Watching;
@@ -88,6 +88,8 @@ pub struct Core {
     pub positions: Arc<dyn Positions>,
     /// Asks other nodes of this agency for its people.
     pub elsewhere: Arc<dyn PeerNotices>,
+    /// Says which certificates that its people showed at other nodes count here.
+    pub certificates: Arc<dyn Certificates>,
     /// Refusals that somebody may cause at will.
     pub folded: Folded,
     /// Publishes and imports under way.

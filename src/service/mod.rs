@@ -61,7 +61,7 @@ pub use cluster::{ClusterView, NodeView, Position, Positions};
 pub use complaints::PeerComplaints;
 pub use disk::DiskRoom;
 pub use door::Caller;
-pub use elsewhere::{Asked, PeerNotices, Reply};
+pub use elsewhere::{Asked, Certificates, PeerNotices, Reply, Vouched};
 pub use export::SealedCopy;
 pub use folded::Folded;
 pub use import::{Imported, InProgress};

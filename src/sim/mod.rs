@@ -35,6 +35,7 @@ mod oracle;
 mod people;
 mod repeats;
 mod retention;
+mod revoked;
 mod siblings;
 mod tests;
 mod trouble;

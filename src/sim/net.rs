@@ -426,8 +426,8 @@ impl PeerPeople for Link {
 
 impl PeerNotices for Link {
     fn notices(&self, node: NodeId, asked: Asked) -> Reply<'_> {
-        let Asked { name, public_key, call, request, patience } = asked;
-        let asks = peer::PersonAsks { name, public_key: public_key.to_vec(), call, request };
+        let Asked { name, public_key, certificate, call, request, patience } = asked;
+        let asks = peer::PersonAsks { name, public_key: public_key.to_vec(), call, request, certificate };
         let request = self.request(asks, Protocol::Calls);
         Box::pin(async move {
             let away = |why: String| Fault::unavailable("NODE_UNREACHABLE", why);

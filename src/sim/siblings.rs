@@ -68,7 +68,7 @@ const ANSWERED: u64 = 60_000;
 /// Customs has two nodes: `first` is the one before the other in the ledger's order. Police and third have one.
 pub(super) struct Pair {
     pub(super) world: World,
-    police: usize,
+    pub(super) police: usize,
     third: usize,
     pub(super) first: usize,
     pub(super) second: usize,
@@ -120,7 +120,7 @@ impl Pair {
     }
 
     /// Sends a flash from one agency's node to another agency.
-    fn send(&mut self, n: usize, to: &str) -> NoticeId {
+    pub(super) fn send(&mut self, n: usize, to: &str) -> NoticeId {
         let core = Arc::clone(&self.up(n).core);
         let caller = self.world.sites[n].member.caller(&core).unwrap();
         let ask = NoticeAsk {
@@ -144,7 +144,7 @@ impl Pair {
         steps(&self.world, n, notice)
     }
 
-    fn until_step(&mut self, n: usize, notice: NoticeId, state: ReceiptState) {
+    pub(super) fn until_step(&mut self, n: usize, notice: NoticeId, state: ReceiptState) {
         let reached = |w: &World| steps(w, n, &notice).iter().any(|(s, _)| *s == state);
         self.world.until(&format!("{state} known to the sender"), reached).unwrap();
     }
@@ -157,7 +157,7 @@ impl Pair {
         self.answer(to, async move { core.receive_letter(&sender, &bytes, &*link).await }).unwrap();
     }
 
-    fn has(&self, n: usize, notice: &NoticeId) -> bool {
+    pub(super) fn has(&self, n: usize, notice: &NoticeId) -> bool {
         self.up(n).core.office.read(|b| b.received_of(notice).is_some())
     }
 
