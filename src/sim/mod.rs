@@ -39,5 +39,6 @@ mod revoked;
 mod siblings;
 mod tests;
 mod trouble;
+mod twice;
 mod work;
 mod world;

@@ -123,7 +123,7 @@ impl Member {
         Member { node: node_id(&self.id, "2"), local: "2", secrets, ..first }
     }
 
-    fn ring(&self) -> KeyRing {
+    pub(super) fn ring(&self) -> KeyRing {
         self.secrets.ring().unwrap()
     }
 

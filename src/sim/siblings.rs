@@ -69,7 +69,7 @@ const ANSWERED: u64 = 60_000;
 pub(super) struct Pair {
     pub(super) world: World,
     pub(super) police: usize,
-    third: usize,
+    pub(super) third: usize,
     pub(super) first: usize,
     pub(super) second: usize,
 }
@@ -121,13 +121,17 @@ impl Pair {
 
     /// Sends a flash from one agency's node to another agency.
     pub(super) fn send(&mut self, n: usize, to: &str) -> NoticeId {
+        self.send_marked(n, to, Grade::Internal)
+    }
+
+    pub(super) fn send_marked(&mut self, n: usize, to: &str, grade: Grade) -> NoticeId {
         let core = Arc::clone(&self.up(n).core);
         let caller = self.world.sites[n].member.caller(&core).unwrap();
         let ask = NoticeAsk {
             to: vec![to.to_owned()],
             info: Vec::new(),
             precedence: Precedence::Flash,
-            grade: Grade::Internal,
+            grade,
             subject: "演练".into(),
             body: "正文".into(),
             attachments: Vec::new(),
@@ -150,7 +154,7 @@ impl Pair {
     }
 
     /// A copy of a notice that comes late to a node, whatever became of it.
-    fn late_copy(&mut self, from: usize, to: usize, notice: &NoticeId) {
+    pub(super) fn late_copy(&mut self, from: usize, to: usize, notice: &NoticeId) {
         let sent = self.up(from).core.office.sent_of(notice);
         let (bytes, sender) = (sent[0].1.letter.to_canon(), self.world.sites[from].member.id.clone());
         let (core, link) = (Arc::clone(&self.up(to).core), Arc::clone(&self.up(to).link));
@@ -222,7 +226,7 @@ fn a_notice_has_one_home_and_is_acknowledged_from_anywhere() {
     pair.world.chains_are_single().unwrap();
     // Another node is told that it is there, and not what people said of it.
     let letter = pair.up(police).core.office.sent_of(&notice)[0].0;
-    let held: Vec<_> = pair.up(first).core.letter_held(&letter).into_iter().map(|r| r.receipt.state).collect();
+    let held: Vec<_> = pair.up(first).core.letter_held(&letter, None).into_iter().map(|r| r.receipt.state).collect();
     assert_eq!(held, [ReceiptState::Delivered, ReceiptState::Presented]);
 
     // While its home is away, nothing is said to be absent.
