@@ -18,9 +18,9 @@ const OBJECT_CHARS: usize = 120;
 #[tonic::async_trait]
 impl peer::agency_server::Agency for NodeServices {
     async fn people(&self, request: Request<peer::PeopleRequest>) -> Result<Response<peer::PeopleReply>, Status> {
-        let (core, _) = self.for_sibling(&request, "people").await?;
+        let (core, local) = self.for_sibling(&request, "people").await?;
         let peer::PeopleRequest { seen, after } = request.into_inner();
-        let (version, entries) = core.people_since(seen, &after);
+        let (version, entries) = core.tell_people(&local, seen, &after).await.map_err(refuse)?;
         Ok(Response::new(peer::PeopleReply { version, entries }))
     }
 

@@ -152,6 +152,7 @@ pub(crate) async fn core(
         positions: plugs.positions,
         elsewhere: plugs.elsewhere,
         certificates: plugs.certificates,
+        told_of_people: Default::default(),
         folded: Default::default(),
         in_progress: Default::default(),
         unheard: Default::default(),

@@ -12,6 +12,7 @@ use super::memory::MemoryRoom;
 use super::once::Unheard;
 use super::pushes::Pushes;
 use super::settings::InForce;
+use super::siblings::ToldOfPeople;
 use crate::audit::{Anchors, AuditLog, ReceivedReports};
 use crate::cluster::{Cluster, Committer};
 use crate::domain::ids::{AgencyId, FederationId, NodeId, RecordId};
@@ -90,6 +91,8 @@ pub struct Core {
     pub elsewhere: Arc<dyn PeerNotices>,
     /// Says which certificates that its people showed at other nodes count here.
     pub certificates: Arc<dyn Certificates>,
+    /// Nodes of this agency of which the audit log has that they were told of its people.
+    pub told_of_people: ToldOfPeople,
     /// Refusals that somebody may cause at will.
     pub folded: Folded,
     /// Publishes and imports under way.

@@ -80,5 +80,5 @@ pub use records::{HistoryLine, Listed, OnLedger, Opened};
 pub use reports::PeerReports;
 pub use search::{Found, Hit, Indexing, SearchAsk};
 pub use settings::{InForce, Settings};
-pub use siblings::{Offers, PeerPeople, PeopleTold};
+pub use siblings::{Offers, PeerPeople, PeopleTold, ToldOfPeople};
 pub use track::{Awaited, Lead, TrackLine, Tracked};
