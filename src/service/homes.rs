@@ -13,7 +13,7 @@
 //! - A copy of a notice that another node of this agency says it has stays there, however late it comes. That nobody saw one
 //!   that came after its recall is said only when all others say that they do not have it.
 //! - Of two letters of one notice a node refuses the second, also when another node of this agency has the first.
-//! - That a marking is confirmed every node hears that has the notice and answers: nobody else shows it as provisional for good.
+//! - What confirms a marking is handed to every node of this agency that has the notice and answers.
 //! - A new notice goes to the first node of this agency, in the ledger's order, that answers. When the earlier ones do not, it
 //!   is taken in here: that may leave it at two nodes, each with receipts of its own, and loses it nowhere.
 
