@@ -170,7 +170,7 @@ impl Pair {
     }
 
     /// An officer suspends somebody at one node.
-    fn suspend(&mut self, n: usize, name: &'static str) {
+    pub(super) fn suspend(&mut self, n: usize, name: &'static str) {
         let core = Arc::clone(&self.up(n).core);
         self.answer(n, async move { core.directory.suspend(name, [5; 32]).await }).unwrap();
     }
@@ -179,7 +179,7 @@ impl Pair {
         is_suspended(&self.world, n, name)
     }
 
-    fn until_suspended(&mut self, n: usize, name: &'static str) {
+    pub(super) fn until_suspended(&mut self, n: usize, name: &'static str) {
         self.world.until("a suspension at the other node", |w| is_suspended(w, n, name)).unwrap();
     }
 }
