@@ -250,8 +250,13 @@ impl peer::access_server::Access for NodeServices {
 
 /// That somebody unknown was refused is an event; nobody waits for it.
 pub(super) fn tell_refused(core: Arc<Core>, agency: AgencyId, rule: &'static str) {
+    tell_refused_of(core, agency, Object::None, rule);
+}
+
+/// The same where it is known whom somebody vouched for.
+pub(super) fn tell_refused_of(core: Arc<Core>, agency: AgencyId, object: Object, rule: &'static str) {
     tokio::spawn(async move {
-        if let Err(error) = core.log_refusal(AuditAction::PeerRefused, &agency, Object::None, rule).await {
+        if let Err(error) = core.log_refusal(AuditAction::PeerRefused, &agency, object, rule).await {
             tracing::error!(%agency, rule, %error, "a refusal could not be audited");
         }
     });

@@ -5,7 +5,7 @@ use super::refuse;
 use crate::audit::{Action as AuditAction, Object};
 use crate::domain::canon::Canon;
 use crate::domain::fault::Fault;
-use crate::domain::ids::AgencyId;
+use crate::domain::ids::{AgencyId, NoticeId};
 use crate::domain::notice::Precedence;
 use crate::identity::{Protocol, VerifiedPeer};
 use crate::notice::{Letter, LetterDigest, SignedReceipt, demoted};
@@ -76,12 +76,15 @@ impl peer::post_server::Post for PostServices {
             core.log_refusal(action, &sender, object, "another-agency").await.map_err(refuse)?;
             return Err(refuse(Fault::refused("NOT_ALLOWED", "an agency's nodes tell this to one another alone")));
         }
-        let letter: LetterDigest = request
-            .into_inner()
-            .letter
-            .try_into()
-            .map_err(|_| refuse(Fault::usage("INVALID", "a letter's digest is 32 bytes")))?;
-        Ok(reply(&core.letter_held(&letter)))
+        let peer::HeldRequest { letter, notice } = request.into_inner();
+        let invalid = |why: &'static str| refuse(Fault::usage("INVALID", why));
+        let letter: LetterDigest = letter.try_into().map_err(|_| invalid("a letter's digest is 32 bytes"))?;
+        // A node of before does not say which notice it is.
+        if notice.is_empty() {
+            return Ok(reply(&core.letter_held(&letter, None)));
+        }
+        let notice: [u8; 16] = notice.try_into().map_err(|_| invalid("a notice's id is 16 bytes"))?;
+        Ok(reply(&core.letter_held(&letter, Some(&NoticeId::from_bytes(notice)))))
     }
 
     async fn ping(&self, request: Request<peer::PingRequest>) -> Result<Response<peer::PingReply>, Status> {

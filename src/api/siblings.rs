@@ -1,34 +1,39 @@
 //! `hufu.peer.v1.Agency`: what the nodes of one agency tell one another and nobody else.
 
-use super::peer::{NodeServices, tell_refused};
+use super::peer::{NodeServices, tell_refused_of};
 use super::{homes, refuse};
 use crate::audit::{Action as AuditAction, Object};
 use crate::domain::fault::Fault;
 use crate::domain::ids::AgencyId;
 use crate::identity::{Subject, VerifiedPeer};
 use crate::ledger::{State, node_id};
-use crate::service::Core;
+use crate::service::{Core, Vouched};
 use crate::wire::pb::peer;
 use std::sync::Arc;
 use tonic::{Request, Response, Status};
 
+/// Longest of what is told of a refused person: what another node calls one need not be a name.
+const OBJECT_CHARS: usize = 120;
+
 #[tonic::async_trait]
 impl peer::agency_server::Agency for NodeServices {
     async fn people(&self, request: Request<peer::PeopleRequest>) -> Result<Response<peer::PeopleReply>, Status> {
-        let (core, _) = self.for_sibling(&request, "people").await?;
+        let (core, local) = self.for_sibling(&request, "people").await?;
         let peer::PeopleRequest { seen, after } = request.into_inner();
-        let (version, entries) = core.people_since(seen, &after);
+        let (version, entries) = core.tell_people(&local, seen, &after).await.map_err(refuse)?;
         Ok(Response::new(peer::PeopleReply { version, entries }))
     }
 
     async fn notices(&self, request: Request<peer::PersonAsks>) -> Result<Response<peer::PersonAnswered>, Status> {
         let (core, via) = self.for_sibling(&request, "notices").await?;
-        let peer::PersonAsks { name, public_key, call, request } = request.into_inner();
-        let caller = match core.caller_elsewhere(&name, &public_key, &via) {
+        let peer::PersonAsks { name, public_key, call, request, certificate } = request.into_inner();
+        let vouched = Vouched { name: &name, public_key: &public_key, certificate: &certificate, via: &via };
+        let caller = match core.caller_elsewhere(vouched) {
             Ok(caller) => caller,
-            Err(fault) => {
+            Err((rule, fault)) => {
                 // As for a handshake: who is asked for in vain is told, folded where that is often.
-                tell_refused(Arc::clone(core), core.agency.clone(), "unknown-person");
+                let object = Object::Text(format!("by node {via}: person/{name}").chars().take(OBJECT_CHARS).collect());
+                tell_refused_of(Arc::clone(core), core.agency.clone(), object, rule);
                 return Err(refuse(fault));
             }
         };

@@ -2,7 +2,7 @@
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "test")]
 
 use super::handshake_tests::{
-    NOW, World, agency, client, dial, listen, node, nodes_tls, police_node, refused, shake, verifier, world,
+    NOW, World, agency, client, dial, listen, node, nodes_tls, person, police_node, refused, shake, verifier, world,
 };
 use super::*;
 use crate::domain::time::{At, Millis};
@@ -99,6 +99,29 @@ fn a_list_never_goes_back() {
     w.roots.set(agency("customs"), w.customs.certificate_der()).unwrap();
     assert_eq!(w.roots.check(&agency("customs"), &bad, NOW), Err(Distrust::Revoked));
     assert_eq!(w.roots.check(&agency("customs"), "4a01", NOW), Ok(()));
+}
+
+/// What another node of the agency was shown counts here as in a handshake.
+#[test]
+fn a_certificate_that_was_shown_elsewhere_is_held_against_the_list_here() {
+    let w = world();
+    let people = verifier(&w.roots, Expected::PeopleOf(agency("customs")));
+    let key = |of: &Credentials| certificate_facts_der(of.leaf()).unwrap().public_key;
+    let taken = |of: &Credentials, name: &str, at: Millis| people.check_person(of.leaf(), (name, &key(of)), at);
+    let (wang, li) = (person(&w.customs, "wang"), person(&w.customs, "li"));
+    taken(&wang, "wang", NOW).unwrap();
+    taken(&wang, "li", NOW).unwrap_err();
+    people.check_person(wang.leaf(), ("wang", &key(&li)), NOW).unwrap_err();
+    people.check_person(&[], ("wang", &key(&wang)), NOW).unwrap_err();
+    taken(&person(&w.police, "wang"), "wang", NOW).unwrap_err();
+    taken(&node(&w.customs), "1", NOW).unwrap_err();
+    taken(&wang, "wang", NOW.plus_ms(31 * DAY_MS)).unwrap_err();
+
+    put(&w, &w.customs, made(&w.customs, None, &[serial(&wang)], NOW, 7)).unwrap();
+    let revoked = taken(&wang, "wang", NOW).unwrap_err();
+    assert!(matches!(revoked, IdentityError::Tls(Error::InvalidCertificate(CertificateError::Revoked))), "{revoked}");
+    taken(&li, "li", NOW).unwrap();
+    taken(&li, "li", NOW.plus_ms(7 * DAY_MS)).unwrap_err();
 }
 
 /// What was revoked under one authority stays so, whichever of two signs the next list.

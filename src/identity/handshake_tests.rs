@@ -66,7 +66,7 @@ pub(super) fn node(ca: &Authority) -> Credentials {
     Credentials::from_pem(&ca.issue_node("1", &key, NOW, DAYS).unwrap(), &key).unwrap()
 }
 
-fn person(ca: &Authority, name: &str) -> Credentials {
+pub(super) fn person(ca: &Authority, name: &str) -> Credentials {
     let (csr, key) = person_request(name, ca.agency(), ca.federation()).unwrap();
     Credentials::from_pem(&ca.issue_person(&csr, name, NOW, DAYS).unwrap(), &key).unwrap()
 }

@@ -45,7 +45,9 @@ impl VerifiedPeer {
     /// A peer without a connection, for the tests of other rooms.
     #[cfg(test)]
     pub(crate) fn for_test(name: SpiffeName, serial: &str, public_key: [u8; 32]) -> VerifiedPeer {
-        let (serial, protocol, leaf, authority) = (serial.to_owned(), Protocol::Calls, Vec::new(), OnceLock::new());
+        // No certificate, and another one for each name and serial.
+        let leaf = format!("{name} {serial}").into_bytes();
+        let (serial, protocol, authority) = (serial.to_owned(), Protocol::Calls, OnceLock::new());
         VerifiedPeer(Arc::new(Inner { name, serial, public_key, protocol, leaf, authority }))
     }
 
@@ -90,6 +92,11 @@ impl VerifiedPeer {
     /// Serial of the certificate in lower-case hex, unique within the agency.
     pub fn serial(&self) -> &str {
         &self.0.serial
+    }
+
+    /// The certificate that it showed, DER.
+    pub fn certificate(&self) -> &[u8] {
+        &self.0.leaf
     }
 
     /// What the connection is for.

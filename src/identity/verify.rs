@@ -84,6 +84,28 @@ impl AgencyVerifier {
         Ok(())
     }
 
+    /// Whether a client that shows this certificate (DER) now would be taken, and be this person with this key. Whether its holder
+    /// showed it is for others to say.
+    ///
+    /// # Errors
+    /// Why not.
+    pub fn check_person(
+        &self,
+        certificate: &[u8],
+        (name, public_key): (&str, &[u8; 32]),
+        now: Millis,
+    ) -> Result<(), IdentityError> {
+        let now = UnixTime::since_unix_epoch(Duration::from_millis(now.0));
+        self.verify_client_cert(&CertificateDer::from(certificate), &[], now)?;
+        let Facts { spiffe, public_key: key, .. } = certificate_facts_der(certificate)?;
+        let is_theirs = spiffe.is_some_and(|s| matches!(s.subject(), Subject::Person(n) if n == name));
+        if is_theirs && key == *public_key {
+            Ok(())
+        } else {
+            Err(IdentityError::Peer("it is another one's certificate"))
+        }
+    }
+
     /// The roots that may vouch for this certificate, with the check of a chain under each, and whom it names.
     fn roots_of(&self, end_entity: &CertificateDer<'_>, now: UnixTime) -> Result<(Vec<Root>, SpiffeName), Error> {
         let Facts { serial, spiffe, .. } = certificate_facts_der(end_entity).map_err(refused)?;

@@ -153,9 +153,8 @@ async fn serve(file: &Path, config: NodeConfig, urgent: Handle) -> Result<(), Fa
     // Nodes are served before people: consensus needs it to get anywhere.
     let nodes = serve_nodes(&site, &trust.roots, &lines, &cluster).await?;
     cutting.live.extend(nodes.live.iter().cloned().chain(nodes.notices.live.iter().cloned()));
-    let known = std::mem::take(&mut trust.told);
-    let (core, rung) =
-        open_rooms(&site, (genesis, registers, indexes.await.map_err(read)??), &cluster, &lines.peers, known).await?;
+    let opened = (genesis, registers, indexes.await.map_err(read)??);
+    let (core, rung) = open_rooms(&site, opened, &cluster, &lines.peers, &mut trust).await?;
     nodes.gate.open(Arc::clone(&core), Arc::clone(&lines.peers) as Arc<dyn PeerVault>);
     let mut tasks = Tasks::start(&site, &core, &lines, rung);
 
@@ -409,7 +408,7 @@ async fn open_rooms(
     (genesis, registers, (indexes, anew)): (Genesis, Registers, (Arc<Indexes>, Vec<Grade>)),
     cluster: &Arc<Cluster>,
     peers: &Arc<Peers>,
-    known: Vec<Told>,
+    trust: &mut Trust,
 ) -> Result<(Arc<Core>, mpsc::Receiver<Rung>), Fault> {
     let config = &site.config;
     let (bells, rung) = Bells::start(&config.notices)?;
@@ -422,9 +421,10 @@ async fn open_rooms(
     let genesis_file = read_text(&config.genesis)?.into_bytes();
     let own = Own { node: site.node, genesis: (genesis, genesis_file), ring: site.ring.clone() };
     let (positions, elsewhere) = (peers.clone(), peers.clone());
-    let plugs = Plugs { positions, elsewhere, bell: Arc::new(bells), indexes, authority };
+    let certificates = Arc::new(of_own_people(site, &trust.roots));
+    let plugs = Plugs { positions, elsewhere, certificates, bell: Arc::new(bells), indexes, authority };
     let core = rooms::core(config, &ground, own, registers, Arc::clone(cluster), plugs).await?;
-    for one in known {
+    for one in std::mem::take(&mut trust.told) {
         one.tell(&core).await;
     }
     for grade in anew {
@@ -461,6 +461,12 @@ impl Tasks {
     }
 }
 
+/// Takes the own agency's people: in a handshake here, and in one at another node of the agency.
+fn of_own_people(site: &Site, roots: &TrustRoots) -> AgencyVerifier {
+    let own = Expected::PeopleOf(site.config.agency.clone());
+    AgencyVerifier::new(site.federation.clone(), roots.clone(), own)
+}
+
 /// The people's door, and what it shows.
 async fn listen_to_people(site: &Site, roots: &TrustRoots) -> Result<(Acceptor, ServerTls), Fault> {
     let listen = &site.config.listen;
@@ -468,8 +474,7 @@ async fn listen_to_people(site: &Site, roots: &TrustRoots) -> Result<(Acceptor, 
         true => Exchange::PostQuantumOnly,
         false => Exchange::PreferPostQuantum,
     };
-    let own = Expected::PeopleOf(site.config.agency.clone());
-    let verifier = AgencyVerifier::new(site.federation.clone(), roots.clone(), own);
+    let verifier = of_own_people(site, roots);
     let tls = ServerTls::new(exchange, &site.credentials()?, verifier, Arc::clone(&site.clock))?;
     let people = site.urgent.spawn(bind(listen.people, tls.clone(), PEOPLE)).await;
     let people = people.map_err(|e| Fault::internal("RUNTIME", e.to_string()))??;

@@ -350,8 +350,8 @@ impl PeerNotices for Peers {
             let away = |why: String| Fault::unavailable("NODE_UNREACHABLE", why);
             let Links { bulk, waiting, .. } = links.ok_or_else(|| away(not_there()))?;
             let mut client = agency_on(bulk);
-            let Asked { name, public_key, call, request, patience } = asked;
-            let asks = peer::PersonAsks { name, public_key: public_key.to_vec(), call, request };
+            let Asked { name, public_key, certificate, call, request, patience } = asked;
+            let asks = peer::PersonAsks { name, public_key: public_key.to_vec(), call, request, certificate };
             let _turn = if patience.is_zero() { None } else { Some(turn(waiting).await?) };
             let answered = tokio::time::timeout(FOR_PERSON + patience, client.notices(asks)).await;
             let reply = answered.map_err(|_| away("no answer in time".to_owned()))?;

@@ -5,7 +5,7 @@
 use crate::config::NodeConfig;
 use crate::domain::canon::Canon;
 use crate::domain::fault::Fault;
-use crate::domain::ids::{AgencyId, NodeId};
+use crate::domain::ids::{AgencyId, NodeId, NoticeId};
 use crate::domain::notice::Precedence;
 use crate::identity::{Dialer, IdentityError, Line, Protocol, TrustRoots};
 use crate::ledger::{NodeState, Place, State, node_id};
@@ -143,10 +143,10 @@ impl PeerPost for PostOffice {
         })
     }
 
-    fn held(&self, node: NodeId, precedence: Precedence, letter: LetterDigest) -> Posted<'_> {
+    fn held(&self, node: NodeId, precedence: Precedence, (notice, letter): (NoticeId, LetterDigest)) -> Posted<'_> {
         Box::pin(async move {
             let mut client = self.client(node, precedence, |l| &l.direct)?;
-            let asked = peer::HeldRequest { letter: letter.to_vec() };
+            let asked = peer::HeldRequest { letter: letter.to_vec(), notice: notice.as_bytes().to_vec() };
             read(tokio::time::timeout(DELIVER, client.held(asked)).await)
         })
     }

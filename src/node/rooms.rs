@@ -17,8 +17,8 @@ use crate::policy::Engine;
 use crate::seal::{KeyRing, Suite};
 use crate::search::Indexes;
 use crate::service::{
-    Bell, Core, DiskRoom, InForce, MemoryRoom, PeerComplaints, PeerNotices, PeerPeople, PeerPost, PeerReports,
-    Positions,
+    Bell, Certificates, Core, DiskRoom, InForce, MemoryRoom, PeerComplaints, PeerNotices, PeerPeople, PeerPost,
+    PeerReports, Positions,
 };
 use crate::vault::{Complaints, Intake, Keys, PeerVault, Vault};
 use std::sync::{Arc, Mutex};
@@ -79,6 +79,7 @@ impl Registers {
 pub(crate) struct Plugs {
     pub(crate) positions: Arc<dyn Positions>,
     pub(crate) elsewhere: Arc<dyn PeerNotices>,
+    pub(crate) certificates: Arc<dyn Certificates>,
     pub(crate) bell: Arc<dyn Bell>,
     pub(crate) indexes: Arc<Indexes>,
     pub(crate) authority: Option<Authority>,
@@ -150,6 +151,8 @@ pub(crate) async fn core(
         pseudonym_key: *ring.derive("pseudonym"),
         positions: plugs.positions,
         elsewhere: plugs.elsewhere,
+        certificates: plugs.certificates,
+        told_of_people: Default::default(),
         folded: Default::default(),
         in_progress: Default::default(),
         unheard: Default::default(),

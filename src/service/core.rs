@@ -3,7 +3,7 @@
 use super::bell::Bell;
 use super::cluster::Positions;
 use super::disk::DiskRoom;
-use super::elsewhere::PeerNotices;
+use super::elsewhere::{Certificates, PeerNotices};
 use super::folded::Folded;
 use super::import::InProgress;
 use super::inbox::Watching;
@@ -12,6 +12,7 @@ use super::memory::MemoryRoom;
 use super::once::Unheard;
 use super::pushes::Pushes;
 use super::settings::InForce;
+use super::siblings::ToldOfPeople;
 use crate::audit::{Anchors, AuditLog, ReceivedReports};
 use crate::cluster::{Cluster, Committer};
 use crate::domain::ids::{AgencyId, FederationId, NodeId, RecordId};
@@ -88,6 +89,10 @@ pub struct Core {
     pub positions: Arc<dyn Positions>,
     /// Asks other nodes of this agency for its people.
     pub elsewhere: Arc<dyn PeerNotices>,
+    /// Says which certificates that its people showed at other nodes count here.
+    pub certificates: Arc<dyn Certificates>,
+    /// Nodes of this agency of which the audit log has that they were told of its people.
+    pub told_of_people: ToldOfPeople,
     /// Refusals that somebody may cause at will.
     pub folded: Folded,
     /// Publishes and imports under way.

@@ -1,6 +1,7 @@
 //! The one door: who is it, may they, and the entry in the log.
 
 use super::core::Core;
+use super::elsewhere::Vouched;
 use crate::audit::{
     Action as AuditAction, Actor, AuditError, AuditReceipt, Decision as Verdict, EventDraft, Object, Stage, pseudonym,
 };
@@ -14,6 +15,7 @@ use crate::identity::{Person, Subject as CertificateSubject, VerifiedPeer};
 use crate::policy::{Action, Decision, DenyKind, Question, Resource, Subject};
 use crate::seal::digest;
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 /// Somebody who is known and not suspended, at this call. Only [`Core::caller`] makes one, and [`Core::caller_elsewhere`].
 pub struct Caller {
@@ -21,8 +23,18 @@ pub struct Caller {
     agency: AgencyId,
     /// What the person's agency may hold, as the ledger has it at this call.
     bounds: (Grade, BTreeSet<Compartment>),
-    /// The node of the agency whose word it is that this person calls; none for a handshake with this one.
-    via: Option<String>,
+    by: By,
+}
+
+/// By what it is known that this person calls.
+#[derive(Clone)]
+enum By {
+    /// A handshake with this node. It is cut off when the certificate counts no more.
+    Handshake(VerifiedPeer),
+    /// The word of another node of the agency, by its local id, and the certificate that it was shown.
+    Node { local: String, certificate: Arc<[u8]> },
+    /// Nothing: nobody acts as this caller.
+    Nothing,
 }
 
 impl Caller {
@@ -40,6 +52,18 @@ impl Caller {
             grade: self.person.clearance.min(*ceiling),
             compartments: self.person.compartments.intersection(compartments).cloned().collect(),
         }
+    }
+
+    /// What another node is shown. Whoever calls by another node is passed on to none.
+    pub(super) fn certificate(&self) -> &[u8] {
+        match &self.by {
+            By::Handshake(peer) => peer.certificate(),
+            By::Node { .. } | By::Nothing => &[],
+        }
+    }
+
+    fn via(&self) -> Option<&str> {
+        if let By::Node { local, .. } = &self.by { Some(local.as_str()) } else { None }
     }
 
     fn subject(&self) -> Subject {
@@ -82,18 +106,28 @@ impl Core {
         if person.suspended || person.public_key != peer.public_key() {
             return Err(unknown());
         }
-        Ok(self.as_caller(person))
+        Ok(Caller { by: By::Handshake(peer.clone()), ..self.as_caller(person) })
     }
 
     /// Who calls at another node of this agency, by that node's word for the handshake: a person whom this directory has with the
-    /// same key. What is signed by people carries their own signature all the same, and each event names that node.
+    /// same key, and whose certificate would be taken here too. The other node may have an older revocation list. What is signed
+    /// by people carries their own signature all the same, and each event names that node.
     ///
     /// # Errors
-    /// As [`Core::caller`].
-    pub fn caller_elsewhere(&self, name: &str, public_key: &[u8], via: &str) -> Result<Caller, Fault> {
+    /// As [`Core::caller`], whatever is wrong; with what the audit log calls it.
+    pub fn caller_elsewhere(&self, vouched: Vouched<'_>) -> Result<Caller, (&'static str, Fault)> {
+        let Vouched { name, public_key, certificate, via } = vouched;
         let person = self.directory.by_name(name).filter(|p| !p.suspended && p.public_key == *public_key);
-        let person = person.ok_or_else(unknown)?;
-        Ok(Caller { via: Some(via.to_owned()), ..self.as_caller(person) })
+        let person = person.ok_or_else(|| ("unknown-person", unknown()))?;
+        let by = By::Node { local: via.to_owned(), certificate: certificate.into() };
+        let caller = Caller { by, ..self.as_caller(person) };
+        match self.check_shown(&caller) {
+            Ok(()) => Ok(caller),
+            Err(why) => {
+                tracing::warn!(node = via, %why, "a certificate that another node of this agency was shown does not count here");
+                Err(("person-certificate", unknown()))
+            }
+        }
     }
 
     /// The same person as the directory has them now, for what goes on for a while.
@@ -103,7 +137,15 @@ impl Core {
     pub fn caller_now(&self, caller: &Caller) -> Result<Caller, Fault> {
         let now = self.directory.by_name(&caller.person.name).filter(|p| !p.suspended);
         let now = now.filter(|p| p.public_key == caller.person.public_key).ok_or_else(Fault::not_found)?;
-        Ok(Caller { via: caller.via.clone(), ..self.as_caller(now) })
+        let now = Caller { by: caller.by.clone(), ..self.as_caller(now) };
+        self.check_shown(&now).map_err(|_| Fault::not_found())?;
+        Ok(now)
+    }
+
+    /// Whether the certificate that another node was shown counts at this one.
+    fn check_shown(&self, caller: &Caller) -> Result<(), String> {
+        let By::Node { certificate, .. } = &caller.by else { return Ok(()) };
+        self.certificates.taken(certificate, (caller.person.name.as_str(), &caller.person.public_key), self.clock.now())
     }
 
     /// Whoever signs acts does so in a role that two officers registered for the person's key on the ledger (P1). Without
@@ -116,7 +158,7 @@ impl Core {
         person.roles.retain(|r| !r.has_authority() || authority.is_some_and(|a| a.roles.contains(r)));
         let own = state.agency(&self.agency);
         let bounds = own.map_or((Grade::Internal, BTreeSet::new()), |a| (a.ceiling(), a.compartments().clone()));
-        Caller { person, agency: self.agency.clone(), bounds, via: None }
+        Caller { person, agency: self.agency.clone(), bounds, by: By::Nothing }
     }
 
     /// The policies' answer. Nothing is logged yet.
@@ -244,7 +286,7 @@ impl Core {
             object: act.object.clone(),
             label: act.label.map(label_id),
             decision: if allow { Verdict::Allow } else { Verdict::Deny },
-            rule: rule_of(decision.rule(), caller.via.as_deref()),
+            rule: rule_of(decision.rule(), caller.via()),
             purpose: act.purpose.chars().take(crate::domain::limits::PURPOSE_CHARS).collect(),
             policy_set: self.policy.set().hash(),
             ledger_index: self.cluster.applied(),
@@ -401,7 +443,7 @@ mod tests {
             person: person.clone(),
             agency: "customs".parse().unwrap(),
             bounds: (ceiling, compartments.iter().cloned().collect()),
-            via: None,
+            by: By::Nothing,
         };
         let secret = label(Grade::Secret, &["customs"]);
         let within = Label { compartments: [named.clone()].into(), ..label(Grade::Internal, &["customs"]) };

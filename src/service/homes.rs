@@ -12,6 +12,8 @@
 //!   would be the last that is heard of.
 //! - A copy of a notice that another node of this agency says it has stays there, however late it comes. That nobody saw one
 //!   that came after its recall is said only when all others say that they do not have it.
+//! - Of two letters of one notice a node refuses the second, also when another node of this agency has the first.
+//! - What confirms a marking is handed to every node of this agency that has the notice and answers.
 //! - A new notice goes to the first node of this agency, in the ledger's order, that answers. When the earlier ones do not, it
 //!   is taken in here: that may leave it at two nodes, each with receipts of its own, and loses it nowhere.
 
@@ -20,7 +22,7 @@ use super::letters::{Fate, PeerPost};
 use crate::audit::{Action as AuditAction, Decision as Verdict, Object};
 use crate::domain::canon::Canon;
 use crate::domain::fault::{Fault, FaultKind};
-use crate::domain::ids::{AgencyId, NodeId};
+use crate::domain::ids::{AgencyId, NodeId, NoticeId};
 use crate::ledger::State;
 use crate::notice::{
     Letter, LetterDigest, LetterHeader, LetterKind, NoticeError, RECALLS_FULL, SignedReceipt, is_of_addressee,
@@ -44,6 +46,8 @@ const HELD: Duration = Duration::from_millis(300);
 enum Answer {
     /// The letter is for that node; its receipts.
     Home(Vec<SignedReceipt>),
+    /// It has another letter of the same notice.
+    Another,
     /// It does not have what the letter is about.
     NotHere,
     /// It does not have the notice that the letter takes back, and keeps no more back.
@@ -77,7 +81,13 @@ impl Core {
             return self.taken_back(sender, &asking, others, here).await;
         }
         if here {
-            return self.take_letter(sender, bytes).await;
+            let taken = self.take_letter(sender, bytes).await?;
+            if h.kind == LetterKind::Confirm
+                && let Some(notice) = self.office.read(|b| b.notice_of(h).map(|(of, _)| of))
+            {
+                asking.others_that_have(notice, others).await;
+            }
+            return Ok(taken);
         }
         // One that is merely kept back here is offered to nobody. Whether somebody saw it its home alone knows.
         let kept_back = h.kind == LetterKind::Notice && self.office.read(|b| b.is_withheld(&h.from, &h.notice));
@@ -89,12 +99,17 @@ impl Core {
                 }
                 said => said,
             },
+            LetterKind::Confirm => asking.every(others).await,
             _ => asking.all(others).await,
         };
         match found {
             Answer::Home(receipts) => {
                 self.tell_handed_on(&letter).await?;
                 Ok(receipts)
+            }
+            Answer::Another => {
+                let why = NoticeError::Rule("another letter of this notice is at another node of this agency");
+                self.refuse_letter(sender, h, letter.digest(), why).await
             }
             Answer::Silent if kept_back || h.kind != LetterKind::Notice => Err(unsure()),
             Answer::Silent | Answer::NotHere | Answer::Full => self.take_letter(sender, bytes).await,
@@ -109,9 +124,13 @@ impl Core {
         nodes
     }
 
-    /// The receipts of a letter that this node took in; nothing that people said, which is for its sender.
-    pub fn letter_held(&self, letter: &LetterDigest) -> Vec<SignedReceipt> {
-        let mut receipts = self.office.read(|b| b.entry(letter).map(|i| i.receipts.clone())).unwrap_or_default();
+    /// The receipts of a letter that this node took in, or of another one of its notice; nothing that people said, which is for
+    /// its sender.
+    pub fn letter_held(&self, letter: &LetterDigest, notice: Option<&NoticeId>) -> Vec<SignedReceipt> {
+        let mut receipts = self.office.read(|b| {
+            let of_notice = || notice.and_then(|n| b.received_of(n)).map(|(_, i)| i);
+            b.entry(letter).or_else(of_notice).map(|i| i.receipts.clone()).unwrap_or_default()
+        });
         receipts.retain(|r| r.receipt.by.is_none());
         receipts
     }
@@ -191,7 +210,7 @@ impl Asking<'_> {
 
     /// The first that took the letter in before. Nobody takes it in because of this.
     async fn held_by(&self, nodes: Vec<NodeId>) -> Answer {
-        let (precedence, letter) = (self.letter.header.precedence, self.letter.digest());
+        let (precedence, letter) = (self.letter.header.precedence, (self.letter.header.notice, self.letter.digest()));
         let asked = nodes.into_iter().map(|node| async move {
             match timeout(HELD, self.post.held(node, precedence, letter)).await {
                 Ok(Ok(receipts)) => self.said(node, receipts),
@@ -217,8 +236,28 @@ impl Asking<'_> {
         let receipts = passed_back(&h.notice, receipts, genuine);
         match is_home_of(h.kind, &self.letter.digest(), &receipts) {
             true => Answer::Home(receipts),
+            // What it has receipted of this notice is not this letter.
+            false if h.kind == LetterKind::Notice && !receipts.is_empty() => Answer::Another,
             false => Answer::NotHere,
         }
+    }
+
+    /// Hands the letter to those that have this letter's notice, too. Whoever does not answer is left out.
+    async fn others_that_have(&self, notice: LetterDigest, nodes: Vec<NodeId>) {
+        let h = &self.letter.header;
+        let asked = nodes.into_iter().map(|node| async move {
+            let held = timeout(HELD, self.post.held(node, h.precedence, (h.notice, notice))).await;
+            if matches!(&held, Ok(Ok(receipts)) if !receipts.is_empty()) {
+                let _said = self.one(node, ASK).await;
+            }
+        });
+        join_all(asked.collect::<Vec<_>>()).await;
+    }
+
+    /// A home among all of them, once each was heard or had its time: whoever else has it too is not passed over.
+    async fn every(&self, nodes: Vec<NodeId>) -> Answer {
+        let said = join_all(nodes.into_iter().map(|node| self.one(node, ASK)).collect::<Vec<_>>()).await;
+        first_home(said.into_iter().map(std::future::ready).collect()).await
     }
 
     /// The first home among all of them, asked at once; silent when one of them is, and none of them is the home.
@@ -244,8 +283,9 @@ async fn first_home(mut asked: FuturesUnordered<impl Future<Output = Answer>>) -
     while let Some(answer) = asked.next().await {
         match answer {
             Answer::Home(receipts) => return Answer::Home(receipts),
-            Answer::NotHere | Answer::Full => {}
-            Answer::Silent => found = Answer::Silent,
+            Answer::Another => found = Answer::Another,
+            Answer::Silent if found != Answer::Another => found = Answer::Silent,
+            Answer::NotHere | Answer::Full | Answer::Silent => {}
         }
     }
     found
@@ -314,7 +354,7 @@ mod tests {
             self.says()
         }
 
-        fn held(&self, _: NodeId, _: Precedence, _: LetterDigest) -> Posted<'_> {
+        fn held(&self, _: NodeId, _: Precedence, _: (NoticeId, LetterDigest)) -> Posted<'_> {
             self.says()
         }
 
@@ -375,6 +415,9 @@ mod tests {
         let answers = vec![None, Some(Answer::Silent), Some(Answer::NotHere), Some(home.clone())];
         assert_eq!(first(answers).await, Some(home));
         assert_eq!(first(vec![Some(Answer::Silent), Some(Answer::NotHere)]).await, Some(Answer::Silent));
+        for (a, b) in [(Answer::Silent, Answer::Another), (Answer::Another, Answer::Silent)] {
+            assert_eq!(first(vec![Some(a), Some(b)]).await, Some(Answer::Another), "one that has another says so");
+        }
         assert_eq!(first(vec![Some(Answer::NotHere)]).await, Some(Answer::NotHere));
         assert_eq!(first(vec![None, Some(Answer::NotHere)]).await, None);
     }

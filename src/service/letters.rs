@@ -5,7 +5,7 @@ use super::core::Core;
 use crate::audit::{Action as AuditAction, Decision as Verdict, Object};
 use crate::domain::canon::Canon;
 use crate::domain::fault::Fault;
-use crate::domain::ids::{AgencyId, NodeId};
+use crate::domain::ids::{AgencyId, NodeId, NoticeId};
 use crate::domain::notice::Precedence;
 use crate::domain::reserve::Work;
 use crate::notice::{
@@ -27,8 +27,8 @@ pub type Posted<'a> = Pin<Box<dyn Future<Output = Result<Vec<SignedReceipt>, Fau
 pub trait PeerPost: Send + Sync {
     /// Hands a letter to a node of its addressee.
     fn deliver(&self, node: NodeId, precedence: Precedence, letter: Vec<u8>) -> Posted<'_>;
-    /// Asks another node of this agency for the receipts of a letter, if it took that in.
-    fn held(&self, node: NodeId, precedence: Precedence, letter: LetterDigest) -> Posted<'_>;
+    /// Asks another node of this agency for the receipts of a letter, or of another letter of its notice, if it took one in.
+    fn held(&self, node: NodeId, precedence: Precedence, letter: (NoticeId, LetterDigest)) -> Posted<'_>;
     /// Asks another node to pass a letter on.
     fn relay(&self, via: NodeId, precedence: Precedence, letter: Vec<u8>) -> Posted<'_>;
 }
@@ -128,17 +128,25 @@ impl Core {
                 receipts.retain(|r| from == *sender || r.receipt.by.is_none());
                 Ok(receipts)
             }
-            Err(error) => {
-                if let Some(rule) = refusal_of(&error)
-                    && self.logged.first(digest, Fate::Refused)
-                {
-                    tracing::warn!(%from, %notice, %error, "a letter was refused");
-                    let action = AuditAction::NoticeReceive;
-                    self.log_refusal(action, sender, Object::Notice(notice), rule).await?;
-                }
-                Err(error.into())
-            }
+            Err(error) => self.refuse_letter(sender, &header, digest, error).await,
         }
+    }
+
+    /// Refuses a letter; that it is refused for what it is, is told once.
+    pub(super) async fn refuse_letter(
+        &self,
+        sender: &AgencyId,
+        h: &LetterHeader,
+        digest: LetterDigest,
+        error: NoticeError,
+    ) -> Result<Vec<SignedReceipt>, Fault> {
+        if let Some(rule) = refusal_of(&error)
+            && self.logged.first(digest, Fate::Refused)
+        {
+            tracing::warn!(from = %h.from, notice = %h.notice, %error, "a letter was refused");
+            self.log_refusal(AuditAction::NoticeReceive, sender, Object::Notice(h.notice), rule).await?;
+        }
+        Err(error.into())
     }
 
     /// Passes a letter of the caller's own agency on to its addressee: one hop, blind, and once.

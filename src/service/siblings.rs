@@ -8,6 +8,8 @@
 //! - Of two versions that were made apart, what either takes away counts at both. What a node took away because the other did,
 //!   before the ledger confirmed the rest of that change, takes away nothing of the rest.
 //! - Every version that is taken over is in the audit log before it is in force.
+//! - Which node is told of the agency's people is in the audit log before it is, once for each day: who they are, and what they
+//!   are cleared for, is read by nobody unlogged, and a node asks far too often for an event each time.
 
 use super::core::Core;
 use crate::audit::{Action as AuditAction, Decision as Verdict, Object};
@@ -23,6 +25,7 @@ use futures_util::future::join_all;
 use std::collections::{BTreeMap, BTreeSet};
 use std::future::Future;
 use std::pin::Pin;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::time::timeout;
 
@@ -39,6 +42,7 @@ const OFFICERS: usize = 2;
 /// More people than these, suspended by other nodes' word within an hour, are an alarm.
 const FEW: usize = 3;
 const HOUR_MS: u64 = 3_600_000;
+const DAY_MS: u64 = 24 * HOUR_MS;
 
 /// All pages of one directory come within this.
 const WHOLE: Duration = Duration::from_secs(3);
@@ -84,6 +88,24 @@ impl Offers {
     }
 }
 
+/// Nodes of this agency that were told of its people, each with the day (UTC, counted from 1970) of the last event of it.
+#[derive(Default)]
+pub struct ToldOfPeople(Mutex<BTreeMap<String, u64>>);
+
+impl ToldOfPeople {
+    fn is_logged(&self, local: &str, day: u64) -> bool {
+        self.days().get(local) == Some(&day)
+    }
+
+    fn note(&self, local: &str, day: u64) {
+        self.days().insert(local.to_owned(), day);
+    }
+
+    fn days(&self) -> MutexGuard<'_, BTreeMap<String, u64>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
 /// What becomes of another node's version of an entry.
 #[derive(Debug, PartialEq, Eq)]
 enum Offer {
@@ -98,8 +120,23 @@ enum Offer {
 }
 
 impl Core {
-    /// Version of the own directory, and entries behind a name, for another node of this agency.
-    pub fn people_since(&self, seen: u64, after: &str) -> (u64, Vec<Vec<u8>>) {
+    /// Version of the own directory, and entries behind a name, for another node of this agency by its local id.
+    ///
+    /// # Errors
+    /// A failed audit log; nothing is told then.
+    pub async fn tell_people(&self, local: &str, seen: u64, after: &str) -> Result<(u64, Vec<Vec<u8>>), Fault> {
+        let told = self.people_since(seen, after);
+        let day = self.clock.now().0 / DAY_MS;
+        if !told.1.is_empty() && !self.told_of_people.is_logged(local, day) {
+            let object = Object::Text(format!("directory of people to node {local}"));
+            let _logged =
+                self.log_node(AuditAction::PersonAdmin, &self.agency, object, Verdict::Allow, "told-node").await?;
+            self.told_of_people.note(local, day);
+        }
+        Ok(told)
+    }
+
+    fn people_since(&self, seen: u64, after: &str) -> (u64, Vec<Vec<u8>>) {
         // Before the entries: what changes meanwhile is asked for again.
         let version = self.directory.directory_version();
         if version == seen {

@@ -2,7 +2,6 @@
 
 use super::*;
 use crate::domain::label::Grade;
-use std::sync::Mutex;
 
 /// Of somebody who is none of the last officers, and of whom the version before is not known.
 fn weigh(here: Option<&Person>, theirs: &Person, entry: Option<(u32, [u8; 32])>) -> Offer {

@@ -7,7 +7,7 @@ use crate::api::{NodeServices, PostServices};
 use crate::cluster::{CallError, CallKind, PeerCalls};
 use crate::domain::canon::Canon;
 use crate::domain::fault::Fault;
-use crate::domain::ids::{NodeId, RecordId};
+use crate::domain::ids::{NodeId, NoticeId, RecordId};
 use crate::domain::notice::Precedence;
 use crate::identity::{Protocol, SpiffeName, VerifiedPeer};
 use crate::notice::{LetterDigest, SignedReceipt};
@@ -426,8 +426,8 @@ impl PeerPeople for Link {
 
 impl PeerNotices for Link {
     fn notices(&self, node: NodeId, asked: Asked) -> Reply<'_> {
-        let Asked { name, public_key, call, request, patience } = asked;
-        let asks = peer::PersonAsks { name, public_key: public_key.to_vec(), call, request };
+        let Asked { name, public_key, certificate, call, request, patience } = asked;
+        let asks = peer::PersonAsks { name, public_key: public_key.to_vec(), call, request, certificate };
         let request = self.request(asks, Protocol::Calls);
         Box::pin(async move {
             let away = |why: String| Fault::unavailable("NODE_UNREACHABLE", why);
@@ -448,8 +448,9 @@ impl PeerPost for Link {
         })
     }
 
-    fn held(&self, node: NodeId, precedence: Precedence, letter: LetterDigest) -> Posted<'_> {
-        let request = self.request(peer::HeldRequest { letter: letter.to_vec() }, Protocol::Letters(precedence));
+    fn held(&self, node: NodeId, precedence: Precedence, (notice, letter): (NoticeId, LetterDigest)) -> Posted<'_> {
+        let asked = peer::HeldRequest { letter: letter.to_vec(), notice: notice.as_bytes().to_vec() };
+        let request = self.request(asked, Protocol::Letters(precedence));
         Box::pin(async move {
             let serve = |s: Served| async move { s.post.held(request).await };
             receipts(self.within(DELIVER, self.net.ask(self.own.node, node, "held", serve)).await)

@@ -3,6 +3,7 @@
 use super::dice::Dice;
 use super::host::{LEDGER, Machine};
 use super::net::{Card, Link, Net, Served};
+use super::revoked::Revoked;
 use crate::api::{NodeGate, NodeServices, People, PostServices};
 use crate::cluster::{Cluster, ClusterOptions, Cuts, Materialise, Timings};
 use crate::config::NodeConfig;
@@ -76,6 +77,8 @@ pub(super) struct Up {
     /// What its people are served by.
     pub(super) people: People,
     pub(super) link: Arc<Link>,
+    /// Certificates of its people that it takes no more.
+    pub(super) revoked: Arc<Revoked>,
     /// Keeps the rounds going.
     _stop: watch::Sender<bool>,
 }
@@ -120,7 +123,7 @@ impl Member {
         Member { node: node_id(&self.id, "2"), local: "2", secrets, ..first }
     }
 
-    fn ring(&self) -> KeyRing {
+    pub(super) fn ring(&self) -> KeyRing {
         self.secrets.ring().unwrap()
     }
 
@@ -208,9 +211,11 @@ impl Member {
         let secrets = self.secrets;
         let own = Own { node: self.node, genesis: (verified, Vec::new()), ring: secrets.ring()? };
         let (indexes, _) = Indexes::open(&config.data.join("search"), Default::default(), Box::new(dice.split()))?;
+        let revoked = Arc::new(Revoked::default());
         let plugs = Plugs {
             positions: Arc::clone(&link) as Arc<dyn crate::service::Positions>,
             elsewhere: Arc::clone(&link) as Arc<dyn crate::service::PeerNotices>,
+            certificates: Arc::clone(&revoked) as Arc<dyn crate::service::Certificates>,
             bell: Arc::new(Silent),
             indexes: Arc::new(indexes),
             authority: None,
@@ -224,7 +229,7 @@ impl Member {
         let served = Served { handle: Handle::current(), nodes, post };
         let pushes = Arc::clone(&link) as Arc<dyn PeerVault>;
         let people = People::new(Arc::clone(&core), pushes, Handle::current());
-        Ok((Up { core, people, link, _stop: stop }, served))
+        Ok((Up { core, people, link, revoked, _stop: stop }, served))
     }
 
     fn people(&self) -> [Person; 2] {

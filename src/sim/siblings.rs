@@ -68,8 +68,8 @@ const ANSWERED: u64 = 60_000;
 /// Customs has two nodes: `first` is the one before the other in the ledger's order. Police and third have one.
 pub(super) struct Pair {
     pub(super) world: World,
-    police: usize,
-    third: usize,
+    pub(super) police: usize,
+    pub(super) third: usize,
     pub(super) first: usize,
     pub(super) second: usize,
 }
@@ -120,14 +120,18 @@ impl Pair {
     }
 
     /// Sends a flash from one agency's node to another agency.
-    fn send(&mut self, n: usize, to: &str) -> NoticeId {
+    pub(super) fn send(&mut self, n: usize, to: &str) -> NoticeId {
+        self.send_marked(n, to, Grade::Internal)
+    }
+
+    pub(super) fn send_marked(&mut self, n: usize, to: &str, grade: Grade) -> NoticeId {
         let core = Arc::clone(&self.up(n).core);
         let caller = self.world.sites[n].member.caller(&core).unwrap();
         let ask = NoticeAsk {
             to: vec![to.to_owned()],
             info: Vec::new(),
             precedence: Precedence::Flash,
-            grade: Grade::Internal,
+            grade,
             subject: "演练".into(),
             body: "正文".into(),
             attachments: Vec::new(),
@@ -144,20 +148,20 @@ impl Pair {
         steps(&self.world, n, notice)
     }
 
-    fn until_step(&mut self, n: usize, notice: NoticeId, state: ReceiptState) {
+    pub(super) fn until_step(&mut self, n: usize, notice: NoticeId, state: ReceiptState) {
         let reached = |w: &World| steps(w, n, &notice).iter().any(|(s, _)| *s == state);
         self.world.until(&format!("{state} known to the sender"), reached).unwrap();
     }
 
     /// A copy of a notice that comes late to a node, whatever became of it.
-    fn late_copy(&mut self, from: usize, to: usize, notice: &NoticeId) {
+    pub(super) fn late_copy(&mut self, from: usize, to: usize, notice: &NoticeId) {
         let sent = self.up(from).core.office.sent_of(notice);
         let (bytes, sender) = (sent[0].1.letter.to_canon(), self.world.sites[from].member.id.clone());
         let (core, link) = (Arc::clone(&self.up(to).core), Arc::clone(&self.up(to).link));
         self.answer(to, async move { core.receive_letter(&sender, &bytes, &*link).await }).unwrap();
     }
 
-    fn has(&self, n: usize, notice: &NoticeId) -> bool {
+    pub(super) fn has(&self, n: usize, notice: &NoticeId) -> bool {
         self.up(n).core.office.read(|b| b.received_of(notice).is_some())
     }
 
@@ -166,7 +170,7 @@ impl Pair {
     }
 
     /// An officer suspends somebody at one node.
-    fn suspend(&mut self, n: usize, name: &'static str) {
+    pub(super) fn suspend(&mut self, n: usize, name: &'static str) {
         let core = Arc::clone(&self.up(n).core);
         self.answer(n, async move { core.directory.suspend(name, [5; 32]).await }).unwrap();
     }
@@ -175,7 +179,7 @@ impl Pair {
         is_suspended(&self.world, n, name)
     }
 
-    fn until_suspended(&mut self, n: usize, name: &'static str) {
+    pub(super) fn until_suspended(&mut self, n: usize, name: &'static str) {
         self.world.until("a suspension at the other node", |w| is_suspended(w, n, name)).unwrap();
     }
 }
@@ -222,7 +226,7 @@ fn a_notice_has_one_home_and_is_acknowledged_from_anywhere() {
     pair.world.chains_are_single().unwrap();
     // Another node is told that it is there, and not what people said of it.
     let letter = pair.up(police).core.office.sent_of(&notice)[0].0;
-    let held: Vec<_> = pair.up(first).core.letter_held(&letter).into_iter().map(|r| r.receipt.state).collect();
+    let held: Vec<_> = pair.up(first).core.letter_held(&letter, None).into_iter().map(|r| r.receipt.state).collect();
     assert_eq!(held, [ReceiptState::Delivered, ReceiptState::Presented]);
 
     // While its home is away, nothing is said to be absent.

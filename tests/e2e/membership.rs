@@ -2,6 +2,8 @@
 
 use super::demo::{Demo, Node, hufu, ran, until};
 use super::notices::{Watch, id, send, states, track};
+use super::revocation::{agency, told};
+use hufu::config::Profile;
 use serde_json::Value;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -261,6 +263,25 @@ fn duty_is_done_at_either_node(demo: &Demo) {
     assert!(log.lines.iter().any(|e| by_node_2(&e) && e["actor"] == "customs/duty"), "{:?}", log.lines.last());
 }
 
+/// The first has a list in which somebody stands, the second has none yet: it lets them in, and has nothing of the first for them.
+fn who_is_revoked_at_one_node_is_not_served_there_by_the_other(demo: &Demo) {
+    let without_the_first = || demo.run("customs-2-chief", &["notice", "inbox"]).stderr.contains("customs/1");
+    assert!(!without_the_first());
+    let customs = demo.dir().join("nodes/customs");
+    let customs = customs.to_str().unwrap();
+    let profile = Profile::read(&demo.dir().join("profiles/customs-chief.toml")).unwrap();
+    agency(&["crl", "--dir", customs]).ok();
+    agency(&["revoke", profile.cert.to_str().unwrap(), "--dir", customs]).ok();
+    demo.configure("customs", |config| {
+        let files = [("customs".to_owned(), toml::Value::from("crl.pem"))];
+        config.insert("crl".to_owned(), toml::Value::Table(files.into_iter().collect()));
+    });
+    told(demo, "customs-officer", "customs", "crl-accepted");
+    until("the first answers nothing more for them", SOON, || without_the_first().then_some(()));
+    let refused = told(demo, "customs-officer", "customs", "person-certificate");
+    assert_eq!(refused["detail"], "by node 2: person/chief");
+}
+
 /// The second node took a notice in while the first was away. Whoever sits at the first lists and acknowledges it there, and it
 /// is taken back at the second.
 fn a_notice_is_taken_back_where_it_is(demo: &Demo) {
@@ -336,6 +357,7 @@ fn a_node_is_replaced_by_another_of_its_agency() {
     until("the second has the seat", SOON, || (roles()? == swapped).then_some(()));
     both_nodes_are_one_agency(&demo, &at(0));
     duty_is_done_at_either_node(&demo);
+    who_is_revoked_at_one_node_is_not_served_there_by_the_other(&demo);
     a_notice_is_taken_back_where_it_is(&demo);
     together(&demo, &others, &["cluster", "remove-node", "customs/1"]);
     until("the first is gone", SOON, || (roles()? == (None, swapped.1.clone())).then_some(()));
