@@ -3,6 +3,7 @@
 
 use super::args::Globals;
 use super::bench::{Operation, Span, connect, measure, report};
+use super::bench_text::text_of;
 use super::client::{Client, block_on, fault};
 use super::output::Out;
 use super::stream::PublishStream;
@@ -86,11 +87,18 @@ pub(super) fn fresh(request: &mut v1::PublishRequest) {
     request.request_id = id.to_vec();
 }
 
-/// A body that does not repeat: printable, from the system's randomness.
+/// A body that does not repeat, of just so many bytes: Chinese sentences, as [`bench load`](super::bench_load) publishes them.
 pub(super) fn fill(body: &mut Vec<u8>, bytes: u32) {
-    body.resize(bytes as usize, 0);
-    SystemEntropy.fill(body);
-    body.iter_mut().for_each(|b| *b = b' ' + *b % 94);
+    let mut seed = [0; 8];
+    SystemEntropy.fill(&mut seed);
+    let most = bytes as usize;
+    let mut text = text_of(u64::from_be_bytes(seed), u64::from(bytes) / 3 + 1).into_bytes();
+    // What was cut within a character ends with full stops, so that it is a text.
+    text.truncate(most);
+    let whole = text.utf8_chunks().map(|chunk| chunk.valid().len()).next().unwrap_or_default();
+    text.truncate(whole);
+    text.resize(most, b'.');
+    *body = text;
 }
 
 /// What one client asks for again and again.

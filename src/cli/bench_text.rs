@@ -62,14 +62,12 @@ pub(super) fn text(seed: u64, number: u64, chars: Chars) -> Text {
     let mut random = Random::of(seed, number);
     let title: String = (0..4).map(|_| random.word()).collect();
     let wanted = chars.from + random.below(chars.to - chars.from + 1);
-    let (mut body, mut made) = (String::new(), 0);
-    while made < wanted {
-        let sentence = random.sentence();
-        made += sentence.chars().count() as u64;
-        body.push_str(&sentence);
-    }
-    let body = body.chars().take(usize::try_from(wanted).unwrap_or(usize::MAX)).collect();
-    Text { title: format!("演练 {title}"), body }
+    Text { title: format!("演练 {title}"), body: random.sentences(wanted) }
+}
+
+/// So many characters of sentences.
+pub(super) fn text_of(seed: u64, chars: u64) -> String {
+    Random::of(seed, 0).sentences(chars)
 }
 
 /// The query of this number: by turns a phrase of one of the first `records` texts, two words of one, and a word of the
@@ -116,6 +114,17 @@ impl Random {
         let most = WORDS.len() as u64;
         let at = self.below(most) * self.below(most) / most.max(1);
         WORDS.get(usize::try_from(at).unwrap_or(0)).copied().unwrap_or("口岸")
+    }
+
+    /// So many characters of sentences.
+    fn sentences(&mut self, wanted: u64) -> String {
+        let (mut text, mut made) = (String::new(), 0);
+        while made < wanted {
+            let sentence = self.sentence();
+            made += sentence.chars().count() as u64;
+            text.push_str(&sentence);
+        }
+        text.chars().take(usize::try_from(wanted).unwrap_or(usize::MAX)).collect()
     }
 
     /// Two to four clauses of two to six words, one in four with a number that hardly comes again.
@@ -169,6 +178,19 @@ mod tests {
         }
         assert!(lengths.first().unwrap() >= &300 && lengths.last().unwrap() <= &600 && lengths.len() > 50);
         assert_eq!(bodies.len(), 200);
+    }
+
+    #[test]
+    fn bodies_have_their_size_and_are_texts() {
+        let mut before = Vec::new();
+        for bytes in [1, 2, 3, 100, 1024, 1025, 1026, 5000] {
+            let mut body = Vec::new();
+            super::super::bench_publish::fill(&mut body, bytes);
+            assert_eq!(body.len(), bytes as usize);
+            assert!(std::str::from_utf8(&body).is_ok());
+            assert_ne!(body, before);
+            before = body;
+        }
     }
 
     #[test]
