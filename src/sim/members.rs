@@ -140,11 +140,10 @@ impl World {
             3 => Coming::Agency,
             _ => return,
         };
-        let named = |w: &World, id: &str| w.sites.iter().position(|s| s.member.id.as_str() == id).unwrap();
         let comes = self.sites.len();
         let (member, goes) = match coming {
-            Coming::Agency => (Member::new("marine", 1 << 30), named(self, "third")),
-            Coming::Node => (self.sites[named(self, "customs")].member.second(1 << 35), comes),
+            Coming::Agency => (Member::new("marine", 1 << 30), self.site_of("third")),
+            Coming::Node => (self.sites[self.site_of("customs")].member.second(1 << 35), comes),
         };
         self.sites.push(Site::new(member, &self.dice, Part::Outside));
         let next = self.tick + 100 + self.dice.below(1_200);

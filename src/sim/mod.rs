@@ -27,6 +27,7 @@
 //! product (`domain::planted`) must each be found, or the oracles are worth nothing.
 
 mod dice;
+mod fixture;
 mod host;
 mod members;
 mod net;

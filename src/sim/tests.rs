@@ -7,7 +7,7 @@ use crate::domain::fault::FaultKind;
 use crate::domain::planted::{Planted, plant};
 use std::fmt::Write as _;
 use std::panic::catch_unwind;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 
 /// Seeds of a plain `cargo test`.
 const SEEDS: u64 = 6;
@@ -129,17 +129,17 @@ fn no_envelope_is_begun_for_who_may_no_longer() {
     let site = &world.sites[1];
     let core = Arc::clone(&site.up().unwrap().core);
     let caller = site.member.caller(&core).unwrap();
-    let told = Arc::new(Mutex::new(None));
-    let tell = Arc::clone(&told);
-    world.spawn(1, async move {
-        let parts = core.open_in_pieces(&caller, (record, 0), "演练").await.unwrap();
-        let first = core.begin_giving(&caller, &parts[0], "演练").await.is_ok();
-        core.directory.suspend(PERSON, [5; 32]).await.unwrap();
-        let next = core.begin_giving(&caller, &parts[0], "演练").await;
-        *tell.lock().unwrap() = Some((first, next.map_err(|fault| fault.kind)));
-    });
-    world.until("it is read", |_| told.lock().unwrap().is_some()).unwrap();
-    assert_eq!(*told.lock().unwrap(), Some((true, Err(FaultKind::NotFound))));
+    let (first, next) = world
+        .answer(1, async move {
+            let parts = core.open_in_pieces(&caller, (record, 0), "演练").await.unwrap();
+            let first = core.begin_giving(&caller, &parts[0], "演练").await.is_ok();
+            core.directory.suspend(PERSON, [5; 32]).await.unwrap();
+            let next = core.begin_giving(&caller, &parts[0], "演练").await;
+            (first, next.map_err(|fault| fault.kind))
+        })
+        .unwrap();
+    assert!(first);
+    assert_eq!(next, Err(FaultKind::NotFound));
 }
 
 /// A fault in the product is found by some seed: the oracles can fail.

@@ -1,8 +1,8 @@
 //! What people do: publish, amend, propose and decide, open, send notices and take them back. Each act is told to the oracle
 //! with its answer, if one came.
 
+use super::fixture::Reader;
 use super::oracle::Claim;
-use super::siblings::Reader;
 use super::world::World;
 use crate::domain::canon::Canon;
 use crate::domain::fault::Fault;
@@ -277,19 +277,8 @@ impl World {
             true => others,
             false => vec![self.dice.pick(&others).clone()],
         };
-        let ask = NoticeAsk {
-            to: to.iter().map(ToString::to_string).collect(),
-            info: Vec::new(),
-            precedence,
-            grade: Grade::Internal,
-            subject: "演练".into(),
-            body: "正文".into(),
-            attachments: Vec::new(),
-            exercise: self.dice.one_in(4),
-            about: None,
-            lead: false,
-            warning: None,
-        };
+        let named = to.iter().map(ToString::to_string).collect();
+        let ask = notice_to(named, precedence, self.dice.one_in(4));
         let site = &self.sites[n];
         let core = Arc::clone(&site.up().unwrap().core);
         let Ok(caller) = site.member.caller(&core) else { return };
@@ -312,6 +301,23 @@ impl World {
         if let Some(runtime) = self.sites[n].runtime() {
             runtime.spawn(act);
         }
+    }
+}
+
+/// A notice of a few words.
+pub(super) fn notice_to(to: Vec<String>, precedence: Precedence, exercise: bool) -> NoticeAsk {
+    NoticeAsk {
+        to,
+        info: Vec::new(),
+        precedence,
+        grade: Grade::Internal,
+        subject: "演练".into(),
+        body: "正文".into(),
+        attachments: Vec::new(),
+        exercise,
+        about: None,
+        lead: false,
+        warning: None,
     }
 }
 

@@ -19,6 +19,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::runtime::Runtime;
+use tokio::sync::oneshot;
 
 /// How long the world waits for what must come once it is calm, in ticks.
 const PATIENCE: u64 = 60_000;
@@ -284,6 +285,28 @@ impl World {
         self.until("an agreement in force", |w| {
             w.ups().all(|up| up.core.state().agreement(&id).is_some_and(|a| a.iter().any(|v| v.in_force.is_some())))
         })
+    }
+
+    /// What a node answers, once it does.
+    pub(super) fn answer<R: Send + 'static>(
+        &mut self,
+        n: usize,
+        act: impl Future<Output = R> + Send + 'static,
+    ) -> Result<R, String> {
+        let (answer, mut answered) = oneshot::channel();
+        self.spawn(n, async move { drop(answer.send(act.await)) });
+        for _ in 0..PATIENCE {
+            if let Ok(reply) = answered.try_recv() {
+                return Ok(reply);
+            }
+            self.step();
+        }
+        Err(format!("{} does not answer", self.sites[n].member.node))
+    }
+
+    /// The place of an agency's first node.
+    pub(super) fn site_of(&self, agency: &str) -> usize {
+        self.sites.iter().position(|s| s.member.id.as_str() == agency).unwrap()
     }
 
     /// Nodes that run.
