@@ -30,6 +30,12 @@ impl Reader {
         Reader { people, peer: site.member.peer(), signer: site.member.person_signer() }
     }
 
+    /// The person of an agency who only reads.
+    pub(super) fn who_only_reads(site: &Site) -> Reader {
+        let people = site.up().unwrap().people.clone();
+        Reader { people, peer: site.member.reader(), signer: site.member.reader_signer() }
+    }
+
     pub(super) fn request<T>(&self, message: T) -> Request<T> {
         let mut request = Request::new(message);
         request.extensions_mut().insert(self.peer.clone());

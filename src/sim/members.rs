@@ -293,7 +293,7 @@ impl World {
     }
 
     /// Asks everybody who takes part in somebody's name; all but some must refuse it for this reason.
-    fn refuse(&self, whom: &Site, reason: &str, but: impl Fn(&Up) -> bool) -> Result<(), String> {
+    pub(super) fn refuse(&self, whom: &Site, reason: &str, but: impl Fn(&Up) -> bool) -> Result<(), String> {
         let link = Link { own: whom.member.card(), net: self.net.clone() };
         for site in self.sites.iter().filter(|s| s.is_member()) {
             let (Some(up), Some(runtime)) = (site.up(), site.runtime()) else { continue };

@@ -36,6 +36,7 @@ fn run(seed: u64) -> Run {
 fn history(world: &mut World) -> Result<(), String> {
     world.begin()?;
     world.plan_a_change();
+    world.plan_suspensions();
     let (mut act, mut trouble) = (0, 200);
     for at in 0..TROUBLE_MS {
         if at == act {
@@ -73,12 +74,15 @@ fn nothing_acknowledged_is_lost_whatever_happens() {
     };
     let all = seeds.len() as u64;
     let (mut failed, mut fed, mut left, mut deleted, mut folded) = (Vec::new(), 0, 0, 0, 0);
+    let (mut suspended, mut sent_away) = (0, 0);
     for seed in seeds {
         let Run { trace, met, verdict } = run(seed);
         fed += u64::from(met.snapshots > 0);
         left += u64::from(met.removals > 0);
         deleted += u64::from(met.deletions > 0);
         folded += u64::from(met.folds > 0);
+        suspended += u64::from(met.suspensions > 0);
+        sent_away += u64::from(met.sent_away > 0);
         if let Err(why) = verdict {
             eprintln!("seed {seed}: {why}\n{}", end_of(&trace));
             failed.push((seed, why));
@@ -88,12 +92,15 @@ fn nothing_acknowledged_is_lost_whatever_happens() {
     eprintln!(
         "of {all} seeds {fed} had a snapshot streamed, {left} a node removed, {deleted} old notices deleted, {folded} old versions folded"
     );
+    eprintln!("{suspended} had an agency suspended, {sent_away} a person");
     // What no seed meets is not tested, whatever this document says.
     if all >= SEEDS {
         assert!(fed * 6 >= all, "a snapshot was streamed and installed in {fed} of {all} seeds");
         assert!(left * 6 >= all, "a node came and another went in {left} of {all} seeds");
         assert!(deleted * 12 >= all, "notices were deleted in {deleted} of {all} seeds");
         assert!(folded * 12 >= all, "versions folded in {folded} of {all} seeds");
+        assert!(suspended * 6 >= all, "an agency was suspended in {suspended} of {all} seeds");
+        assert!(sent_away * 3 >= all, "a person was suspended in {sent_away} of {all} seeds");
     }
 }
 

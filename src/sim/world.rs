@@ -6,6 +6,7 @@ use super::members::Change;
 use super::net::Net;
 use super::node::{Member, Start, Up};
 use super::oracle::Oracle;
+use super::suspension::{ShutOut, Suspension};
 use super::trouble::{Ambush, Blow};
 use crate::cluster::Cuts;
 use crate::domain::agreement::Terms;
@@ -89,6 +90,10 @@ pub(super) struct World {
     cuts: Cuts,
     /// Who comes and who goes.
     pub(super) change: Option<Change>,
+    /// Which agency is suspended for a while.
+    pub(super) suspension: Option<Suspension>,
+    /// Which person is to be suspended.
+    pub(super) shut_out: Option<ShutOut>,
     /// Agreements in force, with their parties.
     pub(super) agreed: Vec<(&'static str, BTreeSet<AgencyId>)>,
     pub(super) seed: u64,
@@ -136,6 +141,8 @@ impl World {
             deleted: Vec::new(),
             cuts,
             change: None,
+            suspension: None,
+            shut_out: None,
             agreed: agreements().to_vec(),
             seed,
             genesis: signed,
@@ -221,6 +228,7 @@ impl World {
             }
         }
         self.change_members();
+        self.suspend();
         if self.tick.is_multiple_of(LOOK) {
             self.oracle.look(&self.sites);
         }
