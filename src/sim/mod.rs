@@ -25,7 +25,7 @@
 //! - whoever was removed does not come back, nobody listens to it, and it is sent nothing that came later;
 //! - once faults stop, what is owed arrives; all know one leader soon, whatever terms they bring, and it stays.
 //!
-//! `HUFU_SIM_SEEDS=N cargo test --lib sim::` runs N seeds, `HUFU_SIM_SEED=S` one. Three faults that tests plant into the
+//! `HUFU_SIM_SEEDS=N cargo test --lib sim::` runs N seeds, `HUFU_SIM_SEED=S` one. Six faults that tests plant into the
 //! product (`domain::planted`) must each be found, or the oracles are worth nothing.
 
 mod dice;

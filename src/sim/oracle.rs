@@ -258,6 +258,7 @@ impl World {
                     for agency in to.iter().filter(|a| self.has_one_node(a)).collect::<Vec<_>>() {
                         let what = format!("{notice} taken back from {agency}");
                         self.until(&what, |w| w.is_taken_back(notice, *site, agency))?;
+                        self.is_shown_no_more(*notice, agency)?;
                     }
                 }
                 Claim::Proposed { .. } | Claim::Deciding { .. } | Claim::Rejected { .. } => {}
@@ -447,6 +448,19 @@ impl World {
         };
         let receiver = self.sites.iter().find(|s| s.member.id == *from).and_then(Site::up);
         known && receiver.is_some_and(|up| !holds(up))
+    }
+
+    /// Whoever asks for a notice where it was taken back is shown nothing that it said.
+    fn is_shown_no_more(&mut self, notice: NoticeId, by: &AgencyId) -> Result<(), String> {
+        let n = self.site_of(by.as_str());
+        let site = &self.sites[n];
+        let core = Arc::clone(&site.up().ok_or_else(|| format!("{by} does not run"))?.core);
+        let caller = site.member.caller(&core).map_err(|fault| format!("a person is not known at home: {fault}"))?;
+        let shown = self.answer(n, async move { core.notice_show(&caller, &notice).await })?;
+        match shown {
+            Ok(line) if line.reason.is_none() => Err(format!("{notice} was recalled, and {by} still shows it")),
+            Ok(_) | Err(_) => Ok(()),
+        }
     }
 
     /// Whether each originator knows of every time that a record of its was shown.

@@ -153,7 +153,14 @@ fn no_envelope_is_begun_for_who_may_no_longer() {
 #[test]
 fn planted_faults_are_found() {
     let most = variable("HUFU_SIM_SEEDS").unwrap_or(SEEDS_TO_FIND);
-    for fault in [Planted::AcknowledgeBeforeSync, Planted::SkipAuditEntry, Planted::PushToAnybody] {
+    for fault in [
+        Planted::AcknowledgeBeforeSync,
+        Planted::SkipAuditEntry,
+        Planted::PushToAnybody,
+        Planted::ServeSuspendedPerson,
+        Planted::ServeSuspendedAgency,
+        Planted::ShowRecalled,
+    ] {
         plant(Some(fault));
         let found = (1..=most).find_map(|seed| {
             // A node that finds its own log broken may panic, which is finding it.
