@@ -90,6 +90,8 @@ struct Lines {
     sent: BTreeMap<Way, u64>,
     up: BTreeMap<NodeId, Served>,
     cut: BTreeSet<(NodeId, NodeId)>,
+    /// Who calls whom no more, because that one's agency is suspended.
+    shut_out: BTreeSet<(NodeId, NodeId)>,
     /// One message in so many is lost; none for 0.
     loses_one_in: u64,
     slowest_ms: u64,
@@ -159,6 +161,11 @@ impl Net {
         let mut lines = self.lines();
         let line = format!("{:>7} {what}", lines.tick);
         lines.trace.push(line);
+    }
+
+    /// Who calls whom no more. It is told between ticks: which task of a node comes first within one decides nothing.
+    pub(super) fn shut_out(&self, who: BTreeSet<(NodeId, NodeId)>) {
+        self.lines().shut_out = who;
     }
 
     /// Something is wrong.
@@ -251,7 +258,7 @@ impl Net {
         what: &'static str,
         serve: impl FnOnce(Served) -> F + Send + 'static,
     ) -> Option<Result<R, Status>> {
-        if self.shuts_out(from, to) {
+        if self.lines().shut_out.contains(&(from, to)) {
             return None;
         }
         let (answer, answered) = oneshot::channel();

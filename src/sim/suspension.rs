@@ -9,7 +9,7 @@ use super::fixture::Reader;
 use super::node::{READER, Up};
 use super::oracle::Claim;
 use super::world::World;
-use crate::domain::ids::{AgencyId, RecordId};
+use crate::domain::ids::{AgencyId, NodeId, RecordId};
 use crate::domain::time::Entropy;
 use crate::ledger::Act;
 use crate::service::{Caller, Core};
@@ -63,6 +63,13 @@ impl World {
     pub(super) fn suspend(&mut self) {
         self.change_standing();
         self.shut_somebody_out();
+        if let Some(s) = &self.suspension {
+            let out = self.sites.iter().filter(|site| site.member.id == s.agency).map(|site| site.member.node);
+            let out: Vec<NodeId> = out.collect();
+            let knows = |up: &&Up| up.core.agency != s.agency && !up.core.state().stands(&s.agency);
+            let knowing = self.ups().filter(knows).map(|up| up.core.node);
+            self.net.shut_out(knowing.flat_map(|node| out.iter().map(move |out| (node, *out))).collect());
+        }
     }
 
     fn change_standing(&mut self) {
