@@ -11,6 +11,12 @@ pub(crate) enum Planted {
     SkipAuditEntry,
     /// `service`: pushes a record to a node that is not entitled to it.
     PushToAnybody,
+    /// `service`: serves a person whose access was taken away.
+    ServeSuspendedPerson,
+    /// `cluster`: answers nodes of an agency that is suspended.
+    ServeSuspendedAgency,
+    /// `notice`: gives a receipt for a recall and goes on showing the notice.
+    ShowRecalled,
 }
 
 thread_local! {

@@ -18,6 +18,8 @@ use super::office::{Draft, Taken, Word};
 use super::receipt::{Receipt, SignedReceipt};
 use crate::domain::ids::{AgencyId, NoticeId};
 use crate::domain::notice::{Precedence, ReceiptState};
+#[cfg(test)]
+use crate::domain::planted::{Planted, is_planted};
 use crate::domain::reserve::Work;
 use crate::domain::time::Millis;
 use std::cmp::Reverse;
@@ -339,7 +341,10 @@ impl Book {
         let taken_back = if unseen || unsaid {
             Some((ReceiptState::Withdrawn, Keep::Own))
         } else if h.kind == LetterKind::Recall && !entry.state().is_taken_back() {
-            Some((ReceiptState::Recalled, Keep::Recalled(Box::new(letter.clone()), desks.to_vec(), warning)))
+            let keep = Keep::Recalled(Box::new(letter.clone()), desks.to_vec(), warning);
+            #[cfg(test)]
+            let keep = if is_planted(Planted::ShowRecalled) { Keep::Nothing } else { keep };
+            Some((ReceiptState::Recalled, keep))
         } else {
             None
         };

@@ -129,11 +129,20 @@ pub struct Patience {
 pub struct Recommits {
     /// Cannot go on the ledger.
     stuck: BTreeSet<(RecordId, u32)>,
+    /// The own agency's standing when that was found: what is refused while it is suspended is taken when it stands again.
+    standing: u32,
     /// Was not there at the last look.
     lacked: BTreeSet<(RecordId, u32)>,
 }
 
 impl Recommits {
+    /// With another standing of the own agency everything is tried anew.
+    fn stand(&mut self, standing: u32) {
+        if std::mem::replace(&mut self.standing, standing) != standing {
+            self.stuck.clear();
+        }
+    }
+
     /// Of what is not on the ledger now, what was not there at the last look: the rest is most likely on its way.
     fn left_over(&mut self, now: Vec<(RecordId, u32)>) -> Vec<(RecordId, u32)> {
         let before = std::mem::replace(&mut self.lacked, now.iter().copied().collect());
@@ -403,9 +412,10 @@ impl Core {
 
     /// Proposes again what is journaled here and was not on the ledger at the last look either, lower parts before the
     /// records that name them. What is still being published may be among it: the ledger takes the same commitment once.
-    /// What cannot go there is told once and left until the next start.
+    /// What cannot go there is told once and left until the next start, or until this agency's standing is another.
     pub async fn recommit(&self, known: &mut Recommits, timeout: Duration) {
         let state = self.state();
+        known.stand(state.agency(&self.agency).map_or(0, |a| a.standing));
         let left_over = known.left_over(self.vault.uncommitted(&state));
         if self.cluster.status().leader.is_none() {
             return;

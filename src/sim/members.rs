@@ -140,11 +140,10 @@ impl World {
             3 => Coming::Agency,
             _ => return,
         };
-        let named = |w: &World, id: &str| w.sites.iter().position(|s| s.member.id.as_str() == id).unwrap();
         let comes = self.sites.len();
         let (member, goes) = match coming {
-            Coming::Agency => (Member::new("marine", 1 << 30), named(self, "third")),
-            Coming::Node => (self.sites[named(self, "customs")].member.second(1 << 35), comes),
+            Coming::Agency => (Member::new("marine", 1 << 30), self.site_of("third")),
+            Coming::Node => (self.sites[self.site_of("customs")].member.second(1 << 35), comes),
         };
         self.sites.push(Site::new(member, &self.dice, Part::Outside));
         let next = self.tick + 100 + self.dice.below(1_200);
@@ -294,7 +293,7 @@ impl World {
     }
 
     /// Asks everybody who takes part in somebody's name; all but some must refuse it for this reason.
-    fn refuse(&self, whom: &Site, reason: &str, but: impl Fn(&Up) -> bool) -> Result<(), String> {
+    pub(super) fn refuse(&self, whom: &Site, reason: &str, but: impl Fn(&Up) -> bool) -> Result<(), String> {
         let link = Link { own: whom.member.card(), net: self.net.clone() };
         for site in self.sites.iter().filter(|s| s.is_member()) {
             let (Some(up), Some(runtime)) = (site.up(), site.runtime()) else { continue };

@@ -3,7 +3,7 @@
 //! What is simulated: disks (what was not synced is lost or torn by a power cut, syncs fail or take long, disks are full,
 //! bytes flip), the network (loss, delay, reordering, partitions, one-way too), clocks (skew, jumps), crashes. Logs are cut
 //! every few entries, so that who was away is fed a snapshot in pieces, with crashes amid them; nodes come, vote and go;
-//! months go by, and old notices are deleted. What is not: the rooms themselves. `node::rooms` opens and drives them here as
+//! agencies and persons are suspended; months go by, and old notices are deleted. What is not: the rooms themselves. `node::rooms` opens and drives them here as
 //! it does in the product, and this room has no copy of anything that they do (`tests/tidy.rs`). Left out are TLS, the store
 //! (it only shortens a start) and the search indexes.
 //!
@@ -20,13 +20,16 @@
 //! - every head that an audit log ever had is consistent with each later one;
 //! - a notice is delivered once to each agency, or its sender knows that it was not; a recall leaves nothing of it; what its
 //!   addressee says of it is one chain of receipts;
+//! - nobody who knows that an agency is suspended answers or pushes to it, and nothing that it acknowledged is lost; to a person
+//!   who is suspended nothing more is disclosed, also of what began before, and no stop undoes it;
 //! - whoever was removed does not come back, nobody listens to it, and it is sent nothing that came later;
 //! - once faults stop, what is owed arrives; all know one leader soon, whatever terms they bring, and it stays.
 //!
-//! `HUFU_SIM_SEEDS=N cargo test --lib sim::` runs N seeds, `HUFU_SIM_SEED=S` one. Three faults that tests plant into the
+//! `HUFU_SIM_SEEDS=N cargo test --lib sim::` runs N seeds, `HUFU_SIM_SEED=S` one. Six faults that tests plant into the
 //! product (`domain::planted`) must each be found, or the oracles are worth nothing.
 
 mod dice;
+mod fixture;
 mod host;
 mod members;
 mod net;
@@ -37,6 +40,7 @@ mod repeats;
 mod retention;
 mod revoked;
 mod siblings;
+mod suspension;
 mod tests;
 mod trouble;
 mod twice;

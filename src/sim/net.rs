@@ -12,8 +12,8 @@ use crate::domain::notice::Precedence;
 use crate::identity::{Protocol, SpiffeName, VerifiedPeer};
 use crate::notice::{LetterDigest, SignedReceipt};
 use crate::service::{
-    Asked, PeerComplaints, PeerNotices, PeerPeople, PeerPost, PeerReports, PeopleTold, Position, Positions, Posted,
-    Reply,
+    Asked, Core, PeerComplaints, PeerNotices, PeerPeople, PeerPost, PeerReports, PeopleTold, Position, Positions,
+    Posted, Reply,
 };
 use crate::vault::{AUDIENCE_WANTED, Acknowledged, Encoded, Outgoing, Parts, PeerVault, Pieces, PushState};
 use crate::wire::fault_of;
@@ -43,8 +43,17 @@ type Boxed<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 #[derive(Clone)]
 pub(super) struct Served {
     pub(super) handle: Handle,
+    pub(super) core: Arc<Core>,
     pub(super) nodes: NodeServices,
     pub(super) post: PostServices,
+}
+
+impl Served {
+    /// Whether this node's own ledger says that another one's agency is suspended. Nodes of one agency go on with each other.
+    fn shuts_out(&self, other: NodeId) -> bool {
+        let state = self.core.state();
+        state.node(other).is_some_and(|n| n.agency != self.core.agency && !state.stands(&n.agency))
+    }
 }
 
 /// Who a node is to others.
@@ -81,6 +90,8 @@ struct Lines {
     sent: BTreeMap<Way, u64>,
     up: BTreeMap<NodeId, Served>,
     cut: BTreeSet<(NodeId, NodeId)>,
+    /// Who calls whom no more, because that one's agency is suspended.
+    shut_out: BTreeSet<(NodeId, NodeId)>,
     /// One message in so many is lost; none for 0.
     loses_one_in: u64,
     slowest_ms: u64,
@@ -90,6 +101,8 @@ struct Lines {
     /// Audience objects that a node knows from another: (from, to). They are remembered over a stop of either, so that some are
     /// named in vain.
     acknowledged: BTreeMap<(NodeId, NodeId), Acknowledged>,
+    /// What was wrong first, of what is said on the lines and to people.
+    wrong: Option<String>,
     /// Objects that were handed to a node: (record and version, node, when).
     handed: Vec<((RecordId, u32), NodeId, u64)>,
 }
@@ -148,6 +161,27 @@ impl Net {
         let mut lines = self.lines();
         let line = format!("{:>7} {what}", lines.tick);
         lines.trace.push(line);
+    }
+
+    /// Who calls whom no more. It is told between ticks: which task of a node comes first within one decides nothing.
+    pub(super) fn shut_out(&self, who: BTreeSet<(NodeId, NodeId)>) {
+        self.lines().shut_out = who;
+    }
+
+    /// Something is wrong.
+    pub(super) fn wrong(&self, what: String) {
+        self.lines().wrong.get_or_insert(what);
+    }
+
+    /// What was wrong so far.
+    pub(super) fn verdict(&self) -> Result<(), String> {
+        self.lines().wrong.clone().map_or(Ok(()), Err)
+    }
+
+    /// Whether a node that runs has heard that another one's agency is suspended.
+    fn shuts_out(&self, node: NodeId, other: NodeId) -> bool {
+        let served = self.lines().up.get(&node).cloned();
+        served.is_some_and(|served| served.shuts_out(other))
     }
 
     /// The trace so far.
@@ -215,14 +249,18 @@ impl Net {
         lines.on_the_way.insert((at, way, number), Sent { way, arrival });
     }
 
-    /// Asks a node; none if nothing comes back, which a caller bounds by time.
-    async fn ask<R: Send + 'static, F: Future<Output = R> + Send>(
+    /// Asks a node; none if nothing comes back, which a caller bounds by time. Whoever is suspended is not asked, as
+    /// `node::peers` has it, and is to be answered nothing.
+    async fn ask<R: Send + 'static, F: Future<Output = Result<R, Status>> + Send>(
         &self,
         from: NodeId,
         to: NodeId,
         what: &'static str,
         serve: impl FnOnce(Served) -> F + Send + 'static,
-    ) -> Option<R> {
+    ) -> Option<Result<R, Status>> {
+        if self.lines().shut_out.contains(&(from, to)) {
+            return None;
+        }
         let (answer, answered) = oneshot::channel();
         let net = self.clone();
         let number = self.number((from, to, what, false));
@@ -231,7 +269,12 @@ impl Net {
             // as a refused connection would.
             let Some(target) = target else { return };
             target.handle.clone().spawn(async move {
+                // As the ledger here stands when the call comes.
+                let shut_out = target.shuts_out(from);
                 let reply = serve(target).await;
+                if shut_out && reply.is_ok() {
+                    net.wrong(format!("{to} answers {what} to {from}, whose agency is suspended"));
+                }
                 let take = Box::new(move || drop(answer.send(reply)));
                 net.send((to, from, what, true), number, Arrival::Answer(take));
             });
@@ -346,6 +389,9 @@ impl Positions for Link {
 impl PeerVault for Link {
     fn push<'a>(&'a self, node: NodeId, object: &'a Outgoing) -> Boxed<'a, Result<PushState, String>> {
         let parts = &object.parts;
+        if self.net.shuts_out(self.own.node, node) {
+            self.net.wrong(format!("{} pushes to {node}, whose agency is suspended", self.own.node));
+        }
         self.net.hand(node, &parts.envelope);
         Box::pin(async move {
             let name = parts.audience_name;

@@ -26,6 +26,8 @@ use tokio::sync::watch;
 
 /// Everybody who writes and reads in a simulation.
 pub(super) const PERSON: &str = "li";
+/// Everybody who only reads.
+pub(super) const READER: &str = "sun";
 /// Everybody who is the second person of what others mark.
 const CLASSIFIER: &str = "wang";
 const CEILING: Grade = Grade::Secret;
@@ -160,6 +162,17 @@ impl Member {
         VerifiedPeer::for_test(name, "2", self.person_key())
     }
 
+    /// What the person who only reads signs with.
+    pub(super) fn reader_signer(&self) -> SigningKey {
+        SigningKey::from_seed(&digest("test.reader", &[self.id.as_str().as_bytes()])).unwrap()
+    }
+
+    /// The handshake of the person who only reads.
+    pub(super) fn reader(&self) -> VerifiedPeer {
+        let name = SpiffeName::person(&self.id, &self.federation, READER).unwrap();
+        VerifiedPeer::for_test(name, "4", *self.reader_signer().public().as_bytes())
+    }
+
     /// The person who acts for this agency.
     pub(super) fn caller(&self, core: &Core) -> Result<Caller, Fault> {
         core.caller(&self.peer())
@@ -226,13 +239,13 @@ impl Member {
         drop(rooms::rounds(&core, &link, &stopped));
         let post_out: Arc<dyn PeerPost> = Arc::clone(&link) as Arc<dyn PeerPost>;
         drop(rooms::couriers(&Handle::current(), &core, &post_out, &stopped));
-        let served = Served { handle: Handle::current(), nodes, post };
+        let served = Served { handle: Handle::current(), core: Arc::clone(&core), nodes, post };
         let pushes = Arc::clone(&link) as Arc<dyn PeerVault>;
         let people = People::new(Arc::clone(&core), pushes, Handle::current());
         Ok((Up { core, people, link, revoked, _stop: stop }, served))
     }
 
-    fn people(&self) -> [Person; 2] {
+    fn people(&self) -> [Person; 3] {
         let (handle, key) = classifier_of(&self.id);
         let classifier = Person {
             name: CLASSIFIER.into(),
@@ -242,7 +255,15 @@ impl Member {
             serial: "3".into(),
             ..self.person()
         };
-        [self.person(), classifier]
+        let reader = Person {
+            name: READER.into(),
+            handle: PersonHandle::from_bytes([10; 16]),
+            roles: [Role::Analyst, Role::DutyOfficer].into(),
+            public_key: *self.reader_signer().public().as_bytes(),
+            serial: "4".into(),
+            ..self.person()
+        };
+        [self.person(), classifier, reader]
     }
 
     fn person(&self) -> Person {

@@ -1,6 +1,6 @@
 //! What must be true, whatever happened.
 
-use super::node::{PERSON, Up};
+use super::node::Up;
 use super::world::{Part, Site, World};
 use crate::audit::{Actor, Stage};
 use crate::domain::ids::{AgencyId, NodeId, NoticeId, RecordId};
@@ -34,7 +34,9 @@ pub(super) enum Claim {
     /// It was turned down.
     Rejected { record: RecordId },
     /// A record was shown.
-    Opened { record: RecordId, site: usize, seq: u64 },
+    Opened { record: RecordId, site: usize, seq: u64, by: &'static str },
+    /// The person who only reads is suspended at a site.
+    ShutOut { site: usize },
     /// A notice was accepted.
     Sent { notice: NoticeId, site: usize, to: Vec<AgencyId> },
     /// Somebody is about to take a notice back.
@@ -68,6 +70,10 @@ pub(super) struct Met {
     pub(super) deletions: u64,
     /// Versions that folded because they were superseded long ago.
     pub(super) folds: u64,
+    /// Agencies that were suspended.
+    pub(super) suspensions: u64,
+    /// Times that somebody suspended was sent away at the end.
+    pub(super) sent_away: u64,
 }
 
 impl Oracle {
@@ -114,6 +120,12 @@ impl Oracle {
         self.claims.lock().unwrap().iter().filter_map(of).collect()
     }
 
+    /// The sites at which the person who only reads was suspended.
+    pub(super) fn shut_out(&self) -> BTreeSet<usize> {
+        let of = |c: &Claim| if let Claim::ShutOut { site } = c { Some(*site) } else { None };
+        self.claims.lock().unwrap().iter().filter_map(of).collect()
+    }
+
     pub(super) fn wrong(&mut self, what: String) {
         self.wrongs.push(what);
     }
@@ -136,6 +148,14 @@ impl Oracle {
 
     pub(super) fn note_folds(&mut self, versions: u64) {
         self.met.folds += versions;
+    }
+
+    pub(super) fn note_a_suspension(&mut self) {
+        self.met.suspensions += 1;
+    }
+
+    pub(super) fn note_one_sent_away(&mut self) {
+        self.met.sent_away += 1;
     }
 
     pub(super) fn note_a_removal(&mut self) {
@@ -184,22 +204,27 @@ impl World {
     pub(super) fn ask(&mut self) -> Result<(), String> {
         self.oracle.look(&self.sites);
         self.oracle.verdict()?;
+        self.net.verdict()?;
         let claims = self.oracle.claims.lock().unwrap().clone();
         self.nothing_where_it_may_not_be(&claims)?;
         self.what_was_held_is_held(&claims)?;
         self.what_was_deleted_stays_so()?;
         self.what_waits_waits(&claims)?;
         self.outsiders_are_refused()?;
+        self.whoever_is_suspended_is_refused()?;
+        self.who_is_shut_out_stays_so()?;
         self.logs_are_whole(&claims)
     }
 
     /// Waits, once it is calm, until everything owed is there, and holds the claims against it.
     pub(super) fn ask_at_the_end(&mut self) -> Result<(), String> {
+        self.settle_standing()?;
         match self.change {
             Some(_) => self.settle_members()?,
             None => self.recovers()?,
         }
         self.until("one ledger", World::is_of_one_ledger)?;
+        self.settle_who_is_shut_out()?;
         let claims = self.oracle.claims.lock().unwrap().clone();
         for claim in &claims {
             match claim {
@@ -233,10 +258,11 @@ impl World {
                     for agency in to.iter().filter(|a| self.has_one_node(a)).collect::<Vec<_>>() {
                         let what = format!("{notice} taken back from {agency}");
                         self.until(&what, |w| w.is_taken_back(notice, *site, agency))?;
+                        self.is_shown_no_more(*notice, agency)?;
                     }
                 }
                 Claim::Proposed { .. } | Claim::Deciding { .. } | Claim::Rejected { .. } => {}
-                Claim::Opened { .. } | Claim::TakingBack { .. } => {}
+                Claim::Opened { .. } | Claim::TakingBack { .. } | Claim::ShutOut { .. } => {}
             }
         }
         self.until("nothing owed", |w| {
@@ -305,7 +331,8 @@ impl World {
         for claim in claims {
             let Claim::Published { record, version, audience, gone, .. } = claim else { continue };
             for site in self.sites.iter().filter(|s| !audience.contains(&s.member.id)) {
-                if site.up().is_some_and(|up| up.core.vault.records().contains(record)) {
+                // An amendment leaves out whoever is suspended, and no later one names it again.
+                if site.up().is_some_and(|up| up.core.vault.newest_version(record).is_some_and(|v| v >= *version)) {
                     return Err(format!("{record} lies at {}, which is not entitled", site.member.id));
                 }
             }
@@ -387,11 +414,11 @@ impl World {
             }
         }
         for claim in claims {
-            let Claim::Opened { record, site, seq } = claim else { continue };
+            let Claim::Opened { record, site, seq, by: reader } = claim else { continue };
             let Some(up) = self.sites[*site].up() else { continue };
             let event = up.core.audit.read(*seq, 1).map_err(|e| e.to_string())?.into_iter().next();
             let named = event.is_some_and(|e| {
-                let by = matches!(&e.actor, Actor::Person { name, .. } if name == PERSON);
+                let by = matches!(&e.actor, Actor::Person { name, .. } if name == reader);
                 by && e.stage == Stage::Intent && e.object.records().iter().any(|(id, _)| id == record)
             });
             if !named {
@@ -421,6 +448,19 @@ impl World {
         };
         let receiver = self.sites.iter().find(|s| s.member.id == *from).and_then(Site::up);
         known && receiver.is_some_and(|up| !holds(up))
+    }
+
+    /// Whoever asks for a notice where it was taken back is shown nothing that it said.
+    fn is_shown_no_more(&mut self, notice: NoticeId, by: &AgencyId) -> Result<(), String> {
+        let n = self.site_of(by.as_str());
+        let site = &self.sites[n];
+        let core = Arc::clone(&site.up().ok_or_else(|| format!("{by} does not run"))?.core);
+        let caller = site.member.caller(&core).map_err(|fault| format!("a person is not known at home: {fault}"))?;
+        let shown = self.answer(n, async move { core.notice_show(&caller, &notice).await })?;
+        match shown {
+            Ok(line) if line.reason.is_none() => Err(format!("{notice} was recalled, and {by} still shows it")),
+            Ok(_) | Err(_) => Ok(()),
+        }
     }
 
     /// Whether each originator knows of every time that a record of its was shown.

@@ -1,7 +1,7 @@
 //! One directory at two nodes of an agency, while its officers change entries.
 
+use super::fixture::Pair;
 use super::node::PERSON;
-use super::siblings::Pair;
 use super::world::World;
 use crate::audit::Object;
 use crate::domain::label::Grade;

@@ -1,6 +1,6 @@
 //! The same again at the other node of an agency: an amendment that had no clear answer, and a source that was imported.
 
-use super::siblings::{Pair, publish, reason};
+use super::fixture::{Pair, publish, reason};
 use crate::domain::fault::Fault;
 use crate::domain::label::Grade;
 use crate::domain::person::Role;

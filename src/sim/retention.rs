@@ -25,7 +25,7 @@ impl World {
         if self.seed % 6 != 2 {
             return Ok(());
         }
-        let third = self.sites.iter().position(|s| s.member.id.as_str() == "third").unwrap();
+        let third = self.site_of("third");
         self.sites[third].part = Part::Outside;
         let pair: Vec<usize> = (0..self.sites.len()).filter(|n| *n != third).collect();
         for n in &pair {

@@ -1,7 +1,7 @@
 //! A person's certificate that one node of their agency knows to be revoked, and the other does not yet.
 
+use super::fixture::{Pair, reason};
 use super::node::PERSON;
-use super::siblings::{Pair, reason};
 use super::world::World;
 use crate::audit::{Decision, Object};
 use crate::domain::notice::ReceiptState;

@@ -1,201 +1,18 @@
 //! Two nodes of one agency, in calm: what comes to either is at one of them, and its people sit at any.
 
-use super::node::{PERSON, Up};
-use super::world::{Site, World};
-use crate::api::People;
-use crate::domain::canon::Canon;
-use crate::domain::ids::{NodeId, NoticeId};
+use super::fixture::{Pair, publish, reason};
+use super::node::PERSON;
+use super::world::World;
 use crate::domain::label::Grade;
-use crate::domain::notice::{Precedence, ReceiptState};
+use crate::domain::notice::ReceiptState;
 use crate::domain::person::Role;
-use crate::identity::{Person, VerifiedPeer};
+use crate::identity::Person;
 use crate::ledger::Act;
-use crate::notice::sign_as_person;
-use crate::seal::SigningKey;
-use crate::service::NoticeAsk;
-use crate::wire::fault_of;
 use crate::wire::pb::v1;
 use crate::wire::pb::v1::notices_server::Notices as _;
 use crate::wire::pb::v1::records_server::Records as _;
 use std::sync::Arc;
-use tokio::sync::oneshot;
 use tokio_stream::StreamExt;
-use tonic::{Request, Status};
-
-/// Whoever is served by a node, and what they sign with.
-pub(super) struct Reader {
-    pub(super) people: People,
-    peer: VerifiedPeer,
-    signer: SigningKey,
-}
-
-impl Reader {
-    /// The person of an agency, at a node that runs.
-    pub(super) fn at(site: &Site) -> Reader {
-        let people = site.up().unwrap().people.clone();
-        Reader { people, peer: site.member.peer(), signer: site.member.person_signer() }
-    }
-
-    pub(super) fn request<T>(&self, message: T) -> Request<T> {
-        let mut request = Request::new(message);
-        request.extensions_mut().insert(self.peer.clone());
-        request
-    }
-
-    pub(super) async fn inbox(&self) -> Result<v1::NoticeInboxReply, Status> {
-        let asked = self.request(v1::NoticeInboxRequest { limit: 50 });
-        Ok(self.people.inbox(asked).await?.into_inner())
-    }
-
-    /// It is displayed, and acknowledged with the person's own signature.
-    pub(super) async fn acknowledges(&self, notice: &str) -> Result<(), Status> {
-        let notice = notice.to_owned();
-        let displayed = v1::NoticePresentedRequest { notice: notice.clone(), recall: false };
-        self.people.presented(self.request(displayed)).await?;
-        let mut ask = v1::NoticeSayRequest { notice, ..v1::NoticeSayRequest::default() };
-        let words = self.people.words(self.request(ask.clone())).await?.into_inner().words;
-        ask.signature = sign_as_person(&words, &self.signer).as_bytes().to_vec();
-        self.people.say(self.request(ask)).await?;
-        Ok(())
-    }
-}
-
-/// A seed in which customs gets a second node.
-const SEED: u64 = 6;
-/// How long an answer may take, in ticks.
-const ANSWERED: u64 = 60_000;
-
-/// Customs has two nodes: `first` is the one before the other in the ledger's order. Police and third have one.
-pub(super) struct Pair {
-    pub(super) world: World,
-    pub(super) police: usize,
-    pub(super) third: usize,
-    pub(super) first: usize,
-    pub(super) second: usize,
-}
-
-impl Pair {
-    pub(super) fn new() -> Pair {
-        let mut world = World::new(SEED);
-        world.begin().unwrap();
-        world.let_a_second_node_in().unwrap();
-        let of = |id: &str| -> Vec<usize> {
-            (0..world.sites.len()).filter(|n| world.sites[*n].member.id.as_str() == id).collect()
-        };
-        let (police, third, mut both) = (of("police")[0], of("third")[0], of("customs"));
-        both.sort_by_key(|n| world.sites[*n].member.node);
-        let [first, second] = both[..] else { panic!("customs has two nodes") };
-        Pair { world, police, third, first, second }
-    }
-
-    fn node(&self, n: usize) -> NodeId {
-        self.world.sites[n].member.node
-    }
-
-    pub(super) fn up(&self, n: usize) -> &Up {
-        self.world.sites[n].up().unwrap()
-    }
-
-    pub(super) fn reader(&self, n: usize) -> Reader {
-        Reader::at(&self.world.sites[n])
-    }
-
-    /// Nothing gets from either to the other.
-    pub(super) fn cut(&self, a: usize, b: usize) {
-        self.world.net.cut(self.node(a), self.node(b));
-        self.world.net.cut(self.node(b), self.node(a));
-    }
-
-    /// What a node answers, once it does.
-    pub(super) fn answer<R: Send + 'static>(&mut self, n: usize, act: impl Future<Output = R> + Send + 'static) -> R {
-        let (answer, mut answered) = oneshot::channel();
-        self.world.spawn(n, async move { drop(answer.send(act.await)) });
-        for _ in 0..ANSWERED {
-            if let Ok(reply) = answered.try_recv() {
-                return reply;
-            }
-            self.world.step();
-        }
-        panic!("no answer");
-    }
-
-    /// Sends a flash from one agency's node to another agency.
-    pub(super) fn send(&mut self, n: usize, to: &str) -> NoticeId {
-        self.send_marked(n, to, Grade::Internal)
-    }
-
-    pub(super) fn send_marked(&mut self, n: usize, to: &str, grade: Grade) -> NoticeId {
-        let core = Arc::clone(&self.up(n).core);
-        let caller = self.world.sites[n].member.caller(&core).unwrap();
-        let ask = NoticeAsk {
-            to: vec![to.to_owned()],
-            info: Vec::new(),
-            precedence: Precedence::Flash,
-            grade,
-            subject: "演练".into(),
-            body: "正文".into(),
-            attachments: Vec::new(),
-            exercise: true,
-            about: None,
-            lead: false,
-            warning: None,
-        };
-        self.answer(n, async move { core.notice_send(&caller, ask).await }).unwrap().0
-    }
-
-    /// What the sender knows of a notice: each step with the node that signed it.
-    fn steps(&self, n: usize, notice: &NoticeId) -> Vec<(ReceiptState, NodeId)> {
-        steps(&self.world, n, notice)
-    }
-
-    pub(super) fn until_step(&mut self, n: usize, notice: NoticeId, state: ReceiptState) {
-        let reached = |w: &World| steps(w, n, &notice).iter().any(|(s, _)| *s == state);
-        self.world.until(&format!("{state} known to the sender"), reached).unwrap();
-    }
-
-    /// A copy of a notice that comes late to a node, whatever became of it.
-    pub(super) fn late_copy(&mut self, from: usize, to: usize, notice: &NoticeId) {
-        let sent = self.up(from).core.office.sent_of(notice);
-        let (bytes, sender) = (sent[0].1.letter.to_canon(), self.world.sites[from].member.id.clone());
-        let (core, link) = (Arc::clone(&self.up(to).core), Arc::clone(&self.up(to).link));
-        self.answer(to, async move { core.receive_letter(&sender, &bytes, &*link).await }).unwrap();
-    }
-
-    pub(super) fn has(&self, n: usize, notice: &NoticeId) -> bool {
-        self.up(n).core.office.read(|b| b.received_of(notice).is_some())
-    }
-
-    pub(super) fn person(&self, n: usize) -> Person {
-        self.up(n).core.directory.by_name(PERSON).unwrap()
-    }
-
-    /// An officer suspends somebody at one node.
-    pub(super) fn suspend(&mut self, n: usize, name: &'static str) {
-        let core = Arc::clone(&self.up(n).core);
-        self.answer(n, async move { core.directory.suspend(name, [5; 32]).await }).unwrap();
-    }
-
-    fn is_suspended(&self, n: usize, name: &str) -> bool {
-        is_suspended(&self.world, n, name)
-    }
-
-    pub(super) fn until_suspended(&mut self, n: usize, name: &'static str) {
-        self.world.until("a suspension at the other node", |w| is_suspended(w, n, name)).unwrap();
-    }
-}
-
-fn steps(world: &World, n: usize, notice: &NoticeId) -> Vec<(ReceiptState, NodeId)> {
-    let sent = world.sites[n].up().unwrap().core.office.sent_of(notice);
-    sent.iter().flat_map(|(_, o)| o.receipts.iter().map(|r| (r.receipt.state, r.receipt.node))).collect()
-}
-
-fn is_suspended(world: &World, n: usize, name: &str) -> bool {
-    world.sites[n].up().unwrap().core.directory.by_name(name).unwrap().suspended
-}
-
-pub(super) fn reason<R>(answered: Result<R, Status>) -> &'static str {
-    answered.err().map_or("", |status| fault_of(&status).reason)
-}
 
 /// A node that gets a letter hands it to the node before it; whoever sits at either lists, displays and acknowledges it there,
 /// and its sender is told once.
@@ -254,10 +71,7 @@ fn what_takes_a_notice_back_finds_its_home() {
     assert!(listed.notices.iter().any(|n| n.notice == notice.to_string()), "{listed:?}");
     pair.cut(police, second);
     pair.cut(third, second);
-    let core = Arc::clone(&pair.up(police).core);
-    let caller = pair.world.sites[police].member.caller(&core).unwrap();
-    let refused = pair.answer(police, async move { core.notice_recall(&caller, &notice, "误发").await }).unwrap();
-    assert!(refused.is_empty());
+    assert!(pair.recall(police, notice));
     pair.until_step(police, notice, ReceiptState::Recalled);
     assert!(pair.steps(police, &notice).iter().all(|(_, node)| *node == pair.node(second)));
     assert!(!pair.has(first, &notice));
@@ -306,10 +120,7 @@ fn what_lies_at_two_nodes_is_recalled_at_both_or_not_reported() {
         pair.answer(n, async move { reader.inbox().await }).unwrap();
     }
     pair.cut(first, second);
-    let core = Arc::clone(&pair.up(police).core);
-    let caller = pair.world.sites[police].member.caller(&core).unwrap();
-    let refused = pair.answer(police, async move { core.notice_recall(&caller, &notice, "误发").await }).unwrap();
-    assert!(refused.is_empty());
+    assert!(pair.recall(police, notice));
     let recalled = |w: &World, n: usize| {
         let at = w.sites[n].up().unwrap().core.office.read(|b| b.received_of(&notice).map(|(_, i)| i.state()));
         at == Some(ReceiptState::Recalled)
@@ -398,11 +209,6 @@ fn a_notice_that_does_not_open_is_named_and_hides_no_other() {
 fn a_recall_is_heard_of_though_a_node_keeps_no_more_back() {
     let mut pair = Pair::new();
     let (police, first, second) = (pair.police, pair.first, pair.second);
-    let recall = |pair: &mut Pair, notice: NoticeId| {
-        let core = Arc::clone(&pair.up(police).core);
-        let caller = pair.world.sites[police].member.caller(&core).unwrap();
-        pair.answer(police, async move { core.notice_recall(&caller, &notice, "误发").await }).unwrap();
-    };
     let notice = pair.send(police, "customs");
     pair.until_step(police, notice, ReceiptState::Delivered);
     let from = pair.world.sites[police].member.id.clone();
@@ -412,7 +218,7 @@ fn a_recall_is_heard_of_though_a_node_keeps_no_more_back() {
     };
     assert!(pair.has(first, &notice));
     fill(&pair, second);
-    recall(&mut pair, notice);
+    pair.recall(police, notice);
     pair.until_step(police, notice, ReceiptState::Withdrawn);
     assert!(!pair.up(second).core.office.read(|b| b.is_withheld(&from, &notice)));
 
@@ -422,7 +228,7 @@ fn a_recall_is_heard_of_though_a_node_keeps_no_more_back() {
     let lost = pair.send(police, "customs");
     pair.world.run(40_000);
     pair.world.net.heal();
-    recall(&mut pair, lost);
+    pair.recall(police, lost);
     let told = |w: &World| {
         let audit = &w.sites[police].up().unwrap().core.audit;
         (0..audit.size()).any(|seq| audit.read(seq, 1).unwrap().iter().any(|e| e.rule == "recalls-full"))
@@ -521,19 +327,6 @@ fn no_node_suspends_the_last_officers_by_its_word() {
     pair.until_suspended(second, OFFICERS[0]);
     pair.world.run(3_000);
     assert!(!pair.is_suspended(second, OFFICERS[1]));
-}
-
-pub(super) fn publish(request: u8, grade: &str, repeats: bool) -> v1::PublishRequest {
-    v1::PublishRequest {
-        title: "演练".into(),
-        body: "正文".into(),
-        grade: grade.to_owned(),
-        wait: "none".into(),
-        timeout_ms: 5_000,
-        request_id: vec![request; 16],
-        repeats,
-        ..v1::PublishRequest::default()
-    }
 }
 
 /// A client that had no clear answer from one node asks the other: it gets the first answer, unless the two do not reach each

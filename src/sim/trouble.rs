@@ -102,7 +102,7 @@ impl World {
                 self.alone = Some((self.tick + 800 + self.dice.below(3_000), node));
             }
             _ => {
-                let third = self.sites.iter().position(|s| s.member.id.as_str() == "third").unwrap();
+                let third = self.site_of("third");
                 self.take_down(third, Down::Killed);
                 if let Some(file) = self.sites[third].machine.flip_a_body(&self.dice) {
                     self.net.tell(format_args!("third: a bit of {file} flips"));

@@ -1,7 +1,7 @@
 //! What comes to two nodes of one agency about one notice: a confirmed marking, and a second letter of a dishonest sender.
 
+use super::fixture::Pair;
 use super::node::PERSON;
-use super::siblings::Pair;
 use super::world::World;
 use crate::domain::canon::Canon;
 use crate::domain::ids::AgencyId;

@@ -1,8 +1,10 @@
 //! What people do: publish, amend, propose and decide, open, send notices and take them back. Each act is told to the oracle
 //! with its answer, if one came.
 
+use super::fixture::Reader;
+use super::net::Net;
+use super::node::PERSON;
 use super::oracle::Claim;
-use super::siblings::Reader;
 use super::world::World;
 use crate::domain::canon::Canon;
 use crate::domain::fault::Fault;
@@ -10,7 +12,7 @@ use crate::domain::ids::{AgencyId, NodeId, RecordId};
 use crate::domain::label::Grade;
 use crate::domain::notice::Precedence;
 use crate::domain::record::Kind;
-use crate::service::{AmendAsk, NoticeAsk, Patience, ProposalsAsk, PublishAsk, Published, Wait};
+use crate::service::{AmendAsk, Core, NoticeAsk, Patience, ProposalsAsk, PublishAsk, Published, Wait};
 use crate::vault::Approval;
 use crate::wire::fault_of;
 use std::collections::BTreeSet;
@@ -29,12 +31,13 @@ impl World {
         // Third only reads: its bodies may be damaged, and are then fetched again. So does an agency's second node: what it
         // published would be gone with it. Its people read what the first took in, too.
         let (first, third) = (self.sites[n].member.local == "1", self.sites[n].member.id.as_str() == "third");
-        match self.dice.below(16) {
+        match self.dice.below(18) {
             0..=4 if first && !third => self.publish(n),
             5..=8 if first => self.send(n),
             9 if first => self.take_back(n),
             10 | 11 if first && !third => self.amend(n),
             12 | 13 if first && !third => self.decide(n),
+            16 | 17 => self.reader_looks(n),
             0..=9 if !first => self.read_notices(n),
             _ => self.open(n),
         }
@@ -96,11 +99,13 @@ impl World {
             match core.publish(&caller, ask, link).await {
                 Ok(p) if p.proposed => {
                     net.tell(format_args!("proposed {}", p.record));
+                    let audience = sealed_for(&core, &p, audience, &net);
                     let claim = Claim::Proposed { record: p.record, version: p.version, audience, by: n };
                     claims.lock().unwrap().push(claim);
                 }
                 Ok(p) => {
                     net.tell(format_args!("published {} {:?} held by {}", p.record, p.index, p.held_by.len()));
+                    let audience = sealed_for(&core, &p, audience, &net);
                     claims.lock().unwrap().push(published(p, audience, n, gone));
                 }
                 Err(fault) => net.tell(format_args!("not published: {}", fault.reason)),
@@ -137,6 +142,7 @@ impl World {
             match core.amend(&caller, ask, link).await {
                 Ok(p) => {
                     net.tell(format_args!("amended {record} to {} {:?}", p.version, p.index));
+                    let audience = sealed_for(&core, &p, audience, &net);
                     claims.lock().unwrap().push(published(p, audience, n, gone));
                 }
                 Err(fault) => net.tell(format_args!("not amended: {}", fault.reason)),
@@ -239,7 +245,7 @@ impl World {
             match core.open(&caller, record, 0, "演练").await {
                 Ok(opened) => {
                     net.tell(format_args!("opened {record} by entry {}", opened.audit_seq));
-                    claims.lock().unwrap().push(Claim::Opened { record, site: n, seq: opened.audit_seq });
+                    claims.lock().unwrap().push(Claim::Opened { record, site: n, seq: opened.audit_seq, by: PERSON });
                 }
                 Err(fault) => net.tell(format_args!("not opened: {}", fault.reason)),
             }
@@ -277,19 +283,8 @@ impl World {
             true => others,
             false => vec![self.dice.pick(&others).clone()],
         };
-        let ask = NoticeAsk {
-            to: to.iter().map(ToString::to_string).collect(),
-            info: Vec::new(),
-            precedence,
-            grade: Grade::Internal,
-            subject: "演练".into(),
-            body: "正文".into(),
-            attachments: Vec::new(),
-            exercise: self.dice.one_in(4),
-            about: None,
-            lead: false,
-            warning: None,
-        };
+        let named = to.iter().map(ToString::to_string).collect();
+        let ask = notice_to(named, precedence, self.dice.one_in(4));
         let site = &self.sites[n];
         let core = Arc::clone(&site.up().unwrap().core);
         let Ok(caller) = site.member.caller(&core) else { return };
@@ -313,6 +308,35 @@ impl World {
             runtime.spawn(act);
         }
     }
+}
+
+/// A notice of a few words.
+pub(super) fn notice_to(to: Vec<String>, precedence: Precedence, exercise: bool) -> NoticeAsk {
+    NoticeAsk {
+        to,
+        info: Vec::new(),
+        precedence,
+        grade: Grade::Internal,
+        subject: "演练".into(),
+        body: "正文".into(),
+        attachments: Vec::new(),
+        exercise,
+        about: None,
+        lead: false,
+        warning: None,
+    }
+}
+
+/// For whom a version was sealed, of those whom its agreement or the version before names: whoever is suspended is left out, and
+/// nobody else.
+fn sealed_for(core: &Core, p: &Published, named: BTreeSet<AgencyId>, net: &Net) -> BTreeSet<AgencyId> {
+    let state = core.state();
+    let (sealed, left_out): (BTreeSet<_>, BTreeSet<_>) = named.into_iter().partition(|a| p.owed.contains(a));
+    let never_suspended = |a: &&AgencyId| state.agency(a).is_some_and(|s| s.standing == 1);
+    if let Some(agency) = left_out.iter().find(never_suspended) {
+        net.wrong(format!("{} version {} leaves {agency} out, which always stood", p.record, p.version));
+    }
+    sealed
 }
 
 /// What somebody was told of a version that they published.

@@ -6,6 +6,7 @@ use super::members::Change;
 use super::net::Net;
 use super::node::{Member, Start, Up};
 use super::oracle::Oracle;
+use super::suspension::{ShutOut, Suspension};
 use super::trouble::{Ambush, Blow};
 use crate::cluster::Cuts;
 use crate::domain::agreement::Terms;
@@ -19,6 +20,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::runtime::Runtime;
+use tokio::sync::oneshot;
 
 /// How long the world waits for what must come once it is calm, in ticks.
 const PATIENCE: u64 = 60_000;
@@ -88,6 +90,10 @@ pub(super) struct World {
     cuts: Cuts,
     /// Who comes and who goes.
     pub(super) change: Option<Change>,
+    /// Which agency is suspended for a while.
+    pub(super) suspension: Option<Suspension>,
+    /// Which person is to be suspended.
+    pub(super) shut_out: Option<ShutOut>,
     /// Agreements in force, with their parties.
     pub(super) agreed: Vec<(&'static str, BTreeSet<AgencyId>)>,
     pub(super) seed: u64,
@@ -135,6 +141,8 @@ impl World {
             deleted: Vec::new(),
             cuts,
             change: None,
+            suspension: None,
+            shut_out: None,
             agreed: agreements().to_vec(),
             seed,
             genesis: signed,
@@ -220,6 +228,7 @@ impl World {
             }
         }
         self.change_members();
+        self.suspend();
         if self.tick.is_multiple_of(LOOK) {
             self.oracle.look(&self.sites);
         }
@@ -284,6 +293,28 @@ impl World {
         self.until("an agreement in force", |w| {
             w.ups().all(|up| up.core.state().agreement(&id).is_some_and(|a| a.iter().any(|v| v.in_force.is_some())))
         })
+    }
+
+    /// What a node answers, once it does.
+    pub(super) fn answer<R: Send + 'static>(
+        &mut self,
+        n: usize,
+        act: impl Future<Output = R> + Send + 'static,
+    ) -> Result<R, String> {
+        let (answer, mut answered) = oneshot::channel();
+        self.spawn(n, async move { drop(answer.send(act.await)) });
+        for _ in 0..PATIENCE {
+            if let Ok(reply) = answered.try_recv() {
+                return Ok(reply);
+            }
+            self.step();
+        }
+        Err(format!("{} does not answer", self.sites[n].member.node))
+    }
+
+    /// The place of an agency's first node.
+    pub(super) fn site_of(&self, agency: &str) -> usize {
+        self.sites.iter().position(|s| s.member.id.as_str() == agency).unwrap()
     }
 
     /// Nodes that run.
