@@ -124,32 +124,6 @@ pub struct Patience {
     pub timeout: Duration,
 }
 
-/// What the rounds of proposing again know of those before.
-#[derive(Default)]
-pub struct Recommits {
-    /// Cannot go on the ledger.
-    stuck: BTreeSet<(RecordId, u32)>,
-    /// The own agency's standing when that was found: what is refused while it is suspended is taken when it stands again.
-    standing: u32,
-    /// Was not there at the last look.
-    lacked: BTreeSet<(RecordId, u32)>,
-}
-
-impl Recommits {
-    /// With another standing of the own agency everything is tried anew.
-    fn stand(&mut self, standing: u32) {
-        if std::mem::replace(&mut self.standing, standing) != standing {
-            self.stuck.clear();
-        }
-    }
-
-    /// Of what is not on the ledger now, what was not there at the last look: the rest is most likely on its way.
-    fn left_over(&mut self, now: Vec<(RecordId, u32)>) -> Vec<(RecordId, u32)> {
-        let before = std::mem::replace(&mut self.lacked, now.iter().copied().collect());
-        now.into_iter().filter(|part| before.contains(part) && !self.stuck.contains(part)).collect()
-    }
-}
-
 /// Which version of which record a publish makes.
 pub(super) struct Target {
     pub(super) record: RecordId,
@@ -410,60 +384,6 @@ impl Core {
         Ok(waits(record, version, &holders))
     }
 
-    /// Proposes again what is journaled here and was not on the ledger at the last look either, lower parts before the
-    /// records that name them. What is still being published may be among it: the ledger takes the same commitment once.
-    /// What cannot go there is told once and left until the next start, or until this agency's standing is another.
-    pub async fn recommit(&self, known: &mut Recommits, timeout: Duration) {
-        let state = self.state();
-        known.stand(state.agency(&self.agency).map_or(0, |a| a.standing));
-        let left_over = known.left_over(self.vault.uncommitted(&state));
-        if self.cluster.status().leader.is_none() {
-            return;
-        }
-        for (record, version) in left_over {
-            let parts = match self.vault.goes_to_ledger(&state, &record, version) {
-                Ok(parts) => parts,
-                Err(error) => {
-                    tracing::error!(%record, version, %error, "what was accepted here cannot be read");
-                    known.stuck.insert((record, version));
-                    Vec::new()
-                }
-            };
-            for (part, of) in parts {
-                match self.settle(part, of, timeout).await {
-                    Ok(index) => tracing::info!(record = %part, index, "on the ledger, as it was accepted"),
-                    Err(fault) if fault.kind == FaultKind::Unavailable => return,
-                    Err(fault) => {
-                        tracing::error!(record = %part, version = of, %fault, "what was accepted here cannot go on the ledger");
-                        known.stuck.insert((record, version));
-                        break;
-                    }
-                }
-            }
-        }
-    }
-
-    /// The index of a version that is journaled here; one that missed the ledger is proposed again.
-    pub(super) async fn settle(&self, record: RecordId, version: u32, timeout: Duration) -> Result<u64, Fault> {
-        let state = self.state();
-        if let Some(index) = self.committed_at(&record, version) {
-            return Ok(index);
-        }
-        self.check_kept(&record, version)?;
-        let command = self.vault.recommit(&state, &record, version, self.clock.now(), &mut RandomOf(self))?;
-        let command = command.ok_or_else(|| gone(&record))?;
-        match self.committer.submit(command, timeout).await? {
-            (_, CommandReply::Refused(why)) => Err(refused(why)),
-            (index, _) => Ok(self.committed_at(&record, version).unwrap_or(index)),
-        }
-    }
-
-    /// Where the ledger took a version, as far as it is applied here. Who proposed it a second time is answered from a later
-    /// index.
-    fn committed_at(&self, record: &RecordId, version: u32) -> Option<u64> {
-        self.state().record(record)?.iter().find(|v| v.version == version).map(|v| v.index)
-    }
-
     /// Whether a version may be sent to an agency, whenever that is asked.
     fn may_be_sent(&self, of: (RecordId, u32)) -> MayBeSent {
         let (cluster, vault) = (Arc::clone(&self.cluster), Arc::clone(&self.vault));
@@ -581,7 +501,7 @@ fn accepted(record: RecordId, version: u32, holders: &Holders, why: &str) -> Pub
     Published { record, version, index: None, held_by, owed, warning: Some(warning), incomplete: true, proposed: false }
 }
 
-fn gone(record: &RecordId) -> Fault {
+pub(super) fn gone(record: &RecordId) -> Fault {
     Fault::integrity("NOT_OPENABLE", format!("`{record}` was accepted here and is not here"))
 }
 
