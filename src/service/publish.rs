@@ -259,27 +259,37 @@ impl Core {
             spawn_pushes(&mut pushes, part, (&self.pushes, &peers), self.vault.sent(&object), (targets, may));
             commands.push(command);
         }
-        let mut index = None;
-        let mut late = None;
+        let (mut index, mut late, mut failed) = (None, None, None);
         // The record's own part comes last: what the ledger has names nothing that it lacks.
         for command in commands {
-            match self.committer.submit(command, timeout).await {
-                Ok((_, CommandReply::Refused(why))) => return Err(refused(why)),
-                Ok((at, _)) => index = Some(at),
-                // Accepted is accepted: it is durable here and goes on the ledger as soon as there is a leader.
-                Err(fault) if fault.kind == FaultKind::Unavailable => {
-                    late = Some(fault.message);
-                    break;
+            let fault = match self.committer.submit(command, timeout).await {
+                Ok((_, CommandReply::Refused(why))) => refused(why),
+                Ok((at, _)) => {
+                    index = Some(at);
+                    continue;
                 }
-                Err(fault) => return Err(fault),
+                Err(fault) => fault,
+            };
+            // Accepted is accepted: it is durable here, and nobody is told that it was refused of what will be published.
+            match self.goes_later(&fault) {
+                true => late = Some(fault.message),
+                false => failed = Some(fault),
             }
+            break;
         }
         let waiting = Decision::Allow { policies: vec!["proposed".into()] };
+        let act_failed =
+            |fault: &Fault| Decision::Deny { rule: format!("act:{}", fault.reason), kind: DenyKind::Refused };
+        let denied = failed.as_ref().map(act_failed);
         let outcome = |(act, decision): &(Act<'_>, Decision)| {
-            self.event(caller, act, Stage::Outcome, if proposed { &waiting } else { decision })
+            let decision = if proposed { &waiting } else { denied.as_ref().unwrap_or(decision) };
+            self.event(caller, act, Stage::Outcome, decision)
         };
         // What it became is known, whoever holds it: the log waits neither for the holders nor they for it.
         self.note_all(intents.iter().map(outcome).collect())?;
+        if let Some(fault) = failed {
+            return Err(fault);
+        }
         if !proposed {
             gather(&mut holders, pushes, wait, wait_for).await;
         }
@@ -363,7 +373,7 @@ impl Core {
             index = match self.settle(part, of, patience.timeout).await {
                 Ok(index) => index,
                 // Still accepted, and still on its way.
-                Err(fault) if fault.kind == FaultKind::Unavailable => {
+                Err(fault) if self.goes_later(&fault) => {
                     gather(&mut holders, pushes, patience.wait, Duration::ZERO).await;
                     return Ok(accepted(record, version, &holders, &fault.message));
                 }

@@ -69,6 +69,11 @@ impl Core {
         }
     }
 
+    /// Whether what is journaled here, and the ledger did not take for this reason, goes there by itself.
+    pub(super) fn goes_later(&self, why: &Fault) -> bool {
+        goes_later(why, self.state().stands(&self.agency))
+    }
+
     /// The index of a version that is journaled here; one that missed the ledger is proposed again.
     pub(super) async fn settle(&self, record: RecordId, version: u32, timeout: Duration) -> Result<u64, Fault> {
         let state = self.state();
@@ -91,9 +96,25 @@ impl Core {
     }
 }
 
+/// Nobody took it; or this agency is suspended, and is refused whatever it brings until it stands again.
+fn goes_later(why: &Fault, stands: bool) -> bool {
+    why.kind == FaultKind::Unavailable || !stands && why.reason == "REFUSED_BY_LEDGER"
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::ledger::Refusal;
+
+    /// Whoever publishes at the leader of a suspended agency is told that it is accepted: it is published when the agency stands
+    /// again. What the ledger refuses for what it is, is refused.
+    #[test]
+    fn what_a_suspended_agency_brings_is_accepted_and_not_refused() {
+        let suspended = refused(Refusal::UnknownNode);
+        assert!(goes_later(&suspended, false) && !goes_later(&suspended, true));
+        assert!(!goes_later(&refused(Refusal::VersionConflict), false));
+        assert!(goes_later(&Fault::unavailable("NO_LEADER", "x"), true));
+    }
 
     #[test]
     fn what_is_on_its_way_is_left_alone() {
