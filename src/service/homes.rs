@@ -89,6 +89,10 @@ impl Core {
             }
             return Ok(taken);
         }
+        // Another letter of a notice that is here is refused here: a node that has neither would take it in.
+        if h.kind == LetterKind::Notice && self.office.read(|b| b.received_of(&h.notice).is_some()) {
+            return self.take_letter(sender, bytes).await;
+        }
         // One that is merely kept back here is offered to nobody. Whether somebody saw it its home alone knows.
         let kept_back = h.kind == LetterKind::Notice && self.office.read(|b| b.is_withheld(&h.from, &h.notice));
         let found = match h.kind {
