@@ -53,7 +53,7 @@ impl NodeServices {
         let sender = self.sender(request)?;
         if sender.agency == core.agency {
             // By a charter: the own ledger does not have it yet.
-            return Ok((core, String::new()));
+            return Ok((core, from.and_then(local_id).unwrap_or_default().to_owned()));
         }
         let object = Object::Text(what.to_owned());
         core.log_refusal(AuditAction::PeerRefused, &sender.agency, object, "another-agency").await.map_err(refuse)?;
@@ -64,9 +64,31 @@ impl NodeServices {
 /// The local id of a node of the own agency, as the ledger has it. Whether the agency stands is not asked: one that is suspended
 /// keeps order among its own people, and whoever is shut out at one of its nodes is shut out at all.
 fn sibling(state: &State, own: &AgencyId, from: &VerifiedPeer) -> Option<String> {
-    let Subject::Node(local) = from.name().subject() else { return None };
-    let node = node_id(from.agency(), local);
+    let node = node_id(from.agency(), local_id(from)?);
     let known = state.node(node).filter(|_| state.retired(node).is_none())?;
     let is_own = known.agency == *own && from.agency() == own && *known.key.as_bytes() == from.public_key();
     is_own.then(|| known.local.clone())
+}
+
+/// The local id by which a node shows itself: the id that ledger and charter know it by follows from it.
+fn local_id(from: &VerifiedPeer) -> Option<&str> {
+    if let Subject::Node(local) = from.name().subject() { Some(local.as_str()) } else { None }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "test")]
+mod tests {
+    use super::*;
+    use crate::domain::ids::FederationId;
+    use crate::identity::SpiffeName;
+
+    /// Else an event of one that a charter alone names would be about a node without a name.
+    #[test]
+    fn a_node_is_named_whether_the_ledger_has_it_or_not() {
+        let (customs, federation): (AgencyId, FederationId) = ("customs".parse().unwrap(), "test".parse().unwrap());
+        let of = |name: SpiffeName| VerifiedPeer::for_test(name, "1", [7; 32]);
+        let node = of(SpiffeName::node(&customs, &federation, "2").unwrap());
+        assert_eq!(local_id(&node), Some("2"));
+        assert_eq!(local_id(&of(SpiffeName::person(&customs, &federation, "wang").unwrap())), None);
+    }
 }

@@ -89,6 +89,10 @@ impl Core {
             }
             return Ok(taken);
         }
+        // Another letter of a notice that is here is refused here: a node that has neither would take it in.
+        if h.kind == LetterKind::Notice && self.office.read(|b| b.received_of(&h.notice).is_some()) {
+            return self.take_letter(sender, bytes).await;
+        }
         // One that is merely kept back here is offered to nobody. Whether somebody saw it its home alone knows.
         let kept_back = h.kind == LetterKind::Notice && self.office.read(|b| b.is_withheld(&h.from, &h.notice));
         let found = match h.kind {
@@ -270,8 +274,11 @@ impl Asking<'_> {
     async fn one_after_another(&self, nodes: Vec<NodeId>) -> Answer {
         let share = ASK / u32::try_from(nodes.len()).unwrap_or(u32::MAX).max(1);
         for node in nodes {
-            if let Answer::Home(receipts) = self.one(node, share).await {
-                return Answer::Home(receipts);
+            match self.one(node, share).await {
+                Answer::Home(receipts) => return Answer::Home(receipts),
+                // One that was silent when it was asked what it has may refuse this letter because of another one.
+                Answer::NotHere if self.held_by(vec![node]).await == Answer::Another => return Answer::Another,
+                Answer::Another | Answer::NotHere | Answer::Full | Answer::Silent => {}
             }
         }
         Answer::NotHere
@@ -369,9 +376,7 @@ mod tests {
         }
     }
 
-    /// Else one that may have shown a recalled notice would let this one say that nobody saw it.
-    #[tokio::test]
-    async fn whoever_refuses_to_say_what_it_has_does_not_say_that_it_has_none() {
+    fn letter() -> Letter {
         let ring = KeyRing::create(Grade::Secret, &mut Counter::at(1)).unwrap();
         let header = LetterHeader {
             federation: "test".parse().unwrap(),
@@ -389,7 +394,44 @@ mod tests {
             expires: Millis(2),
         };
         let (to, signer) = (ring.grade_public(Grade::Secret).unwrap(), ring.signing_key().unwrap());
-        let letter = Letter::seal(header, b"words", &to, &signer, &mut Counter::at(3)).unwrap();
+        Letter::seal(header, b"words", &to, &signer, &mut Counter::at(3)).unwrap()
+    }
+
+    /// A node that has another letter of the notice, and refuses this one.
+    struct HasAnother(SignedReceipt);
+
+    impl PeerPost for HasAnother {
+        fn deliver(&self, _: NodeId, _: Precedence, _: Vec<u8>) -> Posted<'_> {
+            Box::pin(async { Err(Fault::refused("NOT_ALLOWED", "another letter of this notice is here")) })
+        }
+
+        fn held(&self, _: NodeId, _: Precedence, _: (NoticeId, LetterDigest)) -> Posted<'_> {
+            Box::pin(async { Ok(vec![self.0.clone()]) })
+        }
+
+        fn relay(&self, _: NodeId, _: Precedence, _: Vec<u8>) -> Posted<'_> {
+            Box::pin(async { Err(Fault::not_found()) })
+        }
+    }
+
+    /// It may have been silent before. Whoever refuses for another reason leaves the letter to this node.
+    #[tokio::test]
+    async fn a_refusal_because_of_another_letter_is_told_from_any_other() {
+        let (f, letter) = (newest(), letter());
+        let state = State::genesis(&f.genesis).unwrap();
+        let node = f.customs.node;
+        let delivered = Receipt { node, ..receipt([9; 32], ReceiptState::Delivered).receipt };
+        let another = HasAnother(delivered.sign(&f.customs.node_key));
+        let asking = Asking { letter: &letter, bytes: b"", state: &state, post: &another };
+        assert_eq!(asking.one_after_another(vec![node]).await, Answer::Another);
+        let refuses = Refuses(Fault::refused("NOT_ALLOWED", "the ledger knows no such node"));
+        assert_eq!(Asking { post: &refuses, ..asking }.one_after_another(vec![node]).await, Answer::NotHere);
+    }
+
+    /// Else one that may have shown a recalled notice would let this one say that nobody saw it.
+    #[tokio::test]
+    async fn whoever_refuses_to_say_what_it_has_does_not_say_that_it_has_none() {
+        let letter = letter();
         let state = State::genesis(&newest().genesis).unwrap();
         // It does not know this node yet.
         let refuses = Refuses(Fault::refused("NOT_ALLOWED", "the ledger knows no such node"));

@@ -7,12 +7,13 @@ use super::core::Core;
 use super::door::{Act, Caller};
 use super::publish::{PublishAsk, Published, Target};
 use crate::audit::{Action as AuditAction, Object, Stage};
-use crate::domain::fault::Fault;
+use crate::domain::fault::{Fault, FaultKind};
 use crate::domain::ids::RecordId;
 use crate::domain::label::Label;
+use crate::ledger::State;
 use crate::policy::{Action, Resource};
 use crate::seal::{digest, hmac};
-use crate::vault::{Coming, PeerVault, Pieces};
+use crate::vault::{Card, Coming, PeerVault, Pieces};
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -75,6 +76,11 @@ impl Drop for Turn<'_> {
     }
 }
 
+/// Nothing of a source is told to this person.
+fn not_told() -> Fault {
+    Fault::refused("NOT_ALLOWED", "you may not import this source")
+}
+
 /// An import that is not on the ledger yet is asked again: the source names it, so that makes no second one.
 fn on_ledger(p: Published) -> Result<Published, Fault> {
     if p.index.is_some() {
@@ -119,9 +125,10 @@ impl Core {
         let _turn = self.begin(request)?;
         let Some((record, version)) = self.vault.by_request(&request) else { return Ok(false) };
         let state = self.state();
-        if let Some(card) = self.find(&state, &record, state.standing_for(&record, version)) {
-            self.may_know(caller, &card.facts.label, record, version).await?;
-        }
+        let standing = self.find(&state, &record, state.standing_for(&record, version));
+        // Of what does not read it is not known whom it may be told to.
+        let label = self.known_label(&state, standing.as_ref(), (record, version)).ok_or_else(not_told)?;
+        self.may_know(caller, &label, record, version).await?;
         Ok(true)
     }
 
@@ -199,7 +206,7 @@ impl Core {
         self.may_import(caller, &label, record, version).await?;
         // What was amended since so long ago that it folded is looked at as it stands now.
         let standing = self.find(&state, &record, state.standing_for(&record, version));
-        let known = standing.as_ref().map(|card| card.facts.label.clone());
+        let known = self.known_label(&state, standing.as_ref(), (record, version));
         if let Some(known) = known.filter(|known| known.class_id() != label.class_id()) {
             self.may_know(caller, &known, record, version).await?;
         }
@@ -230,9 +237,22 @@ impl Core {
         Ok((Imported::Updated, on_ledger(self.publish_as(caller, ask, coming, target, peers).await?)?))
     }
 
+    /// The label that a source is known under: as its record stands, or as it was accepted here while the ledger does not have it.
+    fn known_label(&self, state: &State, standing: Option<&Card>, of: (RecordId, u32)) -> Option<Label> {
+        let accepted = || {
+            self.vault.label_of(state, &of.0, of.1).unwrap_or_else(|error| {
+                tracing::error!(record = %of.0, %error, "what was imported here does not verify");
+                None
+            })
+        };
+        standing.map(|card| card.facts.label.clone()).or_else(accepted)
+    }
+
     /// Whether a source is known under a label is told only to those who may publish under that one too.
     async fn may_know(&self, caller: &Caller, known: &Label, record: RecordId, version: u32) -> Result<(), Fault> {
-        let denied = |_| Fault::refused("NOT_ALLOWED", "you may not import this source");
+        // That the audit log takes nothing is no word on the person.
+        let is_word = |fault: &Fault| matches!(fault.kind, FaultKind::Refused | FaultKind::NotFound);
+        let denied = |fault: Fault| if is_word(&fault) { not_told() } else { fault };
         self.may_import(caller, known, record, version).await.map_err(denied)
     }
 

@@ -124,32 +124,6 @@ pub struct Patience {
     pub timeout: Duration,
 }
 
-/// What the rounds of proposing again know of those before.
-#[derive(Default)]
-pub struct Recommits {
-    /// Cannot go on the ledger.
-    stuck: BTreeSet<(RecordId, u32)>,
-    /// The own agency's standing when that was found: what is refused while it is suspended is taken when it stands again.
-    standing: u32,
-    /// Was not there at the last look.
-    lacked: BTreeSet<(RecordId, u32)>,
-}
-
-impl Recommits {
-    /// With another standing of the own agency everything is tried anew.
-    fn stand(&mut self, standing: u32) {
-        if std::mem::replace(&mut self.standing, standing) != standing {
-            self.stuck.clear();
-        }
-    }
-
-    /// Of what is not on the ledger now, what was not there at the last look: the rest is most likely on its way.
-    fn left_over(&mut self, now: Vec<(RecordId, u32)>) -> Vec<(RecordId, u32)> {
-        let before = std::mem::replace(&mut self.lacked, now.iter().copied().collect());
-        now.into_iter().filter(|part| before.contains(part) && !self.stuck.contains(part)).collect()
-    }
-}
-
 /// Which version of which record a publish makes.
 pub(super) struct Target {
     pub(super) record: RecordId,
@@ -285,27 +259,37 @@ impl Core {
             spawn_pushes(&mut pushes, part, (&self.pushes, &peers), self.vault.sent(&object), (targets, may));
             commands.push(command);
         }
-        let mut index = None;
-        let mut late = None;
+        let (mut index, mut late, mut failed) = (None, None, None);
         // The record's own part comes last: what the ledger has names nothing that it lacks.
         for command in commands {
-            match self.committer.submit(command, timeout).await {
-                Ok((_, CommandReply::Refused(why))) => return Err(refused(why)),
-                Ok((at, _)) => index = Some(at),
-                // Accepted is accepted: it is durable here and goes on the ledger as soon as there is a leader.
-                Err(fault) if fault.kind == FaultKind::Unavailable => {
-                    late = Some(fault.message);
-                    break;
+            let fault = match self.committer.submit(command, timeout).await {
+                Ok((_, CommandReply::Refused(why))) => refused(why),
+                Ok((at, _)) => {
+                    index = Some(at);
+                    continue;
                 }
-                Err(fault) => return Err(fault),
+                Err(fault) => fault,
+            };
+            // Accepted is accepted: it is durable here, and nobody is told that it was refused of what will be published.
+            match self.goes_later(&fault) {
+                true => late = Some(fault.message),
+                false => failed = Some(fault),
             }
+            break;
         }
         let waiting = Decision::Allow { policies: vec!["proposed".into()] };
+        let act_failed =
+            |fault: &Fault| Decision::Deny { rule: format!("act:{}", fault.reason), kind: DenyKind::Refused };
+        let denied = failed.as_ref().map(act_failed);
         let outcome = |(act, decision): &(Act<'_>, Decision)| {
-            self.event(caller, act, Stage::Outcome, if proposed { &waiting } else { decision })
+            let decision = if proposed { &waiting } else { denied.as_ref().unwrap_or(decision) };
+            self.event(caller, act, Stage::Outcome, decision)
         };
         // What it became is known, whoever holds it: the log waits neither for the holders nor they for it.
         self.note_all(intents.iter().map(outcome).collect())?;
+        if let Some(fault) = failed {
+            return Err(fault);
+        }
         if !proposed {
             gather(&mut holders, pushes, wait, wait_for).await;
         }
@@ -389,7 +373,7 @@ impl Core {
             index = match self.settle(part, of, patience.timeout).await {
                 Ok(index) => index,
                 // Still accepted, and still on its way.
-                Err(fault) if fault.kind == FaultKind::Unavailable => {
+                Err(fault) if self.goes_later(&fault) => {
                     gather(&mut holders, pushes, patience.wait, Duration::ZERO).await;
                     return Ok(accepted(record, version, &holders, &fault.message));
                 }
@@ -408,60 +392,6 @@ impl Core {
             holders.part(class.label.audience(), &self.agency);
         }
         Ok(waits(record, version, &holders))
-    }
-
-    /// Proposes again what is journaled here and was not on the ledger at the last look either, lower parts before the
-    /// records that name them. What is still being published may be among it: the ledger takes the same commitment once.
-    /// What cannot go there is told once and left until the next start, or until this agency's standing is another.
-    pub async fn recommit(&self, known: &mut Recommits, timeout: Duration) {
-        let state = self.state();
-        known.stand(state.agency(&self.agency).map_or(0, |a| a.standing));
-        let left_over = known.left_over(self.vault.uncommitted(&state));
-        if self.cluster.status().leader.is_none() {
-            return;
-        }
-        for (record, version) in left_over {
-            let parts = match self.vault.goes_to_ledger(&state, &record, version) {
-                Ok(parts) => parts,
-                Err(error) => {
-                    tracing::error!(%record, version, %error, "what was accepted here cannot be read");
-                    known.stuck.insert((record, version));
-                    Vec::new()
-                }
-            };
-            for (part, of) in parts {
-                match self.settle(part, of, timeout).await {
-                    Ok(index) => tracing::info!(record = %part, index, "on the ledger, as it was accepted"),
-                    Err(fault) if fault.kind == FaultKind::Unavailable => return,
-                    Err(fault) => {
-                        tracing::error!(record = %part, version = of, %fault, "what was accepted here cannot go on the ledger");
-                        known.stuck.insert((record, version));
-                        break;
-                    }
-                }
-            }
-        }
-    }
-
-    /// The index of a version that is journaled here; one that missed the ledger is proposed again.
-    pub(super) async fn settle(&self, record: RecordId, version: u32, timeout: Duration) -> Result<u64, Fault> {
-        let state = self.state();
-        if let Some(index) = self.committed_at(&record, version) {
-            return Ok(index);
-        }
-        self.check_kept(&record, version)?;
-        let command = self.vault.recommit(&state, &record, version, self.clock.now(), &mut RandomOf(self))?;
-        let command = command.ok_or_else(|| gone(&record))?;
-        match self.committer.submit(command, timeout).await? {
-            (_, CommandReply::Refused(why)) => Err(refused(why)),
-            (index, _) => Ok(self.committed_at(&record, version).unwrap_or(index)),
-        }
-    }
-
-    /// Where the ledger took a version, as far as it is applied here. Who proposed it a second time is answered from a later
-    /// index.
-    fn committed_at(&self, record: &RecordId, version: u32) -> Option<u64> {
-        self.state().record(record)?.iter().find(|v| v.version == version).map(|v| v.index)
     }
 
     /// Whether a version may be sent to an agency, whenever that is asked.
@@ -581,7 +511,7 @@ fn accepted(record: RecordId, version: u32, holders: &Holders, why: &str) -> Pub
     Published { record, version, index: None, held_by, owed, warning: Some(warning), incomplete: true, proposed: false }
 }
 
-fn gone(record: &RecordId) -> Fault {
+pub(super) fn gone(record: &RecordId) -> Fault {
     Fault::integrity("NOT_OPENABLE", format!("`{record}` was accepted here and is not here"))
 }
 

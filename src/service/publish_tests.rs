@@ -7,30 +7,6 @@ use std::sync::Mutex;
 
 type Answer<'a, T> = Pin<Box<dyn Future<Output = Result<T, String>> + Send + 'a>>;
 
-#[test]
-fn what_is_on_its_way_is_left_alone() {
-    let part = |n: u8| (RecordId::from_bytes([n; 16]), 1);
-    let mut known = Recommits::default();
-    assert!(known.left_over(vec![part(1), part(2)]).is_empty(), "seen for the first time");
-    assert_eq!(known.left_over(vec![part(2), part(3)]), [part(2)]);
-    known.stuck.insert(part(3));
-    assert_eq!(known.left_over(vec![part(2), part(3)]), [part(2)], "what cannot go there is not tried again");
-}
-
-/// The ledger takes no batch of a suspended agency. What was accepted goes there when it stands again, without a start.
-#[test]
-fn what_was_refused_while_suspended_is_tried_again_afterwards() {
-    let part = (RecordId::from_bytes([1; 16]), 1);
-    let mut known = Recommits::default();
-    known.stand(2);
-    assert!(known.left_over(vec![part]).is_empty(), "seen for the first time");
-    known.stuck.insert(part);
-    known.stand(2);
-    assert!(known.left_over(vec![part]).is_empty());
-    known.stand(3);
-    assert_eq!(known.left_over(vec![part]), [part]);
-}
-
 /// Takes whatever it is sent.
 #[derive(Default)]
 struct Taking(Mutex<Vec<NodeId>>);

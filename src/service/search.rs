@@ -168,7 +168,7 @@ impl Core {
         }
     }
 
-    /// Cards of the first `wanted` of those matches that are shown to the person, and how many of all of them are not.
+    /// Cards of the first `wanted` of those matches that are shown to the person, and how many of these matches are not.
     fn shown_of(
         &self,
         caller: &Caller,
@@ -356,8 +356,9 @@ impl Core {
     }
 }
 
-/// The first `wanted` of the matches that are shown, and how many are not: those behind the last one that is wanted, too. A total that
-/// had them would tell that there is something, such as an earlier version of what is marked higher now.
+/// The first `wanted` of these matches that are shown, and how many of them are not: those behind the last one that is wanted, too. A
+/// total that had them would tell that there is something, such as an earlier version of what is marked higher now. Of what ranks
+/// lower than these matches the index's count stands.
 fn first_shown<M, T>(matches: &[M], wanted: usize, mut shows: impl FnMut(&M) -> Option<T>) -> (Vec<T>, usize) {
     let (mut shown, mut hidden) = (Vec::new(), 0);
     for m in matches {
@@ -422,7 +423,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_shown_counts_on_no_page() {
+    fn what_is_looked_at_and_not_shown_counts_on_no_page() {
         let even = |n: &u8| (n % 2 == 0).then_some(*n);
         for (wanted, shown) in [(1, vec![2]), (2, vec![2, 4]), (9, vec![2, 4, 6])] {
             assert_eq!(first_shown(&[1, 2, 3, 4, 5, 6, 7], wanted, even), (shown, 4));

@@ -3,7 +3,9 @@
 use super::node::Up;
 use super::world::{Part, Site, World};
 use crate::audit::{Actor, Stage};
+use crate::domain::fault::FaultKind;
 use crate::domain::ids::{AgencyId, NodeId, NoticeId, RecordId};
+use crate::service::NoticeLine;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex};
 
@@ -451,15 +453,21 @@ impl World {
     }
 
     /// Whoever asks for a notice where it was taken back is shown nothing that it said.
-    fn is_shown_no_more(&mut self, notice: NoticeId, by: &AgencyId) -> Result<(), String> {
+    pub(super) fn is_shown_no_more(&mut self, notice: NoticeId, by: &AgencyId) -> Result<(), String> {
         let n = self.site_of(by.as_str());
         let site = &self.sites[n];
         let core = Arc::clone(&site.up().ok_or_else(|| format!("{by} does not run"))?.core);
         let caller = site.member.caller(&core).map_err(|fault| format!("a person is not known at home: {fault}"))?;
         let shown = self.answer(n, async move { core.notice_show(&caller, &notice).await })?;
+        let says = |line: &NoticeLine| !(line.content.subject.is_empty() && line.content.body.is_empty());
         match shown {
-            Ok(line) if line.reason.is_none() => Err(format!("{notice} was recalled, and {by} still shows it")),
-            Ok(_) | Err(_) => Ok(()),
+            Ok(line) if line.reason.is_none() || says(&line) => {
+                Err(format!("{notice} was recalled, and {by} still shows it"))
+            }
+            Ok(_) => Ok(()),
+            // It was withdrawn, and nobody ever saw it.
+            Err(fault) if fault.kind == FaultKind::NotFound => Ok(()),
+            Err(fault) => Err(format!("{notice} was recalled, and {by} says of it: {fault}")),
         }
     }
 

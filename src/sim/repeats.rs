@@ -69,6 +69,13 @@ fn may_import_no_more(pair: &mut Pair, n: usize) {
     pair.answer(n, async move { core.directory.put(change, seen).await }).unwrap();
 }
 
+/// Whether the source is imported at a node, as its person there is told when they ask by another one.
+fn is_told_of(pair: &mut Pair, n: usize, source: &'static str) -> Result<bool, &'static str> {
+    let core = Arc::clone(&pair.up(n).core);
+    let caller = pair.world.sites[n].member.caller(&core).unwrap();
+    pair.answer(n, async move { core.was_imported(&caller, source).await.map_err(|fault| fault.reason) })
+}
+
 /// Whoever may not publish under the label that a source is known under does not hear by way of another node that it is known.
 #[test]
 fn a_source_is_told_of_only_for_those_who_may_import_it() {
@@ -76,14 +83,25 @@ fn a_source_is_told_of_only_for_those_who_may_import_it() {
     let first = pair.first;
     let source = v1::PublishRequest { source: "text:a".into(), ..publish(11, "internal", false) };
     assert_eq!(ask_publish(&mut pair, first, source).unwrap().result, "imported");
-    let asked = |pair: &mut Pair, source: &'static str| {
-        let core = Arc::clone(&pair.up(first).core);
-        let caller = pair.world.sites[first].member.caller(&core).unwrap();
-        pair.answer(first, async move { core.was_imported(&caller, source).await.map_err(|fault| fault.reason) })
-    };
-    assert_eq!((asked(&mut pair, "text:a"), asked(&mut pair, "text:b")), (Ok(true), Ok(false)));
+    let asked = |pair: &mut Pair| (is_told_of(pair, first, "text:a"), is_told_of(pair, first, "text:b"));
+    assert_eq!(asked(&mut pair), (Ok(true), Ok(false)));
     may_import_no_more(&mut pair, first);
-    assert_eq!((asked(&mut pair, "text:a"), asked(&mut pair, "text:b")), (Err("NOT_ALLOWED"), Ok(false)));
+    assert_eq!(asked(&mut pair), (Err("NOT_ALLOWED"), Ok(false)));
+}
+
+/// Nor while it was accepted and is not on the ledger.
+#[test]
+fn a_source_that_was_only_accepted_is_told_of_to_nobody_else() {
+    let mut pair = Pair::new();
+    let first = pair.first;
+    for other in [pair.police, pair.third, pair.second] {
+        pair.cut(first, other);
+    }
+    let source = v1::PublishRequest { source: "text:a".into(), ..publish(13, "internal", false) };
+    assert_eq!(reason(ask_publish(&mut pair, first, source)), "NO_LEADER");
+    assert_eq!(is_told_of(&mut pair, first, "text:a"), Ok(true));
+    may_import_no_more(&mut pair, first);
+    assert_eq!(is_told_of(&mut pair, first, "text:a"), Err("NOT_ALLOWED"));
 }
 
 /// Nor that another node works on it at this moment.

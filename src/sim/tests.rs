@@ -1,9 +1,12 @@
 //! Seeds of every day, the same trace twice, and planted faults that must be found.
 
+use super::fixture::Pair;
 use super::node::PERSON;
 use super::oracle::Met;
 use super::world::World;
 use crate::domain::fault::FaultKind;
+use crate::domain::ids::AgencyId;
+use crate::domain::notice::ReceiptState;
 use crate::domain::planted::{Planted, plant};
 use std::fmt::Write as _;
 use std::panic::catch_unwind;
@@ -147,6 +150,19 @@ fn no_envelope_is_begun_for_who_may_no_longer() {
         .unwrap();
     assert!(first);
     assert_eq!(next, Err(FaultKind::NotFound));
+}
+
+/// What was not taken back is shown: so that the look at what was can fail.
+#[test]
+fn what_a_recalled_notice_still_shows_is_seen() {
+    let mut pair = Pair::new();
+    let (police, by): (usize, AgencyId) = (pair.police, "third".parse().unwrap());
+    let notice = pair.send(police, "third");
+    pair.until_step(police, notice, ReceiptState::Delivered);
+    pair.world.is_shown_no_more(notice, &by).unwrap_err();
+    assert!(pair.recall(police, notice));
+    pair.until_step(police, notice, ReceiptState::Recalled);
+    pair.world.is_shown_no_more(notice, &by).unwrap();
 }
 
 /// A fault in the product is found by some seed: the oracles can fail.

@@ -4,7 +4,7 @@ use super::fixture::Pair;
 use super::node::PERSON;
 use super::world::World;
 use crate::domain::canon::Canon;
-use crate::domain::ids::AgencyId;
+use crate::domain::ids::NoticeId;
 use crate::domain::label::Grade;
 use crate::domain::notice::ReceiptState;
 use crate::notice::{Content, Letter, LetterHeader};
@@ -37,6 +37,30 @@ fn a_confirmed_marking_counts_at_both_nodes_that_have_the_notice() {
     pair.world.until("a confirmed marking at both", |w| confirmed(w, first) && confirmed(w, second)).unwrap();
 }
 
+/// Another letter under the number of a notice that police sent to customs.
+fn second_letter(pair: &Pair, notice: &NoticeId) -> Letter {
+    let police = pair.police;
+    let sent = pair.up(police).core.office.sent_of(notice)[0].1.letter.header.clone();
+    let header = LetterHeader { created: sent.created.plus_ms(1), ..sent };
+    let content =
+        Content { subject: "另一份".into(), body: "正文".into(), sender: PERSON.into(), ..Content::default() };
+    let state = pair.up(police).core.state();
+    let (key, ring) = (state.grade_key(&header.to, header.grade).unwrap(), pair.world.sites[police].member.ring());
+    let signer = ring.signing_key().unwrap();
+    Letter::seal(header, &content.to_bytes(), key, &signer, &mut Counter::at(7)).unwrap()
+}
+
+/// It is refused at a node, and told there.
+fn is_refused(pair: &mut Pair, n: usize, letter: &Letter) {
+    let (core, link) = (Arc::clone(&pair.up(n).core), Arc::clone(&pair.up(n).link));
+    let (bytes, from) = (letter.to_canon(), letter.header.from.clone());
+    let refused = pair.answer(n, async move { core.receive_letter(&from, &bytes, &*link).await });
+    assert_eq!(refused.map_err(|fault| fault.reason), Err("NOT_ALLOWED"));
+    let audit = &pair.up(n).core.audit;
+    let told = (0..audit.size()).any(|seq| audit.read(seq, 1).unwrap().iter().any(|e| e.rule == "letter-refused"));
+    assert!(told, "it is evidence at node {n}");
+}
+
 /// Another letter under the number of one that the first has is refused at the second, too, and told there. Copies of the first
 /// letter are receipted as before.
 #[test]
@@ -46,25 +70,30 @@ fn a_second_letter_of_one_notice_is_refused_at_both_nodes() {
     let notice = pair.send(police, "customs");
     pair.until_step(police, notice, ReceiptState::Delivered);
     assert!(pair.has(first, &notice) && !pair.has(second, &notice));
-    let (from, to): (AgencyId, AgencyId) = ("police".parse().unwrap(), "customs".parse().unwrap());
-    let sent = pair.up(police).core.office.sent_of(&notice)[0].1.letter.header.clone();
-    let header = LetterHeader { created: sent.created.plus_ms(1), ..sent };
-    let content =
-        Content { subject: "另一份".into(), body: "正文".into(), sender: PERSON.into(), ..Content::default() };
-    let state = pair.up(police).core.state();
-    let (key, signer) = (state.grade_key(&to, header.grade).unwrap(), pair.world.sites[police].member.ring());
-    let signer = signer.signing_key().unwrap();
-    let other = Letter::seal(header, &content.to_bytes(), key, &signer, &mut Counter::at(7)).unwrap();
+    let other = second_letter(&pair, &notice);
     for n in [first, second] {
-        let (core, link) = (Arc::clone(&pair.up(n).core), Arc::clone(&pair.up(n).link));
-        let (bytes, from) = (other.to_canon(), from.clone());
-        let refused = pair.answer(n, async move { core.receive_letter(&from, &bytes, &*link).await });
-        assert_eq!(refused.map_err(|fault| fault.reason), Err("NOT_ALLOWED"));
-        let audit = &pair.up(n).core.audit;
-        let told = (0..audit.size()).any(|seq| audit.read(seq, 1).unwrap().iter().any(|e| e.rule == "letter-refused"));
-        assert!(told, "it is evidence at node {n}");
+        is_refused(&mut pair, n, &other);
     }
     assert!(!pair.has(second, &notice));
     pair.late_copy(police, second, &notice);
     assert!(!pair.has(second, &notice), "it is handed to its home");
+}
+
+/// The second has the notice, since the first was away: it hands another letter of it to no node that would take it in.
+#[test]
+fn a_second_letter_is_not_handed_to_a_node_that_has_neither() {
+    let mut pair = Pair::new();
+    let (police, third, first, second) = (pair.police, pair.third, pair.first, pair.second);
+    for other in [police, third, second] {
+        pair.cut(first, other);
+    }
+    let notice = pair.send(police, "customs");
+    pair.until_step(police, notice, ReceiptState::Delivered);
+    pair.world.net.heal();
+    assert!(pair.has(second, &notice) && !pair.has(first, &notice));
+    let other = second_letter(&pair, &notice);
+    for n in [second, first] {
+        is_refused(&mut pair, n, &other);
+        assert!(!pair.has(first, &notice), "after it came to {n}");
+    }
 }

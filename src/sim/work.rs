@@ -12,6 +12,7 @@ use crate::domain::ids::{AgencyId, NodeId, RecordId};
 use crate::domain::label::Grade;
 use crate::domain::notice::Precedence;
 use crate::domain::record::Kind;
+use crate::ledger::State;
 use crate::service::{AmendAsk, Core, NoticeAsk, Patience, ProposalsAsk, PublishAsk, Published, Wait};
 use crate::vault::Approval;
 use crate::wire::fault_of;
@@ -96,16 +97,17 @@ impl World {
         let (claims, net) = (self.oracle.claims(), self.net.clone());
         let gone: BTreeSet<NodeId> = core.state().all_retired().map(|(node, _)| *node).collect();
         let done = async move {
+            let before = core.state();
             match core.publish(&caller, ask, link).await {
                 Ok(p) if p.proposed => {
                     net.tell(format_args!("proposed {}", p.record));
-                    let audience = sealed_for(&core, &p, audience, &net);
+                    let audience = sealed_for(&core, &p, audience, Some(&before), &net);
                     let claim = Claim::Proposed { record: p.record, version: p.version, audience, by: n };
                     claims.lock().unwrap().push(claim);
                 }
                 Ok(p) => {
                     net.tell(format_args!("published {} {:?} held by {}", p.record, p.index, p.held_by.len()));
-                    let audience = sealed_for(&core, &p, audience, &net);
+                    let audience = sealed_for(&core, &p, audience, Some(&before), &net);
                     claims.lock().unwrap().push(published(p, audience, n, gone));
                 }
                 Err(fault) => net.tell(format_args!("not published: {}", fault.reason)),
@@ -142,7 +144,7 @@ impl World {
             match core.amend(&caller, ask, link).await {
                 Ok(p) => {
                     net.tell(format_args!("amended {record} to {} {:?}", p.version, p.index));
-                    let audience = sealed_for(&core, &p, audience, &net);
+                    let audience = sealed_for(&core, &p, audience, None, &net);
                     claims.lock().unwrap().push(published(p, audience, n, gone));
                 }
                 Err(fault) => net.tell(format_args!("not amended: {}", fault.reason)),
@@ -328,13 +330,23 @@ pub(super) fn notice_to(to: Vec<String>, precedence: Precedence, exercise: bool)
 }
 
 /// For whom a version was sealed, of those whom its agreement or the version before names: whoever is suspended is left out, and
-/// nobody else.
-fn sealed_for(core: &Core, p: &Published, named: BTreeSet<AgencyId>, net: &Net) -> BTreeSet<AgencyId> {
+/// nobody else. `before` is the state in which a first version was begun; a later one names nobody whom one before it left out.
+fn sealed_for(
+    core: &Core,
+    p: &Published,
+    named: BTreeSet<AgencyId>,
+    before: Option<&State>,
+    net: &Net,
+) -> BTreeSet<AgencyId> {
     let state = core.state();
     let (sealed, left_out): (BTreeSet<_>, BTreeSet<_>) = named.into_iter().partition(|a| p.owed.contains(a));
-    let never_suspended = |a: &&AgencyId| state.agency(a).is_some_and(|s| s.standing == 1);
-    if let Some(agency) = left_out.iter().find(never_suspended) {
-        net.wrong(format!("{} version {} leaves {agency} out, which always stood", p.record, p.version));
+    let standing = |s: &State, a: &AgencyId| s.agency(a).filter(|_| s.stands(a)).map(|s| s.standing);
+    let stood = |a: &&AgencyId| {
+        let now = standing(&state, a);
+        now.is_some() && before.map_or(now == Some(1), |before| standing(before, a) == now)
+    };
+    if let Some(agency) = left_out.iter().find(stood) {
+        net.wrong(format!("{} version {} leaves {agency} out, which stood all the time", p.record, p.version));
     }
     sealed
 }

@@ -132,6 +132,15 @@ impl Vault {
         Ok(Some(Card { record: *record, version: committed.version, facts }))
     }
 
+    /// The label of a version that is here, committed or not.
+    ///
+    /// # Errors
+    /// When the object had to be read and does not verify.
+    pub fn label_of(&self, state: &State, record: &RecordId, version: u32) -> Result<Option<Label>, VaultError> {
+        let Some(entry) = self.intake.first(record, version) else { return Ok(None) };
+        Ok(Some(self.facts(state, &entry)?.label.clone()))
+    }
+
     /// Lower envelopes of a version that is here, with the grade of each, committed or not.
     pub fn lower_grades(
         &self,
