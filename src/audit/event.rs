@@ -23,8 +23,8 @@ const SEQ_OFFSET: usize = 4 + DOMAIN.len() + 2;
 const NAME_CHARS: usize = 64;
 const TEXT_CHARS: usize = 200;
 const RULE_CHARS: usize = 120;
-/// What fits in an event with every other field at its longest.
-const DISCLOSED: usize = 3_000;
+/// Most records that one event names: what fits in it with every other field at its longest.
+pub const DISCLOSED: usize = 3_000;
 
 /// Who acted.
 #[derive(Debug, Clone, PartialEq, Eq)]

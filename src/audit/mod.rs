@@ -40,7 +40,7 @@ mod writer_tests;
 
 pub use anchors::{Anchors, anchor_digest};
 pub use error::AuditError;
-pub use event::{Action, Actor, Decision, Event, EventDraft, MAX_EVENT_BYTES, Object, Stage, pseudonym};
+pub use event::{Action, Actor, DISCLOSED, Decision, Event, EventDraft, MAX_EVENT_BYTES, Object, Stage, pseudonym};
 pub(crate) use merkle::node_hash;
 pub use merkle::{Hash, ProofError, Tree, empty_root, leaf_hash, verify_consistency, verify_inclusion};
 pub use note::{Checkpoint, Note, NoteKey, NoteSignature};

@@ -22,6 +22,9 @@ use tokio::time::{Instant, Interval, MissedTickBehavior, interval};
 const ROUND: Duration = Duration::from_millis(250);
 /// New records are found this much later, or later where the machine has no time for it: fewer, larger commits of the index.
 const INDEX_ROUND: Duration = Duration::from_millis(1000);
+/// So many times as long as a round of indexing took, nothing is indexed: the more comes in, the more one commit has, and the
+/// less each of its records costs.
+const INDEX_REST: u32 = 2;
 /// Each attempt to index is audited: a disk that stays full must not fill the log with them.
 const INDEX_AGAIN: Duration = Duration::from_secs(30);
 /// How often what waits for its commitment is proposed again.
@@ -264,10 +267,14 @@ pub(super) fn index(core: Arc<Core>, stopped: watch::Receiver<bool>) -> JoinHand
         let mut rounds = Rounds::every(INDEX_ROUND, stopped);
         let mut indexing = Indexing::default();
         while rounds.next().await {
+            let began = Instant::now();
             loop {
                 match core.index_some(&mut indexing).await {
                     Ok(true) if !rounds.are_over() => {}
-                    Ok(_) => break,
+                    Ok(_) => {
+                        rounds.ticks.reset_after(began.elapsed().saturating_mul(INDEX_REST).max(INDEX_ROUND));
+                        break;
+                    }
                     Err(error) => {
                         // What was taken off the list is found again by comparing with the index.
                         tracing::error!(%error, "indexing failed; it is tried again");

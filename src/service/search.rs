@@ -4,7 +4,7 @@ use super::core::Core;
 use super::door::{Act, Caller};
 use super::federation::unknown_agency;
 use super::records::check_purpose;
-use crate::audit::{Action as AuditAction, Decision as Verdict, Object, Stage};
+use crate::audit::{Action as AuditAction, DISCLOSED, Decision as Verdict, Object, Stage};
 use crate::domain::canon::{CanonError, Reader, Writer};
 use crate::domain::fault::Fault;
 use crate::domain::ids::{AgencyId, AgreementId, RecordId};
@@ -30,8 +30,8 @@ const SPARE: usize = 16;
 /// While there are too few that the person may see, the matches are looked at so often, each time so many times more of them.
 const LOOKS: u32 = 3;
 const WIDER: usize = 4;
-/// Most documents of one commit of the index: each commit costs files, syncs and later merges.
-const INDEX_BATCH: usize = 2_048;
+/// Most documents of one commit of the index: each commit costs files, syncs and later merges, and has one event that names them all.
+const INDEX_BATCH: usize = DISCLOSED;
 /// Most bytes of one commit of the index, beside those of its last document, as they are held and as they are opened: all of them
 /// are in memory at a time.
 const INDEX_BATCH_BYTES: usize = 32 << 20;
