@@ -104,6 +104,13 @@ impl Outgoing {
     pub(crate) fn empty() -> Outgoing {
         Outgoing { parts: Encoded::default(), content: None, head: Vec::new() }
     }
+
+    /// The same of one whose content lies apart.
+    pub(crate) fn empty_apart() -> Outgoing {
+        let disk = std::sync::Arc::new(crate::journal::FaultDisk::default());
+        let content = Content::at(disk, super::large::Apart { file: 0, bytes: 0, slot: 0 });
+        Outgoing { content: Some(content), ..Outgoing::empty() }
+    }
 }
 
 impl Vault {
