@@ -262,7 +262,10 @@ impl PeerVault for Peers {
 
 /// What stands before a content, and the content as it is read from the disk. When that fails it ends early, and the other
 /// node asks again later.
-fn pieces(head: &[u8], content: &Content) -> Result<impl Stream<Item = peer::Piece> + Send + 'static + use<>, String> {
+pub(crate) fn pieces(
+    head: &[u8],
+    content: &Content,
+) -> Result<impl Stream<Item = peer::Piece> + Send + 'static + use<>, String> {
     let size = u32::try_from(head.len()).map_err(|_| "it is too large".to_owned())?;
     let first = |n: usize| if n == 0 { size } else { 0 };
     let head: Vec<peer::Piece> = head

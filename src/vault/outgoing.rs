@@ -218,6 +218,12 @@ impl Vault {
         self.intake.by_check(&pull_check(token)).into_iter().chain(within).filter_map(entitled).collect()
     }
 
+    /// The files of content that copies name, each with its version and the commitment of its copy.
+    #[cfg(test)]
+    pub(crate) fn content_files(&self) -> std::collections::BTreeMap<String, (RecordId, u32, [u8; 32])> {
+        self.intake.content_files()
+    }
+
     /// A turn to take in content that a node of an agency sends.
     pub fn receiving(&self, agency: &AgencyId) -> Option<Turn> {
         self.receiving.begin(agency)
