@@ -19,6 +19,7 @@ use crate::vault::{
 };
 use crate::wire::pb::peer;
 use futures_util::future::join_all;
+use futures_util::{Stream, StreamExt};
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::{Arc, OnceLock};
@@ -75,6 +76,17 @@ impl NodeServices {
     /// Where publishes are pushed to.
     pub(super) fn peers(&self) -> Result<&Arc<dyn PeerVault>, Status> {
         self.opened().map(|(_, peers)| peers)
+    }
+
+    /// Takes a pushed object in whose content comes behind it, whatever carries its pieces.
+    pub(crate) async fn take_in_pieces<S: Incoming>(
+        &self,
+        request: Request<S>,
+    ) -> Result<Response<peer::PushResult>, Status> {
+        let sender = self.sender(&request)?;
+        let core = self.core()?;
+        let taken = take_large(core, &sender, request.into_inner()).await;
+        answered(core, &sender, taken).await.map(Response::new)
     }
 
     fn opened(&self) -> Result<&Behind, Status> {
@@ -147,10 +159,7 @@ impl peer::vault_server::Vault for NodeServices {
     }
 
     async fn push_large(&self, request: Request<Streaming<peer::Piece>>) -> Result<Response<peer::PushResult>, Status> {
-        let sender = self.sender(&request)?;
-        let core = self.core()?;
-        let taken = take_large(core, &sender, request.into_inner()).await;
-        answered(core, &sender, taken).await.map(Response::new)
+        self.take_in_pieces(request).await
     }
 
     type PullContentStream = ReceiverStream<Result<peer::Piece, Status>>;
@@ -300,10 +309,10 @@ async fn take(
 }
 
 /// The same of an object whose content comes behind it.
-async fn take_large(core: &Core, sender: &Sender, stream: Streaming<peer::Piece>) -> Result<Vec<u8>, Refused> {
+async fn take_large(core: &Core, sender: &Sender, stream: impl Incoming) -> Result<Vec<u8>, Refused> {
     let busy = || (LATER, "as many large objects are being taken in as may".to_owned());
     let _turn = core.vault.receiving(&sender.agency).ok_or_else(busy)?;
-    let mut pieces = Incoming { stream, ready: Vec::new() };
+    let mut pieces = Arrived { stream, ready: Vec::new() };
     let head = pieces.head().await.map_err(|why| (LATER, why))?;
     let object = SealedObject::from_head(&head).map_err(|e| ("refused", e.to_string()))?;
     may_come(core, sender, &object)?;
@@ -360,20 +369,25 @@ async fn answered(core: &Core, sender: &Sender, taken: Result<Vec<u8>, Refused>)
     Ok(peer::PushResult { header_hash: Vec::new(), state: state.into(), reason })
 }
 
+/// Pieces of a push as they come: by a connection, or from a test.
+pub(crate) trait Incoming: Stream<Item = Result<peer::Piece, Status>> + Send + Unpin {}
+
+impl<S: Stream<Item = Result<peer::Piece, Status>> + Send + Unpin> Incoming for S {}
+
 /// A pushed object that comes in pieces: what stands before its content, and the content.
-struct Incoming {
-    stream: Streaming<peer::Piece>,
+struct Arrived<S> {
+    stream: S,
     /// Content that came in one piece with the end of what stands before it.
     ready: Vec<u8>,
 }
 
-impl Incoming {
+impl<S: Incoming> Arrived<S> {
     async fn piece(&mut self) -> Result<Option<peer::Piece>, String> {
-        match tokio::time::timeout(PIECE, self.stream.message()).await {
-            Err(_) => Err("no piece in time".to_owned()),
-            Ok(Err(status)) => Err(status.message().to_owned()),
-            Ok(Ok(Some(piece))) if piece.data.len() > limits::PIECE_BYTES => Err("a piece is too large".to_owned()),
-            Ok(Ok(piece)) => Ok(piece),
+        let piece = tokio::time::timeout(PIECE, self.stream.next()).await;
+        match piece.map_err(|_| "no piece in time".to_owned())?.transpose() {
+            Err(status) => Err(status.message().to_owned()),
+            Ok(Some(piece)) if piece.data.len() > limits::PIECE_BYTES => Err("a piece is too large".to_owned()),
+            Ok(piece) => Ok(piece),
         }
     }
 
@@ -396,7 +410,7 @@ impl Incoming {
     }
 }
 
-impl Pieces for Incoming {
+impl<S: Incoming> Pieces for Arrived<S> {
     fn next(&mut self) -> Pin<Box<dyn Future<Output = Result<Option<Vec<u8>>, String>> + Send + '_>> {
         Box::pin(async move {
             if !self.ready.is_empty() {

@@ -182,7 +182,10 @@ impl Disk for FaultDisk {
     }
     fn read_at(&self, name: &str, offset: u64, len: usize) -> io::Result<Vec<u8>> {
         let s = self.0.lock().unwrap();
-        Ok(s.file(name)?.written.iter().skip(offset as usize).take(len).copied().collect())
+        let written = &s.file(name)?.written;
+        let from = written.len().min(offset as usize);
+        let to = written.len().min(from.saturating_add(len));
+        Ok(written.get(from..to).unwrap_or_default().to_vec())
     }
     fn free_bytes(&self) -> io::Result<u64> {
         Ok(self.0.lock().unwrap().free.unwrap_or(u64::MAX))

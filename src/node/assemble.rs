@@ -137,8 +137,7 @@ async fn serve(file: &Path, config: NodeConfig, urgent: Handle) -> Result<(), Fa
     let (config, host, ring) = (site.config.clone(), Arc::clone(&site.host), site.ring.clone());
     let indexes = tokio::task::spawn_blocking(move || open_indexes(&config, &ring));
     let config = site.config.clone();
-    let registers =
-        tokio::task::spawn_blocking(move || Registers::open(&config, host.as_ref(), Box::new(SystemEntropy)));
+    let registers = tokio::task::spawn_blocking(move || Registers::open(&config, &host, Box::new(SystemEntropy)));
     let lines = Lines::to_others(&site, &trust.roots)?;
     let cluster = start_consensus(&site, signed.to_canon(), &lines.peers, trust.charter.take()).await?;
     let read = |e: tokio::task::JoinError| Fault::internal("INTERNAL", e.to_string());

@@ -18,7 +18,7 @@ mod lock;
 mod logs;
 mod monitor;
 mod own;
-mod peers;
+pub(crate) mod peers;
 mod post;
 mod pushes;
 mod ready;

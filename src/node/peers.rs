@@ -43,8 +43,6 @@ pub(super) const AGENCY_BYTES: usize = 2 * limits::PEER_MESSAGE_BYTES;
 const TRANSFER: Duration = Duration::from_secs(10);
 /// A push in pieces: as long as the other node's calls may last.
 const PUSH_LARGE: Duration = Duration::from_secs(30);
-/// Large pushes to one node at a time: as many as it takes of one agency. Others wait here instead of being refused there.
-const LARGE_UNDER_WAY: usize = 2;
 /// Content that is asked for: each piece may take [`TRANSFER`], and all of them this long.
 const PULL_LARGE: Duration = Duration::from_secs(300);
 
@@ -65,7 +63,6 @@ struct Links {
     consensus: Channel,
     bulk: Channel,
     pushes: Pushes,
-    large: Arc<Semaphore>,
     waiting: Arc<Semaphore>,
 }
 
@@ -134,8 +131,8 @@ impl Links {
         let dial = |line| dialer.channel(address, agency, node, line);
         let (consensus, bulk) = (dial(CONSENSUS)?, dial(BULK)?);
         let pushes = Pushes::over(pushing(&bulk, agency, roots));
-        let (large, waiting) = (Arc::new(Semaphore::new(LARGE_UNDER_WAY)), Arc::new(Semaphore::new(WAITING)));
-        Ok(Links { agency: agency.clone(), consensus, bulk, pushes, large, waiting })
+        let waiting = Arc::new(Semaphore::new(WAITING));
+        Ok(Links { agency: agency.clone(), consensus, bulk, pushes, waiting })
     }
 }
 
@@ -218,7 +215,6 @@ impl PeerVault for Peers {
         Box::pin(async move {
             let links = self.links(node).ok_or_else(not_there)?;
             let Some(content) = &object.content else { return links.pushes.push(object.parts.clone()).await };
-            let _turn = links.large.acquire().await.map_err(|_| not_there())?;
             let pieces = pieces(object.head(), content)?;
             let mut client = self.vault(node)?;
             let pushed = tokio::time::timeout(PUSH_LARGE, client.push_large(pieces)).await;
@@ -266,7 +262,10 @@ impl PeerVault for Peers {
 
 /// What stands before a content, and the content as it is read from the disk. When that fails it ends early, and the other
 /// node asks again later.
-fn pieces(head: &[u8], content: &Content) -> Result<impl Stream<Item = peer::Piece> + Send + 'static + use<>, String> {
+pub(crate) fn pieces(
+    head: &[u8],
+    content: &Content,
+) -> Result<impl Stream<Item = peer::Piece> + Send + 'static + use<>, String> {
     let size = u32::try_from(head.len()).map_err(|_| "it is too large".to_owned())?;
     let first = |n: usize| if n == 0 { size } else { 0 };
     let head: Vec<peer::Piece> = head

@@ -61,14 +61,19 @@ pub(crate) struct Registers {
 
 impl Registers {
     /// Opens them, and holds the audit log against what was anchored.
-    pub(crate) fn open(config: &NodeConfig, host: &dyn Host, entropy: Box<dyn Entropy>) -> Result<Registers, Fault> {
+    pub(crate) fn open(
+        config: &NodeConfig,
+        host: &Arc<dyn Host>,
+        entropy: Box<dyn Entropy>,
+    ) -> Result<Registers, Fault> {
         let failed = |e: crate::audit::AuditError| Fault::integrity("AUDIT_FAILED", e.to_string());
-        let audit = Arc::new(AuditLog::open(host, &config.data.join("audit")).map_err(failed)?);
+        let on = host.as_ref();
+        let audit = Arc::new(AuditLog::open(on, &config.data.join("audit")).map_err(failed)?);
         Ok(Registers {
-            anchors: Anchors::open(host, &config.data, &audit)?,
-            reports: ReceivedReports::open(host, &config.data.join("reports")).map_err(failed)?,
-            complaints: Complaints::open(host, &config.data.join("complaints"))?,
-            directory: Arc::new(Directory::open(host, &config.data.join("people"))?),
+            anchors: Anchors::open(on, &config.data, &audit)?,
+            reports: ReceivedReports::open(on, &config.data.join("reports")).map_err(failed)?,
+            complaints: Complaints::open(on, &config.data.join("complaints"))?,
+            directory: Arc::new(Directory::open(on, &config.data.join("people"))?),
             intake: Intake::open(host, &config.data.join("vault"), entropy)?,
             audit,
         })

@@ -471,8 +471,10 @@ fn spawn_pushes(
         let Some(push) = room.begin(node, bytes) else { continue };
         let (peers, object, may) = (Arc::clone(peers), Arc::clone(&object), Arc::clone(&may));
         pushes.spawn(async move {
-            // Large ones have turns of their own ([`PeerVault::push`]), so that small ones do not wait behind them.
-            let _turn = if object.content.is_none() { Some(push.turn().await) } else { None };
+            let _turn = match &object.content {
+                None => push.turn().await,
+                Some(_) => push.turn_of_large().await,
+            };
             let outcome = match may(&agency) {
                 true => peers.push(node, &object).await,
                 false => Err("its agency may not have it any more".to_owned()),

@@ -1,6 +1,7 @@
 #![allow(clippy::unwrap_used, reason = "test")]
 
 use super::*;
+use crate::service::pushes::LARGE;
 use std::collections::BTreeMap;
 use std::pin::Pin;
 use std::sync::Mutex;
@@ -45,4 +46,28 @@ async fn who_may_have_it_is_asked_when_a_push_has_its_turn() {
     }
     assert_eq!(outcomes, BTreeMap::from([(customs, false), (police, true)]));
     assert_eq!(*taking.0.lock().unwrap(), [NodeId(2)]);
+}
+
+/// A large one waits for as long as those before it take: what is lowered meanwhile counts for it, too.
+#[tokio::test]
+async fn who_may_have_a_large_one_is_asked_when_it_has_its_turn() {
+    let customs: AgencyId = "customs".parse().unwrap();
+    let taking = Arc::new(Taking::default());
+    let (room, peers) = (Pushes::default(), Arc::clone(&taking) as Arc<dyn PeerVault>);
+    let under_way: Vec<_> = (0..LARGE).map(|_| room.begin(NodeId(1), 1).unwrap()).collect();
+    let mut turns = Vec::new();
+    for push in &under_way {
+        turns.push(push.turn_of_large().await.unwrap());
+    }
+    let lowered = Arc::new(Mutex::new(false));
+    let asked = Arc::clone(&lowered);
+    let may: MayBeSent = Arc::new(move |_: &AgencyId| !*asked.lock().unwrap());
+    let mut pushes = JoinSet::new();
+    spawn_pushes(&mut pushes, 0, (&room, &peers), Outgoing::empty_apart(), (vec![(customs, NodeId(1))], may));
+    // One thread: it has begun to wait when this goes on.
+    tokio::task::yield_now().await;
+    *lowered.lock().unwrap() = true;
+    turns.clear();
+    let (_, _, outcome) = pushes.join_next().await.unwrap().unwrap();
+    assert!(outcome.is_err() && taking.0.lock().unwrap().is_empty(), "{outcome:?}");
 }

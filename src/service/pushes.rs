@@ -14,6 +14,9 @@ const NODE_BYTES: usize = 64 << 20;
 const ALL_BYTES: usize = 256 << 20;
 /// Calls at once to one node; the others wait. A connection takes 64, and pulls and reports go by the same one.
 const CALLS: usize = 48;
+/// Large ones at once to one node, in turns of their own: as many as it takes of one agency. Others wait here instead of being
+/// refused there, and small ones do not wait behind them.
+pub(super) const LARGE: usize = 2;
 
 /// The pushes of this node.
 pub struct Pushes {
@@ -26,11 +29,13 @@ pub struct Pushes {
 struct Lane {
     waiting: Waiting,
     turns: Arc<Semaphore>,
+    large: Arc<Semaphore>,
 }
 
 /// One push, until it is dropped.
 pub(super) struct Push {
     turns: Arc<Semaphore>,
+    large: Arc<Semaphore>,
     _places: (Place, Place),
 }
 
@@ -43,13 +48,14 @@ impl Default for Pushes {
 impl Pushes {
     /// Room for a push; none when it is to be left out.
     pub(super) fn begin(&self, node: NodeId, bytes: usize) -> Option<Push> {
-        let new = || Lane { waiting: Waiting::new(NODE_BYTES), turns: Arc::new(Semaphore::new(CALLS)) };
+        let turns = |most| Arc::new(Semaphore::new(most));
+        let new = || Lane { waiting: Waiting::new(NODE_BYTES), turns: turns(CALLS), large: turns(LARGE) };
         let lane = self.by.lock().unwrap_or_else(PoisonError::into_inner).entry(node).or_insert_with(new).clone();
         let places = lane.waiting.take(bytes).and_then(|own| Some((own, self.all.take(bytes)?)));
         if places.is_none() {
             self.left_out.fetch_add(1, Ordering::Relaxed);
         }
-        places.map(|places| Push { turns: lane.turns, _places: places })
+        places.map(|places| Push { turns: lane.turns, large: lane.large, _places: places })
     }
 
     /// How many were left out since the start.
@@ -62,6 +68,11 @@ impl Push {
     /// Waits for its turn among the calls to the same node.
     pub(super) async fn turn(&self) -> Option<SemaphorePermit<'_>> {
         self.turns.acquire().await.ok()
+    }
+
+    /// The same of one whose content goes in pieces.
+    pub(super) async fn turn_of_large(&self) -> Option<SemaphorePermit<'_>> {
+        self.large.acquire().await.ok()
     }
 }
 

@@ -18,6 +18,10 @@ const SLOW_MS: (u64, u64) = (200, 1_800);
 const ASIDE: Duration = Duration::from_millis(2);
 /// Where a node keeps its ledger's snapshots.
 pub(super) const LEDGER: &str = "/data/ledger";
+/// Where the vault of a node keeps bodies.
+const BODIES: &str = "/data/vault/bodies";
+/// How the files of content end there.
+const CONTENT: &str = ".large";
 /// 2027-01-15, when simulated time begins.
 pub(super) const BEGIN: Millis = Millis(1_800_000_000_000);
 
@@ -94,12 +98,12 @@ impl Machine {
         }
     }
 
-    /// Flips a bit of a sealed body that lies on its disk; the name of the file.
+    /// Flips a bit of a sealed body or content that lies on its disk; the name of the file.
     pub(super) fn flip_a_body(&self, dice: &Dice) -> Option<String> {
         let disks = self.disks.lock().unwrap();
         let bodies = disks.iter().find(|(path, _)| path.ends_with("vault/bodies"))?.1;
         let mut names = bodies.list().ok()?;
-        names.retain(|n| bodies.size(n).is_ok_and(|len| len > 0) && n.ends_with(".body"));
+        names.retain(|n| bodies.size(n).is_ok_and(|len| len > 0) && (n.ends_with(".body") || n.ends_with(CONTENT)));
         names.sort();
         let name = dice.pick(names.get(..)?.split_first().map(|_| names.as_slice())?).clone();
         bodies.edit(&name, |bytes| {
@@ -107,6 +111,18 @@ impl Machine {
             bytes[at] ^= 1 << dice.below(8);
         });
         Some(name)
+    }
+
+    /// The files of content that lie on its disk.
+    pub(super) fn content_files(&self) -> Vec<String> {
+        let disks = self.disks.lock().unwrap();
+        let names = disks.get(Path::new(BODIES)).map(|bodies| bodies.list().unwrap()).unwrap_or_default();
+        names.into_iter().filter(|name| name.ends_with(CONTENT)).collect()
+    }
+
+    /// A file is gone, behind everybody's back.
+    pub(super) fn lose_content(&self, file: &str) {
+        self.disks.lock().unwrap()[Path::new(BODIES)].remove(file).unwrap();
     }
 }
 

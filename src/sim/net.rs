@@ -3,6 +3,7 @@
 //! What a node is asked runs in its own services, with the peer that the certificate would have named.
 
 use super::dice::Dice;
+use super::pieces::{MORE, PIECE};
 use crate::api::{NodeServices, PostServices};
 use crate::cluster::{CallError, CallKind, PeerCalls};
 use crate::domain::canon::Canon;
@@ -50,7 +51,7 @@ pub(super) struct Served {
 
 impl Served {
     /// Whether this node's own ledger says that another one's agency is suspended. Nodes of one agency go on with each other.
-    fn shuts_out(&self, other: NodeId) -> bool {
+    pub(super) fn shuts_out(&self, other: NodeId) -> bool {
         let state = self.core.state();
         state.node(other).is_some_and(|n| n.agency != self.core.agency && !state.stands(&n.agency))
     }
@@ -98,6 +99,11 @@ struct Lines {
     trace: Vec<String>,
     /// Pieces of snapshots that arrived since somebody looked: (from, to).
     pieces: Vec<(NodeId, NodeId)>,
+    /// The same of large bodies.
+    parts: Vec<(NodeId, NodeId)>,
+    carried: Carried,
+    /// Which version an envelope is of, by its hash.
+    versions: BTreeMap<[u8; 32], (RecordId, u32)>,
     /// Audience objects that a node knows from another: (from, to). They are remembered over a stop of either, so that some are
     /// named in vain.
     acknowledged: BTreeMap<(NodeId, NodeId), Acknowledged>,
@@ -105,6 +111,15 @@ struct Lines {
     wrong: Option<String>,
     /// Objects that were handed to a node: (record and version, node, when).
     handed: Vec<((RecordId, u32), NodeId, u64)>,
+}
+
+/// What became of large bodies on the lines.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) struct Carried {
+    /// Came whole to whoever asked for it.
+    pub(super) pulled: u64,
+    /// Broke off, of those that were pushed and those that were asked for.
+    pub(super) broken: u64,
 }
 
 /// The network; clones are the same one.
@@ -199,6 +214,21 @@ impl Net {
         std::mem::take(&mut self.lines().pieces)
     }
 
+    /// The same of large bodies.
+    pub(super) fn take_parts(&self) -> Vec<(NodeId, NodeId)> {
+        std::mem::take(&mut self.lines().parts)
+    }
+
+    /// What became of large bodies so far.
+    pub(super) fn carried(&self) -> Carried {
+        self.lines().carried
+    }
+
+    /// Something became of one.
+    pub(super) fn note(&self, what: impl FnOnce(&mut Carried)) {
+        what(&mut self.lines().carried);
+    }
+
     /// Lets everything arrive that is due at this tick.
     pub(super) fn arrive(&self, tick: u64) {
         self.lines().tick = tick;
@@ -217,6 +247,9 @@ impl Net {
                 }
                 if what == SNAPSHOT && !answer {
                     lines.pieces.push((from, to));
+                }
+                if (what == PIECE && !answer) || (what == MORE && answer) {
+                    lines.parts.push((from, to));
                 }
                 let target = lines.up.get(&to).cloned();
                 (sent, target)
@@ -251,7 +284,7 @@ impl Net {
 
     /// Asks a node; none if nothing comes back, which a caller bounds by time. Whoever is suspended is not asked, as
     /// `node::peers` has it, and is to be answered nothing.
-    async fn ask<R: Send + 'static, F: Future<Output = Result<R, Status>> + Send>(
+    pub(super) async fn ask<R: Send + 'static, F: Future<Output = Result<R, Status>> + Send>(
         &self,
         from: NodeId,
         to: NodeId,
@@ -286,8 +319,19 @@ impl Net {
     fn hand(&self, to: NodeId, envelope: &[u8]) {
         let Ok(envelope) = crate::seal::Envelope::from_bytes(envelope) else { return };
         let mut lines = self.lines();
+        let (now, version) = (lines.tick, (envelope.header().id, envelope.header().version));
+        lines.versions.insert(envelope.hash(), version);
+        lines.handed.push((version, to, now));
+    }
+
+    /// The content of an envelope, which whoever asks for it was handed before.
+    pub(super) fn hand_content(&self, to: NodeId, header_hash: &[u8; 32]) {
+        let mut lines = self.lines();
         let now = lines.tick;
-        lines.handed.push(((envelope.header().id, envelope.header().version), to, now));
+        match lines.versions.get(header_hash).copied() {
+            Some(version) => lines.handed.push((version, to, now)),
+            None => _ = lines.wrong.get_or_insert(format!("{to} gets content of an envelope that nobody sent")),
+        }
     }
 }
 
@@ -298,7 +342,7 @@ pub(super) struct Link {
 }
 
 impl Link {
-    fn request<T>(&self, message: T, protocol: Protocol) -> Request<T> {
+    pub(super) fn request<T>(&self, message: T, protocol: Protocol) -> Request<T> {
         let mut request = Request::new(message);
         let peer = VerifiedPeer::for_test(self.own.name.clone(), "1", self.own.key);
         request.extensions_mut().insert(peer.speaking(protocol));
@@ -332,7 +376,7 @@ impl Link {
         of(self.net.lines().acknowledged.entry((self.own.node, node)).or_default())
     }
 
-    async fn within<R>(&self, limit: Duration, asked: impl Future<Output = Option<R>>) -> Result<R, String> {
+    pub(super) async fn within<R>(&self, limit: Duration, asked: impl Future<Output = Option<R>>) -> Result<R, String> {
         match timeout(limit, asked).await {
             Ok(Some(reply)) => Ok(reply),
             Ok(None) => Err("the connection is refused".to_owned()),
@@ -341,8 +385,16 @@ impl Link {
     }
 }
 
-fn said<T>(reply: Result<Response<T>, Status>) -> Result<T, String> {
+pub(super) fn said<T>(reply: Result<Response<T>, Status>) -> Result<T, String> {
     reply.map(Response::into_inner).map_err(|s| fault_of(&s).message)
+}
+
+pub(super) fn state(result: peer::PushResult) -> PushState {
+    match result.state.as_str() {
+        "held" => PushState::Held,
+        "unopenable" => PushState::Unopenable(result.reason),
+        _ => PushState::Refused(result.reason),
+    }
 }
 
 impl PeerCalls for Link {
@@ -394,6 +446,9 @@ impl PeerVault for Link {
         }
         self.net.hand(node, &parts.envelope);
         Box::pin(async move {
+            if let Some(content) = &object.content {
+                return self.push_in_pieces(node, object, content).await;
+            }
             let name = parts.audience_name;
             let named = self.acknowledged(node, |known| known.has(&name));
             let mut result = self.push_once(node, parts, named).await?;
@@ -401,14 +456,11 @@ impl PeerVault for Link {
                 self.acknowledged(node, |known| known.forget(&name));
                 result = self.push_once(node, parts, false).await?;
             }
-            Ok(match result.state.as_str() {
-                "held" => {
-                    self.acknowledged(node, |known| known.note(name));
-                    PushState::Held
-                }
-                "unopenable" => PushState::Unopenable(result.reason),
-                _ => PushState::Refused(result.reason),
-            })
+            let state = state(result);
+            if state == PushState::Held {
+                self.acknowledged(node, |known| known.note(name));
+            }
+            Ok(state)
         })
     }
 
@@ -430,9 +482,8 @@ impl PeerVault for Link {
         })
     }
 
-    /// Nobody here publishes what is large.
-    fn content(&self, _: NodeId, _: [u8; 32], _: [u8; 32]) -> Boxed<'_, Result<Box<dyn Pieces>, String>> {
-        Box::pin(async { Err("nothing lies apart here".to_owned()) })
+    fn content(&self, node: NodeId, token: [u8; 32], hash: [u8; 32]) -> Boxed<'_, Result<Box<dyn Pieces>, String>> {
+        Box::pin(self.pull_in_pieces(node, token, hash))
     }
 }
 

@@ -192,7 +192,7 @@ impl Member {
         let config = self.config();
         let link = Arc::new(Link { own: self.card(), net: net.clone() });
         let host: Arc<dyn Host> = Arc::clone(machine) as Arc<dyn Host>;
-        let registers = Registers::open(&config, host.as_ref(), Box::new(dice.split()))?;
+        let registers = Registers::open(&config, &host, Box::new(dice.split()))?;
         for person in self.people() {
             if registers.directory.by_name(&person.name).is_none() {
                 registers.directory.put(person, 0).await?;

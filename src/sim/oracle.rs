@@ -1,5 +1,7 @@
 //! What must be true, whatever happened.
 
+use super::large::Text;
+use super::net::Carried;
 use super::node::Up;
 use super::world::{Part, Site, World};
 use crate::audit::{Actor, Stage};
@@ -35,6 +37,8 @@ pub(super) enum Claim {
     Deciding { record: RecordId },
     /// It was turned down.
     Rejected { record: RecordId },
+    /// Somebody is about to give a record another large text, or was told as which version one is taken.
+    Given { record: RecordId, version: Option<u32>, text: Text },
     /// A record was shown.
     Opened { record: RecordId, site: usize, seq: u64, by: &'static str },
     /// The person who only reads is suspended at a site.
@@ -76,6 +80,10 @@ pub(super) struct Met {
     pub(super) suspensions: u64,
     /// Times that somebody suspended was sent away at the end.
     pub(super) sent_away: u64,
+    /// Large bodies that people of other agencies were shown at the end, for each version and node.
+    pub(super) large: u64,
+    /// Large bodies that came whole to whoever asked for them, and those that broke off on the lines.
+    pub(super) carried: Carried,
 }
 
 impl Oracle {
@@ -150,6 +158,10 @@ impl Oracle {
 
     pub(super) fn note_folds(&mut self, versions: u64) {
         self.met.folds += versions;
+    }
+
+    pub(super) fn note_large(&mut self, shown: u64, carried: Carried) {
+        (self.met.large, self.met.carried) = (shown, carried);
     }
 
     pub(super) fn note_a_suspension(&mut self) {
@@ -263,7 +275,7 @@ impl World {
                         self.is_shown_no_more(*notice, agency)?;
                     }
                 }
-                Claim::Proposed { .. } | Claim::Deciding { .. } | Claim::Rejected { .. } => {}
+                Claim::Proposed { .. } | Claim::Deciding { .. } | Claim::Rejected { .. } | Claim::Given { .. } => {}
                 Claim::Opened { .. } | Claim::TakingBack { .. } | Claim::ShutOut { .. } => {}
             }
         }

@@ -146,7 +146,7 @@ impl World {
     pub(super) fn calm(&mut self) {
         self.net.tell("calm");
         self.net.heal();
-        (self.ambush, self.alone) = (None, None);
+        (self.ambush, self.alone, self.large) = (None, None, None);
         // A disk that was to fail is looked after.
         if let Some((_, n, _)) = self.blow.take() {
             self.take_down(n, Down::Killed);

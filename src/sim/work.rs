@@ -44,13 +44,13 @@ impl World {
         }
     }
 
-    fn patience(&self) -> Patience {
+    pub(super) fn patience(&self) -> Patience {
         let wait = *self.dice.pick(&[Wait::None, Wait::One, Wait::All]);
         let timeout = Duration::from_millis(500 + self.dice.below(3_000));
         Patience { wait, wait_for: Duration::from_millis(500), timeout }
     }
 
-    fn request_id(&mut self) -> [u8; 16] {
+    pub(super) fn request_id(&mut self) -> [u8; 16] {
         let mut id = [0; 16];
         crate::domain::time::Entropy::fill(&mut self.dice, &mut id);
         id
@@ -67,26 +67,8 @@ impl World {
         // No guide covers a state secret here: a second person decides on it.
         let grade = if self.dice.one_in(4) { Grade::Confidential } else { Grade::Internal };
         let (patience, request_id) = (self.patience(), self.request_id());
-        let ask = PublishAsk {
-            title: "演练".into(),
-            body: "正文".repeat(1 + self.dice.below(40) as usize).into(),
-            coming: 0,
-            portions: Vec::new(),
-            grade,
-            compartments: BTreeSet::new(),
-            agreement: Some(id.parse().unwrap()),
-            release: BTreeSet::new(),
-            kind: Kind::Report,
-            period: None,
-            references: Vec::new(),
-            reliability: None,
-            credibility: None,
-            legal_basis: String::new(),
-            retain_until: None,
-            caveats: BTreeSet::new(),
-            patience,
-            request_id,
-        };
+        let body = "正文".repeat(1 + self.dice.below(40) as usize).into();
+        let ask = PublishAsk { body, grade, ..record_under(id, patience, request_id) };
         let site = &self.sites[n];
         let up = site.up().unwrap();
         let (core, link) = (Arc::clone(&up.core), Arc::clone(&up.link));
@@ -239,6 +221,9 @@ impl World {
             return;
         }
         let record: RecordId = *self.dice.pick(&known);
+        if self.oracle.is_large(&record) {
+            return self.open_large(n, record);
+        }
         let site = &self.sites[n];
         let core = Arc::clone(&site.up().unwrap().core);
         let Ok(caller) = site.member.caller(&core) else { return };
@@ -312,6 +297,30 @@ impl World {
     }
 }
 
+/// A record without a text, under an agreement.
+pub(super) fn record_under(agreement: &str, patience: Patience, request_id: [u8; 16]) -> PublishAsk {
+    PublishAsk {
+        title: "演练".into(),
+        body: Vec::new(),
+        coming: 0,
+        portions: Vec::new(),
+        grade: Grade::Internal,
+        compartments: BTreeSet::new(),
+        agreement: Some(agreement.parse().unwrap()),
+        release: BTreeSet::new(),
+        kind: Kind::Report,
+        period: None,
+        references: Vec::new(),
+        reliability: None,
+        credibility: None,
+        legal_basis: String::new(),
+        retain_until: None,
+        caveats: BTreeSet::new(),
+        patience,
+        request_id,
+    }
+}
+
 /// A notice of a few words.
 pub(super) fn notice_to(to: Vec<String>, precedence: Precedence, exercise: bool) -> NoticeAsk {
     NoticeAsk {
@@ -331,7 +340,7 @@ pub(super) fn notice_to(to: Vec<String>, precedence: Precedence, exercise: bool)
 
 /// For whom a version was sealed, of those whom its agreement or the version before names: whoever is suspended is left out, and
 /// nobody else. `before` is the state in which a first version was begun; a later one names nobody whom one before it left out.
-fn sealed_for(
+pub(super) fn sealed_for(
     core: &Core,
     p: &Published,
     named: BTreeSet<AgencyId>,
@@ -352,6 +361,6 @@ fn sealed_for(
 }
 
 /// What somebody was told of a version that they published.
-fn published(p: Published, audience: BTreeSet<AgencyId>, by: usize, gone: BTreeSet<NodeId>) -> Claim {
+pub(super) fn published(p: Published, audience: BTreeSet<AgencyId>, by: usize, gone: BTreeSet<NodeId>) -> Claim {
     Claim::Published { record: p.record, version: p.version, audience, by, gone, index: p.index, held_by: p.held_by }
 }

@@ -2,6 +2,7 @@
 
 use super::dice::Dice;
 use super::host::{Down, Machine};
+use super::large::Large;
 use super::members::Change;
 use super::net::Net;
 use super::node::{Member, Start, Up};
@@ -94,6 +95,8 @@ pub(super) struct World {
     pub(super) suspension: Option<Suspension>,
     /// Which person is to be suspended.
     pub(super) shut_out: Option<ShutOut>,
+    /// What is still to be done with large bodies.
+    pub(super) large: Option<Large>,
     /// Agreements in force, with their parties.
     pub(super) agreed: Vec<(&'static str, BTreeSet<AgencyId>)>,
     pub(super) seed: u64,
@@ -143,6 +146,7 @@ impl World {
             change: None,
             suspension: None,
             shut_out: None,
+            large: None,
             agreed: agreements().to_vec(),
             seed,
             genesis: signed,
@@ -229,6 +233,7 @@ impl World {
         }
         self.change_members();
         self.suspend();
+        self.go_on_with_large_bodies();
         if self.tick.is_multiple_of(LOOK) {
             self.oracle.look(&self.sites);
         }

@@ -15,6 +15,8 @@ use super::error::VaultError;
 use super::files::{BodyWriter, Known, Place};
 use super::frame::{read_audience, read_frame};
 use super::index::{Index, has_room};
+#[cfg(test)]
+use super::large::file_name;
 use super::large::{Apart, Content, LANES, LargeFiles, Spool, Spooled, Whose, remove};
 use super::object::SealedObject;
 use super::proposal::{Proposal, Stand};
@@ -22,6 +24,8 @@ use super::shared::{Kept, SharedAudience, read_from};
 use crate::domain::ids::{Handle, RecordId};
 use crate::domain::time::{Entropy, Millis};
 use crate::journal::{Disk, Host, Journal, JournalOptions, Meter, Recovery, Waiting, Worker, Written};
+#[cfg(test)]
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
@@ -104,8 +108,8 @@ pub struct Intake {
 
 impl Intake {
     /// Recovers what is held and starts its writer.
-    pub fn open(host: &dyn Host, dir: &Path, entropy: Box<dyn Entropy>) -> Result<Intake, VaultError> {
-        let journal = Journal::open(host, &dir.join("intake"), JournalOptions::default())?;
+    pub fn open(host: &Arc<dyn Host>, dir: &Path, entropy: Box<dyn Entropy>) -> Result<Intake, VaultError> {
+        let journal = Journal::open(host.as_ref(), &dir.join("intake"), JournalOptions::default())?;
         let bodies = dir.join("bodies");
         let disk = host.disk(&bodies)?;
         let lanes = (0..LANES).map(|_| host.files(&bodies)).collect::<Result<Vec<_>, _>>()?;
@@ -120,11 +124,12 @@ impl Intake {
         entropy: Box<dyn Entropy>,
     ) -> Result<Intake, VaultError> {
         let lanes = vec![Arc::clone(&bodies); LANES];
-        Intake::on(&crate::journal::System, journal, (bodies, lanes), entropy)
+        let system: Arc<dyn Host> = Arc::new(crate::journal::System);
+        Intake::on(&system, journal, (bodies, lanes), entropy)
     }
 
     fn on(
-        host: &dyn Host,
+        host: &Arc<dyn Host>,
         (journal, recovery): (Journal, Recovery),
         (bodies, lanes): (Arc<dyn Disk>, Vec<Arc<dyn Disk>>),
         entropy: Box<dyn Entropy>,
@@ -150,7 +155,7 @@ impl Intake {
             }
         }
         let writer = BodyWriter::open(Arc::clone(&bodies), known)?;
-        let large = Arc::new(LargeFiles::open(bodies.as_ref(), lanes, &index.files())?);
+        let large = Arc::new(LargeFiles::open(Arc::clone(host), bodies.as_ref(), lanes, &index.files())?);
         let index = Arc::new(RwLock::new(index));
         let (meter, closed) = (journal.meter(), Arc::<AtomicBool>::default());
         let entropy = Source(Arc::new(Mutex::new(entropy)));
@@ -163,7 +168,7 @@ impl Intake {
             index: Arc::clone(&index),
             closed: Arc::clone(&closed),
         };
-        let jobs = Worker::start(host, "vault-intake", BATCH, move |jobs| clerk.work(jobs))
+        let jobs = Worker::start(host.as_ref(), "vault-intake", BATCH, move |jobs| clerk.work(jobs))
             .map_err(VaultError::io("start the intake's worker"))?;
         let (jobs, waiting) = (Arc::new(jobs), Waiting::new(WAITING_BYTES));
         Ok(Intake {
@@ -218,6 +223,22 @@ impl Intake {
     #[cfg(test)]
     pub(super) fn audience_places(&self) -> Vec<Place> {
         self.read(|i| i.audiences.all().map(|(_, place)| place).collect())
+    }
+
+    /// The files of content that copies name, each with its version and the commitment of its copy.
+    #[cfg(test)]
+    pub(super) fn content_files(&self) -> BTreeMap<String, (RecordId, u32, [u8; 32])> {
+        let of = |i: &Index| {
+            let all = i
+                .by_version
+                .iter()
+                .flat_map(|((record, version), all)| all.iter().map(move |e| (*record, *version, e)));
+            let named = |(record, version, e): (RecordId, u32, &Entry)| {
+                Some((file_name(e.apart?.file), (record, version, e.commitment)))
+            };
+            all.filter_map(named).collect::<BTreeMap<_, _>>()
+        };
+        self.read(of)
     }
 
     #[cfg(test)]

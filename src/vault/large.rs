@@ -17,7 +17,7 @@ use super::files::{shred_key, unreadable};
 use crate::domain::canon::Writer;
 use crate::domain::limits;
 use crate::domain::time::Entropy;
-use crate::journal::Disk;
+use crate::journal::{Disk, Host, aside};
 use crate::seal::{ChunkOpener, ChunkSealer, TAG_BYTES, digest};
 use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -57,6 +57,7 @@ type Spooling = Arc<Mutex<BTreeSet<u32>>>;
 
 /// The files of one node.
 pub(super) struct LargeFiles {
+    host: Arc<dyn Host>,
     own: Lanes,
     others: Lanes,
     spooling: Spooling,
@@ -64,8 +65,9 @@ pub(super) struct LargeFiles {
 }
 
 impl LargeFiles {
-    /// Removes what no frame names. `lanes` are handles on the folder of `disk`.
+    /// Removes what no frame names. `lanes` are handles on the folder of `disk`; `host` syncs what was written.
     pub(super) fn open(
+        host: Arc<dyn Host>,
         disk: &dyn Disk,
         mut lanes: Vec<Arc<dyn Disk>>,
         named: &BTreeSet<u32>,
@@ -79,8 +81,8 @@ impl LargeFiles {
         }
         let others = lanes.split_off(lanes.len().min(OWN));
         let shared = |lanes| Arc::new(Mutex::new(lanes));
-        let spooling = Spooling::default();
-        Ok(LargeFiles { own: shared(lanes), others: shared(others), spooling, next: AtomicU32::new(next) })
+        let (own, others, next) = (shared(lanes), shared(others), AtomicU32::new(next));
+        Ok(LargeFiles { host, own, others, spooling: Spooling::default(), next })
     }
 
     /// Removes files that nothing names and nobody writes: those whose removal failed when their time came. The caller lets
@@ -114,7 +116,8 @@ impl LargeFiles {
         let lane = lane.ok_or(VaultError::NotYet("as many large objects are being written as may"))?;
         let (lanes, spooling) = (Arc::clone(lanes), Arc::clone(&self.spooling));
         spooling.lock().unwrap_or_else(PoisonError::into_inner).insert(file);
-        let spool = Spool { lane, lanes, spooling, file, bytes, key, sealer, pending: Vec::new(), named: false };
+        let host = Arc::clone(&self.host);
+        let spool = Spool { host, lane, lanes, spooling, file, bytes, key, sealer, pending: Vec::new(), named: false };
         spool.lane.create(&file_name(file)).map_err(VaultError::io("begin a large object"))?;
         Ok(spool)
     }
@@ -122,6 +125,7 @@ impl LargeFiles {
 
 /// A file that is being written. Dropped before a frame names it, it is removed.
 pub(super) struct Spool {
+    host: Arc<dyn Host>,
     lane: Arc<dyn Disk>,
     lanes: Lanes,
     spooling: Spooling,
@@ -153,13 +157,14 @@ impl Spool {
         if self.pending.is_empty() { Ok(()) } else { Err(VaultError::TooLarge) }
     }
 
-    /// Makes bytes and name durable, on a thread where that may take its time.
+    /// Makes bytes and name durable, where that may take its time.
     ///
     /// # Errors
     /// When something is missing, or the disk failed.
     pub(super) async fn finish(self) -> Result<Spooled, VaultError> {
-        let synced = tokio::task::spawn_blocking(move || self.sync()).await;
-        synced.map_err(|e| VaultError::Io { step: "sync a large object", why: e.to_string() })?
+        let host = Arc::clone(&self.host);
+        let synced = aside(host.as_ref(), move || self.sync()).await;
+        synced.unwrap_or_else(|| Err(VaultError::Io { step: "sync a large object", why: "it panicked".to_owned() }))
     }
 
     fn sync(self) -> Result<Spooled, VaultError> {
@@ -293,6 +298,6 @@ fn context(file: u32) -> [u8; 32] {
     digest("hufu.vault.large", &[&Writer::bare().u32(file).finish()])
 }
 
-fn file_name(file: u32) -> String {
+pub(super) fn file_name(file: u32) -> String {
     format!("{file:08x}{SUFFIX}")
 }

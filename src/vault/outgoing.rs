@@ -104,6 +104,13 @@ impl Outgoing {
     pub(crate) fn empty() -> Outgoing {
         Outgoing { parts: Encoded::default(), content: None, head: Vec::new() }
     }
+
+    /// The same of one whose content lies apart.
+    pub(crate) fn empty_apart() -> Outgoing {
+        let disk = std::sync::Arc::new(crate::journal::FaultDisk::default());
+        let content = Content::at(disk, super::large::Apart { file: 0, bytes: 0, slot: 0 });
+        Outgoing { content: Some(content), ..Outgoing::empty() }
+    }
 }
 
 impl Vault {
@@ -209,6 +216,12 @@ impl Vault {
         };
         let within = self.named_within(state, puller, token);
         self.intake.by_check(&pull_check(token)).into_iter().chain(within).filter_map(entitled).collect()
+    }
+
+    /// The files of content that copies name, each with its version and the commitment of its copy.
+    #[cfg(test)]
+    pub(crate) fn content_files(&self) -> std::collections::BTreeMap<String, (RecordId, u32, [u8; 32])> {
+        self.intake.content_files()
     }
 
     /// A turn to take in content that a node of an agency sends.

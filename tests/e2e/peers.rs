@@ -6,6 +6,7 @@ use hufu::config::NodeConfig;
 use hufu::domain::ids::{AgencyId, NodeId, RecordId};
 use hufu::domain::time::Millis;
 use hufu::identity::{Credentials, Dialer, Line, Protocol, TrustRoots, certificate_facts};
+use hufu::journal::{Host, System};
 use hufu::ledger::{State, node_id};
 use hufu::node::{SystemClock, SystemEntropy};
 use hufu::seal::KeyRing;
@@ -217,7 +218,8 @@ fn token_of(demo: &Demo, agency: &str, record: &str) -> [u8; 32] {
     let keys = Keys::new(config.agency.clone(), federation, node, ring(&config)).unwrap();
     // A vault with the node's keys and nothing in it looks for everything that the node is owed.
     let folder = tempfile::tempdir().unwrap();
-    let vault = Vault::new(keys, Intake::open(&hufu::journal::System, folder.path(), Box::new(SystemEntropy)).unwrap());
+    let host: Arc<dyn Host> = Arc::new(System);
+    let vault = Vault::new(keys, Intake::open(&host, folder.path(), Box::new(SystemEntropy)).unwrap());
     vault.scan(&state, Millis(0), Millis(0));
     let police: AgencyId = "police".parse().unwrap();
     let asked = Asked::default();

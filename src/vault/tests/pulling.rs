@@ -2,7 +2,7 @@
 
 use super::super::within::is_within;
 use super::*;
-use crate::journal::Stalled;
+use crate::journal::{Host, Stalled};
 use crate::ledger::fixture::removed;
 use std::path::Path;
 use std::time::Duration;
@@ -212,13 +212,17 @@ fn a_clock_that_jumps_delays_no_pull() {
     }
 }
 
+fn on(host: &Stalled) -> Arc<dyn Host> {
+    Arc::new(host.clone())
+}
+
 /// Objects that wait for a disk that stands still are bounded; whoever comes later hears so, and nothing is closed by it.
 #[test]
 fn a_disk_that_stands_still_turns_objects_away() {
     let t = two();
     let object = t.seal(draft(record(18), Grade::Internal, &["customs"])).object;
     let host = Stalled::default();
-    let mut intake = Intake::open(&host, Path::new("/vault"), Box::new(Counter::at(9))).unwrap();
+    let mut intake = Intake::open(&on(&host), Path::new("/vault"), Box::new(Counter::at(9))).unwrap();
     intake.hold_at_most(2 * object.to_blob().len());
     let take = || Take {
         object: object.clone(),
@@ -248,7 +252,7 @@ fn what_waits_for_the_disk_is_under_way_whoever_left() {
     let t = two();
     let object = t.seal(draft(record(19), Grade::Internal, &["customs"])).object;
     let host = Stalled::default();
-    let intake = Intake::open(&host, Path::new("/vault"), Box::new(Counter::at(9))).unwrap();
+    let intake = Intake::open(&on(&host), Path::new("/vault"), Box::new(Counter::at(9))).unwrap();
     let (pull_checks, request) = (Vec::new(), Some([7; 32]));
     let take = Take { object, pull_checks, request, content: None, proposal: None, apart: None, at: NOW };
     assert!(!intake.is_under_way(&[7; 32]));
