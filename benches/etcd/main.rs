@@ -133,7 +133,7 @@ async fn one_client(channel: Channel, bytes: usize, begin: Instant, end: Instant
     let mut kv = Grpc::new(channel);
     let mut seen = Seen::default();
     loop {
-        // A new key each time, and text that does not repeat, as in a publish.
+        // A new key each time, and characters that do not repeat.
         let mut value = random(bytes)?;
         value.iter_mut().for_each(|b| *b = b' ' + *b % 94);
         let request = PutRequest { key: random(KEY_BYTES)?, value };
