@@ -249,13 +249,15 @@ fn is_known(state: &State, node: u64) -> bool {
     state.signer(NodeId(node)).is_some()
 }
 
-/// A vote in an answer, as far as it may be believed: of a voter, never as that of an elected leader, and no leap. A node
-/// that was alone for long is above the leap and must still be heard, so the term is cut and the answer taken.
-pub(super) fn answered_vote(vote: Vote, own: &Vote, votes: impl Fn(u64) -> bool) -> Option<Vote> {
+/// A vote in the answer of `by`, as far as it may be believed: of a voter, never as that of an elected leader, and no leap. A node
+/// that was alone for long is above the leap and must still be heard, so the term is cut and the answer taken. So must a voter
+/// that gave its vote to a node of which it does not know yet that it was removed: it answers nobody of a lower term, and counts
+/// as having voted for itself.
+pub(super) fn answered_vote(vote: Vote, own: &Vote, by: u64, votes: impl Fn(u64) -> bool) -> Option<Vote> {
     if vote <= *own {
         return Some(vote);
     }
-    let node = vote.leader_id.voted_for().filter(|n| votes(*n))?;
+    let node = vote.leader_id.voted_for().filter(|n| votes(*n)).or_else(|| Some(by).filter(|n| votes(*n)))?;
     let most = own.leader_id.term.saturating_add(TERM_LEAP);
     Some(Vote::new(vote.leader_id.term.min(most), node))
 }

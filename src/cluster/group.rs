@@ -24,7 +24,7 @@ use crate::domain::limits;
 use crate::journal::{Host, Waiting, Written, aside};
 use crate::ledger::{BatchReply, Charter, State};
 use crate::seal::{PublicKey, SigningKey};
-use openraft::raft::{AppendEntriesResponse, InstallSnapshotResponse};
+use openraft::raft::{AppendEntriesResponse, InstallSnapshotResponse, VoteResponse};
 use openraft::{Config, EmptyNode, SnapshotPolicy};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
@@ -375,7 +375,12 @@ impl Cluster {
                 let m = codec::parse(&body, codec::read_vote_request)?;
                 self.admit(&of, door.request(sender, &m)).await?;
                 let of = (m.vote.leader_id.term, sender.0);
-                let reply = self.raft.vote(m).await.map_err(|e| fatal(e.to_string()))?;
+                let reply = match self.joins() {
+                    true => self.raft.vote(m).await.map_err(|e| fatal(e.to_string()))?,
+                    // It would sign nothing for whom it elected. Two candidates that it elects by turns, since it lags behind
+                    // both, would never ask each other twice about the same log, and nobody would ever lead.
+                    false => VoteResponse { vote, vote_granted: false, last_log_id: None },
+                };
                 if reply.vote_granted {
                     self.mandate.gave(of);
                 }
@@ -481,10 +486,14 @@ impl Cluster {
         if self.elections.has_seen(of) {
             return None;
         }
+        self.mandate.grant(vote, of).filter(|_| self.joins())
+    }
+
+    /// Whether this node votes by its own log, or is to vote next.
+    fn joins(&self) -> bool {
         let metrics = self.raft.metrics().borrow().clone();
         let sets = metrics.membership_config.membership().get_joint_config();
-        let joins = sets.iter().any(|set| set.contains(&self.node.0));
-        self.mandate.grant(vote, of).filter(|_| joins)
+        sets.iter().any(|set| set.contains(&self.node.0))
     }
 
     /// What the door said of a message; one that would undo what was applied is evidence (P6).

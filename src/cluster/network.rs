@@ -137,7 +137,7 @@ impl Link {
 
     fn vote_of<E: std::error::Error>(&self, vote: Vote) -> Result<Vote, RPCError<u64, EmptyNode, E>> {
         let own = self.network.log.vote().unwrap_or_default();
-        answered_vote(vote, &own, |node| self.network.voters.contains(node))
+        answered_vote(vote, &own, self.target, |node| self.network.voters.contains(node))
             .ok_or_else(|| disbelieved("the answer names no voter"))
     }
 }

@@ -385,10 +385,13 @@ async fn the_door_believes_no_commit_position() {
 #[test]
 fn a_vote_in_an_answer_is_cut_to_what_may_be_believed() {
     let own = Vote::new_committed(5, 7);
-    let seen = |vote| answered_vote(vote, &own, |node| [7, 8].contains(&node));
+    let seen_of = |by, vote| answered_vote(vote, &own, by, |node| [7, 8].contains(&node));
+    let seen = |vote| seen_of(8, vote);
     assert_eq!(seen(Vote::new(u64::MAX, 8)), Some(Vote::new(1005, 8)));
     assert_eq!(seen(Vote::new_committed(6, 8)), Some(Vote::new(6, 8)), "an answer elects nobody");
-    assert_eq!(seen(Vote::new(6, 9)), None, "not a voter");
+    assert_eq!(seen(Vote::new(6, 9)), Some(Vote::new(6, 8)), "a voter that follows nobody any more is heard");
+    assert_eq!(seen_of(9, Vote::new(6, 9)), None, "not a voter");
+    assert_eq!(seen_of(10, Vote::new(6, 9)), None, "neither is");
     assert_eq!(seen(Vote::default()), Some(Vote::default()), "what is lower changes nothing");
 }
 

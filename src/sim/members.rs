@@ -267,7 +267,18 @@ impl World {
                 self.start_told(n).map_err(|fault| format!("it does not start with a charter: {fault}"))?;
             }
         }
-        self.until("the change of who takes part", is_done)
+        self.until("the change of who takes part", is_done).map_err(|why| format!("{why}; {}", self.standings()))
+    }
+
+    /// How far everybody is, for a failure.
+    fn standings(&self) -> String {
+        let step = self.change.as_ref().map(|c| c.step);
+        let each = self.sites.iter().map(|site| {
+            let (node, id) = (site.member.node, &site.member.id);
+            let status = site.up().map(|up| (up.core.cluster.applied(), up.core.cluster.status()));
+            format!("{id} {node} {:?} {status:?}", site.part)
+        });
+        format!("{step:?}: {}", each.collect::<Vec<_>>().join("; "))
     }
 
     /// Nobody listens to whoever was not let in, as far as a node knows.

@@ -172,6 +172,20 @@ async fn leadership_is_handed_over() {
     }
 }
 
+/// Who does not vote by its own log signs nothing for a leader, so it gives nobody a vote either, however new the log of whoever
+/// asks: two candidates that it elected by turns would never lead.
+#[tokio::test]
+async fn whoever_does_not_vote_elects_nobody() {
+    let (f, dir, nodes) = (federation(), tempfile::tempdir().unwrap(), Nodes::default());
+    let third = start(&f, &f.third, 60, &nodes, &dir).await;
+    let asks = VoteRequest { vote: Vote::new(7, f.police.node.0), last_log_id: None };
+    let body = codec::message(|w| codec::write_vote_request(w, &asks));
+    let reply = third.handle(f.police.node, CallKind::Vote.code(), body).await.unwrap();
+    assert!(!codec::parse(&reply, codec::read_vote_reply).unwrap().vote_granted);
+    assert!(third.status().term < 7, "and knows of no such term");
+    third.shutdown().await;
+}
+
 /// Whoever comes when the log is cut, of an agency that the genesis does not know, gets a certified snapshot and then votes.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_agency_that_was_admitted_catches_up_by_snapshot() {
