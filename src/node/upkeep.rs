@@ -106,7 +106,7 @@ fn pull(core: &Arc<Core>, peers: &Arc<dyn PeerVault>) {
         tokio::spawn(async move {
             let Some(turn) = core.vault.begin_pulling(&origin) else { return };
             let room = |bytes| core.memory.check(Work::Content).is_ok() && core.disk.take(Work::Content, bytes).is_ok();
-            core.vault.pull(&turn, &core.state(), (peers.as_ref(), core.clock.as_ref()), &room).await;
+            core.vault.pull(&turn, &|| core.state(), (peers.as_ref(), core.clock.as_ref()), &room).await;
         });
     }
 }
