@@ -415,9 +415,10 @@ impl World {
             let all: Vec<_> = members(&*self).into_iter().map(|n| (n, self.strays(n))).collect();
             format!("{why}: {all:?}")
         })?;
-        for (record, version, _, by) in &large {
-            if self.sites[*by].is_member() {
-                self.opens_whole(*by, (*record, *version), &texts_of(&claims, *record, *version))?;
+        for (record, version, audience, by) in &large {
+            let own = Some(*by).filter(|n| self.sites[*n].is_member());
+            for n in self.entitled(audience, *by).into_iter().chain(own).collect::<BTreeSet<_>>() {
+                self.opens_whole(n, (*record, *version), &texts_of(&claims, *record, *version))?;
             }
         }
         self.oracle.note_large(shown, self.net.carried());
