@@ -318,8 +318,7 @@ async fn take_large(core: &Core, sender: &Sender, stream: impl Incoming) -> Resu
     may_come(core, sender, &object)?;
     room_for(core, &object, head.len() + object.envelope.ciphertext_bytes())?;
     let hash = object.envelope.hash().to_vec();
-    let state = core.state();
-    core.vault.accept_large(&state, object, &mut pieces, core.clock.now()).await.map_err(state_of)?;
+    core.vault.accept_large(&|| core.state(), object, &mut pieces, core.clock.now()).await.map_err(state_of)?;
     Ok(hash)
 }
 

@@ -92,7 +92,8 @@ pub(super) fn fill(body: &mut Vec<u8>, bytes: u32) {
     let mut seed = [0; 8];
     SystemEntropy.fill(&mut seed);
     let most = bytes as usize;
-    let mut text = text_of(u64::from_be_bytes(seed), u64::from(bytes) / 3 + 1).into_bytes();
+    // Numbers have one byte a character, words three: never fewer than two bytes a character from the beginning of a sentence.
+    let mut text = text_of(u64::from_be_bytes(seed), u64::from(bytes) / 2 + 1).into_bytes();
     // What was cut within a character ends with full stops, so that it is a text.
     text.truncate(most);
     let whole = text.utf8_chunks().map(|chunk| chunk.valid().len()).next().unwrap_or_default();

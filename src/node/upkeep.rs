@@ -25,6 +25,9 @@ const INDEX_ROUND: Duration = Duration::from_millis(1000);
 /// So many times as long as a round of indexing took, nothing is indexed: the more comes in, the more one commit has, and the
 /// less each of its records costs.
 const INDEX_REST: u32 = 2;
+/// But no longer than this: a round that catches up on everything held may take an hour. What a lowered ceiling shuts out stays in
+/// the index for as long, too.
+const INDEX_REST_MOST: Duration = Duration::from_secs(10);
 /// Each attempt to index is audited: a disk that stays full must not fill the log with them.
 const INDEX_AGAIN: Duration = Duration::from_secs(30);
 /// How often what waits for its commitment is proposed again.
@@ -103,7 +106,7 @@ fn pull(core: &Arc<Core>, peers: &Arc<dyn PeerVault>) {
         tokio::spawn(async move {
             let Some(turn) = core.vault.begin_pulling(&origin) else { return };
             let room = |bytes| core.memory.check(Work::Content).is_ok() && core.disk.take(Work::Content, bytes).is_ok();
-            core.vault.pull(&turn, &core.state(), (peers.as_ref(), core.clock.as_ref()), &room).await;
+            core.vault.pull(&turn, &|| core.state(), (peers.as_ref(), core.clock.as_ref()), &room).await;
         });
     }
 }
@@ -272,7 +275,7 @@ pub(super) fn index(core: Arc<Core>, stopped: watch::Receiver<bool>) -> JoinHand
                 match core.index_some(&mut indexing).await {
                     Ok(true) if !rounds.are_over() => {}
                     Ok(_) => {
-                        rounds.ticks.reset_after(began.elapsed().saturating_mul(INDEX_REST).max(INDEX_ROUND));
+                        rounds.ticks.reset_after(rest_after(began.elapsed()));
                         break;
                     }
                     Err(error) => {
@@ -286,6 +289,11 @@ pub(super) fn index(core: Arc<Core>, stopped: watch::Receiver<bool>) -> JoinHand
             }
         }
     })
+}
+
+/// How long nothing is indexed after a round that took so long.
+fn rest_after(worked: Duration) -> Duration {
+    worked.saturating_mul(INDEX_REST).clamp(INDEX_ROUND, INDEX_REST_MOST)
 }
 
 /// What the store lost and got back is an event of the audit log.
@@ -410,5 +418,19 @@ async fn anchor(core: &Core, before: u64, notices: &mut Range<u64>) -> u64 {
     match core.committer.submit(Command::Anchor { checkpoint: proposed }, WAIT).await {
         Ok(_) => size,
         Err(_) => before,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_index_rests_longer_than_it_worked_and_not_for_hours() {
+        let [moment, second, hour] = [1, 1_500, 3_600_000].map(Duration::from_millis);
+        assert_eq!(rest_after(moment), INDEX_ROUND);
+        assert_eq!(rest_after(second), Duration::from_secs(3));
+        assert_eq!(rest_after(hour), INDEX_REST_MOST);
+        assert_eq!(rest_after(Duration::MAX), INDEX_REST_MOST);
     }
 }

@@ -276,9 +276,13 @@ impl Asking<'_> {
         for node in nodes {
             match self.one(node, share).await {
                 Answer::Home(receipts) => return Answer::Home(receipts),
-                // One that was silent when it was asked what it has may refuse this letter because of another one.
-                Answer::NotHere if self.held_by(vec![node]).await == Answer::Another => return Answer::Another,
-                Answer::Another | Answer::NotHere | Answer::Full | Answer::Silent => {}
+                // One that was silent when it was asked what it has may refuse this letter because of another one, or have taken
+                // it in while it still took it.
+                Answer::NotHere => match self.held_by(vec![node]).await {
+                    said @ (Answer::Home(_) | Answer::Another) => return said,
+                    Answer::NotHere | Answer::Full | Answer::Silent => {}
+                },
+                Answer::Another | Answer::Full | Answer::Silent => {}
             }
         }
         Answer::NotHere
@@ -397,12 +401,12 @@ mod tests {
         Letter::seal(header, b"words", &to, &signer, &mut Counter::at(3)).unwrap()
     }
 
-    /// A node that has another letter of the notice, and refuses this one.
-    struct HasAnother(SignedReceipt);
+    /// A node that has one letter of the notice, and refuses whatever it is handed now.
+    struct HasOne(SignedReceipt);
 
-    impl PeerPost for HasAnother {
+    impl PeerPost for HasOne {
         fn deliver(&self, _: NodeId, _: Precedence, _: Vec<u8>) -> Posted<'_> {
-            Box::pin(async { Err(Fault::refused("NOT_ALLOWED", "another letter of this notice is here")) })
+            Box::pin(async { Err(Fault::refused("NOT_ALLOWED", "it is not taken in")) })
         }
 
         fn held(&self, _: NodeId, _: Precedence, _: (NoticeId, LetterDigest)) -> Posted<'_> {
@@ -416,14 +420,18 @@ mod tests {
 
     /// It may have been silent before. Whoever refuses for another reason leaves the letter to this node.
     #[tokio::test]
-    async fn a_refusal_because_of_another_letter_is_told_from_any_other() {
+    async fn a_refusal_by_who_has_a_letter_of_the_notice_is_told_from_any_other() {
         let (f, letter) = (newest(), letter());
         let state = State::genesis(&f.genesis).unwrap();
         let node = f.customs.node;
         let delivered = Receipt { node, ..receipt([9; 32], ReceiptState::Delivered).receipt };
-        let another = HasAnother(delivered.sign(&f.customs.node_key));
+        let this = Receipt { letter: letter.digest(), ..delivered.clone() }.sign(&f.customs.node_key);
+        let another = HasOne(delivered.sign(&f.customs.node_key));
         let asking = Asking { letter: &letter, bytes: b"", state: &state, post: &another };
         assert_eq!(asking.one_after_another(vec![node]).await, Answer::Another);
+        let home = HasOne(this.clone());
+        let asking = Asking { post: &home, ..asking };
+        assert_eq!(asking.one_after_another(vec![node]).await, Answer::Home(vec![this]));
         let refuses = Refuses(Fault::refused("NOT_ALLOWED", "the ledger knows no such node"));
         assert_eq!(Asking { post: &refuses, ..asking }.one_after_another(vec![node]).await, Answer::NotHere);
     }

@@ -231,41 +231,55 @@ impl Core {
         };
         let labelled: Vec<_> = drafts.iter().map(|d| ((d.record, d.version), d.label.clone())).collect();
         let intents = self.intend(caller, &target, &labelled).await?;
-        self.disk.take(Work::Content, bytes)?;
         let mut holders = Holders::default();
         let mut pushes = JoinSet::new();
-        let mut commands = Vec::with_capacity(drafts.len());
-        for draft in drafts {
-            let part = holders.part(draft.label.audience(), &self.agency);
-            // A lower part that an earlier attempt of the same request journaled is that part.
-            let known = draft.request.and_then(|r| self.vault.by_request(&r));
-            if known == Some((draft.record, draft.version)) {
-                if !proposed {
-                    self.settle(draft.record, draft.version, timeout).await?;
+        let mut journaled = 0usize;
+        let journal = async {
+            self.disk.take(Work::Content, bytes)?;
+            let mut commands = Vec::with_capacity(drafts.len());
+            for draft in drafts {
+                let part = holders.part(draft.label.audience(), &self.agency);
+                // A lower part that an earlier attempt of the same request journaled is that part.
+                let known = draft.request.and_then(|r| self.vault.by_request(&r));
+                if known == Some((draft.record, draft.version)) {
+                    if !proposed {
+                        self.settle(draft.record, draft.version, timeout).await?;
+                    }
+                    journaled += 1;
+                    continue;
                 }
-                continue;
+                let (audience, of) = (draft.label.audience(), (draft.record, draft.version));
+                let random = &mut RandomOf(self);
+                let Prepared { object, command } = match coming.take() {
+                    // A body that comes in pieces has no portions beside it, so this is the only draft.
+                    Some(coming) => self.vault.prepare_coming(|| self.state(), draft, coming, now, random).await?,
+                    None => self.vault.prepare(&state, draft, now, random).await?,
+                };
+                journaled += 1;
+                if proposed {
+                    continue;
+                }
+                let (targets, may) = (targets(&self.state(), &audience, &self.agency), self.may_be_sent(of));
+                spawn_pushes(&mut pushes, part, (&self.pushes, &peers), self.vault.sent(&object), (targets, may));
+                commands.push(command);
             }
-            let (audience, of) = (draft.label.audience(), (draft.record, draft.version));
-            let random = &mut RandomOf(self);
-            let Prepared { object, command } = match coming.take() {
-                // A body that comes in pieces has no portions beside it, so this is the only draft.
-                Some(coming) => self.vault.prepare_coming(|| self.state(), draft, coming, now, random).await?,
-                None => self.vault.prepare(&state, draft, now, random).await?,
-            };
-            if proposed {
-                continue;
-            }
-            let (targets, may) = (targets(&self.state(), &audience, &self.agency), self.may_be_sent(of));
-            spawn_pushes(&mut pushes, part, (&self.pushes, &peers), self.vault.sent(&object), (targets, may));
-            commands.push(command);
-        }
-        let (mut index, mut late, mut failed) = (None, None, None);
+            Ok::<_, Fault>(commands)
+        };
+        // A body that did not come whole, or a disk that took nothing, is how the act ended, too.
+        let (commands, mut failed) = match journal.await {
+            Ok(commands) => (commands, None),
+            Err(fault) => (Vec::new(), Some(fault)),
+        };
+        let (mut index, mut late) = (None, None);
+        // Parts from the first on that are on the ledger, or go there by themselves.
+        let mut standing = journaled.saturating_sub(commands.len());
         // The record's own part comes last: what the ledger has names nothing that it lacks.
         for command in commands {
             let fault = match self.committer.submit(command, timeout).await {
                 Ok((_, CommandReply::Refused(why))) => refused(why),
                 Ok((at, _)) => {
                     index = Some(at);
+                    standing += 1;
                     continue;
                 }
                 Err(fault) => fault,
@@ -281,12 +295,13 @@ impl Core {
         let act_failed =
             |fault: &Fault| Decision::Deny { rule: format!("act:{}", fault.reason), kind: DenyKind::Refused };
         let denied = failed.as_ref().map(act_failed);
-        let outcome = |(act, decision): &(Act<'_>, Decision)| {
-            let decision = if proposed { &waiting } else { denied.as_ref().unwrap_or(decision) };
-            self.event(caller, act, Stage::Outcome, decision)
+        let outcome = |(n, (act, decision)): (usize, &(Act<'_>, Decision))| {
+            let stands = if proposed { &waiting } else { decision };
+            let ended = ended(denied.as_ref(), n < standing, stands);
+            self.event(caller, act, Stage::Outcome, ended)
         };
         // What it became is known, whoever holds it: the log waits neither for the holders nor they for it.
-        self.note_all(intents.iter().map(outcome).collect())?;
+        self.note_all(intents.iter().enumerate().map(outcome).collect())?;
         if let Some(fault) = failed {
             return Err(fault);
         }
@@ -482,6 +497,11 @@ fn spawn_pushes(
             (part, agency, outcome)
         });
     }
+}
+
+/// What the audit log says of how a part ended: one that stands did not fail with those behind it.
+fn ended<'a>(failed: Option<&'a Decision>, stands: bool, decision: &'a Decision) -> &'a Decision {
+    failed.filter(|_| !stands).unwrap_or(decision)
 }
 
 /// About what a publish writes here: its texts, sealed, with keys, index entry and the command for the ledger.

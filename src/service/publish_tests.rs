@@ -71,3 +71,13 @@ async fn who_may_have_a_large_one_is_asked_when_it_has_its_turn() {
     let (_, _, outcome) = pushes.join_next().await.unwrap().unwrap();
     assert!(outcome.is_err() && taking.0.lock().unwrap().is_empty(), "{outcome:?}");
 }
+
+/// A lower part that is on the ledger was not refused with the record that would have named it.
+#[test]
+fn a_part_that_stands_did_not_fail() {
+    let allow = Decision::Allow { policies: vec!["publish".into()] };
+    let failed = Decision::Deny { rule: "act:VERSION_CONFLICT".into(), kind: DenyKind::Refused };
+    assert!(ended(Some(&failed), true, &allow).is_allow());
+    assert!(!ended(Some(&failed), false, &allow).is_allow());
+    assert!(ended(None, false, &allow).is_allow());
+}

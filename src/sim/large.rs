@@ -8,6 +8,7 @@ use super::node::PERSON;
 use super::oracle::{Claim, Oracle};
 use super::work::{published, record_under, sealed_for};
 use super::world::{Site, World};
+use crate::audit::{Action, Decision, Event, Stage};
 use crate::domain::fault::Fault;
 use crate::domain::ids::{AgencyId, NodeId, RecordId};
 use crate::domain::label::Grade;
@@ -398,8 +399,8 @@ impl World {
         let mut shown = 0;
         for (record, version, audience, by) in &large {
             for n in self.entitled(audience, *by) {
-                self.opens_whole(n, (*record, *version), &texts_of(&claims, *record, *version))?;
-                shown += u64::from(n != *by);
+                let is_shown = self.opens_whole(n, (*record, *version), &texts_of(&claims, *record, *version))?;
+                shown += u64::from(is_shown && n != *by);
             }
         }
         let members = |w: &World| (0..w.sites.len()).filter(|n| w.sites[*n].is_member()).collect::<Vec<_>>();
@@ -414,9 +415,10 @@ impl World {
             let all: Vec<_> = members(&*self).into_iter().map(|n| (n, self.strays(n))).collect();
             format!("{why}: {all:?}")
         })?;
-        for (record, version, _, by) in &large {
-            if self.sites[*by].is_member() {
-                self.opens_whole(*by, (*record, *version), &texts_of(&claims, *record, *version))?;
+        for (record, version, audience, by) in &large {
+            let own = Some(*by).filter(|n| self.sites[*n].is_member());
+            for n in self.entitled(audience, *by).into_iter().chain(own).collect::<BTreeSet<_>>() {
+                self.opens_whole(n, (*record, *version), &texts_of(&claims, *record, *version))?;
             }
         }
         self.oracle.note_large(shown, self.net.carried());
@@ -433,26 +435,33 @@ impl World {
         (0..self.sites.len()).filter(entitled).collect()
     }
 
-    /// Waits until a person at a node is shown a version with one of these texts.
-    fn opens_whole(&mut self, n: usize, of: (RecordId, u32), texts: &[Text]) -> Result<(), String> {
+    /// Waits until a person at a node is shown a version with one of these texts; false where it folded.
+    fn opens_whole(&mut self, n: usize, of: (RecordId, u32), texts: &[Text]) -> Result<bool, String> {
         let mut why = String::new();
         for attempt in 0..TRIES {
             let (site, in_pieces) = (&self.sites[n], (n + attempt).is_multiple_of(2));
             let core = site.up().map(|up| Arc::clone(&up.core)).ok_or("a node that takes part does not run")?;
             if core.state().is_folded(&of.0, of.1) {
-                return Ok(());
+                return Ok(false);
             }
             let id = site.member.id.clone();
             let caller = site.member.caller(&core).map_err(|fault| format!("nobody is known at home: {fault}"))?;
             let shown = self.answer(n, async move { read(&core, &caller, of, in_pieces).await })?;
             match shown {
-                Ok(shown) if is_one_of(&shown.text, texts) => return Ok(()),
+                Ok(shown) if is_one_of(&shown.text, texts) => return Ok(true),
                 Ok(_) => return Err(format!("{} version {} is shown at {id} with other bytes", of.0, of.1)),
                 Err(fault) => why = format!("{} version {} does not open at {id}: {fault}", of.0, of.1),
             }
             self.run(1_000);
         }
         Err(why)
+    }
+
+    /// What the audit log of a node says of publishes, at their beginning or their end.
+    fn published_at(&self, n: usize, stage: Stage) -> Vec<Event> {
+        let Some(audit) = self.sites[n].up().map(|up| &up.core.audit) else { return Vec::new() };
+        let all = (0..audit.size()).flat_map(|seq| audit.read(seq, 1).unwrap());
+        all.filter(|e| e.action == Action::Publish && e.stage == stage).collect()
     }
 
     /// Files of content at a node that nothing names, or another copy than the one that was committed.
@@ -489,7 +498,7 @@ fn is_shown_everywhere(world: &mut World, record: RecordId, text: Text) {
     let holds = |w: &World| w.ups().count() == 3 && w.ups().all(|up| up.core.vault.records().contains(&record));
     world.until("a large body everywhere", holds).unwrap();
     for n in 0..3 {
-        world.opens_whole(n, (record, 1), &[text]).unwrap();
+        assert!(world.opens_whole(n, (record, 1), &[text]).unwrap());
     }
 }
 
@@ -519,7 +528,7 @@ fn a_large_body_arrives_whatever_befalls_a_holder() {
     let named = world.sites[third].up().unwrap().core.vault.content_files();
     let (file, _) = named.into_iter().find(|(_, (of, ..))| *of == record).unwrap();
     world.sites[third].machine.lose_content(&file);
-    world.opens_whole(third, (record, 1), &[first]).unwrap();
+    assert!(world.opens_whole(third, (record, 1), &[first]).unwrap());
     assert_eq!(world.net.carried().pulled, 2);
 
     let before = world.sites[police].machine.content_files();
@@ -527,6 +536,11 @@ fn a_large_body_arrives_whatever_befalls_a_holder() {
     world.publish_large(police, broken, How::Broken);
     world.until("a body that is coming", |w| files(w).len() > before.len()).unwrap();
     world.until("nothing of what did not come whole", |w| files(w) == before).unwrap();
+    let ends = |w: &World| w.published_at(police, Stage::Outcome);
+    world.until("how each of them ended", |w| ends(w).len() == 3).unwrap();
+    assert_eq!(world.published_at(police, Stage::Intent).len(), 3);
+    let decisions = ends(&world).into_iter().map(|e| e.decision).collect::<Vec<_>>();
+    assert_eq!(decisions, [Decision::Allow, Decision::Allow, Decision::Deny], "the last is one that failed");
     for n in 0..3 {
         assert!(world.strays(n).is_empty() && world.sites[n].machine.content_files().len() == 2, "at {n}");
     }

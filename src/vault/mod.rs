@@ -62,4 +62,4 @@ pub use pull::Pulling;
 pub use receive::{Pieces, Turn};
 pub use rules::META_TYPE;
 pub use shared::SharedAudience;
-pub use sync::{Missing, Owed, Parts, PeerVault, PushState};
+pub use sync::{Missing, Owed, Parts, PeerVault, PushState, States};

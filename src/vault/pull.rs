@@ -7,8 +7,8 @@ use super::complaint::Refusal;
 use super::error::VaultError;
 use super::holder::Vault;
 use super::object::SealedObject;
-use super::receive::FromHolder;
-use super::sync::{PeerVault, Wanted};
+use super::receive::{FromHolder, Pieces};
+use super::sync::{PeerVault, States, Wanted};
 use super::within::is_within;
 use crate::domain::ids::{AgencyId, NodeId, RecordId};
 use crate::domain::time::{Clock, Millis};
@@ -55,19 +55,22 @@ impl Vault {
     }
 
     /// Pulls what is due of an origin, the longest waiting first, and before it what was passed over: one object whose
-    /// question is never answered keeps none behind it. Returns how many objects arrived.
+    /// question is never answered keeps none behind it. Each is held against the state of its turn. Returns how many objects
+    /// arrived.
     pub async fn pull(
         &self,
         of: &Pulling<'_>,
-        state: &State,
+        states: States<'_>,
         (peers, clock): (&dyn PeerVault, &dyn Clock),
         room: Room<'_>,
     ) -> usize {
         let (mut arrived, mut silent) = (0, BTreeSet::new());
         for ((record, version), wanted) in self.due_of(&of.origin, clock.steady()) {
+            let state = states();
             let passed_over = state.nodes().any(|(id, n)| n.agency == of.origin && silent.contains(id));
-            let outcome =
-                self.pull_one(state, (peers, room), (record, version), &wanted, &mut silent, clock.now()).await;
+            let outcome = self
+                .pull_one((state.as_ref(), states), (peers, room), (record, version), &wanted, &mut silent, clock.now())
+                .await;
             let Err(reason) = outcome else {
                 arrived += 1;
                 continue;
@@ -96,7 +99,7 @@ impl Vault {
     /// Asks one node after the other. A node that does not answer is `silent` and asked no more in this go.
     async fn pull_one(
         &self,
-        state: &State,
+        (state, states): (&State, States<'_>),
         (peers, room): (&dyn PeerVault, Room<'_>),
         (record, version): (RecordId, u32),
         wanted: &Wanted,
@@ -136,7 +139,8 @@ impl Vault {
                             let hash = object.envelope.hash();
                             header_hash = Some(hash);
                             let mut content = FromHolder::new(peers, *node, wanted.token, hash);
-                            self.take(state, object, Some(&mut content), now).await
+                            let pieces: &mut dyn Pieces = &mut content;
+                            self.take(state, object, Some((pieces, states)), now).await
                         }
                     };
                     match taken {

@@ -2,7 +2,8 @@
 //!
 //! Before the first piece is asked for or read, the object that it belongs to has passed every check that needs no content:
 //! signatures, entitlement, ceiling, agreement, and the ledger's commitment if there is one. Every portion is held against its
-//! hash in the signed header while it comes. What is cut off leaves nothing behind, and is asked for again as a whole.
+//! hash in the signed header while it comes. Once all of it came the object is checked once more, since the ledger went on. What is
+//! cut off leaves nothing behind, and is asked for again as a whole.
 
 use super::error::VaultError;
 use super::intake::Intake;

@@ -16,7 +16,7 @@ use crate::seal::{TaggedVersion, month_of};
 use std::collections::{BTreeMap, BTreeSet};
 use std::future::Future;
 use std::pin::Pin;
-use std::sync::PoisonError;
+use std::sync::{Arc, PoisonError};
 
 /// A push usually arrives with the commitment: only what is still missing after this long is pulled ([`super::pull`]).
 const GRACE_MS: u64 = 1_000;
@@ -31,6 +31,9 @@ const COPIES: usize = 8;
 pub type Parts = (Vec<u8>, Vec<u8>, Vec<u8>);
 
 type Answer<'a, T> = Pin<Box<dyn Future<Output = Result<T, String>> + Send + 'a>>;
+
+/// The ledger's state at the moment that it is asked for: what goes on for minutes is held against none of before.
+pub type States<'a> = &'a (dyn Fn() -> Arc<State> + Send + Sync);
 
 /// What a receiver says of a pushed object.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -356,19 +359,19 @@ impl Vault {
     /// The same with content that comes in pieces behind it. None is read before the object has passed its checks.
     pub async fn accept_large(
         &self,
-        state: &State,
+        states: States<'_>,
         object: SealedObject,
         content: &mut dyn Pieces,
         now: Millis,
     ) -> Result<(), VaultError> {
-        self.accept_from(state, object, Some(content), now).await
+        self.accept_from(&states(), object, Some((content, states)), now).await
     }
 
     async fn accept_from(
         &self,
         state: &State,
         object: SealedObject,
-        content: Option<&mut dyn Pieces>,
+        content: Option<(&mut dyn Pieces, States<'_>)>,
         now: Millis,
     ) -> Result<(), VaultError> {
         let header = object.envelope.header();
@@ -382,20 +385,30 @@ impl Vault {
         })
     }
 
-    /// Takes an object in that passes its checks, and then its content, if that lies apart.
+    /// Takes an object in that passes its checks, and then its content, if that lies apart. That may come for minutes: once it is
+    /// there the object is checked again.
     pub(super) async fn take(
         &self,
         state: &State,
         object: SealedObject,
-        content: Option<&mut dyn Pieces>,
+        content: Option<(&mut dyn Pieces, States<'_>)>,
         now: Millis,
     ) -> Result<(), VaultError> {
-        let Some(Admitted { opened, waits }) = self.admit(state, &object)? else { return Ok(()) };
+        let Some(mut admitted) = self.admit(state, &object)? else { return Ok(()) };
         let apart = match (object.envelope.is_apart(), content) {
             (false, _) => None,
-            (true, Some(pieces)) => Some(self.intake.receive(&object.envelope, pieces).await?),
+            (true, Some((pieces, states))) => {
+                let spooled = self.intake.receive(&object.envelope, pieces).await?;
+                match self.admit(&states(), &object)? {
+                    Some(again) => admitted = again,
+                    // Another copy of it was faster.
+                    None => return Ok(()),
+                }
+                Some(spooled)
+            }
             (true, None) => return Err(VaultError::Rule("its content did not come with it")),
         };
+        let Admitted { opened, waits } = admitted;
         let header = object.envelope.header();
         let bytes = object.envelope.ciphertext_bytes() as u64;
         let aside = || self.put_aside(&header.originator, (header.id, header.version), bytes);

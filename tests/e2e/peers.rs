@@ -224,7 +224,12 @@ fn token_of(demo: &Demo, agency: &str, record: &str) -> [u8; 32] {
     let police: AgencyId = "police".parse().unwrap();
     let asked = Asked::default();
     let turn = vault.begin_pulling(&police).unwrap();
-    let arrived = Runtime::new().unwrap().block_on(vault.pull(&turn, &state, (&asked, &SystemClock), &|_| true));
+    let arrived = Runtime::new().unwrap().block_on(vault.pull(
+        &turn,
+        &|| Arc::new(state.clone()),
+        (&asked, &SystemClock),
+        &|_| true,
+    ));
     let tokens = asked.0.into_inner().unwrap();
     assert!(arrived == 0 && !tokens.is_empty() && tokens.iter().all(|t| *t == tokens[0]), "one record is owed");
     tokens[0]

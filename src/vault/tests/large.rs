@@ -138,10 +138,18 @@ impl PeerVault for Holder<'_> {
     }
 }
 
+impl Two {
+    /// Customs takes in what is pushed to it.
+    fn take_large(&self, object: SealedObject, sent: &mut Sent) -> Result<(), VaultError> {
+        let now = || Arc::new(self.state.clone());
+        block(self.customs.vault.accept_large(&now, object, sent, NOW))
+    }
+}
+
 fn pull(t: &Two, after_ms: u64) -> usize {
     let turn = t.customs.vault.begin_pulling(&t.police.id).unwrap();
     let at = At(NOW.plus_ms(after_ms));
-    block(t.customs.vault.pull(&turn, &t.state, (&Holder(&t.police, &t.state), &at), &|_| true))
+    block(t.customs.vault.pull(&turn, &|| Arc::new(t.state.clone()), (&Holder(&t.police, &t.state), &at), &|_| true))
 }
 
 #[test]
@@ -155,7 +163,7 @@ fn sixteen_mebibytes_are_pushed_held_and_opened() {
     assert!(out.head().len() < 16 << 10, "what stands before it is small: {}", out.head().len());
     let object = SealedObject::from_head(out.head()).unwrap();
     let mut sent = pieces(&lies(&out.content.unwrap()));
-    block(t.customs.vault.accept_large(&t.state, object.clone(), &mut sent, NOW)).unwrap();
+    t.take_large(object.clone(), &mut sent).unwrap();
     assert!(t.customs.vault.card(&t.state, &id, 0).unwrap().is_none(), "not committed, not exposed");
     assert_eq!(files(&disk).len(), 1);
     let (t, _) = t.committed(prepared);
@@ -171,7 +179,7 @@ fn sixteen_mebibytes_are_pushed_held_and_opened() {
     assert!(check.is_whole(), "a copy is checked against its header");
     // The same again is here already, and nothing more of it is read.
     let mut again = pieces(b"anything");
-    block(t.customs.vault.accept_large(&t.state, object, &mut again, NOW)).unwrap();
+    t.take_large(object, &mut again).unwrap();
     assert_eq!((again.asked, files(&disk).len()), (0, 1));
 }
 
@@ -200,7 +208,7 @@ fn a_text_is_sealed_as_it_comes() {
     assert_eq!(files(&disk).len(), 1);
     let (t, object) = t.committed(prepared);
     let mut sent = pieces(&lies(&t.police.vault.sent(&object).content.unwrap()));
-    block(t.customs.vault.accept_large(&t.state, object, &mut sent, NOW)).unwrap();
+    t.take_large(object, &mut sent).unwrap();
     for party in [&t.police, &t.customs] {
         assert_eq!(opened(party, &t.state, id).unwrap(), text);
     }
@@ -267,7 +275,7 @@ fn r_a_cut_transfer_leaves_nothing_and_is_taken_again() {
     for (n, ends) in (0..whole.len()).flat_map(|n| [(n, false), (n, true)]) {
         let mut cut = Sent { pieces: whole.iter().take(n).cloned().collect(), asked: 0 };
         cut.pieces.extend((!ends).then(|| Err("the line was cut".to_owned())));
-        let refused = block(t.customs.vault.accept_large(&t.state, prepared.object.clone(), &mut cut, NOW));
+        let refused = t.take_large(prepared.object.clone(), &mut cut);
         assert!(matches!(refused, Err(VaultError::Transfer(_))), "{n}, {ends}: {refused:?}");
         assert!(files(&disk).is_empty() && t.customs.vault.refusals().is_empty(), "{n}, {ends}");
     }
@@ -275,7 +283,7 @@ fn r_a_cut_transfer_leaves_nothing_and_is_taken_again() {
     let alone = block(t.customs.vault.accept(&t.state, prepared.object.clone(), NOW)).unwrap_err();
     assert_eq!(alone.to_string(), "refused: its content did not come with it");
     let object = prepared.object.clone();
-    block(t.customs.vault.accept_large(&t.state, object, &mut pieces(&content), NOW)).unwrap();
+    t.take_large(object, &mut pieces(&content)).unwrap();
     let (t, _) = t.committed(prepared);
     assert_eq!(opened(&t.customs, &t.state, id).unwrap(), text(900_000));
 }
@@ -295,7 +303,7 @@ fn r_changed_content_is_refused_with_its_originator_told() {
     let longer = [content.as_slice(), &[0]].concat();
     for bad in [flipped(0), flipped(content.len() / 2), flipped(content.len() - 1), longer] {
         let object = prepared.object.clone();
-        let refused = block(t.customs.vault.accept_large(&t.state, object, &mut pieces(&bad), NOW)).unwrap_err();
+        let refused = t.take_large(object, &mut pieces(&bad)).unwrap_err();
         assert!(refused.blames_object(), "{refused}");
         assert!(files(&disk).is_empty());
     }
@@ -315,7 +323,7 @@ fn r_no_content_is_read_before_its_object_is_checked() {
     let forged = SealedObject::from_parts(&envelope, &grant, &audience).unwrap();
     for object in [unlawful, forged] {
         let mut sent = pieces(&[0; 1000]);
-        assert!(block(t.customs.vault.accept_large(&t.state, object, &mut sent, NOW)).is_err());
+        assert!(t.take_large(object, &mut sent).is_err());
         assert_eq!(sent.asked, 0);
     }
 }
@@ -492,7 +500,7 @@ fn the_content_of_what_was_not_committed_goes() {
         .collect();
     for copy in &copies {
         let mut sent = pieces(&lies(&t.police.vault.sent(&copy.object).content.unwrap()));
-        block(t.customs.vault.accept_large(&t.state, copy.object.clone(), &mut sent, NOW)).unwrap();
+        t.take_large(copy.object.clone(), &mut sent).unwrap();
     }
     t.customs.vault.scan(&t.state, NOW, NOW);
     assert_eq!(files(&disk).len(), 3, "it is not known which one counts");

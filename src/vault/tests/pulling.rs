@@ -3,7 +3,7 @@
 use super::super::within::is_within;
 use super::*;
 use crate::journal::{Host, Stalled};
-use crate::ledger::fixture::removed;
+use crate::ledger::fixture::{removed, with_ceiling};
 use std::path::Path;
 use std::time::Duration;
 use tokio::time::timeout;
@@ -125,7 +125,7 @@ fn owed() -> Two {
 
 fn pull(t: &Two, wire: &Wire<'_>, after_ms: u64) -> usize {
     let turn = t.customs.vault.begin_pulling(&t.police.id).unwrap();
-    block(t.customs.vault.pull(&turn, &t.state, (wire, &At(NOW.plus_ms(after_ms))), &|_| true))
+    block(t.customs.vault.pull(&turn, &|| Arc::new(t.state.clone()), (wire, &At(NOW.plus_ms(after_ms))), &|_| true))
 }
 
 /// An origin that owes much and does not answer holds up nobody else's objects, and is asked once in a go.
@@ -161,11 +161,24 @@ fn what_has_no_room_is_pulled_when_there_is() {
     };
     let turn = t.customs.vault.begin_pulling(&t.police.id).unwrap();
     let at = At(NOW.plus_ms(1_000));
-    assert_eq!(block(t.customs.vault.pull(&turn, &t.state, (&wire, &at), &room)), 2);
+    assert_eq!(block(t.customs.vault.pull(&turn, &|| Arc::new(t.state.clone()), (&wire, &at), &room)), 2);
     drop(turn);
     assert!(t.customs.vault.refusals().is_empty());
     t.customs.vault.scan(&t.state, NOW, NOW);
     assert_eq!(pull(&t, &wire, 9_000), 1);
+}
+
+/// A go may last for hours: each object is held against what the ledger says when its turn comes.
+#[test]
+fn a_ceiling_that_is_lowered_amid_a_go_counts_for_the_rest_of_it() {
+    let t = owed();
+    let lowered = with_ceiling(&t.state, &t.customs.id, Grade::Internal);
+    let wire = Wire { police: &t.police, state: &t.state, silent: Box::new(|_, _| false), asked: Default::default() };
+    let states = || Arc::new(if wire.asked() == 0 { t.state.clone() } else { lowered.clone() });
+    let turn = t.customs.vault.begin_pulling(&t.police.id).unwrap();
+    let at = At(NOW.plus_ms(1_000));
+    assert_eq!(block(t.customs.vault.pull(&turn, &states, (&wire, &at), &|_| true)), 1);
+    assert!(wire.asked() >= 3 && t.customs.vault.records().len() == 1);
 }
 
 /// One object whose question is never answered keeps none behind it.
@@ -208,7 +221,10 @@ fn a_clock_that_jumps_delays_no_pull() {
         let steady = NOW.plus_ms(9_000);
         assert_eq!(vault.due(steady), std::slice::from_ref(&t.police.id), "at {now:?}");
         let turn = vault.begin_pulling(&t.police.id).unwrap();
-        assert_eq!(block(vault.pull(&turn, &t.state, (&wire, &Jumped { now, steady }), &|_| true)), 3);
+        assert_eq!(
+            block(vault.pull(&turn, &|| Arc::new(t.state.clone()), (&wire, &Jumped { now, steady }), &|_| true)),
+            3
+        );
     }
 }
 
@@ -349,7 +365,7 @@ fn another_node_of_the_agency_pulls_what_the_first_has() {
     // Customs is on the line, and has nothing of it: only the first of police is asked.
     let wire = Within { first: &t.police, state: &t.state, asked: Default::default() };
     let turn = second.begin_pulling(&police).unwrap();
-    block(second.pull(&turn, &t.state, (&wire, &At(NOW.plus_ms(1_000))), &|_| true));
+    block(second.pull(&turn, &|| Arc::new(t.state.clone()), (&wire, &At(NOW.plus_ms(1_000))), &|_| true));
     drop(turn);
     assert!(second.held(&t.state, &record(41), 0, NOW).unwrap().is_some());
     let asked = wire.asked.lock().unwrap().clone();

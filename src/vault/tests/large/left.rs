@@ -1,6 +1,7 @@
 //! What is left of copies that nobody will read: it goes when that is known, and counts until then.
 
 use super::*;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 /// The content of a copy goes that was on its way while the ledger got another one; that of an own one that came second when
 /// a majority certified that.
@@ -15,7 +16,7 @@ fn the_content_of_what_comes_after_another_was_committed_goes() {
     });
     let take = |t: &Two, state: &State, object: &SealedObject| {
         let mut sent = pieces(&lies(&t.police.vault.sent(object).content.unwrap()));
-        block(t.customs.vault.accept_large(state, object.clone(), &mut sent, NOW)).unwrap();
+        block(t.customs.vault.accept_large(&|| Arc::new(state.clone()), object.clone(), &mut sent, NOW)).unwrap();
     };
     take(&t, &t.state, &first.object);
     let (before, late) = (t.state.clone(), second.object);
@@ -54,7 +55,7 @@ fn what_waits_counts_after_a_start_too() {
     let prepared = t.seal(large(record(78), 300_000));
     let mut sent = pieces(&lies(&t.police.vault.sent(&prepared.object).content.unwrap()));
     let vault = open(frames.clone(), bodies.clone());
-    block(vault.accept_large(&t.state, prepared.object.clone(), &mut sent, NOW)).unwrap();
+    block(vault.accept_large(&|| Arc::new(t.state.clone()), prepared.object.clone(), &mut sent, NOW)).unwrap();
     let vault = open(frames.after_kill(), bodies.after_kill());
     vault.scan(&t.state, NOW, NOW);
     let fits = |n: u64| vault.put_aside(&origin, (record(n), 1), (1 << 30) - 100_000).is_ok();
@@ -83,4 +84,25 @@ fn what_nothing_names_is_swept() {
     assert_eq!(lies(&intake.content(&entry).unwrap()), content);
     drop(spool);
     assert_eq!(files(&bodies).len(), 1);
+}
+
+/// While content comes, the ledger goes on: what fits no more when it has come is not held.
+#[test]
+fn r_what_fits_no_more_when_its_content_has_come_is_not_held() {
+    let disk = FaultDisk::default();
+    let t = two_with(Tier::Provincial, disk.clone());
+    let object = t.seal(large(record(93), 300_000)).object;
+    let content = lies(&t.police.vault.sent(&object).content.unwrap());
+    let lowered = with_ceiling(&t.state, &t.customs.id, Grade::Internal);
+    let asked = AtomicUsize::new(0);
+    let later = || match asked.fetch_add(1, Ordering::Relaxed) {
+        0 => Arc::new(t.state.clone()),
+        _ => Arc::new(lowered.clone()),
+    };
+    let mut sent = pieces(&content);
+    let refused = block(t.customs.vault.accept_large(&later, object.clone(), &mut sent, NOW)).unwrap_err();
+    assert_eq!(refused.to_string(), "refused: the label is above what this agency's systems may hold");
+    assert!(sent.asked > 1 && files(&disk).is_empty() && !t.customs.vault.has(&object));
+    t.take_large(object.clone(), &mut pieces(&content)).unwrap();
+    assert!(t.customs.vault.has(&object));
 }
