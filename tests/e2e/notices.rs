@@ -139,6 +139,9 @@ fn a_flash_is_shown_acknowledged_and_answered_and_shows_to_nobody_else() {
     let at_police = actions("police-officer");
     assert_eq!(at_police[..3], ["notice-send"; 3]);
     assert!(at_police[3..].iter().all(|a| a == "notice-open"), "{at_police:?}");
+    let log = demo.run("police-officer", &["audit", "search"]);
+    let followed = |l: &&Value| l["record"] == json!(notice) && l["action"] == "notice-open";
+    assert!(log.lines.iter().filter(followed).all(|l| l["label"] == "机密"), "under the notice's own grade");
     let at_customs = actions("customs-officer");
     for action in ["notice-receive", "notice-open", "notice-answer"] {
         assert!(at_customs.iter().any(|a| a == action), "{action}: {at_customs:?}");
