@@ -1,5 +1,6 @@
 //! `hufu record import`.
 
+use super::args::Globals;
 use super::bench_publish::fresh;
 use super::client::Client;
 use super::import_stix;
@@ -140,7 +141,7 @@ struct Counts {
     refused: u64,
 }
 
-pub(super) async fn run(ask: Import, client: Client, out: &Out) -> Result<ExitCode, Fault> {
+pub(super) async fn run(ask: Import, client: Client, g: &Globals, out: &Out) -> Result<ExitCode, Fault> {
     let mut skipped = Vec::new();
     let found = work(&ask, &mut skipped);
     // Before anything else: it may be why nothing was found.
@@ -152,7 +153,7 @@ pub(super) async fn run(ask: Import, client: Client, out: &Out) -> Result<ExitCo
     let names = work.names();
     let bar = progress(names.len() as u64, out);
     let mut counts = Counts::default();
-    let sending = Sending { client: &client, stream: Mutex::default() };
+    let sending = Sending { client: &client, g, stream: Mutex::default() };
     let to = &sending;
     let mut away = None;
     let is_away = Cell::new(false);
@@ -167,7 +168,7 @@ pub(super) async fn run(ask: Import, client: Client, out: &Out) -> Result<ExitCo
     });
     let mut running = pin!(running.buffered(AT_ONCE));
     while let Some((name, outcome)) = running.next().await {
-        away = away.or(outcome.as_ref().err().filter(|f| again(f)).cloned());
+        away = away.or(outcome.as_ref().err().filter(|f| ends(f)).cloned());
         is_away.set(away.is_some());
         let refusal = outcome.as_ref().err().map(|f| refusal_of(f, out));
         let line = counts.take(name, outcome);
@@ -188,7 +189,8 @@ pub(super) async fn run(ask: Import, client: Client, out: &Out) -> Result<ExitCo
     });
     // Not the files' fault: what is left is imported by the same command.
     if let Some(fault) = away {
-        return Err(fault.hint("run the same import again: what is imported already stays as it is"));
+        let later = "run the same import again: what is imported already stays as it is";
+        return Err(if again(&fault) { fault.hint(later) } else { fault });
     }
     Ok(match (refused, imported + updated + unchanged) {
         (0, _) => ExitCode::SUCCESS,
@@ -241,6 +243,7 @@ fn sentence(line: &Value, refusal: Option<&str>, out: &Out) -> String {
 /// Where all requests of an import go.
 struct Sending<'a> {
     client: &'a Client,
+    g: &'a Globals,
     stream: Mutex<Option<PublishStream>>,
 }
 
@@ -279,7 +282,7 @@ async fn import(to: &Sending<'_>, mut request: v1::PublishRequest) -> Result<v1:
     let mut lost = false;
     loop {
         fresh(&mut request);
-        match to.publish(request.clone()).await {
+        match to.publish(request.clone()).await.map_err(|fault| to.g.cause(fault)) {
             Ok(mut reply) => {
                 // An answer that was lost did its work: it was this run that imported it.
                 if lost && reply.result == "unchanged" {
@@ -298,6 +301,11 @@ async fn import(to: &Sending<'_>, mut request: v1::PublishRequest) -> Result<v1:
 
 fn again(fault: &Fault) -> bool {
     fault.kind == FaultKind::Unavailable && fault.reason != "AUDIT_FAILED" || fault.reason == "IN_PROGRESS"
+}
+
+/// What no other file would fare better with: a node that is away, or that does not take the person's certificate.
+fn ends(fault: &Fault) -> bool {
+    again(fault) || fault.reason == "CERTIFICATE_REFUSED"
 }
 
 /// What is found under the named paths and what it is read as.

@@ -356,6 +356,8 @@ mod tests {
         assert_eq!(told("label secret, clearance internal"), "标密 机密，涉密等级 内部");
         assert_eq!(told("police: does not answer; customs: has none; "), "police：无应答；customs：没有该情报");
         assert_eq!(told("police: 1 of 3 missing; not arrived yet"), "police：缺 1 件，应有 3 件；尚未送达");
+        assert_eq!(told("`log` is an export of an audit log"), "`log` 是审计日志的导出");
+        assert_eq!(told("`tear.txt` is not FILE:GRADE"), "`tear.txt` 不是“文件:密级”的形式");
         assert_eq!(told("something else"), "something else");
         assert_eq!((zh.word("duty-officer"), zh.word("acknowledged")), ("值班员".to_owned(), "已签收".to_owned()));
         let odd = Fault::usage("BAD_QUERY", "new words");
@@ -381,6 +383,17 @@ mod tests {
         }
         for (en, _) in SENTENCES.lines().filter_map(|l| l.trim().split_once(" => ")) {
             assert!(en.split("{}").all(|part| part.len() < 6 || said.contains(part)), "nobody says `{en}`");
+        }
+    }
+
+    /// An earlier pattern that fits a sentence too would take it, and say its rest in English.
+    #[test]
+    fn no_sentence_is_taken_by_an_earlier_one() {
+        let all = || FOREIGN.lines().chain(SENTENCES.lines()).filter_map(|l| l.trim().split_once(" => "));
+        for (en, _) in all() {
+            let said = en.replace("{}", "x");
+            let first = all().map(|(pattern, _)| pattern).find(|pattern| holes(pattern, &said).is_some());
+            assert_eq!(first, Some(en), "`{said}`");
         }
     }
 }

@@ -232,7 +232,7 @@ pub(super) fn run(command: Command, g: &Globals, out: &Out) -> Result<ExitCode, 
     block_on(async {
         let client = Client::connect(g).await?;
         match command {
-            Command::Import(ask) => super::import::run(ask, client, out).await,
+            Command::Import(ask) => super::import::run(ask, client, g, out).await,
             Command::Search(s) => search(&client, s, out).await,
             Command::Publish(p) => publish(&client, *p, out).await,
             Command::Proposals { purpose, limit, after } => {

@@ -195,14 +195,16 @@ pub(super) fn verify(ask: &Verify, out: &Out) -> Result<ExitCode, Fault> {
 
 /// Another export of this program is no sealed copy that was spoilt. One that was made to look so is not taken either.
 fn another_export(dir: &Path) -> Option<Fault> {
-    let other = |what: &str, hint: &str| Fault::usage("BAD_FILE", format!("`{}` is {what}", dir.display())).hint(hint);
+    let name = dir.display();
+    let other = |message: String| Fault::usage("BAD_FILE", message);
     let Ok(manifest) = read(dir, MANIFEST) else {
         let is_log = dir.join("checkpoint").is_file() && dir.join("tile").is_dir();
-        return is_log.then(|| other("an export of an audit log", "check it with `hufu audit verify`"));
+        let told = || other(format!("`{name}` is an export of an audit log")).hint("check it with `hufu audit verify`");
+        return is_log.then(told);
     };
     let manifest: Value = serde_json::from_slice(&manifest).ok()?;
     let is_clear = manifest.get("format").and_then(Value::as_str) == Some(CLEAR_FORMAT);
-    is_clear.then(|| other("a copy in clear, which no signature covers", CLEAR_HINT))
+    is_clear.then(|| other(format!("`{name}` is a copy in clear, which no signature covers")).hint(CLEAR_HINT))
 }
 
 /// What was found.

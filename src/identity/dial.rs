@@ -278,13 +278,16 @@ async fn reach(address: &str, patience: Duration) -> io::Result<TcpStream> {
     Ok(tcp)
 }
 
-/// An error and its sources in one line.
+/// An error and its sources in one line; what says no more than the one before it is left out.
 fn causes(error: &dyn Error) -> String {
     let mut text = error.to_string();
     let mut next = error.source();
     while let Some(source) = next {
-        // Writing to a string does not fail.
-        let _ = write!(text, ": {source}");
+        let said = source.to_string();
+        if !text.ends_with(&said) {
+            // Writing to a string does not fail.
+            let _ = write!(text, ": {said}");
+        }
         next = source.source();
     }
     text
@@ -301,6 +304,24 @@ mod tests {
     use tokio::io::AsyncReadExt;
     use tokio::time::timeout;
     use tokio_stream::StreamExt;
+
+    #[derive(Debug, thiserror::Error)]
+    enum Cause {
+        #[error("refused")]
+        End,
+        #[error("refused")]
+        InItsWords(#[source] Box<Cause>),
+        #[error("transport")]
+        Of(#[source] Box<Cause>),
+    }
+
+    #[test]
+    fn a_cause_that_two_errors_tell_is_told_once() {
+        let end = || Box::new(Cause::End);
+        assert_eq!(causes(&Cause::Of(end())), "transport: refused");
+        assert_eq!(causes(&Cause::Of(Box::new(Cause::InItsWords(end())))), "transport: refused");
+        assert_eq!(causes(&Cause::Of(Box::new(Cause::Of(end())))), "transport: refused");
+    }
 
     #[tokio::test]
     async fn outgoing_connections_are_cut_and_new_ones_show_what_is_in_force() {

@@ -425,7 +425,7 @@ impl Book {
     fn standing(&self, letter: &LetterDigest) -> Result<&In, NoticeError> {
         let entry = self.entry(letter).ok_or(NoticeError::Rule("there is no such notice"))?;
         match entry.state() {
-            ReceiptState::Withdrawn => Err(NoticeError::Rule("its sender has withdrawn it")),
+            ReceiptState::Withdrawn => Err(NoticeError::Withdrawn),
             ReceiptState::Recalled => Err(NoticeError::Recalled),
             _ => Ok(entry),
         }

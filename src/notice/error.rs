@@ -31,6 +31,9 @@ pub enum NoticeError {
     /// Whoever sent it was first.
     #[error("its sender has recalled it")]
     Recalled,
+    /// Whoever sent it was first, and nobody here had seen it.
+    #[error("its sender has withdrawn it")]
+    Withdrawn,
     /// It takes back a notice that is not here, and as many of its sender are kept back already as may.
     #[error("as many notices of its sender are kept back, before they come, as may")]
     KeptBackFull,
@@ -63,6 +66,8 @@ impl From<NoticeError> for Fault {
             NoticeError::Recalled => {
                 Fault::conflict("RECALLED", e.to_string()).hint("`hufu notice show` says who did, and why")
             }
+            NoticeError::Withdrawn => Fault::conflict("RECALLED", e.to_string())
+                .hint("nobody of your agency had seen it; there is nothing to do"),
             NoticeError::KeptBackFull => Fault::unavailable(RECALLS_FULL, e.to_string())
                 .hint("those whose notices never come are forgotten after eight days"),
             NoticeError::Disk(work) => work.refusal(),

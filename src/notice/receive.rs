@@ -118,8 +118,8 @@ impl Office {
     /// not said again, except by another person or with another answer.
     ///
     /// # Errors
-    /// [`NoticeError::Rule`] when the notice is not here, was withdrawn, or the person's signature does not fit;
-    /// [`NoticeError::Recalled`].
+    /// [`NoticeError::Rule`] when the notice is not here, or the person's signature does not fit;
+    /// [`NoticeError::Recalled`] and [`NoticeError::Withdrawn`].
     pub async fn say(
         &self,
         state: &State,

@@ -291,8 +291,9 @@ impl Core {
         let work = async {
             let to = self.office.read(|b| b.withdrawable(notice));
             if to.is_empty() {
-                return Err(Fault::conflict("ALREADY_SEEN", "every addressee has seen it, so it cannot be withdrawn")
-                    .hint("take it back with `hufu notice recall`"));
+                let why = "each addressee has seen it, or it is taken back already";
+                return Err(Fault::conflict("ALREADY_SEEN", why)
+                    .hint("see `hufu notice track`; what was seen is taken back with `hufu notice recall`"));
             }
             self.take_back(caller, LetterKind::Cancel, to, reason).await
         };

@@ -121,8 +121,9 @@ pub struct TrackLine {
 impl Core {
     /// Begins to follow a notice of this agency: what its addressees answered is content, so it is an event.
     pub async fn notice_follow(&self, caller: &Caller, notice: &NoticeId) -> Result<(), Fault> {
-        self.notice_own(caller, notice).await?;
-        let label = notice_label(&self.agency, Grade::Internal, BTreeSet::new());
+        let sent = self.notice_own(caller, notice).await?;
+        let grade = sent.first().map_or(Grade::Internal, |(_, o)| o.letter.header.grade);
+        let label = notice_label(&self.agency, grade, BTreeSet::new());
         let act = self.notice_act(Action::NoticeTrack, AuditAction::NoticeOpen, *notice, &label);
         let decision = self.decide(caller, Action::NoticeTrack, Resource::None, "", true);
         let _logged = self.log(caller, &act, Stage::Single, &decision).await?;

@@ -139,6 +139,9 @@ fn a_flash_is_shown_acknowledged_and_answered_and_shows_to_nobody_else() {
     let at_police = actions("police-officer");
     assert_eq!(at_police[..3], ["notice-send"; 3]);
     assert!(at_police[3..].iter().all(|a| a == "notice-open"), "{at_police:?}");
+    let log = demo.run("police-officer", &["audit", "search"]);
+    let followed = |l: &&Value| l["record"] == json!(notice) && l["action"] == "notice-open";
+    assert!(log.lines.iter().filter(followed).all(|l| l["label"] == "机密"), "under the notice's own grade");
     let at_customs = actions("customs-officer");
     for action in ["notice-receive", "notice-open", "notice-answer"] {
         assert!(at_customs.iter().any(|a| a == action), "{action}: {at_customs:?}");
@@ -207,6 +210,8 @@ fn a_recalled_notice_is_read_by_nobody_any_more() {
     shown("customs-duty");
     let ack = demo.run("customs-duty", &["notice", "ack", &notice]);
     assert!(ack.code == 7 && ack.stderr.contains("RECALLED"), "{}", ack.stderr);
+    let unseen = demo.run("state-security-duty", &["notice", "ack", &notice]);
+    assert!(unseen.code == 7 && unseen.stderr.contains("RECALLED"), "{}", unseen.stderr);
     assert_eq!(demo.run("cyberspace-duty", &["notice", "ack", &notice]).code, 4, "it never had it");
     drop(watch);
     demo.kill("customs");
@@ -293,6 +298,8 @@ fn without_a_leader_and_with_the_line_cut() {
         (t.ok()["state"] == "cancelled").then_some(())
     });
     assert_eq!(demo.run("state-security-duty", &["notice", "show", &waiting]).code, 4);
+    let again = demo.run("customs-duty", &["notice", "cancel", &waiting, "--reason", "演练结束"]);
+    assert!(again.code == 7 && again.stderr.contains("taken back already"), "{}", again.stderr);
 
     // All are back: a digest of the journal of notices stands in the log after the notice, and the ledger, as another
     // agency holds it, has a checkpoint of the log that covers this digest.

@@ -9,7 +9,7 @@ use hufu::node::SystemClock;
 use serde_json::{Value, json};
 use std::path::PathBuf;
 use std::process::Command;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tokio::runtime::Runtime;
 
 const SOON: Duration = Duration::from_secs(30);
@@ -143,6 +143,10 @@ fn a_revoked_node_is_cut_off_within_a_second_and_back_with_a_new_certificate() {
         assert!(refused.code == 3 && told, "{args:?}: {} {}", refused.code, refused.stderr);
     }
     assert_eq!(Watch::start(&demo, "cyberspace-clerk").ends(SOON), 3, "it does not wait for the node");
+    let (text, asked) = (concat!(env!("CARGO_MANIFEST_DIR"), "/docs/api.md"), Instant::now());
+    let import = demo.run("cyberspace-clerk", &["record", "import", text, "--format", "text", "--grade", "internal"]);
+    assert!(import.code == 3 && import.stderr.contains("CERTIFICATE_REFUSED"), "{} {}", import.code, import.stderr);
+    assert!(asked.elapsed() < SOON, "nor does an import");
     let doctor = demo.run("cyberspace-clerk", &["doctor"]);
     assert!(doctor.code == 3 && doctor.lines.iter().any(|l| l.to_string().contains("revoked")), "{:?}", doctor.lines);
     assert_eq!(demo.run("cyberspace-analyst", &["cluster", "status"]).code, 0);

@@ -3,6 +3,7 @@
 use super::super::at_rest::AtRest;
 use super::*;
 use crate::domain::canon::Writer;
+use crate::domain::fault::{Fault, FaultKind};
 use crate::domain::notice::{Warning, WarningKind, WarningLevel};
 
 /// A notice for one desk from police to customs, and its letter.
@@ -77,6 +78,22 @@ fn what_was_seen_is_taken_back_for_good() {
         assert_eq!(block(said).err().unwrap().to_string(), "its sender has recalled it");
         assert!(customs.read(|b| b.uncalled(START)).is_empty(), "and nobody is called");
     }
+}
+
+/// What was taken back before anybody saw it: whoever acknowledges it lacks no right, its sender was first.
+#[test]
+fn whoever_acknowledges_what_was_withdrawn_comes_second() {
+    let (parties, state, letter) = sent();
+    let digest = letter.digest();
+    let customs = parties[0].office.as_ref().unwrap();
+    block(customs.take(&state, letter.clone(), START)).unwrap();
+    block(customs.take(&state, recall(&parties, &state, letter.header.notice, START.plus_ms(1)), START)).unwrap();
+    assert_eq!(entry(&parties[0], &letter).state(), ReceiptState::Withdrawn);
+    let (mut dice, word) = (Dice(2), word(&digest, "duty", None));
+    let said = customs.say(&state, &digest, ReceiptState::Acknowledged, Some(word), START, &mut dice);
+    let fault = Fault::from(block(said).err().unwrap());
+    assert_eq!((fault.kind, fault.reason), (FaultKind::Conflict, "RECALLED"));
+    assert_eq!(fault.message, "its sender has withdrawn it");
 }
 
 /// Whoever saw it is told, once; what somebody displayed a moment before counts as seen.
