@@ -69,19 +69,34 @@ pub(super) struct Heard<S> {
     refusal: Refusal,
     /// Whether the node said something: it sends nothing before it has looked at the certificate.
     served: bool,
+    /// Why a write failed, while what the node said before it closed is still to be read.
+    ending: Option<io::Error>,
 }
 
 impl<S: AsyncRead + Unpin> Heard<S> {
     pub(super) fn new(io: S, refusal: Refusal) -> Heard<S> {
-        Heard { io, refusal, served: false }
+        Heard { io, refusal, served: false, ending: None }
     }
 
-    /// Whoever refuses closes at once, so a write may fail before the alert is read, which came before the end.
-    fn listen(&mut self, cx: &mut Context<'_>) {
+    /// What a write came to. Whoever refuses closes at once, so a write may fail before the alert is read, which came before the
+    /// end: the failure is told when that was read.
+    fn wrote<T>(&mut self, cx: &mut Context<'_>, written: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
+        match written {
+            Poll::Ready(Err(error)) if !self.served => {
+                self.ending = Some(error);
+                self.end(cx)
+            }
+            written => written,
+        }
+    }
+
+    fn end<T>(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<T>> {
         let mut rest = [0; ALERT_BYTES];
-        if let Poll::Ready(Err(error)) = Pin::new(&mut self.io).poll_read(cx, &mut ReadBuf::new(&mut rest)) {
+        let read = std::task::ready!(Pin::new(&mut self.io).poll_read(cx, &mut ReadBuf::new(&mut rest)));
+        if let Err(error) = read {
             self.refusal.hear(&error);
         }
+        Poll::Ready(Err(self.ending.take().unwrap_or_else(|| io::ErrorKind::BrokenPipe.into())))
     }
 }
 
@@ -104,20 +119,20 @@ impl<S: AsyncRead + Unpin> AsyncRead for Heard<S> {
 impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Heard<S> {
     fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
         let this = self.get_mut();
-        let written = Pin::new(&mut this.io).poll_write(cx, buf);
-        if matches!(written, Poll::Ready(Err(_))) {
-            this.listen(cx);
+        if this.ending.is_some() {
+            return this.end(cx);
         }
-        written
+        let written = Pin::new(&mut this.io).poll_write(cx, buf);
+        this.wrote(cx, written)
     }
 
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
-        let flushed = Pin::new(&mut this.io).poll_flush(cx);
-        if matches!(flushed, Poll::Ready(Err(_))) {
-            this.listen(cx);
+        if this.ending.is_some() {
+            return this.end(cx);
         }
-        flushed
+        let flushed = Pin::new(&mut this.io).poll_flush(cx);
+        this.wrote(cx, flushed)
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -130,11 +145,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Heard<S> {
         bufs: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         let this = self.get_mut();
-        let written = Pin::new(&mut this.io).poll_write_vectored(cx, bufs);
-        if matches!(written, Poll::Ready(Err(_))) {
-            this.listen(cx);
+        if this.ending.is_some() {
+            return this.end(cx);
         }
-        written
+        let written = Pin::new(&mut this.io).poll_write_vectored(cx, bufs);
+        this.wrote(cx, written)
     }
 
     fn is_write_vectored(&self) -> bool {
@@ -149,14 +164,20 @@ mod tests {
     use crate::domain::fault::{Fault, FaultKind};
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
-    /// Breaks on what comes first, as TLS does with an alert behind it.
+    /// Breaks on what comes first, as TLS does with an alert behind it, which may come a little later.
     struct Broken {
         alert: Option<AlertDescription>,
+        late: bool,
     }
 
     impl AsyncRead for Broken {
-        fn poll_read(self: Pin<&mut Self>, _: &mut Context<'_>, _: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-            Poll::Ready(match self.alert {
+        fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, _: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+            let this = self.get_mut();
+            if std::mem::take(&mut this.late) {
+                cx.waker().wake_by_ref();
+                return Poll::Pending;
+            }
+            Poll::Ready(match this.alert {
                 Some(alert) => Err(io::Error::new(io::ErrorKind::InvalidData, rustls::Error::AlertReceived(alert))),
                 None => Err(io::ErrorKind::ConnectionReset.into()),
             })
@@ -177,7 +198,7 @@ mod tests {
 
     async fn heard(alert: Option<AlertDescription>, reads: bool) -> Option<Fault> {
         let refusal = Refusal::of("127.0.0.1:1");
-        let mut io = Heard::new(Broken { alert }, refusal.clone());
+        let mut io = Heard::new(Broken { alert, late: true }, refusal.clone());
         assert!(if reads { io.read_u8().await.is_err() } else { io.write_u8(0).await.is_err() });
         refusal.error().map(Fault::from)
     }
@@ -186,7 +207,7 @@ mod tests {
     #[tokio::test]
     async fn a_node_that_serves_a_later_connection_refuses_no_more() {
         let refusal = Refusal::of("127.0.0.1:1");
-        let mut first = Heard::new(Broken { alert: Some(AlertDescription::UnknownCA) }, refusal.clone());
+        let mut first = Heard::new(Broken { alert: Some(AlertDescription::UnknownCA), late: false }, refusal.clone());
         assert!(first.read_u8().await.is_err() && refusal.error().is_some());
         let mut ended = Heard::new(&b""[..], refusal.clone());
         assert!(ended.read_u8().await.is_err() && refusal.error().is_some(), "it said nothing");
