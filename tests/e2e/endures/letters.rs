@@ -105,7 +105,7 @@ impl Duty<'_> {
             // Not here yet, or taken back meanwhile.
             4 => notes.count("not there yet"),
             5 => notes.count("unavailable or unknown"),
-            3 if notes.letters[at].recall_asked => notes.count("refused"),
+            7 if notes.letters[at].recall_asked && ran.stderr.contains("RECALLED") => notes.count("recalled first"),
             code => panic!("{agency}: {notice}: exit {code} {}", ran.stderr),
         }
     }
