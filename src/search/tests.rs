@@ -151,7 +151,7 @@ fn pages_follow_each_other() {
     let (i, _) = open(dir.path(), 1);
     for part in (0..200u8).collect::<Vec<_>>().chunks(70) {
         // Every third is raised by a word; many are equal.
-        let text = |n: &u8| if n % 3 == 0 { "北京人员离开" } else { "东北京剧团演出" };
+        let text = |n: &u8| if n.is_multiple_of(3) { "北京人员离开" } else { "东北京剧团演出" };
         i.add(&part.iter().map(|n| document(*n, 1, "通报", text(n))).collect::<Vec<_>>()).unwrap();
     }
     for query in ["北京", "北京 通报", "kind:report", "通"] {

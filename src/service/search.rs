@@ -424,7 +424,7 @@ mod tests {
 
     #[test]
     fn what_is_looked_at_and_not_shown_counts_on_no_page() {
-        let even = |n: &u8| (n % 2 == 0).then_some(*n);
+        let even = |n: &u8| n.is_multiple_of(2).then_some(*n);
         for (wanted, shown) in [(1, vec![2]), (2, vec![2, 4]), (9, vec![2, 4, 6])] {
             assert_eq!(first_shown(&[1, 2, 3, 4, 5, 6, 7], wanted, even), (shown, 4));
         }
