@@ -471,12 +471,15 @@ impl Cluster {
         }
     }
 
+    /// Who votes by this node's own log: while the voters change the old set, and behind it the new one.
+    fn sets(&self) -> Vec<BTreeSet<u64>> {
+        self.raft.metrics().borrow().membership_config.membership().get_joint_config().clone()
+    }
+
     /// Whether this node votes by its own log: while the voters change, in the old set; whoever is only to vote next elects
     /// nobody.
     fn votes(&self) -> bool {
-        let metrics = self.raft.metrics().borrow().clone();
-        let sets = metrics.membership_config.membership().get_joint_config();
-        sets.first().is_none_or(|set| set.contains(&self.node.0))
+        self.sets().first().is_none_or(|set| set.contains(&self.node.0))
     }
 
     /// What this node itself knows of a leader whom it gave its vote, until it has seen it elected. A leader shows a majority
@@ -491,9 +494,7 @@ impl Cluster {
 
     /// Whether this node votes by its own log, or is to vote next.
     fn joins(&self) -> bool {
-        let metrics = self.raft.metrics().borrow().clone();
-        let sets = metrics.membership_config.membership().get_joint_config();
-        sets.iter().any(|set| set.contains(&self.node.0))
+        self.sets().iter().any(|set| set.contains(&self.node.0))
     }
 
     /// What the door said of a message; one that would undo what was applied is evidence (P6).

@@ -244,8 +244,9 @@ impl SealedGrant {
         SealedGrant::from_canon(bytes).map_err(SealError::format("grant"))
     }
 
-    /// The bytes to store beside the envelope that was signed with it: without the proof, which follows from the envelope's.
-    /// None when it was signed apart from it.
+    /// What stored blobs had of it before [`super::write_together`], beside the envelope that was signed with it: without the
+    /// proof, which follows from the envelope's. None when it was signed apart from it.
+    #[cfg(test)]
     pub fn to_bytes_beside(&self, envelope: &Envelope) -> Option<Vec<u8>> {
         let follows = self.is_signed_with(envelope);
         follows.then(|| Writer::bare().array(&self.outer.to_bytes()).array(&self.blind).finish())
@@ -268,7 +269,7 @@ impl SealedGrant {
         w.array(&self.outer.nonce).bytes(&self.outer.ciphertext).array(&self.blind);
     }
 
-    /// Parses what [`SealedGrant::to_bytes_beside`] wrote: the very grant that it was.
+    /// Parses what stored blobs had of it before, without a proof: the very grant that it was.
     ///
     /// # Errors
     /// When it does not parse, or no grant can have been signed with the envelope.

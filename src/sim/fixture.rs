@@ -121,6 +121,18 @@ impl Pair {
         self.answer(n, async move { core.notice_send(&caller, ask).await }).unwrap().0
     }
 
+    /// The second takes a notice of police in, since nobody reaches the first meanwhile; then all reach each other again.
+    pub(super) fn taken_in_by_the_second(&mut self, grade: Grade) -> NoticeId {
+        for other in [self.police, self.third, self.second] {
+            self.cut(self.first, other);
+        }
+        let notice = self.send_marked(self.police, "customs", grade);
+        self.until_step(self.police, notice, ReceiptState::Delivered);
+        assert!(self.has(self.second, &notice) && !self.has(self.first, &notice));
+        self.world.net.heal();
+        notice
+    }
+
     /// A notice that a node sent is recalled there; whether all its addressees are told.
     pub(super) fn recall(&mut self, n: usize, notice: NoticeId) -> bool {
         let core = Arc::clone(&self.up(n).core);

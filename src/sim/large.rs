@@ -6,11 +6,11 @@ use super::host::Down;
 use super::net::Carried;
 use super::node::PERSON;
 use super::oracle::{Claim, Oracle};
-use super::work::{published, record_under, sealed_for};
+use super::work::{Author, published, record_under, sealed_for};
 use super::world::{Site, World};
 use crate::audit::{Action, Decision, Event, Stage};
 use crate::domain::fault::Fault;
-use crate::domain::ids::{AgencyId, NodeId, RecordId};
+use crate::domain::ids::{AgencyId, RecordId};
 use crate::domain::label::Grade;
 use crate::domain::limits;
 use crate::service::{AmendAsk, Caller, Core, Once, PublishAsk, Published};
@@ -278,12 +278,7 @@ impl World {
         let (id, audience) = (*self.dice.pick(&agreed)).clone();
         let grade = if text.salt.is_multiple_of(4) { Grade::Confidential } else { Grade::Internal };
         let (patience, request_id) = (self.patience(), self.request_id());
-        let site = &self.sites[n];
-        let up = site.up().unwrap();
-        let (core, link) = (Arc::clone(&up.core), Arc::clone(&up.link));
-        let Ok(caller) = site.member.caller(&core) else { return };
-        let (claims, net) = (self.oracle.claims(), self.net.clone());
-        let gone: BTreeSet<NodeId> = core.state().all_retired().map(|(node, _)| *node).collect();
+        let Ok(Author { core, link, caller, claims, net, gone }) = self.author(n) else { return };
         let done = async move {
             let before = core.state();
             let ask = PublishAsk { grade, ..record_under(id, patience, request_id) };
@@ -321,12 +316,7 @@ impl World {
         }
         let (record, audience) = self.dice.pick(&own).clone();
         let (patience, request_id) = (self.patience(), self.request_id());
-        let site = &self.sites[n];
-        let up = site.up().unwrap();
-        let (core, link) = (Arc::clone(&up.core), Arc::clone(&up.link));
-        let Ok(caller) = site.member.caller(&core) else { return };
-        let (claims, net) = (self.oracle.claims(), self.net.clone());
-        let gone: BTreeSet<NodeId> = core.state().all_retired().map(|(node, _)| *node).collect();
+        let Ok(Author { core, link, caller, claims, net, gone }) = self.author(n) else { return };
         claims.lock().unwrap().push(Claim::Given { record, version: None, text });
         let ask = AmendAsk {
             record,

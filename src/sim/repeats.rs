@@ -1,15 +1,13 @@
 //! The same again at the other node of an agency: an amendment that had no clear answer, and a source that was imported.
 
 use super::fixture::{Pair, publish, reason};
+use super::work::record_under;
 use crate::domain::fault::Fault;
-use crate::domain::label::Grade;
 use crate::domain::person::Role;
-use crate::domain::record::Kind;
 use crate::identity::Person;
 use crate::service::{Patience, PublishAsk, Wait};
 use crate::wire::pb::v1;
 use crate::wire::pb::v1::records_server::Records as _;
-use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 use tonic::Status;
@@ -124,24 +122,6 @@ fn what_another_node_says_of_a_source_is_told_to_those_who_may_import_it() {
 }
 
 fn ask() -> PublishAsk {
-    PublishAsk {
-        title: "演练".into(),
-        body: "正文".into(),
-        coming: 0,
-        portions: Vec::new(),
-        grade: Grade::Internal,
-        compartments: BTreeSet::new(),
-        agreement: None,
-        release: BTreeSet::new(),
-        kind: Kind::Report,
-        period: None,
-        references: Vec::new(),
-        reliability: None,
-        credibility: None,
-        legal_basis: String::new(),
-        retain_until: None,
-        caveats: BTreeSet::new(),
-        patience: Patience { wait: Wait::None, wait_for: Duration::ZERO, timeout: Duration::from_secs(5) },
-        request_id: [12; 16],
-    }
+    let patience = Patience { wait: Wait::None, wait_for: Duration::ZERO, timeout: Duration::from_secs(5) };
+    PublishAsk { body: "正文".into(), agreement: None, ..record_under("border", patience, [12; 16]) }
 }

@@ -58,19 +58,13 @@ fn a_notice_has_one_home_and_is_acknowledged_from_anywhere() {
 #[test]
 fn what_takes_a_notice_back_finds_its_home() {
     let mut pair = Pair::new();
-    let (police, third, first, second) = (pair.police, pair.third, pair.first, pair.second);
-    for other in [police, third, second] {
-        pair.cut(first, other);
-    }
-    let notice = pair.send(police, "customs");
-    pair.until_step(police, notice, ReceiptState::Delivered);
-    assert!(pair.has(second, &notice) && !pair.has(first, &notice));
-    pair.world.net.heal();
+    let (police, first, second) = (pair.police, pair.first, pair.second);
+    let notice = pair.taken_in_by_the_second(Grade::Internal);
     let reader = pair.reader(first);
     let listed = pair.answer(first, async move { reader.inbox().await }).unwrap();
     assert!(listed.notices.iter().any(|n| n.notice == notice.to_string()), "{listed:?}");
     pair.cut(police, second);
-    pair.cut(third, second);
+    pair.cut(pair.third, second);
     assert!(pair.recall(police, notice));
     pair.until_step(police, notice, ReceiptState::Recalled);
     assert!(pair.steps(police, &notice).iter().all(|(_, node)| *node == pair.node(second)));
@@ -86,13 +80,8 @@ fn what_takes_a_notice_back_finds_its_home() {
 #[test]
 fn a_late_copy_makes_no_second_notice() {
     let mut pair = Pair::new();
-    let (police, third, first, second) = (pair.police, pair.third, pair.first, pair.second);
-    for other in [police, third, second] {
-        pair.cut(first, other);
-    }
-    let notice = pair.send(police, "customs");
-    pair.until_step(police, notice, ReceiptState::Delivered);
-    pair.world.net.heal();
+    let (police, first, second) = (pair.police, pair.first, pair.second);
+    let notice = pair.taken_in_by_the_second(Grade::Internal);
     pair.late_copy(police, first, &notice);
     assert!(!pair.has(first, &notice) && pair.has(second, &notice));
     pair.world.chains_are_single().unwrap();
@@ -103,13 +92,8 @@ fn a_late_copy_makes_no_second_notice() {
 #[test]
 fn what_lies_at_two_nodes_is_recalled_at_both_or_not_reported() {
     let mut pair = Pair::new();
-    let (police, third, first, second) = (pair.police, pair.third, pair.first, pair.second);
-    for other in [police, third, second] {
-        pair.cut(first, other);
-    }
-    let notice = pair.send(police, "customs");
-    pair.until_step(police, notice, ReceiptState::Delivered);
-    pair.world.net.heal();
+    let (police, first, second) = (pair.police, pair.first, pair.second);
+    let notice = pair.taken_in_by_the_second(Grade::Internal);
     pair.cut(first, second);
     pair.late_copy(police, first, &notice);
     assert!(pair.has(first, &notice) && pair.has(second, &notice));

@@ -15,13 +15,8 @@ use std::sync::Arc;
 #[test]
 fn a_confirmed_marking_counts_at_both_nodes_that_have_the_notice() {
     let mut pair = Pair::new();
-    let (police, third, first, second) = (pair.police, pair.third, pair.first, pair.second);
-    for other in [police, third, second] {
-        pair.cut(first, other);
-    }
-    let notice = pair.send_marked(police, "customs", Grade::Confidential);
-    pair.until_step(police, notice, ReceiptState::Delivered);
-    pair.world.net.heal();
+    let (police, first, second) = (pair.police, pair.first, pair.second);
+    let notice = pair.taken_in_by_the_second(Grade::Confidential);
     pair.cut(first, second);
     pair.late_copy(police, first, &notice);
     assert!(pair.has(first, &notice) && pair.has(second, &notice));
@@ -83,14 +78,8 @@ fn a_second_letter_of_one_notice_is_refused_at_both_nodes() {
 #[test]
 fn a_second_letter_is_not_handed_to_a_node_that_has_neither() {
     let mut pair = Pair::new();
-    let (police, third, first, second) = (pair.police, pair.third, pair.first, pair.second);
-    for other in [police, third, second] {
-        pair.cut(first, other);
-    }
-    let notice = pair.send(police, "customs");
-    pair.until_step(police, notice, ReceiptState::Delivered);
-    pair.world.net.heal();
-    assert!(pair.has(second, &notice) && !pair.has(first, &notice));
+    let (first, second) = (pair.first, pair.second);
+    let notice = pair.taken_in_by_the_second(Grade::Internal);
     let other = second_letter(&pair, &notice);
     for n in [second, first] {
         is_refused(&mut pair, n, &other);

@@ -2,7 +2,7 @@
 //! with its answer, if one came.
 
 use super::fixture::Reader;
-use super::net::Net;
+use super::net::{Link, Net};
 use super::node::PERSON;
 use super::oracle::Claim;
 use super::world::World;
@@ -13,12 +13,23 @@ use crate::domain::label::Grade;
 use crate::domain::notice::Precedence;
 use crate::domain::record::Kind;
 use crate::ledger::State;
-use crate::service::{AmendAsk, Core, NoticeAsk, Patience, ProposalsAsk, PublishAsk, Published, Wait};
+use crate::service::{AmendAsk, Caller, Core, NoticeAsk, Patience, ProposalsAsk, PublishAsk, Published, Wait};
 use crate::vault::Approval;
 use crate::wire::fault_of;
 use std::collections::BTreeSet;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
+
+/// What an author acts with, beside the world.
+pub(super) struct Author {
+    pub(super) core: Arc<Core>,
+    pub(super) link: Arc<Link>,
+    pub(super) caller: Caller,
+    pub(super) claims: Arc<Mutex<Vec<Claim>>>,
+    pub(super) net: Net,
+    /// Nodes that were removed before the act.
+    pub(super) gone: BTreeSet<NodeId>,
+}
 
 impl World {
     /// Somebody does something at a node that runs.
@@ -56,6 +67,16 @@ impl World {
         id
     }
 
+    /// Whoever writes at a node that runs.
+    pub(super) fn author(&self, n: usize) -> Result<Author, Fault> {
+        let site = &self.sites[n];
+        let up = site.up().unwrap();
+        let (core, link) = (Arc::clone(&up.core), Arc::clone(&up.link));
+        let caller = site.member.caller(&core)?;
+        let gone = core.state().all_retired().map(|(node, _)| *node).collect();
+        Ok(Author { core, link, caller, claims: self.oracle.claims(), net: self.net.clone(), gone })
+    }
+
     pub(super) fn publish(&mut self, n: usize) {
         let own = &self.sites[n].member.id;
         let agreed: Vec<_> = self.agreed.iter().filter(|(_, parties)| parties.contains(own)).collect();
@@ -69,15 +90,10 @@ impl World {
         let (patience, request_id) = (self.patience(), self.request_id());
         let body = "正文".repeat(1 + self.dice.below(40) as usize).into();
         let ask = PublishAsk { body, grade, ..record_under(id, patience, request_id) };
-        let site = &self.sites[n];
-        let up = site.up().unwrap();
-        let (core, link) = (Arc::clone(&up.core), Arc::clone(&up.link));
-        let caller = match site.member.caller(&core) {
-            Ok(caller) => caller,
+        let Author { core, link, caller, claims, net, gone } = match self.author(n) {
+            Ok(author) => author,
             Err(fault) => return self.oracle.wrong(format!("a person is not known at home: {fault}")),
         };
-        let (claims, net) = (self.oracle.claims(), self.net.clone());
-        let gone: BTreeSet<NodeId> = core.state().all_retired().map(|(node, _)| *node).collect();
         let done = async move {
             let before = core.state();
             match core.publish(&caller, ask, link).await {
@@ -116,12 +132,7 @@ impl World {
             patience: self.patience(),
             request_id: self.request_id(),
         };
-        let site = &self.sites[n];
-        let up = site.up().unwrap();
-        let (core, link) = (Arc::clone(&up.core), Arc::clone(&up.link));
-        let Ok(caller) = site.member.caller(&core) else { return };
-        let (claims, net) = (self.oracle.claims(), self.net.clone());
-        let gone: BTreeSet<NodeId> = core.state().all_retired().map(|(node, _)| *node).collect();
+        let Ok(Author { core, link, caller, claims, net, gone }) = self.author(n) else { return };
         let done = async move {
             match core.amend(&caller, ask, link).await {
                 Ok(p) => {

@@ -10,8 +10,8 @@ use crate::seal::{ENVELOPE_BYTES, Envelope, GRANT_BYTES, SealedGrant, read_toget
 const BLOB: &str = "hufu.vault.object";
 /// The three parts whole: what stands before content that comes in pieces, and every blob of earlier versions of the program.
 const WHOLE: u16 = 1;
-/// Of a stored blob: names the audience object, and leaves out of the grant what follows from its envelope. What was not signed
-/// together is written so.
+/// Of a stored blob: names the audience object. What was not signed together is written so; in an earlier version of the program
+/// also what was, without the grant's proof.
 const NAMED: u16 = 2;
 /// Of a stored blob: names the audience object, and leaves out of both what follows from the rest.
 const TOGETHER: u16 = 3;
@@ -89,13 +89,12 @@ impl SealedObject {
         if let Some(both) = write_together(&self.envelope, &self.grant, &self.audience) {
             return Writer::new(BLOB, TOGETHER).array(self.audience.name()).array(&both).finish();
         }
-        let mut w = Writer::new(BLOB, NAMED);
-        w.bytes(&self.envelope.to_bytes());
-        match self.grant.to_bytes_beside(&self.envelope) {
-            Some(short) => w.flag(true).bytes(&short),
-            None => w.flag(false).bytes(&self.grant.to_bytes()),
-        };
-        w.array(self.audience.name()).finish()
+        Writer::new(BLOB, NAMED)
+            .bytes(&self.envelope.to_bytes())
+            .flag(false)
+            .bytes(&self.grant.to_bytes())
+            .array(self.audience.name())
+            .finish()
     }
 
     /// Reads a stored blob of any version; `shared` finds the audience object that it names.
