@@ -48,7 +48,8 @@ impl State {
             return refuse(Refusal::Replayed);
         }
         let agency = node.agency.clone();
-        // Kept like any other reply: what was refused while the agency was suspended is not taken after it.
+        // Kept like any other reply: a batch that was refused while the agency was suspended is not taken after it. What was in it
+        // may come in another one.
         let reply = if !self.stands(&agency) {
             refuse(Refusal::UnknownNode)
         } else if index > batch.not_after {

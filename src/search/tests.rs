@@ -151,7 +151,9 @@ fn pages_follow_each_other() {
     let (i, _) = open(dir.path(), 1);
     for part in (0..200u8).collect::<Vec<_>>().chunks(70) {
         // By characters each fifth comes first, since its text is shorter; a word raises the others. Many are equal.
-        let text = |n: &u8| if n.is_multiple_of(5) { "东北京剧团演出" } else { "北京人员离开口岸附近的码头" };
+        let text = |n: &u8| {
+            if n.is_multiple_of(5) { "东北京剧团演出" } else { "北京人员离开口岸附近的码头" }
+        };
         i.add(&part.iter().map(|n| document(*n, 1, "通报", text(n))).collect::<Vec<_>>()).unwrap();
     }
     for query in ["北京", "北京 通报", "kind:report", "通"] {
